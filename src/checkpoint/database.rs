@@ -1,0 +1,343 @@
+//! The file: opening, trusting, looking up.
+
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::lock::Lock;
+use super::records::{self, RunRecord, RunState};
+use super::CheckpointError;
+use crate::planning::{CustomerKey, Flight, HashKey, Progress, Told};
+use crate::source::Fingerprint;
+
+/// "omds": tells the file from any other SQLite database.
+const APPLICATION_ID: i64 = 0x6f6d_6473;
+const FORMAT: i64 = 1;
+
+/// Up to this size the whole file is checked when it is opened for writing;
+/// beyond it, that would take longer than a night's changes.
+const CHECKED_BYTES_MAX: u64 = 64 << 20;
+
+const SCHEMA: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE export (id INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE);
+    CREATE TABLE run (id INTEGER PRIMARY KEY, export INTEGER NOT NULL, plan BLOB NOT NULL, record BLOB NOT NULL, worklist BLOB);
+    CREATE TABLE customer (key BLOB PRIMARY KEY, told BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE flight (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE progress (row INTEGER PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE ahead (row INTEGER PRIMARY KEY);
+    CREATE TABLE unfinished (run INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (run, row)) WITHOUT ROWID;
+";
+
+/// An open checkpoint.
+#[derive(Debug)]
+pub struct Checkpoint {
+    pub(super) connection: Connection,
+    path: PathBuf,
+    key: HashKey,
+    _lock: Option<Lock>,
+}
+
+/// What `status` tells besides the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Customers that the checkpoint knows.
+    pub customers: u64,
+    /// Of those, purged ones.
+    pub purged: u64,
+    /// Creates whose answer is missing.
+    pub in_doubt: u64,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint for a run, or makes it, and locks it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]; a file that exists is never replaced.
+    pub fn open(path: &Path, tenant: &str) -> Result<Self, CheckpointError> {
+        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(io)?;
+        }
+        let lock = Lock::take(path)?;
+        if !path.try_exists().map_err(io)? {
+            create(path, tenant)?;
+        }
+        let mut checkpoint = Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
+        checkpoint.check_tenant(tenant)?;
+        checkpoint.check_whole()?;
+        checkpoint.configure()?;
+        Ok(checkpoint)
+    }
+
+    /// Opens the checkpoint for looking only; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn look(path: &Path) -> Result<Option<Self>, CheckpointError> {
+        match path.try_exists() {
+            Ok(false) => Ok(None),
+            // Reading a database in WAL mode may have to mend it, so it is
+            // opened for writing; no statement of ours writes.
+            Ok(true) => Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None).map(Some),
+            Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The key of its hashes.
+    #[must_use]
+    pub fn key(&self) -> HashKey {
+        self.key
+    }
+
+    fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
+        let wrong = |source| explain(path, source);
+        let size = std::fs::metadata(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?.len();
+        if size == 0 {
+            return Err(CheckpointError::Damaged { path: path.to_owned(), what: "it is empty".to_owned() });
+        }
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
+        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(wrong)?;
+        let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(wrong);
+        if pragma("application_id")? != APPLICATION_ID {
+            return Err(CheckpointError::Foreign { path: path.to_owned() });
+        }
+        let found = pragma("user_version")?;
+        if found > FORMAT {
+            return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
+        }
+        let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
+        let key = <[u8; 32]>::try_from(key.as_slice())
+            .map_err(|_| CheckpointError::Damaged { path: path.to_owned(), what: "its hash key is cut".to_owned() })?;
+        Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
+    }
+
+    fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
+        let found = self.tenant()?;
+        if found == wanted {
+            return Ok(());
+        }
+        Err(CheckpointError::OtherTenant { path: self.path.clone(), found, wanted: wanted.to_owned() })
+    }
+
+    /// Whose checkpoint it is.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn tenant(&self) -> Result<String, CheckpointError> {
+        let tenant: Vec<u8> = meta(&self.connection, "tenant").map_err(|source| self.explain(source))?;
+        String::from_utf8(tenant).map_err(|_| self.damaged("its tenant is no text"))
+    }
+
+    fn check_whole(&self) -> Result<(), CheckpointError> {
+        if std::fs::metadata(&self.path).map_or(0, |meta| meta.len()) > CHECKED_BYTES_MAX {
+            return Ok(());
+        }
+        let said: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+            .map_err(|source| self.explain(source))?;
+        if said == "ok" { Ok(()) } else { Err(self.damaged(&said)) }
+    }
+
+    fn configure(&mut self) -> Result<(), CheckpointError> {
+        self.connection
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
+            .map_err(|source| self.explain(source))?;
+        self.connection.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    }
+
+    pub(super) fn explain(&self, source: rusqlite::Error) -> CheckpointError {
+        explain(&self.path, source)
+    }
+
+    pub(super) fn damaged(&self, what: &str) -> CheckpointError {
+        CheckpointError::Damaged { path: self.path.clone(), what: what.to_owned() }
+    }
+
+    /// The ordinal of an export, the same for the same content.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn export_ordinal(&self, fingerprint: &Fingerprint) -> Result<Option<u32>, CheckpointError> {
+        self.connection
+            .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
+            .optional()
+            .map_err(|source| self.explain(source))
+    }
+
+    /// What the customers were last told, in the order of `keys`, which is
+    /// best sorted: then neighbours lie on the same page.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn told(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Told>>, CheckpointError> {
+        keys.iter().map(|key| self.record("SELECT told FROM customer WHERE key = ?", &key.0)).collect()
+    }
+
+    /// The call of a customer that has no outcome yet.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn flight(&self, key: CustomerKey) -> Result<Option<Flight>, CheckpointError> {
+        self.record("SELECT record FROM flight WHERE key = ?", &key.0)
+    }
+
+    /// What is done of a row of the open run.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn progress(&self, row: u64) -> Result<Option<Progress>, CheckpointError> {
+        let bytes: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT record FROM progress WHERE row = ?")
+            .and_then(|mut statement| statement.query_row([row.cast_signed()], |row| row.get(0)).optional())
+            .map_err(|source| self.explain(source))?;
+        bytes.map(|bytes| self.decoded(&row.to_le_bytes(), &bytes)).transpose()
+    }
+
+    fn record<T: serde::de::DeserializeOwned>(&self, sql: &str, key: &[u8; 16]) -> Result<Option<T>, CheckpointError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(|source| self.explain(source))?;
+        let mut rows = statement.query([key.as_slice()]).map_err(|source| self.explain(source))?;
+        match rows.next().map_err(|source| self.explain(source))? {
+            None => Ok(None),
+            Some(row) => {
+                let bytes = row.get_ref(0).and_then(|value| Ok(value.as_blob()?));
+                let bytes = bytes.map_err(|source| self.explain(source))?;
+                self.decoded(key, bytes).map(Some)
+            }
+        }
+    }
+
+    pub(super) fn decoded<T: serde::de::DeserializeOwned>(&self, place: &[u8], bytes: &[u8]) -> Result<T, CheckpointError> {
+        records::decode(place, bytes).ok_or_else(|| self.damaged("a record does not match its check value"))
+    }
+
+    /// The last `limit` runs, the latest first, with their ids.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn runs(&self, limit: u32) -> Result<Vec<(i64, RunRecord)>, CheckpointError> {
+        let mut statement = self
+            .connection
+            .prepare("SELECT id, record FROM run ORDER BY id DESC LIMIT ?")
+            .map_err(|source| self.explain(source))?;
+        let rows = statement
+            .query_map([limit], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .map_err(|source| self.explain(source))?;
+        rows.map(|row| {
+            let (id, bytes) = row.map_err(|source| self.explain(source))?;
+            Ok((id, self.decoded(&id.to_le_bytes(), &bytes)?))
+        })
+        .collect()
+    }
+
+    /// The rows that the last finished run read.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn rows_of_last_finished(&self) -> Result<Option<u64>, CheckpointError> {
+        let runs = self.runs(u32::MAX)?;
+        Ok(runs.into_iter().find(|(_, run)| run.state == RunState::Finished).map(|(_, run)| run.rows))
+    }
+
+    /// Customers known, purged and in doubt.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn totals(&self) -> Result<Totals, CheckpointError> {
+        let mut totals = Totals { customers: 0, purged: 0, in_doubt: 0 };
+        self.each("SELECT key, told FROM customer", |key, bytes| {
+            totals.customers += 1;
+            totals.purged += u64::from(self.decoded::<Told>(key, bytes)?.purged);
+            Ok(())
+        })?;
+        self.each("SELECT key, record FROM flight", |key, bytes| {
+            let flight: Flight = self.decoded(key, bytes)?;
+            totals.in_doubt += u64::from(!flight.kind().is_repeatable());
+            Ok(())
+        })?;
+        Ok(totals)
+    }
+
+    fn each(
+        &self,
+        sql: &str,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
+    ) -> Result<(), CheckpointError> {
+        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
+        let mut rows = statement.query([]).map_err(|source| self.explain(source))?;
+        while let Some(row) = rows.next().map_err(|source| self.explain(source))? {
+            let blob = |at| row.get_ref(at).and_then(|value| Ok(value.as_blob()?)).map_err(|source| self.explain(source));
+            visit(blob(0)?, blob(1)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
+    connection.query_row("SELECT value FROM meta WHERE name = ?", [name], |row| row.get(0))
+}
+
+/// Makes the file under another name first, so that one which has the name is
+/// whole.
+fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io)?;
+    let mut secret = [0; 32];
+    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret)).map_err(io)?;
+    fill(&new, tenant, &secret).map_err(|source| explain(path, source))?;
+    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(&new, path).map_err(io)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+}
+
+fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
+    let connection = Connection::open(path)?;
+    connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"))?;
+    connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
+    connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// Tells damage from other trouble.
+pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(NotADatabase) => CheckpointError::Foreign { path },
+        Some(DatabaseCorrupt) => CheckpointError::Damaged { path, what: source.to_string() },
+        _ if matches!(source, rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..)) => {
+            CheckpointError::Damaged { path, what: source.to_string() }
+        }
+        _ => CheckpointError::Database { path, source },
+    }
+}

@@ -1,0 +1,82 @@
+//! The one durable file: progress of the open run, calls under way or in
+//! doubt, what each customer was last told, who was purged.
+//!
+//! SQLite in WAL mode with `synchronous = FULL`: what [`Batch::commit`] has
+//! returned is on the disk. One process writes, which the lock file beside it
+//! ensures; anybody may read. Names, addresses and ids are in it only as keyed
+//! hashes. Every record carries a check value, and a file that cannot be
+//! trusted is an error, never a fresh start.
+
+mod batch;
+mod database;
+mod lock;
+mod records;
+mod run;
+
+pub use batch::Batch;
+pub use database::{Checkpoint, Totals};
+pub use records::{FileLengths, RunRecord, RunState};
+pub use run::{OpenRun, Unfinished};
+
+use std::path::PathBuf;
+
+/// What is wrong with the checkpoint, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// Another process has it.
+    #[error("another run holds the checkpoint {path}")]
+    Locked {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// The file system said no.
+    #[error("the checkpoint {path}: {source}")]
+    Io {
+        /// The checkpoint, or the file beside it.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The database said no.
+    #[error("the checkpoint {path}: {source}")]
+    Database {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// It cannot be trusted.
+    #[error("the checkpoint {path} is damaged ({what}); put back a copy of it, or move it away and run `adopt` with the last export that was applied: without it every customer would be sent again")]
+    Damaged {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What shows it.
+        what: String,
+    },
+    /// Another program's file.
+    #[error("{path} is no checkpoint of omnidesk-sync; set another path in [checkpoint]")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by a later version.
+    #[error("the checkpoint {path} has format {found}, this program knows {known}; use the version that wrote it, or a later one")]
+    Newer {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The latest this program knows.
+        known: i64,
+    },
+    /// It belongs to another tenant.
+    #[error("the checkpoint {path} belongs to {found}, and base_url is {wanted}; set another path in [checkpoint] for each tenant")]
+    OtherTenant {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it would have to be.
+        wanted: String,
+    },
+}

@@ -1,0 +1,96 @@
+//! The records as they are on the disk: types of their own, with a check
+//! value, so that the rest of the program may change without them.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::planning::Counts;
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunState {
+    /// Begun, and to be resumed.
+    Open,
+    /// Every row has its outcome.
+    Finished,
+    /// Given up for another export, or by `--fresh`.
+    Superseded,
+}
+
+/// Result files of a run, with the bytes that are known to be whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileLengths(pub Vec<(String, u64)>);
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Where it stands.
+    pub state: RunState,
+    /// Start of its first execution, UTC, RFC 3339.
+    pub started: String,
+    /// End of its last execution, UTC, RFC 3339; empty while it runs.
+    pub ended: String,
+    /// Name of its folder below the report folder.
+    pub folder: String,
+    /// Rows of the export.
+    pub rows: u64,
+    /// Whether every row's operation was `sync` or `skip`.
+    pub only_sync: bool,
+    /// Calls the plan came to.
+    pub calls_planned: u64,
+    /// Calls acknowledged so far.
+    pub calls_done: u64,
+    /// Rows settled, by outcome.
+    pub counts: Counts,
+    /// Up to here every row with calls is settled.
+    pub watermark: u64,
+    /// Up to here every rejected row is settled.
+    pub rejects_done: u64,
+    /// Result files.
+    pub files: FileLengths,
+}
+
+/// Enough to notice every damage that is not meant: one in four thousand million.
+const CHECK_BYTES: usize = 4;
+
+/// A record with its check value, which covers the place it belongs to too.
+pub(super) fn encode<T: Serialize>(place: &[u8], record: &T) -> Vec<u8> {
+    let mut bytes = postcard::to_stdvec(record).unwrap_or_default();
+    let check = check(place, &bytes);
+    bytes.extend_from_slice(&check);
+    bytes
+}
+
+/// A record, if its check value holds.
+pub(super) fn decode<T: DeserializeOwned>(place: &[u8], bytes: &[u8]) -> Option<T> {
+    let (record, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECK_BYTES)?)?;
+    (check(place, record) == sum).then(|| postcard::from_bytes(record).ok()).flatten()
+}
+
+fn check(place: &[u8], record: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(place).update(record);
+    let mut sum = [0; CHECK_BYTES];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_BYTES]);
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_with_any_bit_flipped_or_cut_is_not_read() {
+        let record = encode(b"here", &FileLengths(vec![("failed.csv".into(), 7)]));
+        assert!(decode::<FileLengths>(b"here", &record).is_some());
+        assert!(decode::<FileLengths>(b"there", &record).is_none());
+        for bit in 0..record.len() * 8 {
+            let mut damaged = record.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<FileLengths>(b"here", &damaged).is_none(), "bit {bit}");
+        }
+        for len in 0..record.len() {
+            assert!(decode::<FileLengths>(b"here", &record[..len]).is_none(), "cut at {len}");
+        }
+    }
+}

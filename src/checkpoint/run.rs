@@ -1,0 +1,201 @@
+//! Runs: opening, resuming, ending.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::database::Checkpoint;
+use super::records::{self, RunRecord, RunState};
+use super::CheckpointError;
+use crate::planning::{Outcome, Work, Worklist};
+use crate::source::Fingerprint;
+
+/// The open run, with what is settled of it. It owns the watermark.
+#[derive(Debug)]
+pub struct OpenRun {
+    /// Its id.
+    pub id: i64,
+    /// Ordinal of its export.
+    pub export: u32,
+    /// Which export.
+    pub fingerprint: Fingerprint,
+    /// Which mapping.
+    pub plan: [u8; 32],
+    /// The rest of it.
+    pub record: RunRecord,
+    /// Rows to visit.
+    pub worklist: Worklist,
+    /// Rows with calls that are settled behind the watermark.
+    pub(super) ahead: BTreeSet<u64>,
+}
+
+/// Rows that the last run over an export left unfinished.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// That run.
+    pub record: Option<RunRecord>,
+    /// Its rows that failed or stayed in doubt.
+    pub rows: BTreeSet<u64>,
+}
+
+impl OpenRun {
+    /// Whether a row with calls is settled.
+    #[must_use]
+    pub fn is_settled(&self, row: u64) -> bool {
+        row <= self.record.watermark || self.ahead.contains(&row)
+    }
+
+    /// Books a row with calls; says which rows the watermark has passed.
+    pub(super) fn settle(&mut self, row: u64, outcome: Outcome) -> Vec<u64> {
+        self.record.counts.add(outcome);
+        self.ahead.insert(row);
+        let mut passed = Vec::new();
+        while let Some(next) = self.worklist.next_after(self.record.watermark, Work::Calls) {
+            if !self.ahead.remove(&next) {
+                break;
+            }
+            self.record.watermark = next;
+            passed.push(next);
+        }
+        passed
+    }
+
+    /// Rows without an outcome yet.
+    #[must_use]
+    pub fn not_attempted(&self) -> u64 {
+        self.record.rows.saturating_sub(self.record.counts.total())
+    }
+}
+
+impl Checkpoint {
+    /// The open run, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn open_run(&self) -> Result<Option<OpenRun>, CheckpointError> {
+        let found = self
+            .connection
+            .query_row(
+                "SELECT run.id, run.export, export.fingerprint, run.plan, run.record, run.worklist FROM run
+                 JOIN export ON export.id = run.export ORDER BY run.id DESC LIMIT 1",
+                [],
+                |row| {
+                    let blobs = (row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, blobs))
+                },
+            )
+            .optional()
+            .map_err(|source| self.explain(source))?;
+        let Some((id, export, fingerprint, plan, (bytes, list))) = found else { return Ok(None) };
+        let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
+        if record.state != RunState::Open {
+            return Ok(None);
+        }
+        let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
+        let ahead = self.rows_of("SELECT row FROM ahead WHERE row > ?", record.watermark.cast_signed())?;
+        Ok(Some(OpenRun { id, export, fingerprint: Fingerprint(fingerprint), plan, record, worklist, ahead }))
+    }
+
+    /// What the last finished run over this export, with this mapping, left.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn unfinished(&self, fingerprint: &Fingerprint, plan: &[u8; 32]) -> Result<Unfinished, CheckpointError> {
+        let found = self
+            .connection
+            .query_row(
+                "SELECT run.id, run.plan, run.record FROM run JOIN export ON export.id = run.export
+                 WHERE export.fingerprint = ? ORDER BY run.id DESC LIMIT 1",
+                params![fingerprint.0],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?)),
+            )
+            .optional()
+            .map_err(|source| self.explain(source))?;
+        let Some((id, mapped, bytes)) = found else { return Ok(Unfinished::default()) };
+        let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
+        if mapped != *plan || record.state != RunState::Finished {
+            return Ok(Unfinished::default());
+        }
+        let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
+        Ok(Unfinished { record: Some(record), rows })
+    }
+
+    fn rows_of(&self, sql: &str, parameter: i64) -> Result<BTreeSet<u64>, CheckpointError> {
+        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
+        let rows = statement.query_map([parameter], |row| row.get::<_, i64>(0)).map_err(|source| self.explain(source))?;
+        rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source))).collect()
+    }
+
+    /// Gives an export its ordinal.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
+        self.connection
+            .execute("INSERT OR IGNORE INTO export (fingerprint) VALUES (?)", params![fingerprint.0])
+            .map_err(|source| self.explain(source))?;
+        self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
+    }
+
+    /// Opens a run. What is left of an earlier one over the same export is
+    /// forgotten: this run tells it anew.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn begin(
+        &mut self,
+        fingerprint: Fingerprint,
+        plan: [u8; 32],
+        record: RunRecord,
+        worklist: Worklist,
+    ) -> Result<OpenRun, CheckpointError> {
+        let export = self.register_export(&fingerprint)?;
+        let path = self.path().to_owned();
+        let wrong = |source| super::database::explain(&path, source);
+        let transaction = self.connection.transaction().map_err(wrong)?;
+        transaction
+            .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
+            .map_err(wrong)?;
+        transaction.execute_batch("DELETE FROM ahead; DELETE FROM progress;").map_err(wrong)?;
+        let id: i64 = transaction
+            .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
+            .map_err(wrong)?;
+        transaction
+            .execute(
+                "INSERT INTO run VALUES (?, ?, ?, ?, ?)",
+                params![
+                    id,
+                    export,
+                    plan,
+                    records::encode(&id.to_le_bytes(), &record),
+                    // The other byte order, so that the two cannot be exchanged.
+                    records::encode(&id.to_be_bytes(), &worklist)
+                ],
+            )
+            .map_err(wrong)?;
+        transaction.commit().map_err(wrong)?;
+        Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
+    }
+
+    /// Ends the open run, or notes that its execution ended.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn close_run(&self, run: &mut OpenRun, state: RunState, ended: &str) -> Result<(), CheckpointError> {
+        run.record.state = state;
+        ended.clone_into(&mut run.record.ended);
+        let keep_list = state == RunState::Open;
+        self.connection
+            .execute(
+                "UPDATE run SET record = ?, worklist = CASE WHEN ? THEN worklist END WHERE id = ?",
+                params![records::encode(&run.id.to_le_bytes(), &run.record), keep_list, run.id],
+            )
+            .map_err(|source| self.explain(source))?;
+        Ok(())
+    }
+}

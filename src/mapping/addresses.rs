@@ -1,0 +1,192 @@
+//! Addresses by which Omnidesk knows a customer.
+
+use std::fmt;
+
+use email_address::{EmailAddress, Options};
+use rlibphonenumber::enums::Region;
+
+use super::phone;
+use super::rejection::{Rejection, RejectionCode};
+
+/// The kinds of addresses, by the API page's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Channel {
+    /// An e-mail address.
+    Email,
+    /// An E.164 number.
+    Telephone,
+    /// A Facebook account or id.
+    Facebook,
+    /// A Twitter account, without `@`.
+    Twitter,
+}
+
+impl Channel {
+    /// The word of the API page.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Email => "email",
+            Self::Telephone => "telephone",
+            Self::Facebook => "facebook",
+            Self::Twitter => "twitter",
+        }
+    }
+}
+
+/// A checked address. [`Address::parse`] is the only way to make one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    channel: Channel,
+    text: String,
+}
+
+impl Address {
+    /// The kind.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The form by which two spellings of one address are the same.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self.channel {
+            Channel::Telephone => self.text.clone(),
+            Channel::Email | Channel::Facebook | Channel::Twitter => self.text.to_lowercase(),
+        }
+    }
+
+    /// Checks and cleans an address.
+    ///
+    /// # Errors
+    ///
+    /// The reason, and what would help.
+    pub fn parse(channel: Channel, text: &str, region: Option<Region>) -> Result<Self, Rejection> {
+        let text = match channel {
+            Channel::Email => email(text)?,
+            Channel::Telephone => phone::e164(text, region)
+                .map_err(|no| Rejection::new(RejectionCode::BadPhone, no.reason, no.hint))?,
+            Channel::Facebook => facebook(text)?,
+            Channel::Twitter => twitter(text)?,
+        };
+        Ok(Self { channel, text })
+    }
+}
+
+impl fmt::Debug for Address {
+    /// Masked: personal data.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}(***)", self.channel.word())
+    }
+}
+
+fn email(text: &str) -> Result<String, Rejection> {
+    let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
+    let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
+    match EmailAddress::parse_with_options(text, options) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(Rejection::new(
+            RejectionCode::BadEmail,
+            format!("it is no e-mail address: {}", error.to_string().trim_end_matches('.').to_lowercase()),
+            "mend the address, empty the cell, add its word for \"none\" to blank in [input], or leave such addresses out with invalid = \"drop\"",
+        )),
+    }
+}
+
+/// The account in a profile's URL on one of `hosts`, with the rest of the URL.
+fn profile<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let (host, path) = rest.split_once('/')?;
+    let host = host.to_ascii_lowercase();
+    let bare = ["www.", "m.", "mobile.", "nl-nl."].iter().find_map(|prefix| host.strip_prefix(prefix)).unwrap_or(&host);
+    hosts.contains(&bare).then_some(path)
+}
+
+fn twitter(text: &str) -> Result<String, Rejection> {
+    let account = match profile(text, &["twitter.com", "x.com"]) {
+        Some(path) => path.split(['/', '?', '#']).next().unwrap_or_default(),
+        None => text,
+    };
+    let account = account.trim_start_matches('@').trim();
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ' ';
+    if account.is_empty() || !account.chars().all(fits) {
+        return Err(Rejection::new(
+            RejectionCode::BadHandle,
+            "it is no Twitter account: letters A to Z, digits, _ and spaces are all that fits",
+            "mend the account, empty the cell, or leave such accounts out with invalid = \"drop\"",
+        ));
+    }
+    Ok(account.to_owned())
+}
+
+fn facebook(text: &str) -> Result<String, Rejection> {
+    let Some(path) = profile(text, &["facebook.com", "fb.com", "fb.me"]) else {
+        let account = text.trim_start_matches('@').trim();
+        return if account.is_empty() || account.contains("://") { Err(no_facebook()) } else { Ok(account.to_owned()) };
+    };
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    let account = match parts.next() {
+        Some("profile.php") => query.split('&').find_map(|pair| pair.strip_prefix("id=")),
+        Some("people") => parts.nth(1),
+        Some("pg" | "pages") => parts.next_back(),
+        other => other,
+    };
+    account.filter(|account| !account.is_empty()).map(str::to_owned).ok_or_else(no_facebook)
+}
+
+fn no_facebook() -> Rejection {
+    Rejection::new(
+        RejectionCode::BadHandle,
+        "there is no Facebook account or id in it",
+        "mend the account, empty the cell, or leave such accounts out with invalid = \"drop\"",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_cleaned_or_refused() {
+        use Channel::{Email, Facebook, Twitter};
+        let cases = [
+            (Email, "Ann@Example.org", Some("Ann@Example.org")),
+            (Email, "mailto:ann@example.org", Some("ann@example.org")),
+            (Email, "ann@example", None),
+            (Email, "ann", None),
+            (Email, "Ann <ann@example.org>", None),
+            (Email, "ann@[127.0.0.1]", None),
+            (Email, "a b@example.org", None),
+            (Email, "ann@example.org; bob@example.org", None),
+            (Twitter, "@ann_1", Some("ann_1")),
+            (Twitter, "https://twitter.com/ann?lang=nl", Some("ann")),
+            (Twitter, "https://x.com/ann/status/1", Some("ann")),
+            (Twitter, "ann.b", None),
+            (Twitter, "@", None),
+            (Facebook, "https://www.facebook.com/ann.b/", Some("ann.b")),
+            (Facebook, "https://facebook.com/profile.php?id=100001234&x=1", Some("100001234")),
+            (Facebook, "https://m.facebook.com/people/Ann-B/100001234", Some("100001234")),
+            (Facebook, "100001234", Some("100001234")),
+            (Facebook, "https://www.facebook.com/", None),
+            (Facebook, "https://example.org/ann", None),
+        ];
+        for (channel, text, expected) in cases {
+            let found = Address::parse(channel, text, None);
+            assert_eq!(found.as_ref().map(Address::as_str).ok(), expected, "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_address_are_the_same() {
+        let parse = |text| Address::parse(Channel::Email, text, None).expect("an address").identity();
+        assert_eq!(parse("Ann@example.org"), parse("ann@EXAMPLE.org"));
+    }
+}

@@ -1,0 +1,175 @@
+//! From the configuration and the columns of an export to a [`Mapping`].
+
+use std::sync::Arc;
+
+use rlibphonenumber::enums::Region;
+
+use super::addresses::Channel;
+use super::expressions::{Expression, Expressions};
+use super::intent::FieldName;
+use super::phone;
+use super::row::{Blanks, Mapping, Rules};
+use super::settings::{CustomerSettings, From, Invalid, Names, OperationSettings, Value};
+use crate::source::Columns;
+
+/// Where a value comes from, resolved.
+#[derive(Debug, Clone)]
+pub(super) struct Getter {
+    pub(super) origin: Origin,
+    pub(super) default: Option<String>,
+    pub(super) region: Option<Region>,
+    pub(super) invalid: Invalid,
+    /// For messages: the key in the configuration.
+    pub(super) key: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Origin {
+    Columns(Vec<(usize, String)>),
+    Constant(String),
+    Template(Expression),
+}
+
+struct Compiler<'a> {
+    columns: &'a mut Columns,
+    expressions: Expressions,
+    problems: Vec<String>,
+}
+
+impl Mapping {
+    /// Resolves every column and compiles every template.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, each as a sentence with the key it is about.
+    pub fn compile(
+        customer: &CustomerSettings,
+        operation: &OperationSettings,
+        names: Names,
+        custom_field_prefix: &str,
+        input: &crate::source::Settings,
+        columns: &mut Columns,
+    ) -> Result<Self, Vec<String>> {
+        let blanks = Arc::new(Blanks::new(&input.blank, &input.clear));
+        let mut compiler =
+            Compiler { columns, expressions: Expressions::new(Arc::clone(&blanks)), problems: Vec::new() };
+        let primary_id = compiler.getter("customer.primary_id", &customer.primary_id);
+        let brand_id = compiler.getter("customer.brand_id", &customer.brand_id);
+        let fields = compiler.fields(customer, custom_field_prefix);
+        let addresses = compiler.addresses(customer);
+        let ticket_id = customer.ticket_id.as_ref().and_then(|value| compiler.getter("customer.ticket_id", value));
+        let no_sync = customer.no_sync.as_ref().and_then(|value| compiler.getter("customer.no_sync", value));
+        let rules = compiler.rules(operation);
+        let Compiler { mut expressions, problems, columns } = compiler;
+        expressions.set_columns(columns);
+        match (primary_id, brand_id) {
+            (Some(primary_id), Some(brand_id)) if problems.is_empty() => Ok(Self {
+                primary_id,
+                brand_id,
+                fields,
+                addresses,
+                ticket_id,
+                no_sync,
+                rules,
+                names,
+                blanks,
+                expressions,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl Compiler<'_> {
+    fn fields(&mut self, customer: &CustomerSettings, prefix: &str) -> Vec<(FieldName, Getter)> {
+        let named = [
+            (FieldName::First, "customer.firstname", &customer.firstname),
+            (FieldName::Last, "customer.lastname", &customer.lastname),
+        ];
+        let mut fields = Vec::new();
+        for (name, key, value) in named {
+            let getter = value.as_ref().and_then(|value| self.getter(key, value));
+            fields.extend(getter.map(|getter| (name, getter)));
+        }
+        for (custom, value) in &customer.custom {
+            let name = FieldName::Custom(format!("{prefix}{custom}").into());
+            let getter = self.getter(&format!("customer.custom.{custom}"), value);
+            fields.extend(getter.map(|getter| (name, getter)));
+        }
+        fields
+    }
+
+    fn addresses(&mut self, customer: &CustomerSettings) -> Vec<(Channel, Getter)> {
+        let kinds = [
+            (Channel::Email, &customer.email),
+            (Channel::Telephone, &customer.telephone),
+            (Channel::Facebook, &customer.facebook),
+            (Channel::Twitter, &customer.twitter),
+        ];
+        let mut addresses = Vec::new();
+        for (channel, value) in kinds {
+            let Some(value) = value else { continue };
+            let getter = self.getter(&format!("customer.{}", channel.word()), value);
+            addresses.extend(getter.map(|getter| (channel, getter)));
+        }
+        addresses
+    }
+
+    fn rules(&mut self, operation: &OperationSettings) -> Rules {
+        let conditions = operation
+            .rule
+            .iter()
+            .enumerate()
+            .filter_map(|(at, rule)| {
+                let compiled = self.expressions.condition(&rule.when, self.columns);
+                let place = format!("operation.rule[{at}].when = {:?}", rule.when);
+                Some((self.checked(&place, compiled)?, rule.then))
+            })
+            .collect();
+        let column = operation.column.as_ref().and_then(|name| Some((self.column("operation.column", name)?, name.clone())));
+        if operation.column.is_none() && !operation.values.is_empty() {
+            self.problems.push("operation.values explains the words of a column, but operation.column names none".to_owned());
+        }
+        Rules { conditions, column, values: operation.values.clone(), default: operation.default }
+    }
+
+    fn getter(&mut self, key: &str, value: &Value) -> Option<Getter> {
+        let origin = match &value.from {
+            From::Columns(names) => {
+                let found: Vec<_> =
+                    names.iter().filter_map(|name| Some((self.column(key, name)?, name.clone()))).collect();
+                (found.len() == names.len()).then_some(Origin::Columns(found))?
+            }
+            From::Constant(constant) => Origin::Constant(constant.trim().to_owned()),
+            From::Template(source) => {
+                let compiled = self.expressions.template(source, self.columns);
+                Origin::Template(self.checked(key, compiled)?)
+            }
+        };
+        let region = match &value.region {
+            None => None,
+            Some(code) => {
+                let known = phone::region(code)
+                    .ok_or_else(|| format!("region {code:?} is none; write an ISO 3166-1 code such as \"NL\""));
+                Some(self.checked(key, known)?)
+            }
+        };
+        Some(Getter { origin, default: value.default.clone(), region, invalid: value.invalid, key: key.to_owned() })
+    }
+
+    fn column(&mut self, key: &str, name: &str) -> Option<usize> {
+        let found = self.columns.want(name).ok_or_else(|| {
+            let near = self.columns.nearest(name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+            let have: Vec<_> = self.columns.own().map(|(_, name)| name).collect();
+            match near.is_empty() {
+                true => format!("the export has no column {name:?}; it has {}", have.join(", ")),
+                false => format!("the export has no column {name:?}{near}"),
+            }
+        });
+        self.checked(key, found)
+    }
+
+    fn checked<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.problems.push(format!("{key}: {problem}"))).ok()
+    }
+}

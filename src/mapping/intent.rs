@@ -1,0 +1,140 @@
+//! What a row asks for, checked and normalised.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::addresses::Address;
+use super::settings::Operation;
+use crate::source::RowRef;
+
+/// The customer's id in the organisation's own system: trimmed, not blank,
+/// never a number.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct PrimaryId(String);
+
+/// Bytes in an id. The API page names no bound; longer ones are a mapped
+/// wrong column.
+const PRIMARY_ID_BYTES_MAX: usize = 255;
+
+impl PrimaryId {
+    /// Checks an id.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it cannot be one.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        match text.trim() {
+            "" => Err("the id is blank"),
+            id if id.len() > PRIMARY_ID_BYTES_MAX => Err("the id is longer than 255 bytes"),
+            id if id.chars().any(char::is_control) => Err("the id holds a control character"),
+            id => Ok(Self(id.to_owned())),
+        }
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PrimaryId {
+    /// Masked: ids of customers do not belong into logs.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str("PrimaryId(***)")
+    }
+}
+
+/// Brand and id: the key of order, resume and change detection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Customer {
+    /// The brand.
+    pub brand_id: u64,
+    /// The id.
+    pub primary_id: PrimaryId,
+}
+
+/// The name of a text field of a customer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FieldName {
+    /// First name.
+    First,
+    /// Last name.
+    Last,
+    /// A custom field, by its name in Omnidesk, prefix included.
+    Custom(Arc<str>),
+}
+
+/// What a text field is to become.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FieldValue {
+    /// This text, which is not blank.
+    Text(String),
+    /// Empty: the cell held a `clear` marker.
+    Clear,
+}
+
+impl FieldValue {
+    /// As it is sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Text(text) => text,
+            Self::Clear => "",
+        }
+    }
+}
+
+impl fmt::Debug for FieldValue {
+    /// Masked: personal data.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Text(_) => out.write_str("Text(***)"),
+            Self::Clear => out.write_str("Clear"),
+        }
+    }
+}
+
+/// What a row asks for.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The row.
+    pub at: RowRef,
+    /// Whom it is about.
+    pub customer: Customer,
+    /// What is to be done.
+    pub operation: Operation,
+    /// Text fields that have a value, in the order of the mapping.
+    pub fields: Vec<(FieldName, FieldValue)>,
+    /// Addresses, without repeats: e-mail, telephone, Facebook, Twitter.
+    pub addresses: Vec<Address>,
+    /// The ticket that a new customer is added to.
+    pub ticket_id: Option<u64>,
+    /// Whether other tickets stay as they are.
+    pub no_sync: bool,
+    /// What a person should know, though the row goes its way.
+    pub warnings: Vec<Warning>,
+}
+
+/// What a person should know of a row that goes its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Warning {
+    /// A name outside the pattern seen on the API's pages was sent as it is.
+    OddName,
+    /// A name was written in Latin letters.
+    TransliteratedName,
+    /// An address that cannot be used was left out: `invalid = "drop"`.
+    DroppedAddress,
+}
+
+impl Warning {
+    /// The word in summaries.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OddName => "odd_name",
+            Self::TransliteratedName => "transliterated_name",
+            Self::DroppedAddress => "dropped_address",
+        }
+    }
+}

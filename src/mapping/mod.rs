@@ -1,0 +1,24 @@
+//! From a row to what it asks for.
+//!
+//! A [`Mapping`] is compiled once from the configuration against the columns
+//! of an export. It turns each row into an [`Intent`] (which customer, which
+//! operation, which values), or into a [`Rejection`] that names the column,
+//! the value, the reason and the setting that would help. It does no I/O and
+//! knows nothing of calls.
+
+mod addresses;
+mod compile;
+mod expressions;
+mod intent;
+mod names;
+mod phone;
+mod rejection;
+mod row;
+mod settings;
+
+pub use addresses::{Address, Channel};
+pub use intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
+pub use phone::suggest_region;
+pub use rejection::{Rejection, RejectionCode};
+pub use row::{Mapped, Mapping};
+pub use settings::{CustomerSettings, From, Invalid, Names, Operation, OperationSettings, Rule, Value};

@@ -1,0 +1,355 @@
+//! One row through a compiled mapping.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minijinja::value::Value as Context;
+
+use super::addresses::{Address, Channel};
+use super::compile::{Getter, Origin};
+use super::expressions::{Expression, Expressions};
+use super::intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
+use super::names::{self, Name};
+use super::phone;
+use super::rejection::{Rejection, RejectionCode};
+use super::settings::{Invalid, Names, Operation};
+use crate::source::Row;
+
+/// What a row came to.
+#[derive(Debug)]
+pub enum Mapped {
+    /// It asks for something.
+    Intent(Box<Intent>),
+    /// It asks for nothing: operation `skip`.
+    Skip,
+    /// It is refused.
+    Rejected(Box<Rejection>),
+}
+
+/// A configuration's mapping, compiled for one export's columns: see
+/// [`Mapping::compile`].
+#[derive(Debug)]
+pub struct Mapping {
+    pub(super) primary_id: Getter,
+    pub(super) brand_id: Getter,
+    pub(super) fields: Vec<(FieldName, Getter)>,
+    pub(super) addresses: Vec<(Channel, Getter)>,
+    pub(super) ticket_id: Option<Getter>,
+    pub(super) no_sync: Option<Getter>,
+    pub(super) rules: Rules,
+    pub(super) names: Names,
+    pub(super) blanks: Arc<Blanks>,
+    pub(super) expressions: Expressions,
+}
+
+/// How the operation of a row is found.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) conditions: Vec<(Expression, Operation)>,
+    pub(super) column: Option<(usize, String)>,
+    pub(super) values: BTreeMap<String, Operation>,
+    pub(super) default: Operation,
+}
+
+/// Which cells are no value, and which mean "empty this field".
+#[derive(Debug)]
+pub(super) struct Blanks {
+    blank: Vec<String>,
+    clear: Vec<String>,
+}
+
+impl Blanks {
+    pub(super) fn new(blank: &[String], clear: &[String]) -> Self {
+        let trimmed = |words: &[String]| words.iter().map(|word| word.trim().to_owned()).collect();
+        Self { blank: trimmed(blank), clear: trimmed(clear) }
+    }
+
+    fn is_blank(&self, text: &str) -> bool {
+        text.is_empty() || self.blank.iter().any(|word| word == text)
+    }
+
+    /// The cell's text, for a template.
+    pub(super) fn text_or_empty(&self, text: &str) -> String {
+        let text = text.trim();
+        if self.is_blank(text) { String::new() } else { text.to_owned() }
+    }
+}
+
+/// A value with the column it came from, for messages.
+struct Found<'a> {
+    text: Cow<'a, str>,
+    place: &'a str,
+    clear: bool,
+}
+
+/// One row on its way: the template context is made once, when first needed.
+struct Reading<'a> {
+    mapping: &'a Mapping,
+    row: &'a Row,
+    context: Option<Context>,
+    warnings: Vec<Warning>,
+}
+
+impl Mapping {
+    /// What `row` asks for.
+    #[must_use]
+    pub fn map(&self, row: &Row) -> Mapped {
+        if let Some(fault) = row.fault() {
+            let hint = "mend the row in the export";
+            return Mapped::Rejected(Box::new(Rejection::new(RejectionCode::MalformedRow, fault.to_string(), hint)));
+        }
+        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        match reading.intent() {
+            Ok(Some(intent)) => Mapped::Intent(Box::new(intent)),
+            Ok(None) => Mapped::Skip,
+            Err(rejection) => Mapped::Rejected(rejection),
+        }
+    }
+}
+
+type Checked<T> = Result<T, Box<Rejection>>;
+
+impl<'a> Reading<'a> {
+    fn intent(&mut self) -> Checked<Option<Intent>> {
+        let operation = self.operation()?;
+        if operation == Operation::Skip {
+            return Ok(None);
+        }
+        let customer = Customer { primary_id: self.primary_id()?, brand_id: self.brand_id()? };
+        let (fields, addresses) = match operation {
+            Operation::Purge => (Vec::new(), Vec::new()),
+            Operation::AddChannel => (self.fields()?, self.some_addresses()?),
+            _ => (self.fields()?, self.addresses()?),
+        };
+        let mapping = self.mapping;
+        let ticket_id = mapping.ticket_id.as_ref().map(|getter| self.number(getter)).transpose()?.flatten();
+        let no_sync = mapping.no_sync.as_ref().map(|getter| self.truth(getter)).transpose()?.unwrap_or(false);
+        let warnings = std::mem::take(&mut self.warnings);
+        Ok(Some(Intent { at: self.row.at(), customer, operation, fields, addresses, ticket_id, no_sync, warnings }))
+    }
+
+    fn operation(&mut self) -> Checked<Operation> {
+        let rules = &self.mapping.rules;
+        for (condition, operation) in &rules.conditions {
+            if !self.render(condition, "operation.rule")?.is_empty() {
+                return Ok(*operation);
+            }
+        }
+        let Some((column, name)) = &rules.column else { return Ok(rules.default) };
+        let Some(found) = self.cell(*column, name)? else { return Ok(rules.default) };
+        let word = found.text.as_ref();
+        let known = rules.values.get(word).copied().or_else(|| {
+            Operation::WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, operation)| *operation)
+        });
+        known.ok_or_else(|| {
+            let words: Vec<&str> =
+                rules.values.keys().map(String::as_str).chain(Operation::WORDS.map(|(word, _)| word)).collect();
+            let message = format!("it is no operation; known are {}", words.join(", "));
+            Box::new(
+                Rejection::new(RejectionCode::UnknownOperation, message, "mend the cell, or explain the word in [operation] values")
+                    .at(name, word),
+            )
+        })
+    }
+
+    fn primary_id(&mut self) -> Checked<PrimaryId> {
+        let getter = &self.mapping.primary_id;
+        let found = self.one(getter)?;
+        let (text, place) = match &found {
+            Some(found) if !found.clear => (found.text.as_ref(), found.place),
+            _ => ("", place_of(getter)),
+        };
+        if phone::is_scientific(text) {
+            let message = "a spreadsheet has turned the id into a rounded number, so that several customers would share it";
+            let hint = "export again with that column formatted as text; the digits are lost";
+            return Err(Box::new(Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text)));
+        }
+        PrimaryId::new(text).map_err(|reason| {
+            let hint = "every row needs the customer's id; map another column to customer.primary_id, or fill the cell";
+            Box::new(Rejection::new(RejectionCode::BlankId, reason, hint).at(place, text))
+        })
+    }
+
+    fn brand_id(&mut self) -> Checked<u64> {
+        let getter = &self.mapping.brand_id;
+        self.number(getter)?.ok_or_else(|| {
+            let hint = "fill the cell, or set brand_id = { column = \"…\", default = 1 }";
+            Box::new(Rejection::new(RejectionCode::BadNumber, "the brand is blank", hint).at(place_of(getter), ""))
+        })
+    }
+
+    fn fields(&mut self) -> Checked<Vec<(FieldName, FieldValue)>> {
+        let mapping = self.mapping;
+        let mut fields = Vec::with_capacity(mapping.fields.len());
+        for (name, getter) in &mapping.fields {
+            let Some(found) = self.one(getter)? else { continue };
+            let value = match name {
+                _ if found.clear => FieldValue::Clear,
+                FieldName::Custom(_) => FieldValue::Text(found.text.into_owned()),
+                FieldName::First | FieldName::Last => FieldValue::Text(self.name(&found)?),
+            };
+            fields.push((name.clone(), value));
+        }
+        Ok(fields)
+    }
+
+    fn name(&mut self, found: &Found) -> Checked<String> {
+        match names::name(&found.text, self.mapping.names) {
+            Name::Plain(name) => Ok(name),
+            Name::Odd(name) => {
+                self.warnings.push(Warning::OddName);
+                Ok(name)
+            }
+            Name::Transliterated(name) => {
+                self.warnings.push(Warning::TransliteratedName);
+                Ok(name)
+            }
+            Name::Refused => {
+                let message = "the name holds a letter or sign outside the pattern seen on the API's pages";
+                let hint = "mend the name, or set names = \"send\" or \"transliterate\" in [omnidesk]";
+                Err(Box::new(Rejection::new(RejectionCode::BadName, message, hint).at(found.place, &found.text)))
+            }
+        }
+    }
+
+    fn some_addresses(&mut self) -> Checked<Vec<Address>> {
+        let addresses = self.addresses()?;
+        if addresses.is_empty() {
+            let message = "the row asks to add an address and has none";
+            let hint = "fill one of the address columns, or let the row ask for another operation";
+            return Err(Box::new(Rejection::new(RejectionCode::NoAddress, message, hint)));
+        }
+        Ok(addresses)
+    }
+
+    fn addresses(&mut self) -> Checked<Vec<Address>> {
+        let mapping = self.mapping;
+        let mut addresses: Vec<Address> = Vec::new();
+        for (channel, getter) in &mapping.addresses {
+            for found in self.all(getter)? {
+                match Address::parse(*channel, &found.text, getter.region) {
+                    Ok(address) if addresses.iter().any(|known| known.channel() == *channel && known.identity() == address.identity()) => {}
+                    Ok(address) => addresses.push(address),
+                    Err(_) if getter.invalid == Invalid::Drop => self.warnings.push(Warning::DroppedAddress),
+                    Err(rejection) => return Err(Box::new(rejection.at(found.place, &found.text))),
+                }
+            }
+        }
+        Ok(addresses)
+    }
+
+    fn number(&mut self, getter: &'a Getter) -> Checked<Option<u64>> {
+        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else { return Ok(None) };
+        let digits = !found.text.is_empty() && found.text.bytes().all(|byte| byte.is_ascii_digit());
+        match found.text.parse() {
+            Ok(number) if digits => Ok(Some(number)),
+            _ => {
+                let message = format!("{} needs a whole number", getter.key);
+                Err(Box::new(
+                    Rejection::new(RejectionCode::BadNumber, message, "mend the cell, or map another column")
+                        .at(found.place, &found.text),
+                ))
+            }
+        }
+    }
+
+    fn truth(&mut self, getter: &'a Getter) -> Checked<bool> {
+        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else { return Ok(false) };
+        match found.text.to_lowercase().as_str() {
+            "true" | "yes" | "y" | "1" | "on" | "ja" | "j" => Ok(true),
+            "false" | "no" | "n" | "0" | "off" | "nee" => Ok(false),
+            _ => {
+                let message = format!("{} needs true or false (yes, no, 1, 0, ja, nee)", getter.key);
+                Err(Box::new(
+                    Rejection::new(RejectionCode::BadNumber, message, "mend the cell, or use a template that says true or false")
+                        .at(found.place, &found.text),
+                ))
+            }
+        }
+    }
+
+    /// The first value that is not blank.
+    fn one(&mut self, getter: &'a Getter) -> Checked<Option<Found<'a>>> {
+        if let Origin::Columns(columns) = &getter.origin {
+            for (column, name) in columns {
+                if let Some(found) = self.cell(*column, name)? {
+                    return Ok(Some(found));
+                }
+            }
+            return Ok(default_of(getter));
+        }
+        self.computed(getter)
+    }
+
+    /// Every value that is not blank; a `clear` marker is none.
+    fn all(&mut self, getter: &'a Getter) -> Checked<Vec<Found<'a>>> {
+        let mut all = Vec::new();
+        if let Origin::Columns(columns) = &getter.origin {
+            for (column, name) in columns {
+                all.extend(self.cell(*column, name)?.filter(|found| !found.clear));
+            }
+            if all.is_empty() {
+                all.extend(default_of(getter));
+            }
+        } else {
+            all.extend(self.computed(getter)?.filter(|found| !found.clear));
+        }
+        Ok(all)
+    }
+
+    fn computed(&mut self, getter: &'a Getter) -> Checked<Option<Found<'a>>> {
+        let text = match &getter.origin {
+            Origin::Template(template) => Cow::Owned(self.render(template, &getter.key)?.trim().to_owned()),
+            Origin::Constant(constant) => Cow::Borrowed(constant.as_str()),
+            Origin::Columns(_) => Cow::Borrowed(""),
+        };
+        let blanks = &self.mapping.blanks;
+        if blanks.is_blank(&text) {
+            return Ok(default_of(getter));
+        }
+        let clear = blanks.clear.iter().any(|word| *word == *text);
+        Ok(Some(Found { text, place: &getter.key, clear }))
+    }
+
+    /// The cell, trimmed, if it has a value.
+    fn cell(&self, column: usize, name: &'a str) -> Checked<Option<Found<'a>>> {
+        let text = self.row.text(column).map_err(|bad| {
+            let value = String::from_utf8_lossy(self.row.bytes(column)).into_owned();
+            let message = format!("the cell is not {}", bad.encoding);
+            let hint = "set encoding in [input], perhaps \"windows-1252\"; a \u{FFFD} in the export itself was spoilt by an earlier program";
+            Box::new(Rejection::new(RejectionCode::BadEncoding, message, hint).at(name, &value))
+        })?;
+        let text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        let blanks = &self.mapping.blanks;
+        if blanks.is_blank(&text) {
+            return Ok(None);
+        }
+        let clear = blanks.clear.iter().any(|word| *word == *text);
+        Ok(Some(Found { text, place: name, clear }))
+    }
+
+    fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
+        let expressions = &self.mapping.expressions;
+        let context = self.context.get_or_insert_with(|| expressions.context(self.row));
+        expressions.render(expression, context).map_err(|error| {
+            let message = format!("{place}: {error}");
+            Box::new(Rejection::new(RejectionCode::BadTemplate, message, "mend the template or the cells it uses"))
+        })
+    }
+}
+
+fn default_of(getter: &Getter) -> Option<Found<'_>> {
+    let text = getter.default.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+    Some(Found { text: Cow::Borrowed(text), place: &getter.key, clear: false })
+}
+
+fn place_of(getter: &Getter) -> &str {
+    match &getter.origin {
+        Origin::Columns(columns) => columns.first().map_or(&getter.key, |(_, name)| name),
+        _ => &getter.key,
+    }
+}

@@ -1,0 +1,91 @@
+//! The four calls.
+
+use crate::mapping::{Address, Customer, FieldName, FieldValue};
+
+/// One request the program means to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Whom it is about.
+    pub customer: Customer,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a call does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// `POST /api/v2/customer`
+    Create {
+        /// Names and custom fields that have a value.
+        fields: Vec<(FieldName, FieldValue)>,
+        /// The address linked with the creation.
+        first: Option<Address>,
+        /// The ticket that the customer is added to.
+        ticket_id: Option<u64>,
+        /// Leave other tickets alone.
+        no_sync: bool,
+    },
+    /// `PUT /api/v2/customer/updateCustomer`
+    Update {
+        /// Names and custom fields to change; others stay.
+        fields: Vec<(FieldName, FieldValue)>,
+    },
+    /// `POST /api/v2/customer/addchannelonly`
+    AddChannel {
+        /// The address to add.
+        address: Address,
+        /// Leave other tickets alone.
+        no_sync: bool,
+    },
+    /// `DELETE /api/v2/customer/purgedata`
+    Purge,
+}
+
+/// Which of the four.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A new customer.
+    Create,
+    /// New values.
+    Update,
+    /// One more address.
+    AddChannel,
+    /// The end of the data.
+    Purge,
+}
+
+impl Kind {
+    /// All four, in the order of the API page.
+    pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
+
+    /// The word in summaries and result files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::AddChannel => "add-channel",
+            Self::Purge => "purge",
+        }
+    }
+
+    /// Whether sending it twice ends where sending it once does. A second
+    /// create may make a second customer: no page says otherwise.
+    #[must_use]
+    pub fn is_repeatable(self) -> bool {
+        self != Self::Create
+    }
+}
+
+impl Call {
+    /// Which of the four it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.action {
+            Action::Create { .. } => Kind::Create,
+            Action::Update { .. } => Kind::Update,
+            Action::AddChannel { .. } => Kind::AddChannel,
+            Action::Purge => Kind::Purge,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One HTTP exchange for one call.
+
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Url};
+
+use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
+use super::call::{Call, Kind};
+use super::key::ApiKey;
+use super::settings::{Auth, BodyEncoding, Settings};
+use super::wire::Request;
+
+/// For the connection alone, TLS included.
+const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
+
+/// Below the keep-alive of common servers (5 s and more), so that a request
+/// rarely meets a connection that the server is closing.
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Why no client can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// TLS, most often: no certificates of authorities on this machine.
+    #[error("cannot prepare HTTPS: {0}; are the system's CA certificates installed (package ca-certificates)?")]
+    Build(String),
+    /// The key cannot be sent.
+    #[error("the API key cannot be a header of HTTP")]
+    Key,
+}
+
+/// A tenant's API. It sends what it is told, once.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoints: [(Method, Url); 4],
+    body: BodyEncoding,
+}
+
+impl Client {
+    /// Prepares the connection; nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`]
+    pub fn new(settings: &Settings, key: &ApiKey) -> Result<Self, ClientError> {
+        let mut headers = HeaderMap::new();
+        if settings.auth == Auth::Header {
+            let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ClientError::Key)?;
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static("apikey"), value);
+        }
+        let mut builder = reqwest::Client::builder()
+            .default_headers(headers)
+            .user_agent(concat!("omnidesk-sync/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+            .timeout(settings.timeout)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+            .pool_max_idle_per_host(settings.connections)
+            .tcp_nodelay(true)
+            // The default turns a POST into a GET and takes the key elsewhere.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never());
+        if settings.base_url.is_loopback() {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
+        let endpoints = Kind::ALL.map(|kind| {
+            let (method, path) = kind.endpoint();
+            let mut url = settings.base_url.join(path);
+            if settings.auth == Auth::Query {
+                url.query_pairs_mut().append_pair("apiKey", key.expose());
+            }
+            let method = match method {
+                "PUT" => Method::PUT,
+                "DELETE" => Method::DELETE,
+                _ => Method::POST,
+            };
+            (method, url)
+        });
+        Ok(Self { http, endpoints, body: settings.body })
+    }
+
+    /// Sends a call, once, and waits for the whole answer.
+    pub async fn send(&self, call: &Call) -> Exchange {
+        let request = Request::of(call, self.body);
+        let (method, url) = &self.endpoints[call.kind() as usize];
+        let sent = self
+            .http
+            .request(method.clone(), url.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static(request.content_type))
+            .body(request.body)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => read(answer).await,
+            // Only this phase is known to come before the request.
+            Err(error) if error.is_connect() => Exchange::NotSent(chain(&error.without_url())),
+            Err(error) => Exchange::Lost(chain(&error.without_url())),
+        }
+    }
+}
+
+async fn read(mut answer: reqwest::Response) -> Exchange {
+    let status = answer.status().as_u16();
+    let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = text(RETRY_AFTER).and_then(|header| RetryAfter::parse(header, text(DATE)));
+    let mut body = Vec::new();
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => {
+                let room = BODY_BYTES_MAX - body.len();
+                body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                if body.len() == BODY_BYTES_MAX {
+                    break;
+                }
+            }
+            Ok(None) => break,
+            // The status came, so a refusal is one though its words are cut.
+            Err(_) if status >= 300 => break,
+            Err(error) => return Exchange::Lost(chain(&error.without_url())),
+        }
+    }
+    Exchange::Answered { status, retry_after, body }
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !words.contains(&next) {
+            words.push_str(": ");
+            words.push_str(&next);
+        }
+        cause = error.source();
+    }
+    words
+}

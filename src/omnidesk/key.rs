@@ -1,0 +1,113 @@
+//! The API key: where it comes from, and that it is never seen.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+/// `api_key`: where the key is kept. The key itself is never in the
+/// configuration, whose lines are printed in error messages.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum KeySource {
+    /// An environment variable.
+    Env(String),
+    /// A file, whose trailing line end does not count.
+    File(PathBuf),
+    /// The standard output of a program; the first word is the program.
+    Command(Vec<String>),
+}
+
+/// Why there is no key. Never holds any of it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// Unset variable.
+    #[error("the environment variable {0} is not set; put the API key there, or change api_key in [omnidesk]")]
+    NoVariable(String),
+    /// Unreadable file.
+    #[error("the API key's file {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The program could not be started.
+    #[error("the API key's command {program}: {source}")]
+    Command {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The program failed.
+    #[error("the API key's command {program} ended with {status}")]
+    Failed {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// Nothing, or something that cannot be in an HTTP header.
+    #[error("the API key from {0} is empty or holds characters that no HTTP header can carry")]
+    Unusable(String),
+}
+
+/// The key. Its `Debug` is masked; only this room can see it.
+#[derive(Debug, Clone)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    /// Fetches the key.
+    ///
+    /// # Errors
+    ///
+    /// Where it was looked for, and why it is not there.
+    pub fn fetch(source: &KeySource) -> Result<Self, KeyError> {
+        match source {
+            KeySource::Env(name) => {
+                let key = std::env::var(name).map_err(|_| KeyError::NoVariable(name.clone()))?;
+                Self::new(&key, name)
+            }
+            KeySource::File(path) => {
+                let key = std::fs::read_to_string(path)
+                    .map_err(|source| KeyError::File { path: path.clone(), source })?;
+                Self::new(&key, &path.display().to_string())
+            }
+            KeySource::Command(words) => Self::from_command(words),
+        }
+    }
+
+    /// For the in-process sandbox, which needs none.
+    #[must_use]
+    pub fn none_needed() -> Self {
+        Self(SecretString::from("rehearsal".to_owned()))
+    }
+
+    fn from_command(words: &[String]) -> Result<Self, KeyError> {
+        let program = words.first().cloned().unwrap_or_default();
+        let output = Command::new(&program)
+            .args(words.get(1..).unwrap_or_default())
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|source| KeyError::Command { program: program.clone(), source })?;
+        if !output.status.success() {
+            return Err(KeyError::Failed { program, status: output.status });
+        }
+        Self::new(&String::from_utf8_lossy(&output.stdout), &program)
+    }
+
+    fn new(key: &str, origin: &str) -> Result<Self, KeyError> {
+        let key = key.trim();
+        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(KeyError::Unusable(origin.to_owned()));
+        }
+        Ok(Self(SecretString::from(key.to_owned())))
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}

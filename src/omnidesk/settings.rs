@@ -1,0 +1,189 @@
+//! What of `[omnidesk]` is about the wire.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::{Host, Url};
+
+/// How to talk to the tenant.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The tenant.
+    pub base_url: BaseUrl,
+    /// Where the key goes.
+    pub auth: Auth,
+    /// How bodies are written.
+    pub body: BodyEncoding,
+    /// For one exchange, from connecting to the last byte.
+    pub timeout: Duration,
+    /// How the API words its refusals.
+    pub texts: Texts,
+    /// Connections kept open.
+    pub connections: usize,
+}
+
+/// `auth`: both forms were seen on the vendor's pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auth {
+    /// The header `apiKey`.
+    #[default]
+    Header,
+    /// `?apiKey=` in the URL, which for that reason is never printed.
+    Query,
+}
+
+/// `body`: the page of the customer API does not say which.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyEncoding {
+    /// `application/json`
+    #[default]
+    Json,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
+
+/// Texts in the API's refusals that have a meaning, in any case. No page
+/// documents them, so they are settings; what matches none is a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Texts {
+    /// The customer, or the address, exists already.
+    pub exists: Vec<String>,
+    /// There is no such customer.
+    pub not_found: Vec<String>,
+}
+
+impl Default for Texts {
+    /// Only sentences about a customer mean "not found": a missing brand or
+    /// field must not look like a missing customer, or it would be created.
+    fn default() -> Self {
+        let mut not_found = vec!["no such customer".to_owned(), "no such user".to_owned()];
+        for who in ["customer", "user"] {
+            for what in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
+                not_found.push(format!("{who} {what}"));
+            }
+            not_found.push(format!("unknown {who}"));
+            not_found.push(format!("no {who} found"));
+        }
+        Self { exists: vec!["already exists".to_owned(), "exists already".to_owned()], not_found }
+    }
+}
+
+/// The tenant's address: HTTPS, or HTTP to this machine itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseUrl(Url);
+
+impl BaseUrl {
+    /// The address of a path below it.
+    #[must_use]
+    pub fn join(&self, path: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
+        url
+    }
+
+    /// Whether it is this machine itself.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        match self.0.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        }
+    }
+
+    /// Which tenant it is, for telling checkpoints apart. A rehearsal on
+    /// this machine is one tenant, whatever port it got.
+    #[must_use]
+    pub fn tenant(&self) -> String {
+        match self.is_loopback() {
+            true => "loopback".to_owned(),
+            false => self.to_string(),
+        }
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text)
+            .map_err(|error| format!("it is no URL ({error}); write \"https://account.omnidesk.com\""))?;
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err("only a scheme, a host and perhaps a port and a path belong into it".to_owned());
+        }
+        let base = Self(url);
+        match base.0.scheme() {
+            "https" => Ok(base),
+            "http" if base.is_loopback() => Ok(base),
+            "http" => Err("the key and the customers would cross the network in the open; write https".to_owned()),
+            other => Err(format!("the scheme {other:?} is not HTTPS")),
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl<'de> Deserialize<'de> for BaseUrl {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        String::deserialize(reader)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Checks that no custom field, prefix included, is called as a documented
+/// field of any of the four calls: it would overwrite that field.
+///
+/// # Errors
+///
+/// One sentence a collision.
+pub fn check_custom_names<'a>(names: impl IntoIterator<Item = &'a str>, prefix: &str) -> Result<(), Vec<String>> {
+    let problems: Vec<String> = names
+        .into_iter()
+        .filter_map(|name| {
+            let sent = format!("{prefix}{name}");
+            let taken = super::wire::DOCUMENTED_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(&sent));
+            taken.then(|| {
+                format!("customer.custom.{name}: {sent:?} is a field of the API itself; map it in [customer], or rename the custom field")
+            })
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_is_needed_except_to_this_machine() {
+        for fine in ["https://account.omnidesk.com", "https://account.omnidesk.com/", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"] {
+            assert!(fine.parse::<BaseUrl>().is_ok(), "{fine}");
+        }
+        for wrong in ["http://account.omnidesk.com", "http://127.0.0.1.example.org", "ftp://x", "account.omnidesk.com", "https://u:p@x", "https://x?apiKey=1"] {
+            assert!(wrong.parse::<BaseUrl>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_go_below_the_base() {
+        let base: BaseUrl = "https://proxy.example.org/omnidesk/".parse().expect("a URL");
+        assert_eq!(base.join("/api/v2/customer").as_str(), "https://proxy.example.org/omnidesk/api/v2/customer");
+        assert_eq!(base.to_string(), "https://proxy.example.org/omnidesk");
+    }
+
+    #[test]
+    fn custom_fields_cannot_take_a_documented_name() {
+        assert!(check_custom_names(["tier"], "").is_ok());
+        let problems = check_custom_names(["tier", "brandID", "nosync"], "").expect_err("two");
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(check_custom_names(["id"], "brand_").is_err());
+    }
+}

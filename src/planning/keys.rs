@@ -1,0 +1,77 @@
+//! Keyed hashes: what the checkpoint holds instead of personal data.
+//!
+//! BLAKE3 in its keyed mode, cut short. The key is made with the checkpoint
+//! and kept in it, so that two checkpoints cannot be compared.
+
+use serde::{Deserialize, Serialize};
+
+use crate::mapping::{Address, Customer, FieldName};
+
+/// A customer, 128 bits: the birthday bound for a billion customers is 2^-68.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CustomerKey(pub [u8; 16]);
+
+/// An address of a customer, 64 bits: compared only within one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AddressHash(pub [u8; 8]);
+
+/// The value of a field, 64 bits: compared only with the same field's last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ValueHash([u8; 8]);
+
+/// A field's name, 32 bits: compared only within one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FieldTag([u8; 4]);
+
+/// The key of all hashes in one checkpoint.
+#[derive(Clone, Copy)]
+pub struct HashKey([u8; 32]);
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("HashKey(***)")
+    }
+}
+
+impl HashKey {
+    /// Takes 32 bytes that nobody can guess.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A customer's key.
+    #[must_use]
+    pub fn customer(&self, customer: &Customer) -> CustomerKey {
+        let brand = customer.brand_id.to_le_bytes();
+        CustomerKey(self.hash(b"customer", &brand, customer.primary_id.as_str().as_bytes()))
+    }
+
+    /// An address's hash, the same for two spellings of one address.
+    #[must_use]
+    pub fn address(&self, address: &Address) -> AddressHash {
+        AddressHash(self.hash(b"address", address.channel().word().as_bytes(), address.identity().as_bytes()))
+    }
+
+    pub(super) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {
+        ValueHash(self.hash(b"value", &tag.0, text.as_bytes()))
+    }
+
+    pub(super) fn field(&self, name: &FieldName) -> FieldTag {
+        let (kind, name) = match name {
+            FieldName::First => ("firstname", ""),
+            FieldName::Last => ("lastname", ""),
+            FieldName::Custom(name) => ("custom", name.as_ref()),
+        };
+        FieldTag(self.hash(b"field", kind.as_bytes(), name.as_bytes()))
+    }
+
+    /// Lengths keep the parts apart.
+    fn hash<const N: usize>(&self, domain: &[u8], first: &[u8], second: &[u8]) -> [u8; N] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        hasher.update(&[domain.len() as u8, first.len().min(255) as u8]).update(domain).update(first).update(second);
+        let mut out = [0; N];
+        out.copy_from_slice(&hasher.finalize().as_bytes()[..N]);
+        out
+    }
+}

@@ -1,0 +1,120 @@
+//! What a first pass over an export has found.
+
+use std::collections::BTreeMap;
+
+use super::outcome::{Counts, Outcome};
+use super::worklist::{Work, Worklist};
+use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
+use crate::omnidesk::Kind;
+use crate::source::RowRef;
+
+/// Rejected telephone numbers kept to find the region that would help.
+const PHONES_KEPT: usize = 300;
+
+/// Counts, causes and the list of rows to visit.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Rows read.
+    pub rows: u64,
+    /// Rows by the outcome they will have if every call works.
+    pub expected: Counts,
+    /// Rows that create or update.
+    pub rows_changing: u64,
+    /// Rows of a customer who has a row before, in the same export.
+    pub rows_of_known_customers: u64,
+    /// Whether every row's operation is `sync` or `skip`.
+    pub only_sync: bool,
+    /// Rejected rows by cause.
+    pub rejected: BTreeMap<RejectionCode, Cause>,
+    /// What a person should know of rows that go their way.
+    pub warnings: BTreeMap<Warning, u64>,
+    /// Telephone numbers that could not be read, a sample.
+    pub bad_phones: Vec<String>,
+    /// Rows to visit.
+    pub worklist: Worklist,
+    calls: [u64; 4],
+}
+
+/// Rows that share a cause, with the first of them.
+#[derive(Debug, Clone)]
+pub struct Cause {
+    /// How many.
+    pub rows: u64,
+    /// The first.
+    pub first: RowRef,
+    /// Its rejection.
+    pub example: Rejection,
+}
+
+impl Survey {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { only_sync: true, ..Self::default() }
+    }
+
+    /// Calls of one kind, if every call works.
+    #[must_use]
+    pub fn calls(&self, kind: Kind) -> u64 {
+        self.calls[kind as usize]
+    }
+
+    /// All calls, if every call works.
+    #[must_use]
+    pub fn calls_total(&self) -> u64 {
+        self.calls.iter().sum()
+    }
+
+    /// Takes in the operation and the warnings of a row.
+    pub fn note(&mut self, operation: Operation, warnings: &[Warning]) {
+        self.only_sync &= matches!(operation, Operation::Sync | Operation::Skip);
+        for warning in warnings {
+            *self.warnings.entry(*warning).or_default() += 1;
+        }
+    }
+
+    /// Takes in a refused row.
+    pub fn reject(&mut self, at: RowRef, rejection: Rejection) {
+        self.expected.add(Outcome::Rejected);
+        self.worklist.mark(at.number, Work::Rejected);
+        if let (RejectionCode::BadPhone, Some(value)) = (rejection.code, &rejection.value)
+            && self.bad_phones.len() < PHONES_KEPT
+        {
+            self.bad_phones.push(value.clone());
+        }
+        self.rejected
+            .entry(rejection.code)
+            .and_modify(|cause| cause.rows += 1)
+            .or_insert(Cause { rows: 1, first: at, example: rejection });
+    }
+
+    /// Takes in a row with its calls and the outcome they lead to.
+    pub fn settle(&mut self, at: RowRef, outcome: Outcome, calls: &[Kind]) {
+        self.expected.add(outcome);
+        for kind in calls {
+            self.calls[*kind as usize] += 1;
+        }
+        if calls.iter().any(|kind| matches!(kind, Kind::Create | Kind::Update)) {
+            self.rows_changing += 1;
+        }
+        if !calls.is_empty() {
+            self.worklist.mark(at.number, Work::Calls);
+        }
+    }
+
+    /// What the rows that need no visit have come to.
+    #[must_use]
+    pub fn settled_by_plan(&self) -> Counts {
+        let visits = self.worklist.count(Work::Calls) + self.worklist.count(Work::Rejected);
+        let mut counts = Counts::default();
+        counts.add_many(Outcome::Skipped, self.expected.get(Outcome::Skipped));
+        let unchanged = self.rows.saturating_sub(visits).saturating_sub(counts.total());
+        counts.add_many(Outcome::Unchanged, unchanged);
+        counts
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(rows: u64, purges: u64, changing: u64) -> Self {
+        Self { rows, rows_changing: changing, calls: [changing, 0, 0, purges], ..Self::new() }
+    }
+}

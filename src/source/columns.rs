@@ -1,0 +1,154 @@
+//! Names of columns and where they stand in a row.
+
+use std::collections::HashMap;
+
+/// Columns that a result file of this program carries behind the export's own.
+/// The reader ignores them, so that a repaired `failed.csv` is an export again.
+pub const SYNC_PREFIX: &str = "_sync_";
+
+/// The columns of an export.
+///
+/// A CSV file has a header and so a fixed set. JSON lines have none: there the
+/// set is what the mapping asks for, a name being a key or a dotted path.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    names: Vec<String>,
+    index: HashMap<String, usize>,
+    open: bool,
+}
+
+impl Columns {
+    /// The columns of a CSV header, in its order.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that names the columns which are empty or there twice.
+    pub fn of_header(names: Vec<String>) -> Result<Self, String> {
+        let mut index = HashMap::with_capacity(names.len());
+        for (at, name) in names.iter().enumerate() {
+            if name.is_empty() {
+                return Err(format!(
+                    "column {} of the header has no name; give it one, or take the column out",
+                    at + 1
+                ));
+            }
+            if name.starts_with(SYNC_PREFIX) {
+                continue;
+            }
+            if let Some(first) = index.insert(name.clone(), at) {
+                return Err(format!(
+                    "columns {} and {} of the header are both called {name:?}; rename one of them",
+                    first + 1,
+                    at + 1
+                ));
+            }
+        }
+        Ok(Self { names, index, open: false })
+    }
+
+    /// The columns of JSON lines: none yet, see [`Columns::want`].
+    #[must_use]
+    pub fn of_json() -> Self {
+        Self { names: Vec::new(), index: HashMap::new(), open: true }
+    }
+
+    /// Where the column `name` stands, if the export has it. JSON lines are
+    /// given any column that is asked for; whether a line has the key shows
+    /// only when it is read.
+    pub fn want(&mut self, name: &str) -> Option<usize> {
+        if let Some(&at) = self.index.get(name) {
+            return Some(at);
+        }
+        if !self.open {
+            return None;
+        }
+        let at = self.names.len();
+        self.names.push(name.to_owned());
+        self.index.insert(name.to_owned(), at);
+        Some(at)
+    }
+
+    /// Where the column `name` stands.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.index.get(name).copied()
+    }
+
+    /// The names in the order of the cells.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The columns that are the export's own, without [`SYNC_PREFIX`] ones.
+    pub fn own(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| !name.starts_with(SYNC_PREFIX))
+            .map(|(at, name)| (at, name.as_str()))
+    }
+
+    /// Whether a result file's columns are among them.
+    #[must_use]
+    pub fn has_results(&self) -> bool {
+        self.names.iter().any(|name| name.starts_with(SYNC_PREFIX))
+    }
+
+    /// Whether the set is open, as for JSON lines.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Whether a wanted name lies below the JSON object `path`.
+    pub(super) fn wants_below(&self, path: &str) -> bool {
+        self.names
+            .iter()
+            .any(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// The name most like `name`, for an error message.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        let wanted = name.to_lowercase();
+        self.own()
+            .map(|(_, own)| (strsim::damerau_levenshtein(&wanted, &own.to_lowercase()), own))
+            .filter(|(distance, own)| *distance <= own.chars().count().div_ceil(3).max(2))
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, own)| own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_header_with_an_empty_or_double_name_is_refused_with_its_place() {
+        let empty = Columns::of_header(names(&["a", ""])).expect_err("empty");
+        assert!(empty.contains("column 2"), "{empty}");
+        let twice = Columns::of_header(names(&["a", "b", "a"])).expect_err("twice");
+        assert!(twice.contains("columns 1 and 3"), "{twice}");
+    }
+
+    #[test]
+    fn columns_of_an_earlier_result_file_are_there_but_cannot_be_asked_for() {
+        let mut columns = Columns::of_header(names(&["id", "_sync_line", "_sync_code"])).expect("fine");
+        assert_eq!(columns.want("_sync_line"), None);
+        assert_eq!(columns.own().count(), 1);
+        assert!(columns.has_results());
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbour() {
+        let columns = Columns::of_header(names(&["First Name", "E-mail"])).expect("fine");
+        assert_eq!(columns.nearest("first name"), Some("First Name"));
+        assert_eq!(columns.nearest("Email"), Some("E-mail"));
+        assert_eq!(columns.nearest("telephone"), None);
+    }
+}

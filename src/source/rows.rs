@@ -1,0 +1,239 @@
+//! One row: its place, its cells, and what is wrong with it.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::sync::Arc;
+
+use super::columns::Columns;
+use super::dialect::{Dialect, Format};
+use super::json;
+use super::records::{Extent, Fault, RECORD_BYTES_MAX, Records};
+
+/// Where a row stands. Everything that is said about a row names it by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowRef {
+    /// 1-based, the header not counted.
+    pub number: u64,
+    /// Physical line on which it starts, 1-based.
+    pub line: u64,
+    /// Byte offset of its first byte in the export as spooled.
+    pub offset: u64,
+    /// Bytes, without the line end.
+    pub len: u64,
+}
+
+/// Why a row could not be split into cells.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A quote with no end, or none within the bound of a record.
+    #[error("the quote that opens cell {column} is never closed; close it, or double a quote that is text")]
+    UnclosedQuote {
+        /// 1-based.
+        column: usize,
+    },
+    /// Text behind a closing quote.
+    #[error("there is text behind the closing quote of cell {column}; double a quote that is text")]
+    TextAfterQuote {
+        /// 1-based.
+        column: usize,
+    },
+    /// Another number of cells than the header has.
+    #[error("the row has {found} cells and the header {expected}; is a cell with the delimiter in it not quoted?")]
+    Ragged {
+        /// In this row.
+        found: usize,
+        /// In the header.
+        expected: usize,
+    },
+    /// More bytes than [`RECORD_BYTES_MAX`].
+    #[error("the row is longer than {RECORD_BYTES_MAX} bytes; is a line end missing?")]
+    TooLong,
+    /// A line that is no JSON object.
+    #[error("the line is no JSON object: {0}")]
+    NotAnObject(String),
+    /// A key twice in one object: which one counts?
+    #[error("the key {0:?} is there twice; take one out")]
+    DuplicateKey(String),
+    /// A list or an object where a value is mapped.
+    #[error("the key {0:?} holds a list or an object where a text, a number, true, false or null is needed; map one of its members, such as \"{0}.name\"")]
+    NotAValue(String),
+}
+
+/// A cell that is not text in the export's encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadText {
+    /// The encoding it was read in.
+    pub encoding: &'static str,
+}
+
+/// One row of an export. Reused from row to row: see [`Rows::read`].
+#[derive(Debug, Clone)]
+pub struct Row {
+    at: RowRef,
+    cells: Cells,
+    fault: Option<Malformed>,
+    encoding: &'static encoding_rs::Encoding,
+}
+
+impl Default for Row {
+    fn default() -> Self {
+        Self { at: RowRef::default(), cells: Cells::default(), fault: None, encoding: encoding_rs::UTF_8 }
+    }
+}
+
+impl Row {
+    /// Where it stands.
+    #[must_use]
+    pub fn at(&self) -> RowRef {
+        self.at
+    }
+
+    /// What is wrong with it, if it could not be split into cells.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Malformed> {
+        self.fault.as_ref()
+    }
+
+    /// The text of a cell, as it stands in the export; blank if the row has none.
+    ///
+    /// # Errors
+    ///
+    /// [`BadText`] for bytes that the encoding does not know, and for U+FFFD,
+    /// which is what some other program made of such bytes before.
+    pub fn text(&self, column: usize) -> Result<Cow<'_, str>, BadText> {
+        let bytes = self.cells.get(column);
+        let bad = BadText { encoding: self.encoding.name() };
+        let text = if self.encoding == encoding_rs::UTF_8 {
+            std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
+        } else {
+            self.encoding.decode_without_bom_handling_and_without_replacement(bytes)
+        };
+        text.filter(|text| !text.contains('\u{FFFD}')).ok_or(bad)
+    }
+
+    /// The cell's own bytes.
+    #[must_use]
+    pub fn bytes(&self, column: usize) -> &[u8] {
+        self.cells.get(column)
+    }
+}
+
+/// Cells end to end in one buffer, so that a row allocates nothing once the
+/// buffer has grown.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Cells {
+    buffer: Vec<u8>,
+    ends: Vec<usize>,
+    len: usize,
+}
+
+impl Cells {
+    fn get(&self, at: usize) -> &[u8] {
+        if at >= self.len {
+            return &[];
+        }
+        let from = if at == 0 { 0 } else { self.ends[at - 1] };
+        &self.buffer[from..self.ends[at]]
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+        self.ends.clear();
+        self.len = 0;
+    }
+
+    pub(super) fn push(&mut self, cell: &[u8]) {
+        self.buffer.extend_from_slice(cell);
+        self.ends.push(self.buffer.len());
+        self.len += 1;
+    }
+
+    /// Splits one sound CSV record.
+    fn split(&mut self, parser: &mut csv_core::Reader, record: &[u8], expected: usize) {
+        // Cells are never longer than the record; one byte more, since the
+        // parser calls a buffer that is just filled too small.
+        self.buffer.resize(record.len() + 1, 0);
+        self.ends.resize(expected + 1, 0);
+        parser.reset();
+        let (mut input, mut written) = (record, 0);
+        self.len = 0;
+        loop {
+            let (result, read, wrote, ended) =
+                parser.read_record(input, &mut self.buffer[written..], &mut self.ends[self.len..]);
+            // An empty input tells the parser that the record is complete.
+            input = &input[read..];
+            written += wrote;
+            self.len += ended;
+            match result {
+                csv_core::ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                csv_core::ReadRecordResult::OutputFull => self.buffer.resize(2 * self.buffer.len(), 0),
+                csv_core::ReadRecordResult::InputEmpty => {}
+                csv_core::ReadRecordResult::Record | csv_core::ReadRecordResult::End => return,
+            }
+        }
+    }
+}
+
+/// A stream of rows.
+#[derive(Debug)]
+pub struct Rows {
+    records: Records,
+    columns: Arc<Columns>,
+    dialect: Dialect,
+    parser: csv_core::Reader,
+    number: u64,
+}
+
+impl Rows {
+    pub(super) fn new(file: Arc<File>, dialect: Dialect, columns: Arc<Columns>, from: RowRef) -> Self {
+        let parser = csv_core::ReaderBuilder::new()
+            .delimiter(dialect.delimiter)
+            .terminator(csv_core::Terminator::Any(dialect.terminator))
+            .build();
+        let records = Records::at(file, dialect.framing(), from.offset, from.line);
+        Self { records, columns, dialect, parser, number: from.number }
+    }
+
+    /// Reads the next row into `row`; `false` at the end of the export.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the file. A malformed row is none: see
+    /// [`Row::fault`].
+    pub fn read(&mut self, row: &mut Row) -> std::io::Result<bool> {
+        let Some((extent, bytes)) = self.records.next()? else { return Ok(false) };
+        row.encoding = self.dialect.encoding;
+        row.at = RowRef { number: self.number, line: extent.line, offset: extent.offset, len: extent.len as u64 };
+        row.fault = parse(extent, bytes, &self.columns, self.dialect.format, &mut self.parser, &mut row.cells).err();
+        if row.fault.is_some() {
+            row.cells.clear();
+        }
+        self.number += 1;
+        Ok(true)
+    }
+}
+
+fn parse(
+    extent: Extent,
+    bytes: &[u8],
+    columns: &Columns,
+    format: Format,
+    parser: &mut csv_core::Reader,
+    cells: &mut Cells,
+) -> Result<(), Malformed> {
+    match extent.fault {
+        Some(Fault::UnclosedQuote { column }) => return Err(Malformed::UnclosedQuote { column }),
+        Some(Fault::TextAfterQuote { column }) => return Err(Malformed::TextAfterQuote { column }),
+        Some(Fault::TooLong) => return Err(Malformed::TooLong),
+        None => {}
+    }
+    if format == Format::Jsonl {
+        return json::split(bytes, columns, cells);
+    }
+    let expected = columns.names().len();
+    cells.split(parser, bytes, expected);
+    match cells.len {
+        found if found == expected => Ok(()),
+        found => Err(Malformed::Ragged { found, expected }),
+    }
+}

@@ -1,0 +1,233 @@
+//! Values with a unit, as the configuration and the command line write them:
+//! `5/s`, `20` or `1%`, `30s`.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How many requests in which unit of time: `5/s`, `90/min`, `1000/h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Rate {
+    /// Requests in one unit, 1 to 1 000 000.
+    pub calls: NonZeroU32,
+    /// The unit: a second, a minute or an hour.
+    pub per: Duration,
+}
+
+/// Beyond this no clock of an operating system keeps pace.
+const RATE_CALLS_MAX: u32 = 1_000_000;
+
+impl Rate {
+    /// Requests a second, for arithmetic and display.
+    #[must_use]
+    pub fn per_second(self) -> f64 {
+        f64::from(self.calls.get()) / self.per.as_secs_f64()
+    }
+
+    /// How long `calls` requests take at this rate.
+    #[must_use]
+    pub fn time_for(self, calls: u64) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate: 2^53 calls are centuries")]
+        let seconds = calls as f64 / self.per_second();
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no rate; write a whole number and a unit: \"5/s\", \"90/min\" or \"1000/h\"");
+        let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let per = match unit.trim() {
+            "s" | "sec" | "second" => 1,
+            "min" | "m" | "minute" => 60,
+            "h" | "hour" => 3600,
+            _ => return Err(wrong()),
+        };
+        let calls: NonZeroU32 = calls.trim().parse().map_err(|_| wrong())?;
+        if calls.get() > RATE_CALLS_MAX {
+            return Err(format!("{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"));
+        }
+        Ok(Self { calls, per: Duration::from_secs(per) })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let unit = match self.per.as_secs() {
+            1 => "s",
+            60 => "min",
+            _ => "h",
+        };
+        write!(out, "{}/{unit}", self.calls)
+    }
+}
+
+/// A bound as a count (`20`) or as a share (`"1%"`).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(into = "String")]
+pub enum Amount {
+    /// So many.
+    Count(u64),
+    /// So many of a hundred, 0 to 100.
+    Percent(f64),
+}
+
+impl Amount {
+    /// The count that the bound is, of `whole`, rounded down.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count below 2^53, at least zero"
+    )]
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => (whole as f64 * percent / 100.0).floor() as u64,
+        }
+    }
+}
+
+impl FromStr for Amount {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no amount; write a count such as 20, or a share such as \"1%\"");
+        match text.trim().strip_suffix('%') {
+            None => text.trim().parse().map(Self::Count).map_err(|_| wrong()),
+            Some(share) => match share.trim().parse::<f64>() {
+                Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
+                _ => Err(wrong()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(out, "{count}"),
+            Self::Percent(percent) => write!(out, "{percent}%"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct AmountVisitor;
+        impl serde::de::Visitor<'_> for AmountVisitor {
+            type Value = Amount;
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("a count such as 20, or a share such as \"1%\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
+                u64::try_from(count).map(Amount::Count).map_err(|_| E::custom("a count cannot be negative"))
+            }
+            fn visit_u64<E>(self, count: u64) -> Result<Amount, E> {
+                Ok(Amount::Count(count))
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Amount, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        reader.deserialize_any(AmountVisitor)
+    }
+}
+
+/// A length of time: `30s`, `1500ms`, `1h 30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Period(pub Duration);
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|period| Duration::try_from(period).ok())
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is no length of time; write \"30s\", \"1500ms\" or \"1h 30m\""))
+    }
+}
+
+impl fmt::Display for Period {
+    /// As a person says it: two units at most.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes, seconds % 60) {
+            (0, 0, 0, 0) => write!(out, "{} ms", self.0.as_millis()),
+            (0, 0, 0, s) => write!(out, "{s} s"),
+            (0, 0, m, s) => write!(out, "{m} min {s:02} s"),
+            (0, h, m, _) => write!(out, "{h} h {m:02} min"),
+            (d, h, _, _) => write!(out, "{d} d {h:02} h"),
+        }
+    }
+}
+
+macro_rules! through_strings {
+    ($($unit:ty),*) => {$(
+        impl TryFrom<String> for $unit {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+        impl From<$unit> for String {
+            fn from(unit: $unit) -> String {
+                unit.to_string()
+            }
+        }
+    )*};
+}
+through_strings!(Rate, Period);
+
+impl From<Amount> for String {
+    fn from(amount: Amount) -> String {
+        amount.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_a_unit() {
+        let rate: Rate = "90/min".parse().expect("a rate");
+        assert_eq!((rate.calls.get(), rate.per), (90, Duration::from_secs(60)));
+        assert_eq!(rate.time_for(135), Duration::from_secs(90));
+        for wrong in ["5", "0/s", "-1/s", "1.5/s", "5/day", "/s", "2000000/s"] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+        assert_eq!("20000/s".parse::<Rate>().expect("a rate").to_string(), "20000/s");
+    }
+
+    #[test]
+    fn amounts_are_counts_or_shares() {
+        assert_eq!("20".parse::<Amount>().expect("a count").of(5), 20);
+        assert_eq!("1%".parse::<Amount>().expect("a share").of(250), 2);
+        assert_eq!("0.5%".parse::<Amount>().expect("a share").of(1000), 5);
+        for wrong in ["", "%", "-1", "101%", "many"] {
+            assert!(wrong.parse::<Amount>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn periods_are_read_and_said() {
+        let cases = [("30s", "30 s"), ("1500ms", "1 s"), ("200ms", "200 ms"), ("5h", "5 h 00 min"), ("90s", "1 min 30 s"), ("50h", "2 d 02 h")];
+        for (written, said) in cases {
+            assert_eq!(written.parse::<Period>().expect("a period").to_string(), said);
+        }
+        assert!("-3s".parse::<Period>().is_err());
+        assert!("soon".parse::<Period>().is_err());
+    }
+}

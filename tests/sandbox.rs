@@ -1,0 +1,658 @@
+//! The sandbox as a client sees it: over a socket, by a client of a few lines that shares nothing with the real one.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use omnidesk_sync::sandbox::{
+    Channel, ChannelKind, Duplicates, Faults, PurgedCustomer, RateLimit, Sandbox, SandboxError, SandboxKey,
+    Settings, State,
+};
+use serde_json::{Value, json};
+
+/// Far more than any of these tests takes, so that a bug ends them.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const CUSTOMER: &str = "/api/v2/customer";
+const UPDATE: &str = "/api/v2/customer/updateCustomer";
+const ADD_CHANNEL: &str = "/api/v2/customer/addchannelonly";
+const PURGE: &str = "/api/v2/customer/purgedata";
+
+const JSON: &str = "Content-Type: application/json\r\n";
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn said(&self) -> (u16, Value) {
+        (
+            self.status,
+            serde_json::from_str(&self.body).unwrap_or(Value::Null),
+        )
+    }
+
+    fn message(&self) -> String {
+        self.said().1["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+/// One connection.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn new(sandbox: &Sandbox) -> Self {
+        let url = sandbox.base_url();
+        let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn write(&mut self, method: &str, target: &str, headers: &str, body: &str) {
+        let length = body.len();
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: x\r\n{headers}Content-Length: {length}\r\n\r\n");
+        let stream = self.0.get_mut();
+        stream.write_all((head + body).as_bytes()).unwrap();
+    }
+
+    /// The next answer, or `None` if the connection ends in order and without a byte.
+    fn read(&mut self) -> Option<Reply> {
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let start = head.len();
+            if self.0.read_line(&mut head).unwrap() == 0 {
+                assert_eq!(head, "", "the connection ended inside an answer");
+                return None;
+            }
+            if let Some(value) = head[start..].to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        let status = head[9..12].parse().unwrap();
+        Some(Reply {
+            status,
+            head: head.to_ascii_lowercase(),
+            body: String::from_utf8(body).unwrap(),
+        })
+    }
+
+    fn send(&mut self, method: &str, target: &str, headers: &str, body: &str) -> Option<Reply> {
+        self.write(method, target, headers, body);
+        self.read()
+    }
+
+    fn json(&mut self, method: &str, target: &str, body: &Value) -> Option<Reply> {
+        self.send(method, target, JSON, &body.to_string())
+    }
+
+    fn create(&mut self, id: &str) -> Option<Reply> {
+        self.json("POST", CUSTOMER, &json!({"primary_id": id, "brand_id": 2}))
+    }
+
+    fn update(&mut self, id: &str) -> Option<Reply> {
+        self.json(
+            "PUT",
+            UPDATE,
+            &json!({"externalPrimaryID": id, "brandID": "2", "city": "Ede"}),
+        )
+    }
+
+    fn log(&mut self) -> Vec<Value> {
+        let reply = self.send("GET", "/sandbox/log", "", "").unwrap();
+        reply
+            .body
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+fn start(settings: Settings) -> (Sandbox, Client) {
+    let sandbox = Sandbox::start(settings).unwrap();
+    let client = Client::new(&sandbox);
+    (sandbox, client)
+}
+
+fn with_faults(faults: &str, per_customer_max: u32) -> Settings {
+    Settings {
+        faults: Faults::parse(faults).unwrap(),
+        faults_per_customer_max: per_customer_max,
+        ..Settings::default()
+    }
+}
+
+/// Asks again until it is so.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "it never came to be so");
+        std::thread::yield_now();
+    }
+}
+
+fn ids(state: &State) -> Vec<&str> {
+    state
+        .customers
+        .iter()
+        .map(|customer| &*customer.primary_id)
+        .collect()
+}
+
+#[test]
+fn the_four_calls_answer_as_the_page_says_and_are_remembered() {
+    let (sandbox, mut client) = start(Settings::default());
+    let body = json!({"primary_id": "A1", "brand_id": 2, "firstname": "Ann", "lastname": "O'Brien", "channel_id": "email",
+        "customer_link_channel": "ann@example.org", "ticket_id": 7, "noSync": true, "city": "Ede"});
+    let created = client.json("POST", CUSTOMER, &body).unwrap();
+    assert_eq!(
+        created.said(),
+        (
+            200,
+            json!({"type": "result", "message": "User created and channel linked."})
+        )
+    );
+    assert!(created.head.contains("content-type: application/json"));
+    let body = json!({"externalPrimaryID": "A1", "brandID": "2", "lastname": "Vis"});
+    let updated = client.json("PUT", UPDATE, &body).unwrap();
+    assert_eq!(
+        updated.said(),
+        (200, json!({"type": "result", "message": "Customer updated."}))
+    );
+    let body = json!({"primary_id": "A1", "brand_id": "2", "extra_telephone": "+31201234567"});
+    let added = client.json("POST", ADD_CHANNEL, &body).unwrap();
+    assert_eq!(
+        added.said(),
+        (
+            200,
+            json!({"type": "result", "message": "Channel added to the customer."})
+        )
+    );
+    client.create("A0").unwrap();
+    let purged = client
+        .json("DELETE", PURGE, &json!({"external_id": "A0", "brand_id": 2}))
+        .unwrap();
+    assert_eq!((purged.status, &*purged.body), (200, ""));
+
+    let state = sandbox.state();
+    let channel = |kind, address: &str| Channel {
+        kind,
+        address: address.to_owned(),
+    };
+    let customer = &state.customers[0];
+    assert_eq!(customer.firstname.as_deref(), Some("Ann"));
+    assert_eq!(customer.lastname.as_deref(), Some("Vis"));
+    let channels: Vec<_> = customer.channels.iter().cloned().collect();
+    let email = channel(ChannelKind::Email, "ann@example.org");
+    assert_eq!(channels, [email, channel(ChannelKind::Telephone, "+31201234567")]);
+    assert_eq!(
+        state.purged,
+        [PurgedCustomer {
+            brand_id: 2,
+            primary_id: "A0".to_owned()
+        }]
+    );
+    let shown = client.send("GET", "/sandbox/state", "", "").unwrap();
+    assert_eq!(serde_json::from_str::<State>(&shown.body).unwrap(), state);
+    let shown = &shown.said().1["customers"][0];
+    assert_eq!(
+        *shown,
+        json!({"brand_id": 2, "primary_id": "A1", "firstname": "Ann", "lastname": "Vis", "custom": {"city": "Ede"},
+            "channels": [{"kind": "email", "address": "ann@example.org"},
+                {"kind": "telephone", "address": "+31201234567"}],
+            "ticket_ids": [7], "no_sync": true})
+    );
+    assert_eq!(state.violations, Vec::<String>::new());
+}
+
+#[test]
+fn form_bodies_do_the_same() {
+    let (sandbox, mut client) = start(Settings::default());
+    let calls = [
+        (
+            "POST",
+            CUSTOMER,
+            "primary_id=A1&brand_id=2&firstname=%C3%96zg%C3%BCr&ticket_id=7&noSync=true",
+        ),
+        ("PUT", UPDATE, "externalPrimaryID=A1&brandID=2&city=Den+Haag"),
+        (
+            "POST",
+            ADD_CHANNEL,
+            "primary_id=A1&brand_id=2&extra_telephone=%2B31201234567",
+        ),
+        ("POST", CUSTOMER, "primary_id=A0&brand_id=2"),
+        ("DELETE", PURGE, "external_id=A0&brand_id=2"),
+    ];
+    for (method, path, form) in calls {
+        assert_eq!(
+            client.send(method, path, FORM, form).unwrap().status,
+            200,
+            "{form}"
+        );
+    }
+    let state = sandbox.state();
+    assert_eq!(ids(&state), ["A1"]);
+    assert_eq!(state.customers[0].firstname.as_deref(), Some("Özgür"));
+    assert_eq!(state.customers[0].custom["city"], "Den Haag");
+}
+
+#[test]
+fn what_is_not_a_call_is_refused_by_its_status() {
+    let (sandbox, mut client) = start(Settings {
+        brands: Some(vec![2]),
+        ..Settings::default()
+    });
+    let large = "x".repeat(1024 * 1024 + 1);
+    let cases = [
+        (
+            "POST",
+            "/api/v2/customers",
+            JSON,
+            "{}",
+            404,
+            "There is nothing at this path.",
+        ),
+        (
+            "GET",
+            "/sandbox/other",
+            "",
+            "",
+            404,
+            "There is nothing at this path.",
+        ),
+        ("POST", UPDATE, JSON, "{}", 405, "This path takes PUT only."),
+        ("GET", CUSTOMER, "", "", 405, "This path takes POST only."),
+        (
+            "POST",
+            "/sandbox/state",
+            JSON,
+            "{}",
+            405,
+            "This path takes GET only.",
+        ),
+        (
+            "POST",
+            CUSTOMER,
+            JSON,
+            &large,
+            413,
+            "The body is larger than 1 MiB.",
+        ),
+        (
+            "POST",
+            CUSTOMER,
+            "Content-Type: text/plain\r\n",
+            "{}",
+            415,
+            "The content type must be",
+        ),
+        ("POST", CUSTOMER, "", "{}", 415, "The content type must be"),
+        ("POST", CUSTOMER, JSON, "{", 400, "The body is not a JSON object"),
+        (
+            "POST",
+            CUSTOMER,
+            JSON,
+            r#"{"primary_id":"A1","brand_id":"2"}"#,
+            400,
+            "brand_id: expected an integer",
+        ),
+        (
+            "POST",
+            CUSTOMER,
+            JSON,
+            r#"{"primary_id":"A1","brand_id":9}"#,
+            400,
+            "Brand is invalid.",
+        ),
+        (
+            "DELETE",
+            PURGE,
+            JSON,
+            r#"{"external_id":"A1","brand_id":2}"#,
+            400,
+            "Customer not found.",
+        ),
+    ];
+    for (method, path, headers, body, status, message) in cases {
+        let reply = client.send(method, path, headers, body).unwrap();
+        assert_eq!(
+            (reply.status, reply.said().1["status"].as_str()),
+            (status, Some("error")),
+            "{path}"
+        );
+        assert!(
+            reply.message().starts_with(message),
+            "{path}: {}",
+            reply.message()
+        );
+        assert_eq!(reply.head.contains("\r\nallow:"), status == 405, "{path}");
+    }
+    let counters = sandbox.state().counters;
+    assert_eq!(
+        (counters.requests, counters.refused, counters.create),
+        (10, 10, 0)
+    );
+}
+
+#[test]
+fn a_key_is_asked_for_where_one_is_set_and_is_never_shown() {
+    let key = SandboxKey::from("s3cret".to_owned());
+    let settings = Settings {
+        api_key: Some(key),
+        ..Settings::default()
+    };
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let (sandbox, mut client) = start(settings);
+    let body = r#"{"primary_id":"A1","brand_id":2}"#;
+    let wrong = [
+        ("", CUSTOMER),
+        ("apiKey: other\r\n", CUSTOMER),
+        ("", "/api/v2/customer?apiKey=other"),
+    ];
+    for (header, target) in wrong {
+        let reply = client
+            .send("POST", target, &format!("{header}{JSON}"), body)
+            .unwrap();
+        assert_eq!(
+            (reply.status, &*reply.message()),
+            (401, "The API key is missing or wrong.")
+        );
+    }
+    let header = format!("APIKEY: s3cret\r\n{JSON}");
+    assert_eq!(client.send("POST", CUSTOMER, &header, body).unwrap().status, 200);
+    let purge = r#"{"external_id":"A1","brand_id":2}"#;
+    let target = format!("{PURGE}?apiKey=s3cret");
+    assert_eq!(client.send("DELETE", &target, JSON, purge).unwrap().status, 200);
+    let shown = format!("{:?} {:?} {sandbox:?}", client.log(), sandbox.state());
+    assert!(!shown.contains("s3cret") && !shown.contains("apiKey"));
+}
+
+#[test]
+fn calls_over_the_rate_limit_are_put_off() {
+    for (retry_after, header) in [(true, "\r\nretry-after: 43200\r\n"), (false, "")] {
+        let calls = NonZeroU32::new(2).unwrap();
+        let limit = RateLimit {
+            calls,
+            per: Duration::from_secs(86_400),
+            retry_after,
+        };
+        let (sandbox, mut client) = start(Settings {
+            rate_limit: Some(limit),
+            ..Settings::default()
+        });
+        assert_eq!(client.create("A1").unwrap().status, 200);
+        assert_eq!(client.create("A2").unwrap().status, 200);
+        let reply = client.create("A3").unwrap();
+        assert_eq!((reply.status, &*reply.message()), (429, "Too many requests."));
+        assert_eq!(reply.head.contains("retry-after"), retry_after);
+        assert!(header.is_empty() || reply.head.contains(header), "{}", reply.head);
+        let state = sandbox.state();
+        assert_eq!((state.counters.throttled, ids(&state)), (1, vec!["A1", "A2"]));
+        assert_eq!(client.log()[2]["primary_id"], "A3");
+    }
+}
+
+#[test]
+fn faults_that_answer_say_so_and_act_or_not() {
+    let cases = [
+        ("refuse_before=1", 503, 0, false),
+        ("error_after=1", 500, 1, false),
+        ("throttle=1", 429, 0, true),
+        ("stall=1,stall_for=1ms", 200, 1, false),
+    ];
+    for (faults, status, created, has_retry_after) in cases {
+        let (sandbox, mut client) = start(with_faults(faults, 1));
+        let reply = client.create("A1").unwrap();
+        assert_eq!(
+            (reply.status, sandbox.state().counters.create),
+            (status, created),
+            "{faults}"
+        );
+        assert_eq!(
+            reply.head.contains("\r\nretry-after: 1\r\n"),
+            has_retry_after,
+            "{faults}"
+        );
+        let name = faults.split('=').next().unwrap();
+        assert_eq!(sandbox.state().counters.faults[name], 1);
+        // The customer has had its share; the connection and the customer go on as usual.
+        let expected = if created == 0 { 400 } else { 200 };
+        assert_eq!(client.update("A1").unwrap().status, expected, "{faults}");
+        let log = client.log();
+        assert_eq!(
+            (&log[0]["fault"], &log[0]["status"]),
+            (&json!(name), &json!(status))
+        );
+        assert_eq!(
+            (&log[1]["fault"], &log[1]["end"]),
+            (&Value::Null, &json!("answered"))
+        );
+    }
+}
+
+#[test]
+fn resets_close_the_connection_without_a_byte_and_act_or_not() {
+    for (faults, created) in [("reset_before=1", 0), ("reset_after=1", 1)] {
+        let (sandbox, mut client) = start(with_faults(faults, 1));
+        // A request before it, so that the connection is one that was kept alive.
+        assert_eq!(client.send("GET", "/sandbox/state", "", "").unwrap().status, 200);
+        assert!(client.create("A1").is_none(), "{faults}");
+        assert_eq!(sandbox.state().counters.create, created, "{faults}");
+        let mut client = Client::new(&sandbox);
+        let log = client.log();
+        assert_eq!(
+            (&log[0]["end"], &log[0]["status"]),
+            (&json!("closed"), &Value::Null),
+            "{faults}"
+        );
+        // The client cannot know, so a second create is no violation.
+        let again = client.create("A1").unwrap();
+        let expected = if created == 0 {
+            "User created and channel linked."
+        } else {
+            "Customer already exists."
+        };
+        assert_eq!(again.message(), expected);
+        assert_eq!(sandbox.state().violations, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_stalled_call_is_acted_on_although_the_client_gives_up() {
+    let (sandbox, mut client) = start(with_faults("stall=1,stall_for=86400s", 1));
+    client.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":2}"#);
+    until(|| sandbox.state().counters.create == 1);
+    let mut second = Client::new(&sandbox);
+    assert_eq!(second.log()[0]["end"], "pending");
+    drop(client);
+    until(|| second.log()[0]["end"] == "abandoned");
+    assert_eq!(second.update("A1").unwrap().status, 200);
+    assert_eq!(second.create("A1").unwrap().message(), "Customer already exists.");
+    assert_eq!(sandbox.state().violations, Vec::<String>::new());
+}
+
+#[test]
+fn a_late_call_is_acted_on_after_its_504() {
+    let (sandbox, mut client) = start(with_faults("late=1,late_for=1ms", 1));
+    assert_eq!(client.create("A1").unwrap().status, 504);
+    until(|| sandbox.state().counters.late_pending == 0);
+    let state = sandbox.state();
+    assert_eq!((state.counters.create, ids(&state)), (1, vec!["A1"]));
+}
+
+#[test]
+fn a_create_behind_a_late_create_doubles_the_customer_where_that_is_allowed() {
+    let settings = Settings {
+        duplicates: Duplicates::Allow,
+        ..with_faults("late=1,late_for=100ms", 1)
+    };
+    let (sandbox, mut client) = start(settings);
+    assert_eq!(client.create("A1").unwrap().status, 504);
+    assert_eq!(client.create("A1").unwrap().status, 200);
+    until(|| sandbox.state().counters.late_pending == 0);
+    let state = sandbox.state();
+    assert_eq!((state.counters.doubled, ids(&state)), (1, vec!["A1", "A1"]));
+}
+
+#[test]
+fn a_blind_second_create_is_a_violation() {
+    let (sandbox, mut client) = start(Settings::default());
+    client.create("A1").unwrap();
+    assert_eq!(client.create("A1").unwrap().message(), "Customer already exists.");
+    let expected = "customer A1 of brand 2: create again after one that was answered with success";
+    assert_eq!(sandbox.state().violations, [expected]);
+    client
+        .json("DELETE", PURGE, &json!({"external_id": "A1", "brand_id": 2}))
+        .unwrap();
+    assert_eq!(client.create("A1").unwrap().status, 200);
+    assert_eq!(
+        sandbox.state().violations.len(),
+        1,
+        "a create after a purge is none"
+    );
+}
+
+#[test]
+fn two_calls_of_a_customer_at_the_same_time_are_a_violation() {
+    let (sandbox, mut first) = start(with_faults("stall=1,stall_for=2s", 2));
+    let (mut second, mut other) = (Client::new(&sandbox), Client::new(&sandbox));
+    first.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":2}"#);
+    until(|| sandbox.state().counters.create == 1);
+    second.write("PUT", UPDATE, JSON, r#"{"externalPrimaryID":"A1","brandID":"2"}"#);
+    other.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A2","brand_id":2}"#);
+    for client in [&mut first, &mut second, &mut other] {
+        assert_eq!(client.read().unwrap().status, 200);
+    }
+    let expected = "customer A1 of brand 2: update arrived while create was unanswered";
+    assert_eq!(sandbox.state().violations, [expected]);
+}
+
+/// The faults each customer met, in the order of its requests.
+fn faults_met(seed: u64, order: impl Iterator<Item = u32>) -> BTreeMap<String, Vec<Value>> {
+    let faults = "refuse_before=0.2,error_after=0.2,reset_after=0.2,throttle=0.2";
+    let (sandbox, mut client) = start(Settings {
+        seed,
+        ..with_faults(faults, 3)
+    });
+    for customer in order {
+        if client.update(&format!("A{customer}")).is_none() {
+            client = Client::new(&sandbox);
+        }
+    }
+    let mut met: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for entry in client.log() {
+        let id = entry["primary_id"].as_str().unwrap().to_owned();
+        met.entry(id).or_default().push(entry["fault"].clone());
+    }
+    met
+}
+
+#[test]
+fn the_same_seed_gives_the_same_faults_however_customers_interleave() {
+    let by_customer = faults_met(5, (0..120).map(|n| n / 6));
+    let by_round = faults_met(5, (0..120).map(|n| n % 20));
+    assert_eq!(by_customer, by_round);
+    assert_ne!(by_customer, faults_met(6, (0..120).map(|n| n % 20)));
+    for faults in by_customer.values() {
+        assert!(faults.iter().filter(|fault| !fault.is_null()).count() <= 3);
+    }
+}
+
+#[test]
+fn latency_and_jitter_change_nothing_but_the_time() {
+    let wait = Duration::from_millis(1);
+    let (sandbox, mut client) = start(Settings {
+        latency: wait,
+        latency_jitter: wait,
+        ..Settings::default()
+    });
+    assert_eq!(client.create("A1").unwrap().status, 200);
+    assert_eq!(client.create("").unwrap().status, 400);
+    assert_eq!(ids(&sandbox.state()), ["A1"]);
+}
+
+#[test]
+fn the_log_keeps_the_order_of_arrival() {
+    let (_sandbox, mut client) = start(Settings::default());
+    client.create("A1").unwrap();
+    client.update("A1").unwrap();
+    client.send("GET", "/elsewhere", "", "").unwrap();
+    let log = client.log();
+    let seen: Vec<_> = log
+        .iter()
+        .map(|entry| (&entry["seq"], &entry["call"], &entry["status"]))
+        .collect();
+    let (one, two, three) = (json!(1), json!(2), json!(3));
+    let (create, update, ok, missing) = (json!("create"), json!("update"), json!(200), json!(404));
+    assert_eq!(
+        seen,
+        [
+            (&one, &create, &ok),
+            (&two, &update, &ok),
+            (&three, &Value::Null, &missing)
+        ]
+    );
+    let at: Vec<_> = log.iter().map(|entry| entry["at_us"].as_u64().unwrap()).collect();
+    assert!(at.is_sorted());
+}
+
+#[test]
+fn it_can_be_stopped_while_another_thread_waits_for_it() {
+    let (sandbox, mut client) = start(Settings::default());
+    client.create("A1").unwrap();
+    let stopper = sandbox.stopper();
+    let waiting = std::thread::spawn(move || sandbox.wait());
+    stopper.stop();
+    assert_eq!(ids(&waiting.join().unwrap().unwrap()), ["A1"]);
+    assert!(client.read().is_none());
+}
+
+#[test]
+fn settings_that_cannot_be_meant_are_refused() {
+    let listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    let refused = Sandbox::start(Settings {
+        listen,
+        ..Settings::default()
+    });
+    assert!(matches!(refused, Err(SandboxError::NotLoopback { .. })));
+    let faults = Faults {
+        stall: 1.5,
+        ..Faults::default()
+    };
+    let refused = Sandbox::start(Settings {
+        faults,
+        ..Settings::default()
+    });
+    assert!(matches!(refused, Err(SandboxError::Faults(_))));
+    let limit = RateLimit {
+        calls: NonZeroU32::MIN,
+        per: Duration::ZERO,
+        retry_after: false,
+    };
+    let refused = Sandbox::start(Settings {
+        rate_limit: Some(limit),
+        ..Settings::default()
+    });
+    assert!(matches!(refused, Err(SandboxError::RatePeriod { .. })));
+    let (sandbox, _client) = start(Settings::default());
+    let listen = sandbox
+        .base_url()
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let refused = Sandbox::start(Settings {
+        listen,
+        ..Settings::default()
+    });
+    assert!(matches!(refused, Err(SandboxError::Listen { .. })));
+}
