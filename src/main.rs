@@ -1,1 +1,10 @@
-fn main() {}
+//! The program: arguments in, an exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use omnidesk_sync::cli::Cli;
+
+fn main() -> ExitCode {
+    omnidesk_sync::commands::main(Cli::parse())
+}

@@ -41,7 +41,9 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no rate; write a whole number and a unit: \"5/s\", \"90/min\" or \"1000/h\"");
+        let wrong = || {
+            format!("{text:?} is no rate; write a whole number and a unit: \"5/s\", \"90/min\" or \"1000/h\"")
+        };
         let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
         let per = match unit.trim() {
             "s" | "sec" | "second" => 1,
@@ -51,9 +53,14 @@ impl FromStr for Rate {
         };
         let calls: NonZeroU32 = calls.trim().parse().map_err(|_| wrong())?;
         if calls.get() > RATE_CALLS_MAX {
-            return Err(format!("{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"));
+            return Err(format!(
+                "{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"
+            ));
         }
-        Ok(Self { calls, per: Duration::from_secs(per) })
+        Ok(Self {
+            calls,
+            per: Duration::from_secs(per),
+        })
     }
 }
 
@@ -128,7 +135,9 @@ impl<'de> Deserialize<'de> for Amount {
                 out.write_str("a count such as 20, or a share such as \"1%\"")
             }
             fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
-                u64::try_from(count).map(Amount::Count).map_err(|_| E::custom("a count cannot be negative"))
+                u64::try_from(count)
+                    .map(Amount::Count)
+                    .map_err(|_| E::custom("a count cannot be negative"))
             }
             fn visit_u64<E>(self, count: u64) -> Result<Amount, E> {
                 Ok(Amount::Count(count))
@@ -223,7 +232,14 @@ mod tests {
 
     #[test]
     fn periods_are_read_and_said() {
-        let cases = [("30s", "30 s"), ("1500ms", "1 s"), ("200ms", "200 ms"), ("5h", "5 h 00 min"), ("90s", "1 min 30 s"), ("50h", "2 d 02 h")];
+        let cases = [
+            ("30s", "30 s"),
+            ("1500ms", "1 s"),
+            ("200ms", "200 ms"),
+            ("5h", "5 h 00 min"),
+            ("90s", "1 min 30 s"),
+            ("50h", "2 d 02 h"),
+        ];
         for (written, said) in cases {
             assert_eq!(written.parse::<Period>().expect("a period").to_string(), said);
         }

@@ -2,10 +2,11 @@
 
 use rusqlite::{Transaction, params};
 
+use super::CheckpointError;
 use super::database::{Checkpoint, explain};
+use super::lookups::Lookups;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
-use super::CheckpointError;
 use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
 
 /// Changes on their way to the disk: nothing of them holds before
@@ -25,12 +26,28 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
         let path = self.path().to_owned();
-        let transaction = self.connection.transaction().map_err(|source| explain(&path, source))?;
-        Ok(Batch { transaction, path, changed: false })
+        let transaction = self
+            .connection
+            .transaction()
+            .map_err(|source| explain(&path, source))?;
+        Ok(Batch {
+            transaction,
+            path,
+            changed: false,
+        })
     }
 }
 
 impl Batch<'_> {
+    /// What is known, this batch's own changes included.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups<'_> {
+        Lookups {
+            connection: &self.transaction,
+            path: &self.path,
+        }
+    }
+
     /// A call is about to be sent.
     ///
     /// # Errors
@@ -38,7 +55,10 @@ impl Batch<'_> {
     /// [`CheckpointError`], as of all below.
     pub fn intend(&mut self, key: CustomerKey, flight: &Flight) -> Result<(), CheckpointError> {
         let record = records::encode(&key.0, flight);
-        self.execute("INSERT OR REPLACE INTO flight VALUES (?, ?)", params![key.0.as_slice(), record])
+        self.execute(
+            "INSERT OR REPLACE INTO flight VALUES (?, ?)",
+            params![key.0.as_slice(), record],
+        )
     }
 
     /// A call is no longer under way.
@@ -61,7 +81,10 @@ impl Batch<'_> {
             None => self.execute("DELETE FROM customer WHERE key = ?", [key.0.as_slice()]),
             Some(told) => {
                 let record = records::encode(&key.0, told);
-                self.execute("INSERT OR REPLACE INTO customer VALUES (?, ?)", params![key.0.as_slice(), record])
+                self.execute(
+                    "INSERT OR REPLACE INTO customer VALUES (?, ?)",
+                    params![key.0.as_slice(), record],
+                )
             }
         }
     }
@@ -73,7 +96,10 @@ impl Batch<'_> {
     /// [`CheckpointError`]
     pub fn progress(&mut self, row: u64, progress: &Progress) -> Result<(), CheckpointError> {
         let record = records::encode(&row.to_le_bytes(), progress);
-        self.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", params![row.cast_signed(), record])
+        self.execute(
+            "INSERT OR REPLACE INTO progress VALUES (?, ?)",
+            params![row.cast_signed(), record],
+        )
     }
 
     /// A row with calls has its outcome.
@@ -91,9 +117,10 @@ impl Batch<'_> {
         if passed.is_empty() {
             return self.execute("INSERT OR IGNORE INTO ahead VALUES (?)", [id]);
         }
-        passed.iter().filter(|done| **done != row).try_for_each(|done| {
-            self.execute("DELETE FROM ahead WHERE row = ?", [done.cast_signed()])
-        })
+        passed
+            .iter()
+            .filter(|done| **done != row)
+            .try_for_each(|done| self.execute("DELETE FROM ahead WHERE row = ?", [done.cast_signed()]))
     }
 
     /// A rejected row has its line in the result file.
@@ -115,6 +142,16 @@ impl Batch<'_> {
         run.record.files = files;
         let record = records::encode(&run.id.to_le_bytes(), &run.record);
         self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
+        let path = self.path;
+        self.transaction.commit().map_err(|source| explain(&path, source))
+    }
+
+    /// Makes changes durable that are no run's.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn commit_told(self) -> Result<(), CheckpointError> {
         let path = self.path;
         self.transaction.commit().map_err(|source| explain(&path, source))
     }

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::lock::Lock;
-use super::records::{self, RunRecord, RunState};
 use super::CheckpointError;
-use crate::planning::{CustomerKey, Flight, HashKey, Progress, Told};
+use super::lock::Lock;
+use super::lookups::Lookups;
+use super::records::{self, RunRecord, RunState};
+use crate::planning::{Flight, HashKey, Told};
 use crate::source::Fingerprint;
 
 /// "omds": tells the file from any other SQLite database.
@@ -59,7 +60,10 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]; a file that exists is never replaced.
     pub fn open(path: &Path, tenant: &str) -> Result<Self, CheckpointError> {
-        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+        let io = |source| CheckpointError::Io {
+            path: path.to_owned(),
+            source,
+        };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
@@ -85,7 +89,10 @@ impl Checkpoint {
             // Reading a database in WAL mode may have to mend it, so it is
             // opened for writing; no statement of ours writes.
             Ok(true) => Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None).map(Some),
-            Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
+            Err(source) => Err(CheckpointError::Io {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
@@ -103,24 +110,52 @@ impl Checkpoint {
 
     fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(path, source);
-        let size = std::fs::metadata(path).map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?.len();
+        let size = std::fs::metadata(path)
+            .map_err(|source| CheckpointError::Io {
+                path: path.to_owned(),
+                source,
+            })?
+            .len();
         if size == 0 {
-            return Err(CheckpointError::Damaged { path: path.to_owned(), what: "it is empty".to_owned() });
+            return Err(CheckpointError::Damaged {
+                path: path.to_owned(),
+                what: "it is empty".to_owned(),
+            });
         }
-        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(wrong)?;
-        let pragma = |name| connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(wrong);
+        let connection =
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
+        connection
+            .busy_timeout(std::time::Duration::from_secs(10))
+            .map_err(wrong)?;
+        let pragma = |name| {
+            connection
+                .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
+                .map_err(wrong)
+        };
         if pragma("application_id")? != APPLICATION_ID {
-            return Err(CheckpointError::Foreign { path: path.to_owned() });
+            return Err(CheckpointError::Foreign {
+                path: path.to_owned(),
+            });
         }
         let found = pragma("user_version")?;
         if found > FORMAT {
-            return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
+            return Err(CheckpointError::Newer {
+                path: path.to_owned(),
+                found,
+                known: FORMAT,
+            });
         }
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
-        let key = <[u8; 32]>::try_from(key.as_slice())
-            .map_err(|_| CheckpointError::Damaged { path: path.to_owned(), what: "its hash key is cut".to_owned() })?;
-        Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
+        let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| CheckpointError::Damaged {
+            path: path.to_owned(),
+            what: "its hash key is cut".to_owned(),
+        })?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            key: HashKey::new(key),
+            _lock: lock,
+        })
     }
 
     fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
@@ -128,7 +163,11 @@ impl Checkpoint {
         if found == wanted {
             return Ok(());
         }
-        Err(CheckpointError::OtherTenant { path: self.path.clone(), found, wanted: wanted.to_owned() })
+        Err(CheckpointError::OtherTenant {
+            path: self.path.clone(),
+            found,
+            wanted: wanted.to_owned(),
+        })
     }
 
     /// Whose checkpoint it is.
@@ -149,7 +188,11 @@ impl Checkpoint {
             .connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|source| self.explain(source))?;
-        if said == "ok" { Ok(()) } else { Err(self.damaged(&said)) }
+        if said == "ok" {
+            Ok(())
+        } else {
+            Err(self.damaged(&said))
+        }
     }
 
     fn configure(&mut self) -> Result<(), CheckpointError> {
@@ -165,7 +208,10 @@ impl Checkpoint {
     }
 
     pub(super) fn damaged(&self, what: &str) -> CheckpointError {
-        CheckpointError::Damaged { path: self.path.clone(), what: what.to_owned() }
+        CheckpointError::Damaged {
+            path: self.path.clone(),
+            what: what.to_owned(),
+        }
     }
 
     /// The ordinal of an export, the same for the same content.
@@ -175,59 +221,30 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn export_ordinal(&self, fingerprint: &Fingerprint) -> Result<Option<u32>, CheckpointError> {
         self.connection
-            .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
+            .query_row(
+                "SELECT id FROM export WHERE fingerprint = ?",
+                [fingerprint.0],
+                |row| row.get(0),
+            )
             .optional()
             .map_err(|source| self.explain(source))
     }
 
-    /// What the customers were last told, in the order of `keys`, which is
-    /// best sorted: then neighbours lie on the same page.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn told(&self, keys: &[CustomerKey]) -> Result<Vec<Option<Told>>, CheckpointError> {
-        keys.iter().map(|key| self.record("SELECT told FROM customer WHERE key = ?", &key.0)).collect()
-    }
-
-    /// The call of a customer that has no outcome yet.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn flight(&self, key: CustomerKey) -> Result<Option<Flight>, CheckpointError> {
-        self.record("SELECT record FROM flight WHERE key = ?", &key.0)
-    }
-
-    /// What is done of a row of the open run.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn progress(&self, row: u64) -> Result<Option<Progress>, CheckpointError> {
-        let bytes: Option<Vec<u8>> = self
-            .connection
-            .prepare_cached("SELECT record FROM progress WHERE row = ?")
-            .and_then(|mut statement| statement.query_row([row.cast_signed()], |row| row.get(0)).optional())
-            .map_err(|source| self.explain(source))?;
-        bytes.map(|bytes| self.decoded(&row.to_le_bytes(), &bytes)).transpose()
-    }
-
-    fn record<T: serde::de::DeserializeOwned>(&self, sql: &str, key: &[u8; 16]) -> Result<Option<T>, CheckpointError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(|source| self.explain(source))?;
-        let mut rows = statement.query([key.as_slice()]).map_err(|source| self.explain(source))?;
-        match rows.next().map_err(|source| self.explain(source))? {
-            None => Ok(None),
-            Some(row) => {
-                let bytes = row.get_ref(0).and_then(|value| Ok(value.as_blob()?));
-                let bytes = bytes.map_err(|source| self.explain(source))?;
-                self.decoded(key, bytes).map(Some)
-            }
+    /// Looking things up.
+    #[must_use]
+    pub fn lookups(&self) -> Lookups<'_> {
+        Lookups {
+            connection: &self.connection,
+            path: &self.path,
         }
     }
 
-    pub(super) fn decoded<T: serde::de::DeserializeOwned>(&self, place: &[u8], bytes: &[u8]) -> Result<T, CheckpointError> {
-        records::decode(place, bytes).ok_or_else(|| self.damaged("a record does not match its check value"))
+    pub(super) fn decoded<T: serde::de::DeserializeOwned>(
+        &self,
+        place: &[u8],
+        bytes: &[u8],
+    ) -> Result<T, CheckpointError> {
+        decoded(&self.path, place, bytes)
     }
 
     /// The last `limit` runs, the latest first, with their ids.
@@ -241,7 +258,9 @@ impl Checkpoint {
             .prepare("SELECT id, record FROM run ORDER BY id DESC LIMIT ?")
             .map_err(|source| self.explain(source))?;
         let rows = statement
-            .query_map([limit], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+            .query_map([limit], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })
             .map_err(|source| self.explain(source))?;
         rows.map(|row| {
             let (id, bytes) = row.map_err(|source| self.explain(source))?;
@@ -257,7 +276,10 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn rows_of_last_finished(&self) -> Result<Option<u64>, CheckpointError> {
         let runs = self.runs(u32::MAX)?;
-        Ok(runs.into_iter().find(|(_, run)| run.state == RunState::Finished).map(|(_, run)| run.rows))
+        Ok(runs
+            .into_iter()
+            .find(|(_, run)| run.state == RunState::Finished)
+            .map(|(_, run)| run.rows))
     }
 
     /// Customers known, purged and in doubt.
@@ -266,7 +288,11 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn totals(&self) -> Result<Totals, CheckpointError> {
-        let mut totals = Totals { customers: 0, purged: 0, in_doubt: 0 };
+        let mut totals = Totals {
+            customers: 0,
+            purged: 0,
+            in_doubt: 0,
+        };
         self.each("SELECT key, told FROM customer", |key, bytes| {
             totals.customers += 1;
             totals.purged += u64::from(self.decoded::<Told>(key, bytes)?.purged);
@@ -285,14 +311,32 @@ impl Checkpoint {
         sql: &str,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
+        let mut statement = self
+            .connection
+            .prepare(sql)
+            .map_err(|source| self.explain(source))?;
         let mut rows = statement.query([]).map_err(|source| self.explain(source))?;
         while let Some(row) = rows.next().map_err(|source| self.explain(source))? {
-            let blob = |at| row.get_ref(at).and_then(|value| Ok(value.as_blob()?)).map_err(|source| self.explain(source));
+            let blob = |at| {
+                row.get_ref(at)
+                    .and_then(|value| Ok(value.as_blob()?))
+                    .map_err(|source| self.explain(source))
+            };
             visit(blob(0)?, blob(1)?)?;
         }
         Ok(())
     }
+}
+
+pub(super) fn decoded<T: serde::de::DeserializeOwned>(
+    path: &Path,
+    place: &[u8],
+    bytes: &[u8],
+) -> Result<T, CheckpointError> {
+    records::decode(place, bytes).ok_or_else(|| CheckpointError::Damaged {
+        path: path.to_owned(),
+        what: "a record does not match its check value".to_owned(),
+    })
 }
 
 fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
@@ -302,7 +346,10 @@ fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
 /// Makes the file under another name first, so that one which has the name is
 /// whole.
 fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
+    let io = |source| CheckpointError::Io {
+        path: path.to_owned(),
+        source,
+    };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -310,21 +357,40 @@ fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(io)?;
     let mut secret = [0; 32];
-    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret)).map_err(io)?;
+    std::fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut secret))
+        .map_err(io)?;
     fill(&new, tenant, &secret).map_err(|source| explain(path, source))?;
-    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::File::open(&new)
+        .and_then(|file| file.sync_all())
+        .map_err(io)?;
     std::fs::rename(&new, path).map_err(io)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io)
 }
 
 fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
-    connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"))?;
+    connection.execute_batch(&format!(
+        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"
+    ))?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
-    connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
+    connection.execute(
+        "INSERT INTO meta VALUES ('tenant', ?)",
+        params![tenant.as_bytes()],
+    )?;
     connection.close().map_err(|(_, error)| error)
 }
 
@@ -334,9 +400,19 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(NotADatabase) => CheckpointError::Foreign { path },
-        Some(DatabaseCorrupt) => CheckpointError::Damaged { path, what: source.to_string() },
-        _ if matches!(source, rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..)) => {
-            CheckpointError::Damaged { path, what: source.to_string() }
+        Some(DatabaseCorrupt) => CheckpointError::Damaged {
+            path,
+            what: source.to_string(),
+        },
+        _ if matches!(
+            source,
+            rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..)
+        ) =>
+        {
+            CheckpointError::Damaged {
+                path,
+                what: source.to_string(),
+            }
         }
         _ => CheckpointError::Database { path, source },
     }

@@ -10,11 +10,13 @@
 mod batch;
 mod database;
 mod lock;
+mod lookups;
 mod records;
 mod run;
 
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
+pub use lookups::Lookups;
 pub use records::{FileLengths, RunRecord, RunState};
 pub use run::{OpenRun, Unfinished};
 
@@ -46,7 +48,9 @@ pub enum CheckpointError {
         source: rusqlite::Error,
     },
     /// It cannot be trusted.
-    #[error("the checkpoint {path} is damaged ({what}); put back a copy of it, or move it away and run `adopt` with the last export that was applied: without it every customer would be sent again")]
+    #[error(
+        "the checkpoint {path} is damaged ({what}); put back a copy of it, or move it away and run `adopt` with the last export that was applied: without it every customer would be sent again"
+    )]
     Damaged {
         /// The checkpoint.
         path: PathBuf,
@@ -60,7 +64,9 @@ pub enum CheckpointError {
         path: PathBuf,
     },
     /// Written by a later version.
-    #[error("the checkpoint {path} has format {found}, this program knows {known}; use the version that wrote it, or a later one")]
+    #[error(
+        "the checkpoint {path} has format {found}, this program knows {known}; use the version that wrote it, or a later one"
+    )]
     Newer {
         /// The checkpoint.
         path: PathBuf,
@@ -70,7 +76,9 @@ pub enum CheckpointError {
         known: i64,
     },
     /// It belongs to another tenant.
-    #[error("the checkpoint {path} belongs to {found}, and base_url is {wanted}; set another path in [checkpoint] for each tenant")]
+    #[error(
+        "the checkpoint {path} belongs to {found}, and base_url is {wanted}; set another path in [checkpoint] for each tenant"
+    )]
     OtherTenant {
         /// The checkpoint.
         path: PathBuf,

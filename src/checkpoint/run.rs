@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::{OptionalExtension, params};
 
+use super::CheckpointError;
 use super::database::Checkpoint;
 use super::records::{self, RunRecord, RunState};
-use super::CheckpointError;
 use crate::planning::{Outcome, Work, Worklist};
 use crate::source::Fingerprint;
 
@@ -39,10 +39,26 @@ pub struct Unfinished {
 }
 
 impl OpenRun {
-    /// Whether a row with calls is settled.
+    /// Rows with calls that are settled behind the watermark.
     #[must_use]
-    pub fn is_settled(&self, row: u64) -> bool {
-        row <= self.record.watermark || self.ahead.contains(&row)
+    pub fn ahead(&self) -> &BTreeSet<u64> {
+        &self.ahead
+    }
+
+    /// Rows of one kind that have no outcome yet, counted one by one and not
+    /// as a difference, so that the books can be checked against it.
+    #[must_use]
+    pub fn pending(&self, work: Work) -> u64 {
+        let mut at = match work {
+            Work::Calls => self.record.watermark,
+            Work::Rejected => self.record.rejects_done,
+        };
+        let mut pending = 0;
+        while let Some(row) = self.worklist.next_after(at, work) {
+            at = row;
+            pending += u64::from(work == Work::Rejected || !self.ahead.contains(&row));
+        }
+        pending
     }
 
     /// Books a row with calls; says which rows the watermark has passed.
@@ -82,19 +98,38 @@ impl Checkpoint {
                 [],
                 |row| {
                     let blobs = (row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
-                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, blobs))
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get(1)?,
+                        row.get(2)?,
+                        row.get(3)?,
+                        blobs,
+                    ))
                 },
             )
             .optional()
             .map_err(|source| self.explain(source))?;
-        let Some((id, export, fingerprint, plan, (bytes, list))) = found else { return Ok(None) };
+        let Some((id, export, fingerprint, plan, (bytes, list))) = found else {
+            return Ok(None);
+        };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
         if record.state != RunState::Open {
             return Ok(None);
         }
         let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
-        let ahead = self.rows_of("SELECT row FROM ahead WHERE row > ?", record.watermark.cast_signed())?;
-        Ok(Some(OpenRun { id, export, fingerprint: Fingerprint(fingerprint), plan, record, worklist, ahead }))
+        let ahead = self.rows_of(
+            "SELECT row FROM ahead WHERE row > ?",
+            record.watermark.cast_signed(),
+        )?;
+        Ok(Some(OpenRun {
+            id,
+            export,
+            fingerprint: Fingerprint(fingerprint),
+            plan,
+            record,
+            worklist,
+            ahead,
+        }))
     }
 
     /// What the last finished run over this export, with this mapping, left.
@@ -102,30 +137,51 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn unfinished(&self, fingerprint: &Fingerprint, plan: &[u8; 32]) -> Result<Unfinished, CheckpointError> {
+    pub fn unfinished(
+        &self,
+        fingerprint: &Fingerprint,
+        plan: &[u8; 32],
+    ) -> Result<Unfinished, CheckpointError> {
         let found = self
             .connection
             .query_row(
                 "SELECT run.id, run.plan, run.record FROM run JOIN export ON export.id = run.export
                  WHERE export.fingerprint = ? ORDER BY run.id DESC LIMIT 1",
                 params![fingerprint.0],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?)),
+                |row| {
+                    Ok((
+                        row.get::<_, i64>(0)?,
+                        row.get::<_, [u8; 32]>(1)?,
+                        row.get::<_, Vec<u8>>(2)?,
+                    ))
+                },
             )
             .optional()
             .map_err(|source| self.explain(source))?;
-        let Some((id, mapped, bytes)) = found else { return Ok(Unfinished::default()) };
+        let Some((id, mapped, bytes)) = found else {
+            return Ok(Unfinished::default());
+        };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
         if mapped != *plan || record.state != RunState::Finished {
             return Ok(Unfinished::default());
         }
         let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
-        Ok(Unfinished { record: Some(record), rows })
+        Ok(Unfinished {
+            record: Some(record),
+            rows,
+        })
     }
 
     fn rows_of(&self, sql: &str, parameter: i64) -> Result<BTreeSet<u64>, CheckpointError> {
-        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
-        let rows = statement.query_map([parameter], |row| row.get::<_, i64>(0)).map_err(|source| self.explain(source))?;
-        rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source))).collect()
+        let mut statement = self
+            .connection
+            .prepare(sql)
+            .map_err(|source| self.explain(source))?;
+        let rows = statement
+            .query_map([parameter], |row| row.get::<_, i64>(0))
+            .map_err(|source| self.explain(source))?;
+        rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source)))
+            .collect()
     }
 
     /// Gives an export its ordinal.
@@ -135,9 +191,13 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
         self.connection
-            .execute("INSERT OR IGNORE INTO export (fingerprint) VALUES (?)", params![fingerprint.0])
+            .execute(
+                "INSERT OR IGNORE INTO export (fingerprint) VALUES (?)",
+                params![fingerprint.0],
+            )
             .map_err(|source| self.explain(source))?;
-        self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
+        self.export_ordinal(fingerprint)?
+            .ok_or_else(|| self.damaged("an export has no ordinal"))
     }
 
     /// Opens a run. What is left of an earlier one over the same export is
@@ -158,9 +218,14 @@ impl Checkpoint {
         let wrong = |source| super::database::explain(&path, source);
         let transaction = self.connection.transaction().map_err(wrong)?;
         transaction
-            .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
+            .execute(
+                "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
+                [export],
+            )
             .map_err(wrong)?;
-        transaction.execute_batch("DELETE FROM ahead; DELETE FROM progress;").map_err(wrong)?;
+        transaction
+            .execute_batch("DELETE FROM ahead; DELETE FROM progress;")
+            .map_err(wrong)?;
         let id: i64 = transaction
             .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
             .map_err(wrong)?;
@@ -178,7 +243,15 @@ impl Checkpoint {
             )
             .map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
-        Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
+        Ok(OpenRun {
+            id,
+            export,
+            fingerprint,
+            plan,
+            record,
+            worklist,
+            ahead: BTreeSet::new(),
+        })
     }
 
     /// Ends the open run, or notes that its execution ended.
@@ -193,7 +266,11 @@ impl Checkpoint {
         self.connection
             .execute(
                 "UPDATE run SET record = ?, worklist = CASE WHEN ? THEN worklist END WHERE id = ?",
-                params![records::encode(&run.id.to_le_bytes(), &run.record), keep_list, run.id],
+                params![
+                    records::encode(&run.id.to_le_bytes(), &run.record),
+                    keep_list,
+                    run.id
+                ],
             )
             .map_err(|source| self.explain(source))?;
         Ok(())

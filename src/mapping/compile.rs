@@ -51,16 +51,29 @@ impl Mapping {
         columns: &mut Columns,
     ) -> Result<Self, Vec<String>> {
         let blanks = Arc::new(Blanks::new(&input.blank, &input.clear));
-        let mut compiler =
-            Compiler { columns, expressions: Expressions::new(Arc::clone(&blanks)), problems: Vec::new() };
+        let mut compiler = Compiler {
+            columns,
+            expressions: Expressions::new(Arc::clone(&blanks)),
+            problems: Vec::new(),
+        };
         let primary_id = compiler.getter("customer.primary_id", &customer.primary_id);
         let brand_id = compiler.getter("customer.brand_id", &customer.brand_id);
         let fields = compiler.fields(customer, custom_field_prefix);
         let addresses = compiler.addresses(customer);
-        let ticket_id = customer.ticket_id.as_ref().and_then(|value| compiler.getter("customer.ticket_id", value));
-        let no_sync = customer.no_sync.as_ref().and_then(|value| compiler.getter("customer.no_sync", value));
+        let ticket_id = customer
+            .ticket_id
+            .as_ref()
+            .and_then(|value| compiler.getter("customer.ticket_id", value));
+        let no_sync = customer
+            .no_sync
+            .as_ref()
+            .and_then(|value| compiler.getter("customer.no_sync", value));
         let rules = compiler.rules(operation);
-        let Compiler { mut expressions, problems, columns } = compiler;
+        let Compiler {
+            mut expressions,
+            problems,
+            columns,
+        } = compiler;
         expressions.set_columns(columns);
         match (primary_id, brand_id) {
             (Some(primary_id), Some(brand_id)) if problems.is_empty() => Ok(Self {
@@ -126,18 +139,30 @@ impl Compiler<'_> {
                 Some((self.checked(&place, compiled)?, rule.then))
             })
             .collect();
-        let column = operation.column.as_ref().and_then(|name| Some((self.column("operation.column", name)?, name.clone())));
+        let column = operation
+            .column
+            .as_ref()
+            .and_then(|name| Some((self.column("operation.column", name)?, name.clone())));
         if operation.column.is_none() && !operation.values.is_empty() {
-            self.problems.push("operation.values explains the words of a column, but operation.column names none".to_owned());
+            self.problems.push(
+                "operation.values explains the words of a column, but operation.column names none".to_owned(),
+            );
         }
-        Rules { conditions, column, values: operation.values.clone(), default: operation.default }
+        Rules {
+            conditions,
+            column,
+            values: operation.values.clone(),
+            default: operation.default,
+        }
     }
 
     fn getter(&mut self, key: &str, value: &Value) -> Option<Getter> {
         let origin = match &value.from {
             From::Columns(names) => {
-                let found: Vec<_> =
-                    names.iter().filter_map(|name| Some((self.column(key, name)?, name.clone()))).collect();
+                let found: Vec<_> = names
+                    .iter()
+                    .filter_map(|name| Some((self.column(key, name)?, name.clone())))
+                    .collect();
                 (found.len() == names.len()).then_some(Origin::Columns(found))?
             }
             From::Constant(constant) => Origin::Constant(constant.trim().to_owned()),
@@ -149,17 +174,28 @@ impl Compiler<'_> {
         let region = match &value.region {
             None => None,
             Some(code) => {
-                let known = phone::region(code)
-                    .ok_or_else(|| format!("region {code:?} is none; write an ISO 3166-1 code such as \"NL\""));
+                let known = phone::region(code).ok_or_else(|| {
+                    format!("region {code:?} is none; write an ISO 3166-1 code such as \"NL\"")
+                });
                 Some(self.checked(key, known)?)
             }
         };
-        Some(Getter { origin, default: value.default.clone(), region, invalid: value.invalid, key: key.to_owned() })
+        Some(Getter {
+            origin,
+            default: value.default.clone(),
+            region,
+            invalid: value.invalid,
+            key: key.to_owned(),
+        })
     }
 
     fn column(&mut self, key: &str, name: &str) -> Option<usize> {
         let found = self.columns.want(name).ok_or_else(|| {
-            let near = self.columns.nearest(name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+            let near = self
+                .columns
+                .nearest(name)
+                .map(|near| format!("; did you mean {near:?}?"))
+                .unwrap_or_default();
             let have: Vec<_> = self.columns.own().map(|(_, name)| name).collect();
             match near.is_empty() {
                 true => format!("the export has no column {name:?}; it has {}", have.join(", ")),
@@ -170,6 +206,8 @@ impl Compiler<'_> {
     }
 
     fn checked<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
-        result.map_err(|problem| self.problems.push(format!("{key}: {problem}"))).ok()
+        result
+            .map_err(|problem| self.problems.push(format!("{key}: {problem}")))
+            .ok()
     }
 }

@@ -13,7 +13,9 @@ pub(super) struct NoPhone {
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(super) fn region(code: &str) -> Option<Region> {
     let wanted = Region::from_code(code.trim()).ok()?;
-    PHONE_NUMBER_UTIL.get_supported_regions().find(|region| *region == wanted)
+    PHONE_NUMBER_UTIL
+        .get_supported_regions()
+        .find(|region| *region == wanted)
 }
 
 /// `text` as E.164. National numbers are those of `region`.
@@ -34,10 +36,18 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
                 hint: "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
             });
         }
-        Err(_) => return Err(NoPhone { reason: "it cannot be read as a telephone number", hint: HINT }),
+        Err(_) => {
+            return Err(NoPhone {
+                reason: "it cannot be read as a telephone number",
+                hint: HINT,
+            });
+        }
     };
     if !number.is_valid() {
-        return Err(NoPhone { reason: "no such number can exist in its country's numbering plan", hint: HINT });
+        return Err(NoPhone {
+            reason: "no such number can exist in its country's numbering plan",
+            hint: HINT,
+        });
     }
     Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
 }
@@ -46,8 +56,12 @@ const HINT: &str = "mend the number, set another region, or leave such numbers o
 
 /// `4.41E+11` and its like: what a spreadsheet makes of long digits.
 pub(super) fn is_scientific(text: &str) -> bool {
-    let Some((mantissa, exponent)) = text.trim().split_once(['E', 'e']) else { return false };
-    let Some((whole, fraction)) = mantissa.split_once(['.', ',']) else { return false };
+    let Some((mantissa, exponent)) = text.trim().split_once(['E', 'e']) else {
+        return false;
+    };
+    let Some((whole, fraction)) = mantissa.split_once(['.', ',']) else {
+        return false;
+    };
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     whole.len() == 1 && digits(whole) && digits(fraction) && exponent.strip_prefix('+').is_some_and(digits)
 }
@@ -63,12 +77,18 @@ pub fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<
     PHONE_NUMBER_UTIL
         .get_supported_regions()
         .map(|region| {
-            let valid = numbers.iter().filter(|number| e164(number, Some(region)).is_ok()).count();
+            let valid = numbers
+                .iter()
+                .filter(|number| e164(number, Some(region)).is_ok())
+                .count();
             (region.to_string(), valid)
         })
         .filter(|(_, valid)| *valid > 0)
         .min_by_key(|(code, valid)| {
-            let rank = LIKELY.iter().position(|likely| likely == code).unwrap_or(LIKELY.len());
+            let rank = LIKELY
+                .iter()
+                .position(|likely| likely == code)
+                .unwrap_or(LIKELY.len());
             (usize::MAX - valid, rank, code.clone())
         })
 }

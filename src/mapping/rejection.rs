@@ -18,8 +18,18 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(crate) fn new(code: RejectionCode, message: impl Into<String>, hint: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, column: None, value: None, message: message.into(), hint: hint.into() }
+    pub(crate) fn new(
+        code: RejectionCode,
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            code,
+            column: None,
+            value: None,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     pub(super) fn at(mut self, column: &str, value: &str) -> Self {

@@ -62,7 +62,10 @@ pub(super) struct Blanks {
 impl Blanks {
     pub(super) fn new(blank: &[String], clear: &[String]) -> Self {
         let trimmed = |words: &[String]| words.iter().map(|word| word.trim().to_owned()).collect();
-        Self { blank: trimmed(blank), clear: trimmed(clear) }
+        Self {
+            blank: trimmed(blank),
+            clear: trimmed(clear),
+        }
     }
 
     fn is_blank(&self, text: &str) -> bool {
@@ -72,7 +75,11 @@ impl Blanks {
     /// The cell's text, for a template.
     pub(super) fn text_or_empty(&self, text: &str) -> String {
         let text = text.trim();
-        if self.is_blank(text) { String::new() } else { text.to_owned() }
+        if self.is_blank(text) {
+            String::new()
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -97,9 +104,18 @@ impl Mapping {
     pub fn map(&self, row: &Row) -> Mapped {
         if let Some(fault) = row.fault() {
             let hint = "mend the row in the export";
-            return Mapped::Rejected(Box::new(Rejection::new(RejectionCode::MalformedRow, fault.to_string(), hint)));
+            return Mapped::Rejected(Box::new(Rejection::new(
+                RejectionCode::MalformedRow,
+                fault.to_string(),
+                hint,
+            )));
         }
-        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let mut reading = Reading {
+            mapping: self,
+            row,
+            context: None,
+            warnings: Vec::new(),
+        };
         match reading.intent() {
             Ok(Some(intent)) => Mapped::Intent(Box::new(intent)),
             Ok(None) => Mapped::Skip,
@@ -116,17 +132,39 @@ impl<'a> Reading<'a> {
         if operation == Operation::Skip {
             return Ok(None);
         }
-        let customer = Customer { primary_id: self.primary_id()?, brand_id: self.brand_id()? };
+        let customer = Customer {
+            primary_id: self.primary_id()?,
+            brand_id: self.brand_id()?,
+        };
         let (fields, addresses) = match operation {
             Operation::Purge => (Vec::new(), Vec::new()),
             Operation::AddChannel => (self.fields()?, self.some_addresses()?),
             _ => (self.fields()?, self.addresses()?),
         };
         let mapping = self.mapping;
-        let ticket_id = mapping.ticket_id.as_ref().map(|getter| self.number(getter)).transpose()?.flatten();
-        let no_sync = mapping.no_sync.as_ref().map(|getter| self.truth(getter)).transpose()?.unwrap_or(false);
+        let ticket_id = mapping
+            .ticket_id
+            .as_ref()
+            .map(|getter| self.number(getter))
+            .transpose()?
+            .flatten();
+        let no_sync = mapping
+            .no_sync
+            .as_ref()
+            .map(|getter| self.truth(getter))
+            .transpose()?
+            .unwrap_or(false);
         let warnings = std::mem::take(&mut self.warnings);
-        Ok(Some(Intent { at: self.row.at(), customer, operation, fields, addresses, ticket_id, no_sync, warnings }))
+        Ok(Some(Intent {
+            at: self.row.at(),
+            customer,
+            operation,
+            fields,
+            addresses,
+            ticket_id,
+            no_sync,
+            warnings,
+        }))
     }
 
     fn operation(&mut self) -> Checked<Operation> {
@@ -136,19 +174,34 @@ impl<'a> Reading<'a> {
                 return Ok(*operation);
             }
         }
-        let Some((column, name)) = &rules.column else { return Ok(rules.default) };
-        let Some(found) = self.cell(*column, name)? else { return Ok(rules.default) };
+        let Some((column, name)) = &rules.column else {
+            return Ok(rules.default);
+        };
+        let Some(found) = self.cell(*column, name)? else {
+            return Ok(rules.default);
+        };
         let word = found.text.as_ref();
         let known = rules.values.get(word).copied().or_else(|| {
-            Operation::WORDS.iter().find(|(known, _)| known.eq_ignore_ascii_case(word)).map(|(_, operation)| *operation)
+            Operation::WORDS
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(word))
+                .map(|(_, operation)| *operation)
         });
         known.ok_or_else(|| {
-            let words: Vec<&str> =
-                rules.values.keys().map(String::as_str).chain(Operation::WORDS.map(|(word, _)| word)).collect();
+            let words: Vec<&str> = rules
+                .values
+                .keys()
+                .map(String::as_str)
+                .chain(Operation::WORDS.map(|(word, _)| word))
+                .collect();
             let message = format!("it is no operation; known are {}", words.join(", "));
             Box::new(
-                Rejection::new(RejectionCode::UnknownOperation, message, "mend the cell, or explain the word in [operation] values")
-                    .at(name, word),
+                Rejection::new(
+                    RejectionCode::UnknownOperation,
+                    message,
+                    "mend the cell, or explain the word in [operation] values",
+                )
+                .at(name, word),
             )
         })
     }
@@ -163,7 +216,9 @@ impl<'a> Reading<'a> {
         if phone::is_scientific(text) {
             let message = "a spreadsheet has turned the id into a rounded number, so that several customers would share it";
             let hint = "export again with that column formatted as text; the digits are lost";
-            return Err(Box::new(Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text)));
+            return Err(Box::new(
+                Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text),
+            ));
         }
         PrimaryId::new(text).map_err(|reason| {
             let hint = "every row needs the customer's id; map another column to customer.primary_id, or fill the cell";
@@ -175,7 +230,9 @@ impl<'a> Reading<'a> {
         let getter = &self.mapping.brand_id;
         self.number(getter)?.ok_or_else(|| {
             let hint = "fill the cell, or set brand_id = { column = \"…\", default = 1 }";
-            Box::new(Rejection::new(RejectionCode::BadNumber, "the brand is blank", hint).at(place_of(getter), ""))
+            Box::new(
+                Rejection::new(RejectionCode::BadNumber, "the brand is blank", hint).at(place_of(getter), ""),
+            )
         })
     }
 
@@ -208,7 +265,9 @@ impl<'a> Reading<'a> {
             Name::Refused => {
                 let message = "the name holds a letter or sign outside the pattern seen on the API's pages";
                 let hint = "mend the name, or set names = \"send\" or \"transliterate\" in [omnidesk]";
-                Err(Box::new(Rejection::new(RejectionCode::BadName, message, hint).at(found.place, &found.text)))
+                Err(Box::new(
+                    Rejection::new(RejectionCode::BadName, message, hint).at(found.place, &found.text),
+                ))
             }
         }
     }
@@ -229,7 +288,10 @@ impl<'a> Reading<'a> {
         for (channel, getter) in &mapping.addresses {
             for found in self.all(getter)? {
                 match Address::parse(*channel, &found.text, getter.region) {
-                    Ok(address) if addresses.iter().any(|known| known.channel() == *channel && known.identity() == address.identity()) => {}
+                    Ok(address)
+                        if addresses.iter().any(|known| {
+                            known.channel() == *channel && known.identity() == address.identity()
+                        }) => {}
                     Ok(address) => addresses.push(address),
                     Err(_) if getter.invalid == Invalid::Drop => self.warnings.push(Warning::DroppedAddress),
                     Err(rejection) => return Err(Box::new(rejection.at(found.place, &found.text))),
@@ -240,30 +302,42 @@ impl<'a> Reading<'a> {
     }
 
     fn number(&mut self, getter: &'a Getter) -> Checked<Option<u64>> {
-        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else { return Ok(None) };
+        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else {
+            return Ok(None);
+        };
         let digits = !found.text.is_empty() && found.text.bytes().all(|byte| byte.is_ascii_digit());
         match found.text.parse() {
             Ok(number) if digits => Ok(Some(number)),
             _ => {
                 let message = format!("{} needs a whole number", getter.key);
                 Err(Box::new(
-                    Rejection::new(RejectionCode::BadNumber, message, "mend the cell, or map another column")
-                        .at(found.place, &found.text),
+                    Rejection::new(
+                        RejectionCode::BadNumber,
+                        message,
+                        "mend the cell, or map another column",
+                    )
+                    .at(found.place, &found.text),
                 ))
             }
         }
     }
 
     fn truth(&mut self, getter: &'a Getter) -> Checked<bool> {
-        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else { return Ok(false) };
+        let Some(found) = self.one(getter)?.filter(|found| !found.clear) else {
+            return Ok(false);
+        };
         match found.text.to_lowercase().as_str() {
             "true" | "yes" | "y" | "1" | "on" | "ja" | "j" => Ok(true),
             "false" | "no" | "n" | "0" | "off" | "nee" => Ok(false),
             _ => {
                 let message = format!("{} needs true or false (yes, no, 1, 0, ja, nee)", getter.key);
                 Err(Box::new(
-                    Rejection::new(RejectionCode::BadNumber, message, "mend the cell, or use a template that says true or false")
-                        .at(found.place, &found.text),
+                    Rejection::new(
+                        RejectionCode::BadNumber,
+                        message,
+                        "mend the cell, or use a template that says true or false",
+                    )
+                    .at(found.place, &found.text),
                 ))
             }
         }
@@ -309,7 +383,11 @@ impl<'a> Reading<'a> {
             return Ok(default_of(getter));
         }
         let clear = blanks.clear.iter().any(|word| *word == *text);
-        Ok(Some(Found { text, place: &getter.key, clear }))
+        Ok(Some(Found {
+            text,
+            place: &getter.key,
+            clear,
+        }))
     }
 
     /// The cell, trimmed, if it has a value.
@@ -329,7 +407,11 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let clear = blanks.clear.iter().any(|word| *word == *text);
-        Ok(Some(Found { text, place: name, clear }))
+        Ok(Some(Found {
+            text,
+            place: name,
+            clear,
+        }))
     }
 
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
@@ -337,14 +419,26 @@ impl<'a> Reading<'a> {
         let context = self.context.get_or_insert_with(|| expressions.context(self.row));
         expressions.render(expression, context).map_err(|error| {
             let message = format!("{place}: {error}");
-            Box::new(Rejection::new(RejectionCode::BadTemplate, message, "mend the template or the cells it uses"))
+            Box::new(Rejection::new(
+                RejectionCode::BadTemplate,
+                message,
+                "mend the template or the cells it uses",
+            ))
         })
     }
 }
 
 fn default_of(getter: &Getter) -> Option<Found<'_>> {
-    let text = getter.default.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
-    Some(Found { text: Cow::Borrowed(text), place: &getter.key, clear: false })
+    let text = getter
+        .default
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())?;
+    Some(Found {
+        text: Cow::Borrowed(text),
+        place: &getter.key,
+        clear: false,
+    })
 }
 
 fn place_of(getter: &Getter) -> &str {

@@ -22,7 +22,9 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// TLS, most often: no certificates of authorities on this machine.
-    #[error("cannot prepare HTTPS: {0}; are the system's CA certificates installed (package ca-certificates)?")]
+    #[error(
+        "cannot prepare HTTPS: {0}; are the system's CA certificates installed (package ca-certificates)?"
+    )]
     Build(String),
     /// The key cannot be sent.
     #[error("the API key cannot be a header of HTTP")]
@@ -64,7 +66,9 @@ impl Client {
         if settings.base_url.is_loopback() {
             builder = builder.no_proxy();
         }
-        let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
+        let http = builder
+            .build()
+            .map_err(|error| ClientError::Build(chain(&error)))?;
         let endpoints = Kind::ALL.map(|kind| {
             let (method, path) = kind.endpoint();
             let mut url = settings.base_url.join(path);
@@ -78,7 +82,11 @@ impl Client {
             };
             (method, url)
         });
-        Ok(Self { http, endpoints, body: settings.body })
+        Ok(Self {
+            http,
+            endpoints,
+            body: settings.body,
+        })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -121,7 +129,11 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
             Err(error) => return Exchange::Lost(chain(&error.without_url())),
         }
     }
-    Exchange::Answered { status, retry_after, body }
+    Exchange::Answered {
+        status,
+        retry_after,
+        body,
+    }
 }
 
 /// An error with its causes, on one line.

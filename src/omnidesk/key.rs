@@ -23,7 +23,9 @@ pub enum KeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Unset variable.
-    #[error("the environment variable {0} is not set; put the API key there, or change api_key in [omnidesk]")]
+    #[error(
+        "the environment variable {0} is not set; put the API key there, or change api_key in [omnidesk]"
+    )]
     NoVariable(String),
     /// Unreadable file.
     #[error("the API key's file {path}: {source}")]
@@ -71,8 +73,10 @@ impl ApiKey {
                 Self::new(&key, name)
             }
             KeySource::File(path) => {
-                let key = std::fs::read_to_string(path)
-                    .map_err(|source| KeyError::File { path: path.clone(), source })?;
+                let key = std::fs::read_to_string(path).map_err(|source| KeyError::File {
+                    path: path.clone(),
+                    source,
+                })?;
                 Self::new(&key, &path.display().to_string())
             }
             KeySource::Command(words) => Self::from_command(words),
@@ -92,9 +96,15 @@ impl ApiKey {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|source| KeyError::Command { program: program.clone(), source })?;
+            .map_err(|source| KeyError::Command {
+                program: program.clone(),
+                source,
+            })?;
         if !output.status.success() {
-            return Err(KeyError::Failed { program, status: output.status });
+            return Err(KeyError::Failed {
+                program,
+                status: output.status,
+            });
         }
         Self::new(&String::from_utf8_lossy(&output.stdout), &program)
     }

@@ -62,13 +62,22 @@ impl Default for Texts {
     fn default() -> Self {
         let mut not_found = vec!["no such customer".to_owned(), "no such user".to_owned()];
         for who in ["customer", "user"] {
-            for what in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
+            for what in [
+                "not found",
+                "does not exist",
+                "doesn't exist",
+                "could not be found",
+                "is unknown",
+            ] {
                 not_found.push(format!("{who} {what}"));
             }
             not_found.push(format!("unknown {who}"));
             not_found.push(format!("no {who} found"));
         }
-        Self { exists: vec!["already exists".to_owned(), "exists already".to_owned()], not_found }
+        Self {
+            exists: vec!["already exists".to_owned(), "exists already".to_owned()],
+            not_found,
+        }
     }
 }
 
@@ -113,14 +122,20 @@ impl FromStr for BaseUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let url = Url::parse(text)
             .map_err(|error| format!("it is no URL ({error}); write \"https://account.omnidesk.com\""))?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        if !url.username().is_empty()
+            || url.password().is_some()
+            || url.query().is_some()
+            || url.fragment().is_some()
+        {
             return Err("only a scheme, a host and perhaps a port and a path belong into it".to_owned());
         }
         let base = Self(url);
         match base.0.scheme() {
             "https" => Ok(base),
             "http" if base.is_loopback() => Ok(base),
-            "http" => Err("the key and the customers would cross the network in the open; write https".to_owned()),
+            "http" => {
+                Err("the key and the customers would cross the network in the open; write https".to_owned())
+            }
             other => Err(format!("the scheme {other:?} is not HTTPS")),
         }
     }
@@ -134,7 +149,9 @@ impl fmt::Display for BaseUrl {
 
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        String::deserialize(reader)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(reader)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -144,7 +161,10 @@ impl<'de> Deserialize<'de> for BaseUrl {
 /// # Errors
 ///
 /// One sentence a collision.
-pub fn check_custom_names<'a>(names: impl IntoIterator<Item = &'a str>, prefix: &str) -> Result<(), Vec<String>> {
+pub fn check_custom_names<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    prefix: &str,
+) -> Result<(), Vec<String>> {
     let problems: Vec<String> = names
         .into_iter()
         .filter_map(|name| {
@@ -155,7 +175,11 @@ pub fn check_custom_names<'a>(names: impl IntoIterator<Item = &'a str>, prefix: 
             })
         })
         .collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
 }
 
 #[cfg(test)]
@@ -164,10 +188,23 @@ mod tests {
 
     #[test]
     fn https_is_needed_except_to_this_machine() {
-        for fine in ["https://account.omnidesk.com", "https://account.omnidesk.com/", "http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:9"] {
+        for fine in [
+            "https://account.omnidesk.com",
+            "https://account.omnidesk.com/",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "http://[::1]:9",
+        ] {
             assert!(fine.parse::<BaseUrl>().is_ok(), "{fine}");
         }
-        for wrong in ["http://account.omnidesk.com", "http://127.0.0.1.example.org", "ftp://x", "account.omnidesk.com", "https://u:p@x", "https://x?apiKey=1"] {
+        for wrong in [
+            "http://account.omnidesk.com",
+            "http://127.0.0.1.example.org",
+            "ftp://x",
+            "account.omnidesk.com",
+            "https://u:p@x",
+            "https://x?apiKey=1",
+        ] {
             assert!(wrong.parse::<BaseUrl>().is_err(), "{wrong}");
         }
     }
@@ -175,7 +212,10 @@ mod tests {
     #[test]
     fn paths_go_below_the_base() {
         let base: BaseUrl = "https://proxy.example.org/omnidesk/".parse().expect("a URL");
-        assert_eq!(base.join("/api/v2/customer").as_str(), "https://proxy.example.org/omnidesk/api/v2/customer");
+        assert_eq!(
+            base.join("/api/v2/customer").as_str(),
+            "https://proxy.example.org/omnidesk/api/v2/customer"
+        );
         assert_eq!(base.to_string(), "https://proxy.example.org/omnidesk");
     }
 

@@ -56,21 +56,29 @@ pub fn judge_guards(settings: &GuardSettings, survey: &Survey, rows_before: Opti
     if purges > 0 && !settings.allow_purge {
         verdicts.push(Verdict {
             guard: "allow_purge",
-            message: format!("{purges} of {rows} rows would purge a customer's data, and purging is not allowed"),
+            message: format!(
+                "{purges} of {rows} rows would purge a customer's data, and purging is not allowed"
+            ),
             leave: format!("--allow-purge --max-purge {purges}"),
         });
     }
     if purges > settings.max_purge.of(rows) {
         verdicts.push(Verdict {
             guard: "max_purge",
-            message: format!("{purges} of {rows} rows would purge a customer's data; {} is the most", settings.max_purge),
+            message: format!(
+                "{purges} of {rows} rows would purge a customer's data; {} is the most",
+                settings.max_purge
+            ),
             leave: format!("--allow-purge --max-purge {purges}"),
         });
     }
     if changes > settings.max_changes.of(rows) {
         verdicts.push(Verdict {
             guard: "max_changes",
-            message: format!("{changes} of {rows} rows would create or update a customer; {} is the most", settings.max_changes),
+            message: format!(
+                "{changes} of {rows} rows would create or update a customer; {} is the most",
+                settings.max_changes
+            ),
             leave: format!("max_changes = {changes} in [guard]"),
         });
     }
@@ -92,7 +100,10 @@ mod tests {
     use super::*;
 
     fn blocked(settings: &GuardSettings, survey: &Survey, before: Option<u64>) -> Vec<&'static str> {
-        judge_guards(settings, survey, before).into_iter().map(|verdict| verdict.guard).collect()
+        judge_guards(settings, survey, before)
+            .into_iter()
+            .map(|verdict| verdict.guard)
+            .collect()
     }
 
     #[test]
@@ -105,7 +116,10 @@ mod tests {
         settings.max_purge = Amount::Percent(2.0);
         assert_eq!(blocked(&settings, &survey, None), ["max_purge"]);
         // The cap never gives leave by itself.
-        settings = GuardSettings { max_purge: Amount::Count(1000), ..GuardSettings::default() };
+        settings = GuardSettings {
+            max_purge: Amount::Count(1000),
+            ..GuardSettings::default()
+        };
         assert_eq!(blocked(&settings, &survey, None), ["allow_purge"]);
     }
 

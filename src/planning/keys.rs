@@ -50,7 +50,11 @@ impl HashKey {
     /// An address's hash, the same for two spellings of one address.
     #[must_use]
     pub fn address(&self, address: &Address) -> AddressHash {
-        AddressHash(self.hash(b"address", address.channel().word().as_bytes(), address.identity().as_bytes()))
+        AddressHash(self.hash(
+            b"address",
+            address.channel().word().as_bytes(),
+            address.identity().as_bytes(),
+        ))
     }
 
     pub(super) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {
@@ -69,7 +73,11 @@ impl HashKey {
     /// Lengths keep the parts apart.
     fn hash<const N: usize>(&self, domain: &[u8], first: &[u8], second: &[u8]) -> [u8; N] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(&[domain.len() as u8, first.len().min(255) as u8]).update(domain).update(first).update(second);
+        hasher
+            .update(&[domain.len() as u8, first.len().min(255) as u8])
+            .update(domain)
+            .update(first)
+            .update(second);
         let mut out = [0; N];
         out.copy_from_slice(&hasher.finalize().as_bytes()[..N]);
         out

@@ -16,7 +16,10 @@ mod worklist;
 pub use guards::{GuardSettings, Verdict, judge_guards};
 pub use keys::{AddressHash, CustomerKey, HashKey};
 pub use outcome::{Counts, Outcome};
-pub use steps::{Policy, Situation, Step, acknowledged, found_by_probe, next, probe, turned_absent, turned_existing};
+pub use steps::{
+    Policy, Situation, Step, acknowledged, found_by_probe, next, probe, rehearse, turned_absent,
+    turned_existing,
+};
 pub use survey::{Cause, Survey};
 pub use told::{Flight, Progress, Told};
 pub use worklist::{ROWS_PER_BLOCK, Work, Worklist};

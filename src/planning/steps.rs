@@ -36,7 +36,12 @@ impl Situation {
     /// At the start of a row.
     #[must_use]
     pub fn new(told: Option<Told>, progress: Progress) -> Self {
-        Self { told, progress, absent: false, existing: false }
+        Self {
+            told,
+            progress,
+            absent: false,
+            existing: false,
+        }
     }
 }
 
@@ -90,7 +95,13 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
             !done && (every || !told.is_some_and(|told| told.has_address(hash)))
         });
         if let Some(address) = left {
-            return call(intent, Action::AddChannel { address: address.clone(), no_sync: intent.no_sync });
+            return call(
+                intent,
+                Action::AddChannel {
+                    address: address.clone(),
+                    no_sync: intent.no_sync,
+                },
+            );
         }
     }
     Step::Settled(effect(&situation.progress))
@@ -108,19 +119,30 @@ fn purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
 }
 
 fn call(intent: &Intent, action: Action) -> Step {
-    Step::Call(Call { customer: intent.customer.clone(), action })
+    Step::Call(Call {
+        customer: intent.customer.clone(),
+        action,
+    })
 }
 
 fn create(intent: &Intent) -> Call {
     // A customer who is new has nothing that could be cleared.
-    let fields = intent.fields.iter().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
+    let fields = intent
+        .fields
+        .iter()
+        .filter(|(_, value)| *value != FieldValue::Clear)
+        .cloned()
+        .collect();
     let action = Action::Create {
         fields,
         first: intent.addresses.first().cloned(),
         ticket_id: intent.ticket_id,
         no_sync: intent.no_sync,
     };
-    Call { customer: intent.customer.clone(), action }
+    Call {
+        customer: intent.customer.clone(),
+        action,
+    }
 }
 
 fn fields_left(
@@ -173,7 +195,10 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
     match &call.action {
         Action::Create { first, .. } => {
             // Cleared fields too, though they were not sent: a new customer's are empty.
-            intent.fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
+            intent
+                .fields
+                .iter()
+                .for_each(|(name, value)| told.tell(key, name, value, row));
             if let Some(address) = first {
                 told.add_address(key.address(address));
                 situation.progress.addresses.push(key.address(address));
@@ -181,7 +206,9 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
             situation.progress.created = true;
         }
         Action::Update { fields } => {
-            fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
+            fields
+                .iter()
+                .for_each(|(name, value)| told.tell(key, name, value, row));
             situation.progress.updated = true;
         }
         Action::AddChannel { address, .. } => {
@@ -194,6 +221,29 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
         }
     }
     situation.told = Some(told);
+}
+
+/// The calls of a row if every one of them works, and what it comes to.
+///
+/// # Errors
+///
+/// The rejection, if it is refused.
+pub fn rehearse(
+    intent: &Intent,
+    situation: &mut Situation,
+    policy: &Policy,
+) -> Result<(Vec<Call>, Outcome), Box<Rejection>> {
+    let mut calls = Vec::new();
+    loop {
+        match next(intent, situation, policy) {
+            Step::Call(call) => {
+                acknowledged(&call, intent, situation, policy);
+                calls.push(call);
+            }
+            Step::Settled(outcome) => return Ok((calls, outcome)),
+            Step::Rejected(rejection) => return Err(rejection),
+        }
+    }
 }
 
 /// A create was refused because the customer exists: it goes on as an update.
@@ -223,7 +273,12 @@ pub fn turned_absent(intent: &Intent, situation: &mut Situation) -> bool {
 /// customer. Success means that the customer exists.
 #[must_use]
 pub fn probe(intent: &Intent) -> Call {
-    Call { customer: intent.customer.clone(), action: Action::Update { fields: intent.fields.clone() } }
+    Call {
+        customer: intent.customer.clone(),
+        action: Action::Update {
+            fields: intent.fields.clone(),
+        },
+    }
 }
 
 /// Takes in that the probe found the customer of the lost create `flight`.

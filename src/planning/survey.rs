@@ -1,15 +1,18 @@
 //! What a first pass over an export has found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{Counts, Outcome};
 use super::worklist::{Work, Worklist};
-use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
+use crate::mapping::{Intent, Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::Kind;
 use crate::source::RowRef;
 
 /// Rejected telephone numbers kept to find the region that would help.
 const PHONES_KEPT: usize = 300;
+
+/// Brands kept to be shown.
+const BRANDS_KEPT: usize = 5;
 
 /// Counts, causes and the list of rows to visit.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +33,8 @@ pub struct Survey {
     pub warnings: BTreeMap<Warning, u64>,
     /// Telephone numbers that could not be read, a sample.
     pub bad_phones: Vec<String>,
+    /// Brands that the rows are for, the first few.
+    pub brands: BTreeSet<u64>,
     /// Rows to visit.
     pub worklist: Worklist,
     calls: [u64; 4],
@@ -50,7 +55,10 @@ impl Survey {
     /// Nothing read yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { only_sync: true, ..Self::default() }
+        Self {
+            only_sync: true,
+            ..Self::default()
+        }
     }
 
     /// Calls of one kind, if every call works.
@@ -65,10 +73,13 @@ impl Survey {
         self.calls.iter().sum()
     }
 
-    /// Takes in the operation and the warnings of a row.
-    pub fn note(&mut self, operation: Operation, warnings: &[Warning]) {
-        self.only_sync &= matches!(operation, Operation::Sync | Operation::Skip);
-        for warning in warnings {
+    /// Takes in what is true of a row whatever is decided for it.
+    pub fn note(&mut self, intent: &Intent) {
+        self.only_sync &= intent.operation == Operation::Sync;
+        if self.brands.len() < BRANDS_KEPT {
+            self.brands.insert(intent.customer.brand_id);
+        }
+        for warning in &intent.warnings {
             *self.warnings.entry(*warning).or_default() += 1;
         }
     }
@@ -85,7 +96,11 @@ impl Survey {
         self.rejected
             .entry(rejection.code)
             .and_modify(|cause| cause.rows += 1)
-            .or_insert(Cause { rows: 1, first: at, example: rejection });
+            .or_insert(Cause {
+                rows: 1,
+                first: at,
+                example: rejection,
+            });
     }
 
     /// Takes in a row with its calls and the outcome they lead to.
@@ -94,7 +109,10 @@ impl Survey {
         for kind in calls {
             self.calls[*kind as usize] += 1;
         }
-        if calls.iter().any(|kind| matches!(kind, Kind::Create | Kind::Update)) {
+        if calls
+            .iter()
+            .any(|kind| matches!(kind, Kind::Create | Kind::Update))
+        {
             self.rows_changing += 1;
         }
         if !calls.is_empty() {
@@ -115,6 +133,11 @@ impl Survey {
 
     #[cfg(test)]
     pub(super) fn for_tests(rows: u64, purges: u64, changing: u64) -> Self {
-        Self { rows, rows_changing: changing, calls: [changing, 0, 0, purges], ..Self::new() }
+        Self {
+            rows,
+            rows_changing: changing,
+            calls: [changing, 0, 0, purges],
+            ..Self::new()
+        }
     }
 }

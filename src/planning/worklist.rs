@@ -39,7 +39,11 @@ impl Worklist {
     /// Takes note of a row. Rows come in order, none left out.
     pub fn pass(&mut self, at: RowRef) {
         if (at.number - 1).is_multiple_of(ROWS_PER_BLOCK) {
-            self.blocks.push(Block { line: at.line, offset: at.offset, ..Block::default() });
+            self.blocks.push(Block {
+                line: at.line,
+                offset: at.offset,
+                ..Block::default()
+            });
         }
     }
 
@@ -55,7 +59,9 @@ impl Worklist {
     #[must_use]
     pub fn has(&self, row: u64, work: Work) -> bool {
         let (block, bit) = place(row);
-        self.blocks.get(block).is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
+        self.blocks
+            .get(block)
+            .is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
     }
 
     /// The first marked row behind `row`.
@@ -83,13 +89,22 @@ impl Worklist {
     pub fn entry(&self, row: u64) -> Option<RowRef> {
         let (block, _) = place(row);
         let found = self.blocks.get(block)?;
-        Some(RowRef { number: block as u64 * ROWS_PER_BLOCK + 1, line: found.line, offset: found.offset, len: 0 })
+        Some(RowRef {
+            number: block as u64 * ROWS_PER_BLOCK + 1,
+            line: found.line,
+            offset: found.offset,
+            len: 0,
+        })
     }
 
     /// How many rows are marked.
     #[must_use]
     pub fn count(&self, work: Work) -> u64 {
-        self.blocks.iter().flat_map(|block| block.bits(work)).map(|word| u64::from(word.count_ones())).sum()
+        self.blocks
+            .iter()
+            .flat_map(|block| block.bits(work))
+            .map(|word| u64::from(word.count_ones()))
+            .sum()
     }
 }
 
@@ -109,10 +124,16 @@ impl Block {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a block's index fits, and a bit is below 1024")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a block's index fits, and a bit is below 1024"
+)]
 fn place(row: u64) -> (usize, usize) {
     let index = row.saturating_sub(1);
-    ((index / ROWS_PER_BLOCK) as usize, (index % ROWS_PER_BLOCK) as usize)
+    (
+        (index / ROWS_PER_BLOCK) as usize,
+        (index % ROWS_PER_BLOCK) as usize,
+    )
 }
 
 #[cfg(test)]
@@ -123,7 +144,12 @@ mod tests {
     fn list(rows: u64, marked: &[u64]) -> Worklist {
         let mut list = Worklist::default();
         for number in 1..=rows {
-            list.pass(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
+            list.pass(RowRef {
+                number,
+                line: number + 1,
+                offset: number * 10,
+                len: 9,
+            });
         }
         marked.iter().for_each(|row| list.mark(*row, Work::Calls));
         list

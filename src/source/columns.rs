@@ -43,13 +43,21 @@ impl Columns {
                 ));
             }
         }
-        Ok(Self { names, index, open: false })
+        Ok(Self {
+            names,
+            index,
+            open: false,
+        })
     }
 
     /// The columns of JSON lines: none yet, see [`Columns::want`].
     #[must_use]
     pub fn of_json() -> Self {
-        Self { names: Vec::new(), index: HashMap::new(), open: true }
+        Self {
+            names: Vec::new(),
+            index: HashMap::new(),
+            open: true,
+        }
     }
 
     /// Where the column `name` stands, if the export has it. JSON lines are

@@ -27,12 +27,33 @@ pub struct Dialect {
     pub encoding: &'static encoding_rs::Encoding,
     /// Of the file as it came; result files are written in it.
     pub written_in: &'static encoding_rs::Encoding,
+    /// Whether the file began with a byte order mark.
+    pub marked: bool,
+    /// Whether lines end with `\r\n`.
+    pub crlf: bool,
 }
 
 impl Dialect {
+    /// Cells as a CSV row in this dialect, without a line end.
+    #[must_use]
+    pub fn csv_line<T: AsRef<[u8]>>(&self, cells: impl IntoIterator<Item = T>) -> Vec<u8> {
+        let mut writer = csv::WriterBuilder::new()
+            .delimiter(self.delimiter)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_writer(Vec::new());
+        // Memory takes everything.
+        let _ = writer.write_record(cells);
+        let mut line = writer.into_inner().unwrap_or_default();
+        line.pop();
+        line
+    }
+
     pub(super) fn framing(&self) -> Framing {
         let delimiter = (self.format == Format::Csv).then_some(self.delimiter);
-        Framing { delimiter, terminator: self.terminator }
+        Framing {
+            delimiter,
+            terminator: self.terminator,
+        }
     }
 }
 
@@ -49,7 +70,12 @@ pub fn sniff_encoding(sample: &[u8]) -> &'static encoding_rs::Encoding {
         return encoding;
     }
     let even_nuls = sample.iter().step_by(2).filter(|byte| **byte == 0).count();
-    let odd_nuls = sample.iter().skip(1).step_by(2).filter(|byte| **byte == 0).count();
+    let odd_nuls = sample
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .filter(|byte| **byte == 0)
+        .count();
     if even_nuls + odd_nuls > sample.len() / 8 {
         return if odd_nuls > even_nuls { UTF_16LE } else { UTF_16BE };
     }
@@ -72,11 +98,20 @@ pub(super) fn sniff_terminator(sample: &[u8]) -> u8 {
     if !has(b'\n') && has(b'\r') { b'\r' } else { b'\n' }
 }
 
+/// Whether lines end with `\r\n`.
+pub(super) fn sniff_crlf(sample: &[u8]) -> bool {
+    memchr::memchr(b'\n', sample).is_some_and(|at| at > 0 && sample[at - 1] == b'\r')
+}
+
 /// The delimiter of Excel's own first line `sep=;`, and that line's length.
 pub(super) fn excel_separator(sample: &[u8]) -> Option<(u8, usize)> {
     let rest = sample.strip_prefix(b"sep=")?;
     let (&delimiter, rest) = rest.split_first()?;
-    let end = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len()).min(2);
+    let end = rest
+        .iter()
+        .position(|byte| !matches!(byte, b'\r' | b'\n'))
+        .unwrap_or(rest.len())
+        .min(2);
     (DELIMITERS.contains(&delimiter) && end > 0).then_some((delimiter, 5 + end))
 }
 
@@ -88,7 +123,9 @@ const SNIFFED_ROWS: usize = 50;
 pub(super) fn sniff_delimiter(sample: &[u8], terminator: u8) -> u8 {
     let score = |delimiter: u8| {
         let cells = cells_per_row(sample, delimiter, terminator);
-        let Some((&header, rows)) = cells.split_first() else { return (0, 0) };
+        let Some((&header, rows)) = cells.split_first() else {
+            return (0, 0);
+        };
         if header < 2 {
             return (0, 0);
         }
@@ -163,7 +200,10 @@ mod tests {
     #[test]
     fn encodings_are_proposed() {
         assert_eq!(sniff_encoding("naïef,één".as_bytes()), UTF_8);
-        assert_eq!(sniff_encoding(b"naam;plaats\nRen\xe9;K\xf6ln\nAndr\xe9;Z\xfcrich\n").name(), "windows-1252");
+        assert_eq!(
+            sniff_encoding(b"naam;plaats\nRen\xe9;K\xf6ln\nAndr\xe9;Z\xfcrich\n").name(),
+            "windows-1252"
+        );
         assert_eq!(sniff_encoding(b"\xff\xfea\0b\0").name(), "UTF-16LE");
         assert_eq!(sniff_encoding(b"a\0b\0c\0d\0").name(), "UTF-16LE");
         assert_eq!(sniff_encoding(&"één".as_bytes()[..4]), UTF_8);

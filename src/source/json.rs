@@ -11,12 +11,15 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::columns::Columns;
+use super::columns::{Columns, SYNC_PREFIX};
 use super::rows::{Cells, Malformed};
 
 pub(super) fn split(line: &[u8], columns: &Columns, cells: &mut Cells) -> Result<(), Malformed> {
     let text = std::str::from_utf8(line).map_err(|error| {
-        Malformed::NotAnObject(format!("byte {} is not UTF-8; name the encoding in [input]", error.valid_up_to() + 1))
+        Malformed::NotAnObject(format!(
+            "byte {} is not UTF-8; name the encoding in [input]",
+            error.valid_up_to() + 1
+        ))
     })?;
     let mut found = vec![None; columns.names().len()];
     walk(text, "", columns, &mut found)?;
@@ -27,9 +30,18 @@ pub(super) fn split(line: &[u8], columns: &Columns, cells: &mut Cells) -> Result
     Ok(())
 }
 
-fn walk<'a>(text: &'a str, path: &str, columns: &Columns, found: &mut [Option<Cow<'a, str>>]) -> Result<(), Malformed> {
+fn walk<'a>(
+    text: &'a str,
+    path: &str,
+    columns: &Columns,
+    found: &mut [Option<Cow<'a, str>>],
+) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
-        let name = if path.is_empty() { key } else { Cow::Owned(format!("{path}.{key}")) };
+        let name = if path.is_empty() {
+            key
+        } else {
+            Cow::Owned(format!("{path}.{key}"))
+        };
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
             found[at] = Some(plain(raw).ok_or_else(|| Malformed::NotAValue(name.clone().into_owned()))?);
@@ -38,6 +50,21 @@ fn walk<'a>(text: &'a str, path: &str, columns: &Columns, found: &mut [Option<Co
         }
     }
     Ok(())
+}
+
+/// An object without the members that an earlier result file added; `None` if
+/// it has none of them, or is no object.
+pub(super) fn without_results(line: &[u8]) -> Option<Vec<u8>> {
+    let members = members(std::str::from_utf8(line).ok()?).ok()?;
+    if !members.iter().any(|(key, _)| key.starts_with(SYNC_PREFIX)) {
+        return None;
+    }
+    let own: Vec<String> = members
+        .iter()
+        .filter(|(key, _)| !key.starts_with(SYNC_PREFIX))
+        .map(|(key, value)| format!("{}:{}", serde_json::Value::from(key.as_ref()), value.get()))
+        .collect();
+    Some(format!("{{{}}}", own.join(",")).into_bytes())
 }
 
 /// A value that is no list and no object, as text.
@@ -123,23 +150,53 @@ mod tests {
         }
         let mut found = vec![None; wanted.len()];
         walk(line, "", &columns, &mut found)?;
-        Ok(found.into_iter().map(|cell| cell.unwrap_or_default().into_owned()).collect())
+        Ok(found
+            .into_iter()
+            .map(|cell| cell.unwrap_or_default().into_owned())
+            .collect())
     }
 
     #[test]
     fn values_keep_their_text() {
         let line = r#"{"id":12345678901234567890,"n":1.10,"t":"00501","b":true,"z":null,"e":"a\u00e9\n","c":{"d":{"e":"x"}}}"#;
         let found = cells(line, &["id", "n", "t", "b", "z", "e", "c.d.e", "missing"]).expect("an object");
-        assert_eq!(found, ["12345678901234567890", "1.10", "00501", "true", "", "aé\n", "x", ""]);
+        assert_eq!(
+            found,
+            [
+                "12345678901234567890",
+                "1.10",
+                "00501",
+                "true",
+                "",
+                "aé\n",
+                "x",
+                ""
+            ]
+        );
     }
 
     #[test]
     fn what_is_no_row_says_why() {
-        assert_eq!(cells(r#"{"a":1,"a":2}"#, &["b"]), Err(Malformed::DuplicateKey("a".into())));
-        assert_eq!(cells(r#"{"a":[1]}"#, &["a"]), Err(Malformed::NotAValue("a".into())));
-        assert!(matches!(cells(r#"{"a":1"#, &["a"]), Err(Malformed::NotAnObject(_))));
+        assert_eq!(
+            cells(r#"{"a":1,"a":2}"#, &["b"]),
+            Err(Malformed::DuplicateKey("a".into()))
+        );
+        assert_eq!(
+            cells(r#"{"a":[1]}"#, &["a"]),
+            Err(Malformed::NotAValue("a".into()))
+        );
+        assert!(matches!(
+            cells(r#"{"a":1"#, &["a"]),
+            Err(Malformed::NotAnObject(_))
+        ));
         assert!(matches!(cells("[1]", &["a"]), Err(Malformed::NotAnObject(_))));
-        assert!(matches!(cells(r#"{"a":1} x"#, &["a"]), Err(Malformed::NotAnObject(_))));
-        assert_eq!(cells(r#"{"other":[1,{"a":2}],"a":"fine"}"#, &["a"]).expect("fine"), ["fine"]);
+        assert!(matches!(
+            cells(r#"{"a":1} x"#, &["a"]),
+            Err(Malformed::NotAnObject(_))
+        ));
+        assert_eq!(
+            cells(r#"{"other":[1,{"a":2}],"a":"fine"}"#, &["a"]).expect("fine"),
+            ["fine"]
+        );
     }
 }

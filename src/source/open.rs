@@ -10,12 +10,12 @@ use std::sync::Arc;
 use encoding_rs::UTF_8;
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
+use super::SourceError;
 use super::columns::Columns;
 use super::dialect::{self, Dialect, Format};
 use super::records::Records;
 use super::rows::{Row, RowRef, Rows};
 use super::settings::{FormatSetting, Settings};
-use super::SourceError;
 
 /// What the dialect is sniffed from.
 const SAMPLE_BYTES: usize = 64 << 10;
@@ -52,7 +52,10 @@ struct Watched {
 impl Watched {
     fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
-        Ok(Self { size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
+        Ok(Self {
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+        })
     }
 }
 
@@ -62,14 +65,24 @@ impl Watched {
 ///
 /// What makes the whole export unreadable: see [`SourceError`].
 pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let io_error = |source| SourceError::Io { name: name.clone(), source };
+    let name = if path == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let io_error = |source| SourceError::Io {
+        name: name.clone(),
+        source,
+    };
     let (plain, label) = match path == Path::new("-") {
         true => (spool(&mut io::stdin().lock(), &name, false)?, ""),
         false => unpacked(path, &name)?,
     };
     let file = transcoded(plain, &name, settings)?;
-    let watched = (label == "plain").then(|| Watched::of(&file.file)).transpose().map_err(io_error)?;
+    let watched = (label == "plain")
+        .then(|| Watched::of(&file.file))
+        .transpose()
+        .map_err(io_error)?;
     let sample = sample(&file.file).map_err(io_error)?;
     let format = format_of(path, &sample, settings)?;
     let mut export = Export {
@@ -80,10 +93,17 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
             terminator: dialect::sniff_terminator(&sample),
             encoding: file.encoding,
             written_in: file.written_in,
+            marked: file.marked,
+            crlf: dialect::sniff_crlf(&sample),
         },
         file: Arc::new(file.file),
         columns: Columns::of_json(),
-        first: RowRef { number: 1, line: 1, offset: file.skip, len: 0 },
+        first: RowRef {
+            number: 1,
+            line: 1,
+            offset: file.skip,
+            len: 0,
+        },
         watched,
     };
     if format == Format::Csv {
@@ -125,29 +145,51 @@ impl Export {
     /// The rows from `from` on.
     #[must_use]
     pub fn rows_from(&self, from: RowRef) -> Rows {
-        Rows::new(Arc::clone(&self.file), self.dialect, Arc::new(self.columns.clone()), from)
+        Rows::new(
+            Arc::clone(&self.file),
+            self.dialect,
+            Arc::new(self.columns.clone()),
+            from,
+        )
     }
 
-    /// The bytes of a row as they stand in the export, without the line end.
+    /// The bytes of a row as they stand in the export, without the line end,
+    /// and without the columns of an earlier result file.
     ///
     /// # Errors
     ///
     /// What the system says of the file.
-    pub fn raw(&self, at: RowRef) -> io::Result<Vec<u8>> {
+    pub fn own_bytes(&self, at: RowRef) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(at.len).unwrap_or(usize::MAX)];
         self.file.read_exact_at(&mut bytes, at.offset)?;
-        Ok(bytes)
+        if self.dialect.format == Format::Jsonl {
+            return Ok(super::json::without_results(&bytes).unwrap_or(bytes));
+        }
+        if !self.columns.has_results() {
+            return Ok(bytes);
+        }
+        let mut row = Row::default();
+        self.rows_from(at).read(&mut row)?;
+        if row.fault().is_some() {
+            return Ok(bytes);
+        }
+        Ok(self
+            .dialect
+            .csv_line(self.columns.own().map(|(column, _)| row.bytes(column))))
     }
 
-    /// One row again.
+    /// The bytes of the first row, to guess from.
     ///
     /// # Errors
     ///
     /// What the system says of the file.
-    pub fn row(&self, at: RowRef) -> io::Result<Row> {
+    pub fn own_bytes_of_first(&self) -> io::Result<Vec<u8>> {
         let mut row = Row::default();
-        self.rows_from(at).read(&mut row)?;
-        Ok(row)
+        if self.rows().read(&mut row)? {
+            self.own_bytes(row.at())
+        } else {
+            Ok(Vec::new())
+        }
     }
 
     /// Which content it has.
@@ -160,7 +202,10 @@ impl Export {
         let mut block = vec![0; 1 << 20];
         let mut offset = 0;
         loop {
-            let got = self.file.read_at(&mut block, offset).map_err(|source| self.io_error(source))?;
+            let got = self
+                .file
+                .read_at(&mut block, offset)
+                .map_err(|source| self.io_error(source))?;
             if got == 0 {
                 return Ok(Fingerprint(*hasher.finalize().as_bytes()));
             }
@@ -175,17 +220,24 @@ impl Export {
     ///
     /// [`SourceError::Changed`] if it is not.
     pub fn check_unchanged(&self) -> Result<(), SourceError> {
-        let Some(watched) = &self.watched else { return Ok(()) };
+        let Some(watched) = &self.watched else {
+            return Ok(());
+        };
         match Watched::of(&self.file).map_err(|source| self.io_error(source))? {
             now if now == *watched => Ok(()),
-            _ => Err(SourceError::Changed { name: self.name.clone() }),
+            _ => Err(SourceError::Changed {
+                name: self.name.clone(),
+            }),
         }
     }
 
     /// Wraps what the system said of this file.
     #[must_use]
     pub fn io_error(&self, source: io::Error) -> SourceError {
-        SourceError::Io { name: self.name.clone(), source }
+        SourceError::Io {
+            name: self.name.clone(),
+            source,
+        }
     }
 
     fn read_header(&mut self, sample: &[u8], settings: &Settings) -> Result<(), SourceError> {
@@ -200,21 +252,44 @@ impl Export {
             .0
             .or(excel.map(|(delimiter, _)| delimiter))
             .unwrap_or_else(|| dialect::sniff_delimiter(sample, self.dialect.terminator));
-        let mut records = Records::at(Arc::clone(&self.file), self.dialect.framing(), self.first.offset, self.first.line);
+        let mut records = Records::at(
+            Arc::clone(&self.file),
+            self.dialect.framing(),
+            self.first.offset,
+            self.first.line,
+        );
         let Some((extent, bytes)) = records.next().map_err(|source| self.io_error(source))? else {
-            return Err(SourceError::Empty { name: self.name.clone() });
+            return Err(SourceError::Empty {
+                name: self.name.clone(),
+            });
         };
         let bytes = bytes.to_vec();
-        let header = |problem: String| SourceError::Header { name: self.name.clone(), line: extent.line, problem };
+        let header = |problem: String| SourceError::Header {
+            name: self.name.clone(),
+            line: extent.line,
+            problem,
+        };
         if extent.fault.is_some() {
-            return Err(header("the quotes of the header are not balanced; mend that line".to_owned()));
+            return Err(header(
+                "the quotes of the header are not balanced; mend that line".to_owned(),
+            ));
         }
         self.columns = Columns::of_header(self.header_names(&bytes).map_err(header)?).map_err(header)?;
         let next = records.next().map_err(|source| self.io_error(source))?;
         let end = self.first.offset + bytes.len() as u64;
         self.first = match next {
-            Some((first, _)) => RowRef { number: 1, line: first.line, offset: first.offset, len: 0 },
-            None => RowRef { number: 1, line: extent.line + 1, offset: end.max(extent.offset + extent.len as u64), len: 0 },
+            Some((first, _)) => RowRef {
+                number: 1,
+                line: first.line,
+                offset: first.offset,
+                len: 0,
+            },
+            None => RowRef {
+                number: 1,
+                line: extent.line + 1,
+                offset: end.max(extent.offset + extent.len as u64),
+                len: 0,
+            },
         };
         Ok(())
     }
@@ -226,7 +301,9 @@ impl Export {
             .terminator(csv::Terminator::Any(self.dialect.terminator))
             .from_reader(header);
         let mut record = csv::ByteRecord::new();
-        reader.read_byte_record(&mut record).map_err(|error| error.to_string())?;
+        reader
+            .read_byte_record(&mut record)
+            .map_err(|error| error.to_string())?;
         record
             .iter()
             .map(|cell| {
@@ -260,7 +337,10 @@ fn format_of(path: &Path, sample: &[u8], settings: &Settings) -> Result<Format, 
     if [".csv", ".tsv"].iter().any(|ending| stem.ends_with(ending)) {
         return Ok(Format::Csv);
     }
-    let content = sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample).trim_ascii_start();
+    let content = sample
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(sample)
+        .trim_ascii_start();
     match content.first() {
         Some(b'{') => Ok(Format::Jsonl),
         Some(b'[') => Err(SourceError::Format {
@@ -286,7 +366,10 @@ fn sample(file: &File) -> io::Result<Vec<u8>> {
 
 /// A file that is readable at any offset, and whether it is the user's own.
 fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str), SourceError> {
-    let io_error = |source| SourceError::Io { name: name.to_owned(), source };
+    let io_error = |source| SourceError::Io {
+        name: name.to_owned(),
+        source,
+    };
     let file = File::open(path).map_err(io_error)?;
     if file.metadata().map_err(io_error)?.is_dir() {
         return Err(io_error(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -310,7 +393,11 @@ fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str), SourceError
 /// Copies all of `from` into a temporary file that has no name.
 fn spool(from: &mut dyn Read, name: &str, packed: bool) -> Result<File, SourceError> {
     let folder = std::env::temp_dir().display().to_string();
-    let write_error = |source| SourceError::Spool { name: name.to_owned(), folder: folder.clone(), source };
+    let write_error = |source| SourceError::Spool {
+        name: name.to_owned(),
+        folder: folder.clone(),
+        source,
+    };
     let mut file = tempfile::tempfile().map_err(write_error)?;
     let mut block = vec![0; 256 << 10];
     loop {
@@ -318,8 +405,18 @@ fn spool(from: &mut dyn Read, name: &str, packed: bool) -> Result<File, SourceEr
             Ok(0) => break,
             Ok(got) => got,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) if packed => return Err(SourceError::Compressed { name: name.to_owned(), source }),
-            Err(source) => return Err(SourceError::Io { name: name.to_owned(), source }),
+            Err(source) if packed => {
+                return Err(SourceError::Compressed {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
+            Err(source) => {
+                return Err(SourceError::Io {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
         };
         file.write_all(&block[..got]).map_err(write_error)?;
     }
@@ -333,26 +430,45 @@ struct Plain {
     written_in: &'static encoding_rs::Encoding,
     /// Bytes of the byte order mark.
     skip: u64,
+    marked: bool,
 }
 
 /// Keeps the file as it is where every delimiter and line end is one ASCII
 /// byte; rewrites it as UTF-8 otherwise (UTF-16, Shift-JIS and their like).
 fn transcoded(file: File, name: &str, settings: &Settings) -> Result<Plain, SourceError> {
-    let head = sample(&file).map_err(|source| SourceError::Io { name: name.to_owned(), source })?;
+    let head = sample(&file).map_err(|source| SourceError::Io {
+        name: name.to_owned(),
+        source,
+    })?;
     let mark = dialect::byte_order_mark(&head);
-    let (encoding, skip) = match (settings.encoding.0, mark) {
-        (Some(set), Some((marked, len))) if set == marked => (set, len),
-        (Some(set), _) => (set, 0),
-        (None, Some((marked, len))) => (marked, len),
-        (None, None) => (UTF_8, 0),
-    };
+    // A mark is a fact, the setting an opinion.
+    let (encoding, skip) = mark.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
+    let marked = mark.is_some();
     if encoding == UTF_8 || encoding.is_single_byte() {
-        return Ok(Plain { file, encoding, written_in: encoding, skip: skip as u64 });
+        return Ok(Plain {
+            file,
+            encoding,
+            written_in: encoding,
+            skip: skip as u64,
+            marked,
+        });
     }
-    let unreadable = |source| SourceError::Io { name: name.to_owned(), source };
+    let unreadable = |source| SourceError::Io {
+        name: name.to_owned(),
+        source,
+    };
     (&file).rewind().map_err(unreadable)?;
     // Bytes that the encoding does not know become U+FFFD, and a row with
     // that character in a mapped cell is rejected: see `Row::text`.
-    let mut text = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).bom_override(true).build(&file);
-    Ok(Plain { file: spool(&mut text, name, false)?, encoding: UTF_8, written_in: encoding, skip: 0 })
+    let mut text = DecodeReaderBytesBuilder::new()
+        .encoding(Some(encoding))
+        .bom_override(true)
+        .build(&file);
+    Ok(Plain {
+        file: spool(&mut text, name, false)?,
+        encoding: UTF_8,
+        written_in: encoding,
+        skip: 0,
+        marked,
+    })
 }

@@ -61,13 +61,23 @@ pub(super) struct Records {
 impl Records {
     /// Reads on from `offset`, which is the start of physical line `line`.
     pub(super) fn at(file: Arc<File>, framing: Framing, offset: u64, line: u64) -> Self {
-        Self { file, framing, buffer: Vec::new(), start: 0, base: offset, line, at_end: false }
+        Self {
+            file,
+            framing,
+            buffer: Vec::new(),
+            start: 0,
+            base: offset,
+            line,
+            at_end: false,
+        }
     }
 
     /// The next record that is not a blank line, with its bytes.
     pub(super) fn next(&mut self) -> std::io::Result<Option<(Extent, &[u8])>> {
         loop {
-            let Some(line_len) = self.line_len()? else { return self.too_long() };
+            let Some(line_len) = self.line_len()? else {
+                return self.too_long();
+            };
             let (from, to) = (self.start, self.start + line_len);
             if from == to && self.at_end {
                 return Ok(None);
@@ -89,9 +99,17 @@ impl Records {
             let bytes = start..start + len;
             let lines = match len == line_len {
                 true => 1,
-                false => 1 + memchr::memchr_iter(self.framing.terminator, &self.buffer[bytes.clone()]).count() as u64,
+                false => {
+                    1 + memchr::memchr_iter(self.framing.terminator, &self.buffer[bytes.clone()]).count()
+                        as u64
+                }
             };
-            let extent = Extent { offset: self.base + start as u64, line: self.line, len: without_cr(&self.buffer[bytes.clone()]).len(), fault };
+            let extent = Extent {
+                offset: self.base + start as u64,
+                line: self.line,
+                len: without_cr(&self.buffer[bytes.clone()]).len(),
+                fault,
+            };
             self.consume(len, lines);
             return Ok(Some((extent, &self.buffer[start..start + extent.len])));
         }
@@ -148,7 +166,15 @@ impl Records {
             }
             self.fill()?;
         }
-        Ok(Some((Extent { offset, line, len, fault: Some(Fault::TooLong) }, &[])))
+        Ok(Some((
+            Extent {
+                offset,
+                line,
+                len,
+                fault: Some(Fault::TooLong),
+            },
+            &[],
+        )))
     }
 
     fn consume(&mut self, len: usize, lines: u64) {
@@ -164,7 +190,10 @@ impl Records {
         self.buffer.resize(have + BLOCK_BYTES, 0);
         let got = loop {
             // By position: several readers share the file.
-            match self.file.read_at(&mut self.buffer[have..], self.base + have as u64) {
+            match self
+                .file
+                .read_at(&mut self.buffer[have..], self.base + have as u64)
+            {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
@@ -182,7 +211,12 @@ fn without_cr(line: &[u8]) -> &[u8] {
 /// Length of the record at the start of `data` by the quoting rules of
 /// RFC 4180, or what breaks them; `None` if more data is needed to tell.
 /// `complete` says that there is no more.
-pub(super) fn quoted_extent(data: &[u8], delimiter: u8, terminator: u8, complete: bool) -> Option<Result<usize, Fault>> {
+pub(super) fn quoted_extent(
+    data: &[u8],
+    delimiter: u8,
+    terminator: u8,
+    complete: bool,
+) -> Option<Result<usize, Fault>> {
     let more = |fault: Fault| complete.then_some(Err(fault));
     let mut at = 0;
     for column in 1.. {
@@ -231,7 +265,10 @@ mod tests {
     fn records_from(text: &str, offset: u64, line: u64) -> Records {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        let framing = Framing { delimiter: Some(b','), terminator: b'\n' };
+        let framing = Framing {
+            delimiter: Some(b','),
+            terminator: b'\n',
+        };
         Records::at(Arc::new(file), framing, offset, line)
     }
 
@@ -239,13 +276,21 @@ mod tests {
         let mut records = records_from(text, 0, 1);
         let mut all = Vec::new();
         while let Some((extent, bytes)) = records.next().expect("readable") {
-            all.push((extent.line, extent.offset, String::from_utf8_lossy(bytes).into_owned(), extent.fault));
+            all.push((
+                extent.line,
+                extent.offset,
+                String::from_utf8_lossy(bytes).into_owned(),
+                extent.fault,
+            ));
         }
         all
     }
 
     fn lines_and_texts(text: &str) -> Vec<(u64, String)> {
-        records(text).into_iter().map(|(line, _, text, _)| (line, text)).collect()
+        records(text)
+            .into_iter()
+            .map(|(line, _, text, _)| (line, text))
+            .collect()
     }
 
     #[test]
@@ -293,7 +338,10 @@ mod tests {
         for (line, offset, record, _) in records(text) {
             let mut again = records_from(text, offset, line);
             let (extent, bytes) = again.next().expect("readable").expect("a record");
-            assert_eq!((extent.line, String::from_utf8_lossy(bytes).into_owned()), (line, record));
+            assert_eq!(
+                (extent.line, String::from_utf8_lossy(bytes).into_owned()),
+                (line, record)
+            );
         }
     }
 }

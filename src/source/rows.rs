@@ -38,7 +38,9 @@ pub enum Malformed {
         column: usize,
     },
     /// Another number of cells than the header has.
-    #[error("the row has {found} cells and the header {expected}; is a cell with the delimiter in it not quoted?")]
+    #[error(
+        "the row has {found} cells and the header {expected}; is a cell with the delimiter in it not quoted?"
+    )]
     Ragged {
         /// In this row.
         found: usize,
@@ -55,7 +57,9 @@ pub enum Malformed {
     #[error("the key {0:?} is there twice; take one out")]
     DuplicateKey(String),
     /// A list or an object where a value is mapped.
-    #[error("the key {0:?} holds a list or an object where a text, a number, true, false or null is needed; map one of its members, such as \"{0}.name\"")]
+    #[error(
+        "the key {0:?} holds a list or an object where a text, a number, true, false or null is needed; map one of its members, such as \"{0}.name\""
+    )]
     NotAValue(String),
 }
 
@@ -77,7 +81,12 @@ pub struct Row {
 
 impl Default for Row {
     fn default() -> Self {
-        Self { at: RowRef::default(), cells: Cells::default(), fault: None, encoding: encoding_rs::UTF_8 }
+        Self {
+            at: RowRef::default(),
+            cells: Cells::default(),
+            fault: None,
+            encoding: encoding_rs::UTF_8,
+        }
     }
 }
 
@@ -102,11 +111,14 @@ impl Row {
     /// which is what some other program made of such bytes before.
     pub fn text(&self, column: usize) -> Result<Cow<'_, str>, BadText> {
         let bytes = self.cells.get(column);
-        let bad = BadText { encoding: self.encoding.name() };
+        let bad = BadText {
+            encoding: self.encoding.name(),
+        };
         let text = if self.encoding == encoding_rs::UTF_8 {
             std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
         } else {
-            self.encoding.decode_without_bom_handling_and_without_replacement(bytes)
+            self.encoding
+                .decode_without_bom_handling_and_without_replacement(bytes)
         };
         text.filter(|text| !text.contains('\u{FFFD}')).ok_or(bad)
     }
@@ -191,7 +203,13 @@ impl Rows {
             .terminator(csv_core::Terminator::Any(dialect.terminator))
             .build();
         let records = Records::at(file, dialect.framing(), from.offset, from.line);
-        Self { records, columns, dialect, parser, number: from.number }
+        Self {
+            records,
+            columns,
+            dialect,
+            parser,
+            number: from.number,
+        }
     }
 
     /// Reads the next row into `row`; `false` at the end of the export.
@@ -201,10 +219,25 @@ impl Rows {
     /// What the system says of the file. A malformed row is none: see
     /// [`Row::fault`].
     pub fn read(&mut self, row: &mut Row) -> std::io::Result<bool> {
-        let Some((extent, bytes)) = self.records.next()? else { return Ok(false) };
+        let Some((extent, bytes)) = self.records.next()? else {
+            return Ok(false);
+        };
         row.encoding = self.dialect.encoding;
-        row.at = RowRef { number: self.number, line: extent.line, offset: extent.offset, len: extent.len as u64 };
-        row.fault = parse(extent, bytes, &self.columns, self.dialect.format, &mut self.parser, &mut row.cells).err();
+        row.at = RowRef {
+            number: self.number,
+            line: extent.line,
+            offset: extent.offset,
+            len: extent.len as u64,
+        };
+        row.fault = parse(
+            extent,
+            bytes,
+            &self.columns,
+            self.dialect.format,
+            &mut self.parser,
+            &mut row.cells,
+        )
+        .err();
         if row.fault.is_some() {
             row.cells.clear();
         }

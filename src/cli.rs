@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::report::ProgressSetting;
+use crate::units::{Amount, Period, Rate};
+
+/// Moves a company's customer base from a CRM export into Omnidesk.
+///
+/// The same command line, run again, is always the right way to resume.
+#[derive(Debug, Parser)]
+#[command(name = "omnidesk-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every row is applied, unchanged or skipped by rule
+  1  finished; some rows are rejected, failed or in doubt
+  2  usage, configuration or an export that cannot be read at all; nothing was sent
+  3  stopped early: too many failures, the key was refused, or the API is not reachable; resumable
+  4  interrupted, or the time window closed; resumable
+  5  the machine or this program failed: disk full, damaged checkpoint, broken invariant
+  6  another run holds the checkpoint
+  7  a guard blocked the run before its first call; a person has to look";
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Apply an export: create, update, add channels, purge
+    Run(RunArgs),
+    /// Say what `run` would do, without network
+    Plan(PlanArgs),
+    /// Propose a configuration for an export
+    Init(InitArgs),
+    /// Record that Omnidesk already holds an export; sends nothing
+    Adopt(AdoptArgs),
+    /// Say what the checkpoint holds
+    Status(StatusArgs),
+    /// A local, stateful Omnidesk for rehearsals
+    Sandbox(SandboxArgs),
+    /// Completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The manual page
+    Man,
+}
+
+/// What most commands share.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub config: PathBuf,
+    /// Only the first N rows
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Send everything, whatever customers were last told
+    #[arg(long)]
+    pub full: bool,
+    /// The summary as JSON on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// More log lines: -v, -vv
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// One line at the end, and errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// How log lines are written
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// Whether to show progress
+    #[arg(long, value_enum, default_value_t)]
+    pub progress: ProgressSetting,
+}
+
+/// `--log-format`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// What most commands share
+    #[command(flatten)]
+    pub common: Common,
+    /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input
+    pub export: PathBuf,
+    /// Use an in-process sandbox instead of base_url: nothing leaves the machine, no key is needed
+    #[arg(long)]
+    pub sandbox: bool,
+    /// Give up the open run's progress
+    #[arg(long)]
+    pub fresh: bool,
+    /// Requests in a unit of time, such as 5/s or 90/min
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<Rate>,
+    /// Calls under way at once
+    #[arg(long, value_name = "N")]
+    pub concurrency: Option<NonZeroU32>,
+    /// Rows may purge customers' data
+    #[arg(long)]
+    pub allow_purge: bool,
+    /// The most purges, as a count or a share of the rows
+    #[arg(long, value_name = "N|N%")]
+    pub max_purge: Option<Amount>,
+    /// Stop after so long, such as 5h
+    #[arg(long, value_name = "PERIOD")]
+    pub max_duration: Option<Period>,
+    /// Stop at this time of day, local time
+    #[arg(long, value_name = "HH:MM")]
+    pub stop_at: Option<jiff::civil::Time>,
+    /// Customers who were purged may be created again
+    #[arg(long)]
+    pub allow_recreate: bool,
+    /// Where the result files go
+    #[arg(long, value_name = "DIR")]
+    pub report_dir: Option<PathBuf>,
+    /// Write figures for Prometheus' textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
+}
+
+/// `plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// What most commands share
+    #[command(flatten)]
+    pub common: Common,
+    /// The CRM export; `-` is standard input
+    pub export: PathBuf,
+    /// Print the first N requests as they would be sent, the key masked
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub show: u64,
+}
+
+/// `init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The CRM export; `-` is standard input
+    pub export: PathBuf,
+}
+
+/// `adopt`
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// What most commands share
+    #[command(flatten)]
+    pub common: Common,
+    /// The CRM export; `-` is standard input
+    pub export: PathBuf,
+}
+
+/// `status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub config: PathBuf,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `sandbox`
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Where to listen; only this machine itself
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
+    pub listen: std::net::SocketAddr,
+    /// Added to every answer
+    #[arg(long, value_name = "PERIOD", default_value = "0s")]
+    pub latency: Period,
+    /// Answer 429 above this rate
+    #[arg(long, value_name = "RATE")]
+    pub rate_limit: Option<Rate>,
+    /// Faults by probability, such as reset_after=0.02,error_after=0.01, or all=0.1
+    #[arg(long, value_name = "LIST")]
+    pub faults: Option<String>,
+    /// Faults that one customer meets at most
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub faults_per_customer: u32,
+    /// Of the faults' random numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Let a second create of a customer make a double, instead of refusing it
+    #[arg(long)]
+    pub allow_doubles: bool,
+    /// Take only the key in this environment variable; any other gets 401
+    #[arg(long, value_name = "NAME")]
+    pub key_env: Option<String>,
+}

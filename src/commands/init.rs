@@ -1,0 +1,243 @@
+//! `init`: a commented configuration for an export, with what can be guessed.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::Path;
+
+use super::exit::{CommandError, Exit};
+use super::print;
+use crate::cli::InitArgs;
+use crate::source::{self, Encoding, Format, Row, Settings, sniff_encoding};
+
+/// Read to guess the encoding.
+const SAMPLE_BYTES: u64 = 1 << 20;
+/// Rows looked at for telephone numbers.
+const SAMPLE_ROWS: usize = 1000;
+
+/// Words in the names of columns, most telling first, for each field.
+const GUESSES: [(&str, &[&str]); 7] = [
+    (
+        "primary_id",
+        &[
+            "customer number",
+            "customer id",
+            "klantnummer",
+            "record id",
+            "account id",
+            "contact id",
+            "external id",
+            "id",
+        ],
+    ),
+    (
+        "firstname",
+        &[
+            "first name",
+            "firstname",
+            "given name",
+            "voornaam",
+            "vorname",
+            "prénom",
+        ],
+    ),
+    (
+        "lastname",
+        &[
+            "last name",
+            "lastname",
+            "surname",
+            "family name",
+            "achternaam",
+            "nachname",
+            "nom",
+        ],
+    ),
+    ("email", &["email", "e mail", "mail"]),
+    (
+        "telephone",
+        &[
+            "mobile",
+            "mobiel",
+            "phone",
+            "telefoon",
+            "telephone",
+            "telefon",
+            "gsm",
+        ],
+    ),
+    ("twitter", &["twitter"]),
+    ("facebook", &["facebook"]),
+];
+
+/// Does it.
+pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
+    let encoding = guess_encoding(&args.export)?;
+    let settings = Settings {
+        encoding: Encoding(encoding),
+        ..Settings::default()
+    };
+    let export = source::open(&args.export, &settings)?;
+    let columns: Vec<String> = match export.dialect().format {
+        Format::Csv => export.columns().own().map(|(_, name)| name.to_owned()).collect(),
+        Format::Jsonl => json_keys(&export)?,
+    };
+    let region = guess_region(&export, &columns)?;
+    print(proposal(&export, encoding, &columns, region.as_deref()).as_bytes())
+}
+
+fn guess_encoding(path: &Path) -> Result<Option<&'static encoding_rs::Encoding>, CommandError> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    let io = |source| source::SourceError::Io {
+        name: path.display().to_string(),
+        source,
+    };
+    let mut sample = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample))
+        .map_err(io)?;
+    let packed = sample.starts_with(&[0x1f, 0x8b]) || sample.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let guess = sniff_encoding(&sample);
+    Ok((!packed && guess != encoding_rs::UTF_8).then_some(guess))
+}
+
+fn json_keys(export: &source::Export) -> Result<Vec<String>, CommandError> {
+    let mut first = export
+        .own_bytes_of_first()
+        .map_err(|source| export.io_error(source))?;
+    first.truncate(source::RECORD_BYTES_MAX);
+    let object: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&first).unwrap_or_default();
+    Ok(object.keys().cloned().collect())
+}
+
+/// The columns that look like a field, in the export's order.
+fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
+    let words = GUESSES
+        .iter()
+        .find(|(name, _)| *name == field)
+        .map_or(&[][..], |(_, words)| words);
+    let plain = |name: &str| name.to_lowercase().replace(['_', '-', '.'], " ");
+    let fits = |name: &str, word: &str| match word {
+        "id" | "nom" | "mail" => plain(name) == word,
+        _ => plain(name).contains(word),
+    };
+    if field == "email" || field == "telephone" {
+        return columns
+            .iter()
+            .map(String::as_str)
+            .filter(|name| words.iter().any(|word| fits(name, word)))
+            .collect();
+    }
+    words
+        .iter()
+        .find_map(|word| columns.iter().map(String::as_str).find(|name| fits(name, word)))
+        .into_iter()
+        .collect()
+}
+
+fn guess_region(export: &source::Export, columns: &[String]) -> Result<Option<String>, CommandError> {
+    let phones = guess("telephone", columns);
+    let at: Vec<usize> = phones
+        .iter()
+        .filter_map(|name| export.columns().find(name))
+        .collect();
+    let (mut rows, mut row, mut numbers) = (export.rows(), Row::default(), Vec::new());
+    for _ in 0..SAMPLE_ROWS {
+        if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
+            break;
+        }
+        let cells = at.iter().filter_map(|column| row.text(*column).ok());
+        numbers.extend(
+            cells
+                .map(|cell| cell.trim().to_owned())
+                .filter(|cell| !cell.is_empty() && !cell.starts_with('+')),
+        );
+    }
+    numbers.truncate(100);
+    Ok(crate::mapping::suggest_region(numbers.iter().map(String::as_str)).map(|(region, _)| region))
+}
+
+fn quoted(name: &str) -> String {
+    toml::Value::from(name).to_string()
+}
+
+fn proposal(
+    export: &source::Export,
+    encoding: Option<&'static encoding_rs::Encoding>,
+    columns: &[String],
+    region: Option<&str>,
+) -> String {
+    let dialect = export.dialect();
+    let mut text = String::from(
+        "# Proposed from the export's header and first rows: check every line.\n\n[omnidesk]\nbase_url = \"https://account.omnidesk.com\"      # your tenant\napi_key  = { env = \"OMNIDESK_API_KEY\" }        # a key with the permission CUSTOMER_CUD\n\n[limits]\nrate = \"5/s\"\n\n[input]\n",
+    );
+    if dialect.format == Format::Csv {
+        let delimiter = quoted(&char::from(dialect.delimiter).to_string());
+        let _ = writeln!(text, "delimiter = {delimiter}");
+    }
+    if let Some(encoding) = encoding {
+        let _ = writeln!(
+            text,
+            "encoding = {}   # guessed: look at the accents in `plan --show 20`",
+            quoted(&encoding.name().to_ascii_lowercase())
+        );
+    }
+    let _ = writeln!(text, "\n[customer]");
+    match guess("primary_id", columns).first() {
+        Some(name) => writeln!(text, "primary_id = {}", quoted(name)),
+        None => writeln!(
+            text,
+            "primary_id = \"\"   # no column looks like the customer's id: name it"
+        ),
+    }
+    .unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "brand_id = {{ value = 1 }}   # admin settings of Omnidesk, tab Brands"
+    );
+    for field in [
+        "firstname",
+        "lastname",
+        "email",
+        "telephone",
+        "twitter",
+        "facebook",
+    ] {
+        let names: Vec<String> = guess(field, columns).into_iter().map(quoted).collect();
+        let value = match names.as_slice() {
+            [] => continue,
+            [one] => one.clone(),
+            several => format!("[{}]", several.join(", ")),
+        };
+        let _ = match (field, region) {
+            ("telephone", Some(region)) => {
+                writeln!(text, "telephone = {{ column = {value}, region = \"{region}\" }}")
+            }
+            _ => writeln!(text, "{field} = {value}"),
+        };
+    }
+    let mapped: Vec<&str> = GUESSES
+        .iter()
+        .flat_map(|(field, _)| guess(field, columns))
+        .collect();
+    let rest: Vec<&String> = columns
+        .iter()
+        .filter(|name| !mapped.contains(&name.as_str()))
+        .collect();
+    let _ = writeln!(
+        text,
+        "\n[customer.custom]   # custom fields, by their name in Omnidesk"
+    );
+    for name in rest {
+        let _ = writeln!(
+            text,
+            "# {} = {}",
+            quoted(&name.to_lowercase().replace([' ', '.'], "_")),
+            quoted(name)
+        );
+    }
+    text.push_str("\n[operation]\ndefault = \"sync\"\n");
+    text
+}

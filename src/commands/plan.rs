@@ -1,0 +1,307 @@
+//! `plan`: the same reading, mapping and decisions as `run`, no network.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::exit::{CommandError, Exit};
+use super::prepare::{self, Prepared};
+use super::survey::{Watcher, survey};
+use super::{print, say};
+use crate::checkpoint::Checkpoint;
+use crate::cli::PlanArgs;
+use crate::config::Config;
+use crate::mapping::{Rejection, suggest_region};
+use crate::omnidesk::{Call, Kind, Request};
+use crate::planning::{CustomerKey, HashKey, Outcome, Policy, Survey, Told, Verdict, judge_guards};
+use crate::source::RowRef;
+use crate::units::Period;
+
+/// Does it.
+pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
+    let config = Config::read(&args.common.config)?;
+    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
+    let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
+    let known = checkpoint
+        .as_ref()
+        .map(|found| found.export_ordinal(&prepared.fingerprint))
+        .transpose()?
+        .flatten();
+    let policy = Policy {
+        key,
+        export: known.unwrap_or(u32::MAX),
+        full: args.common.full,
+        allow_recreate: false,
+    };
+    let open = checkpoint
+        .as_ref()
+        .map(Checkpoint::open_run)
+        .transpose()?
+        .flatten();
+    let unfinished = match (&checkpoint, args.common.full || open.is_some()) {
+        (Some(found), false) => found.unfinished(&prepared.fingerprint, &prepared.plan)?,
+        _ => Default::default(),
+    };
+    let only = unfinished.record.is_some().then_some(&unfinished.rows);
+    let mut shown = Shown {
+        config: &config,
+        left: args.show,
+        requests: Vec::new(),
+    };
+    let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, &mut shown)?;
+    let before = checkpoint
+        .as_ref()
+        .map(Checkpoint::rows_of_last_finished)
+        .transpose()?
+        .flatten();
+    let verdicts = judge_guards(&config.guard, &survey, before);
+    let view = View {
+        config: &config,
+        prepared: &prepared,
+        survey: &survey,
+        verdicts: &verdicts,
+    };
+    if let Some(open) = &open {
+        let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
+        let what = if same {
+            "`run` goes on with it"
+        } else {
+            "it is over another export or mapping"
+        };
+        say(&format!(
+            "an open run, begun {}, has {} of {} rows to go: {what}",
+            open.record.started,
+            open.not_attempted(),
+            open.record.rows
+        ));
+    }
+    if args.common.json {
+        let mut value = view.json();
+        value["requests"] = shown.requests.into();
+        return print(format!("{value}\n").as_bytes());
+    }
+    let mut text = view.text();
+    for request in &shown.requests {
+        let _ = writeln!(text, "{request}");
+    }
+    print(text.as_bytes())
+}
+
+/// Keeps the first requests.
+struct Shown<'a> {
+    config: &'a Config,
+    left: u64,
+    requests: Vec<Value>,
+}
+
+impl Watcher for Shown<'_> {
+    fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {
+        for call in calls {
+            if self.left == 0 {
+                return;
+            }
+            self.left -= 1;
+            let request = Request::of(call, self.config.omnidesk.body);
+            let body: Value =
+                serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
+            self.requests.push(json!({
+                "row": at.number,
+                "line": at.line,
+                "call": call.kind().word(),
+                "method": request.method,
+                "path": request.path,
+                "content_type": request.content_type,
+                "key": "***",
+                "body": body,
+            }));
+        }
+    }
+
+    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
+
+    fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
+        Ok(())
+    }
+}
+
+/// What a plan looks like; `run` shows the same before it starts.
+pub(super) struct View<'a> {
+    pub(super) config: &'a Config,
+    pub(super) prepared: &'a Prepared,
+    pub(super) survey: &'a Survey,
+    pub(super) verdicts: &'a [Verdict],
+}
+
+impl View<'_> {
+    fn duration(&self) -> std::time::Duration {
+        self.config.limits.rate.time_for(self.survey.calls_total())
+    }
+
+    fn json(&self) -> Value {
+        let calls: serde_json::Map<String, Value> = Kind::ALL
+            .iter()
+            .map(|kind| (kind.word().to_owned(), self.survey.calls(*kind).into()))
+            .collect();
+        let outcomes: serde_json::Map<String, Value> = Outcome::ALL
+            .iter()
+            .map(|outcome| {
+                (
+                    outcome.word().to_owned(),
+                    self.survey.expected.get(*outcome).into(),
+                )
+            })
+            .collect();
+        let rejected: Vec<Value> = self
+            .survey
+            .rejected
+            .iter()
+            .map(|(code, cause)| {
+                json!({
+                    "code": code.word(),
+                    "count": cause.rows,
+                    "row": cause.first.number,
+                    "line": cause.first.line,
+                    "column": cause.example.column,
+                    "value": cause.example.value,
+                    "message": cause.example.message,
+                    "hint": cause.example.hint,
+                })
+            })
+            .collect();
+        let warnings: serde_json::Map<String, Value> = self
+            .survey
+            .warnings
+            .iter()
+            .map(|(warning, rows)| (warning.word().to_owned(), (*rows).into()))
+            .collect();
+        json!({
+            "tenant": self.config.omnidesk.base_url.to_string(),
+            "brands": self.survey.brands,
+            "export": self.prepared.export.name(),
+            "fingerprint": self.prepared.fingerprint.to_string(),
+            "rows": self.survey.rows,
+            "outcomes": outcomes,
+            "calls": calls,
+            "calls_total": self.survey.calls_total(),
+            "rate": self.config.limits.rate.to_string(),
+            "seconds": self.duration().as_secs_f64(),
+            "rejected": rejected,
+            "warnings": warnings,
+            "rows_of_known_customers": self.survey.rows_of_known_customers,
+            "phone_region": self.phone_region().map(|(region, _)| region),
+            "guards": self.verdicts,
+            "balanced": self.survey.expected.total() == self.survey.rows,
+        })
+    }
+
+    fn phone_region(&self) -> Option<(String, usize)> {
+        let phones = self.survey.bad_phones.iter().map(String::as_str);
+        if self.survey.bad_phones.is_empty() {
+            None
+        } else {
+            suggest_region(phones)
+        }
+    }
+
+    /// In words: what is read, what is sent where, how long it takes.
+    pub(super) fn head(&self) -> String {
+        let brands: Vec<String> = self.survey.brands.iter().map(ToString::to_string).collect();
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "to {}, brand {}",
+            self.config.omnidesk.base_url,
+            if brands.is_empty() {
+                "none".to_owned()
+            } else {
+                brands.join(", ")
+            }
+        );
+        let calls: Vec<String> = Kind::ALL
+            .iter()
+            .filter(|kind| self.survey.calls(**kind) > 0)
+            .map(|kind| format!("{} {}", self.survey.calls(*kind), kind.word()))
+            .collect();
+        let _ = write!(
+            text,
+            "{} rows of {} become {} calls{}",
+            self.survey.rows,
+            self.prepared.export.name(),
+            self.survey.calls_total(),
+            if calls.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", calls.join(", "))
+            }
+        );
+        if self.survey.calls_total() > 0 {
+            let _ = write!(
+                text,
+                " and take {} at {}",
+                Period(self.duration()),
+                self.config.limits.rate
+            );
+        }
+        text.push('\n');
+        text
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.head();
+        for outcome in Outcome::ALL {
+            let rows = self.survey.expected.get(outcome);
+            if rows > 0 {
+                let _ = writeln!(text, "  {:<14} {rows:>10}", outcome.word());
+            }
+        }
+        if self.survey.rows_of_known_customers > 0 {
+            let _ = writeln!(
+                text,
+                "{} rows are of a customer who has a row before; they go in the export's order",
+                self.survey.rows_of_known_customers
+            );
+        }
+        for (warning, rows) in &self.survey.warnings {
+            let _ = writeln!(text, "{rows} {}", warning.word());
+        }
+        for (code, cause) in &self.survey.rejected {
+            let example = &cause.example;
+            let column = example
+                .column
+                .as_ref()
+                .map(|column| format!(", column {column:?}"))
+                .unwrap_or_default();
+            let value = example
+                .value
+                .as_ref()
+                .map(|value| format!(", {value:?}"))
+                .unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",
+                cause.rows,
+                code.word(),
+                cause.first.number,
+                cause.first.line,
+                example.message,
+                example.hint
+            );
+        }
+        if let Some((region, valid)) = self.phone_region() {
+            let _ = writeln!(
+                text,
+                "region = \"{region}\" would make {valid} of {} such numbers valid",
+                self.survey.bad_phones.len()
+            );
+        }
+        for verdict in self.verdicts {
+            let _ = writeln!(
+                text,
+                "the guard {} will block: {}\n    if that is meant: {}",
+                verdict.guard, verdict.message, verdict.leave
+            );
+        }
+        text
+    }
+}

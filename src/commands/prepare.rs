@@ -1,0 +1,60 @@
+//! What `run`, `plan` and `adopt` do first: configuration, export, mapping.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::exit::CommandError;
+use crate::cli::Common;
+use crate::config::Config;
+use crate::mapping::Mapping;
+use crate::source::{self, Export, Fingerprint};
+
+/// An export that is ready to be read with its mapping.
+pub(super) struct Prepared {
+    pub(super) export: Arc<Export>,
+    pub(super) mapping: Arc<Mapping>,
+    pub(super) fingerprint: Fingerprint,
+    /// Which rows become which calls: the mapping's own fingerprint.
+    pub(super) plan: [u8; 32],
+    pub(super) rows_max: u64,
+}
+
+/// Opens the export and compiles the mapping for it.
+pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<Prepared, CommandError> {
+    let mut export = source::open(path, &config.input)?;
+    let mapping = Mapping::compile(
+        &config.customer,
+        &config.operation,
+        config.omnidesk.names,
+        &config.omnidesk.custom_field_prefix,
+        &config.input,
+        export.columns_mut(),
+    )
+    .map_err(|problems| CommandError::Mapping {
+        export: export.name().to_owned(),
+        problems,
+    })?;
+    let fingerprint = export.fingerprint()?;
+    export.check_unchanged()?;
+    Ok(Prepared {
+        export: Arc::new(export),
+        mapping: Arc::new(mapping),
+        fingerprint,
+        plan: plan_fingerprint(config, common),
+        rows_max: common.limit.unwrap_or(u64::MAX),
+    })
+}
+
+/// BLAKE3 of every setting that decides what a row becomes.
+fn plan_fingerprint(config: &Config, common: &Common) -> [u8; 32] {
+    let settings = serde_json::json!([
+        config.customer,
+        config.operation,
+        config.input,
+        config.omnidesk.names,
+        config.omnidesk.custom_field_prefix,
+        common.full,
+        common.limit,
+    ]);
+    *blake3::hash(settings.to_string().as_bytes()).as_bytes()
+}

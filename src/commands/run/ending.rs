@@ -1,0 +1,132 @@
+//! The end of a run: the books are closed and everybody is told.
+
+use std::time::Instant;
+
+use super::super::exit::{CommandError, Exit};
+use super::super::prepare::Prepared;
+use super::super::{print, say};
+use super::begin::now;
+use super::recorder::{Closed, Recorder};
+use crate::checkpoint::RunState;
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::dispatch::Stop;
+use crate::planning::{Outcome, Work};
+use crate::report::{Summary, write_metrics};
+
+/// What the end of a run needs to know of its beginning.
+pub(super) struct Ending<'a> {
+    pub(super) args: &'a RunArgs,
+    pub(super) config: &'a Config,
+    pub(super) prepared: &'a Prepared,
+    pub(super) began: Instant,
+    pub(super) resumed: bool,
+}
+
+impl Ending<'_> {
+    /// Closes the books and tells the result.
+    pub(super) fn end(&self, recorder: Recorder, stop: Option<Stop>) -> Result<Exit, CommandError> {
+        let mut closed = recorder.close();
+        let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
+        // A signal that came when all was done stops nothing.
+        let stop = stop.filter(|stop| pending > 0 || *stop == Stop::RecorderGone);
+        let state = if pending == 0 {
+            RunState::Finished
+        } else {
+            RunState::Open
+        };
+        closed.checkpoint.close_run(&mut closed.run, state, &now())?;
+        let mut summary = self.summary(&closed, pending, stop.as_ref());
+        if !summary.balances() {
+            summary.exit_code = Exit::Broken as u8;
+        }
+        let json = summary.json();
+        closed
+            .files
+            .write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
+        if let Some(path) = &self.args.metrics_file {
+            write_metrics(path, &summary)?;
+        }
+        if self.args.common.json {
+            print(format!("{json}\n").as_bytes())?;
+        }
+        match self.args.common.quiet {
+            true => say(&summary.line()),
+            false => say(summary.text().trim_end()),
+        }
+        match summary.balances() {
+            true => Ok(Exit::of_run(stop.as_ref(), &summary.counts)),
+            false => Err(CommandError::Bug(format!(
+                "{} rows were read, and {} have an outcome",
+                summary.rows,
+                summary.counts.total()
+            ))),
+        }
+    }
+
+    fn summary(&self, closed: &Closed, pending: u64, stop: Option<&Stop>) -> Summary {
+        let mut counts = closed.run.record.counts;
+        counts.add_many(Outcome::NotAttempted, pending);
+        Summary {
+            tenant: self.config.omnidesk.base_url.to_string(),
+            export: self.prepared.export.name().to_owned(),
+            fingerprint: self.prepared.fingerprint.to_string(),
+            started: closed.run.record.started.clone(),
+            ended: closed.run.record.ended.clone(),
+            took: self.began.elapsed(),
+            resumed: self.resumed,
+            rows: closed.run.record.rows,
+            counts,
+            calls_planned: closed.run.record.calls_planned,
+            tally: closed.tally.clone(),
+            causes: closed.causes.clone(),
+            stopped: stop.map(|stop| self.words(stop)),
+            folder: Some(closed.files.folder().display().to_string()),
+            files: closed.files.names().map(str::to_owned).collect(),
+            exit_code: Exit::of_run(stop, &counts) as u8,
+        }
+    }
+
+    fn words(&self, stop: &Stop) -> (&'static str, String) {
+        let resume = "run the same command again to go on";
+        match stop {
+            Stop::Interrupted => ("interrupted", format!("interrupted; {resume}")),
+            Stop::WindowClosed => ("window_closed", format!("the time window closed; {resume}")),
+            Stop::KeyRefused { row, message } => (
+                "key_refused",
+                format!(
+                    "the API refused the key at row {row}: {message}\nThe key needs the permission CUSTOMER_CUD. Give it one, or set auth = \"header\" or \"query\" in [omnidesk]; then {resume}"
+                ),
+            ),
+            Stop::CanaryFailed { reasons } => {
+                let lines: Vec<String> = reasons
+                    .iter()
+                    .map(|(row, reason)| format!("  row {row}: {reason}"))
+                    .collect();
+                (
+                    "canary_failed",
+                    format!(
+                        "none of the first {} calls worked; nothing else was sent:\n{}\nLook at base_url, brand_id, body and custom_field_prefix; then {resume}, which tries these rows again",
+                        reasons.len(),
+                        lines.join("\n")
+                    ),
+                )
+            }
+            Stop::TooManyErrors { failed, calls } => (
+                "too_many_errors",
+                format!(
+                    "{failed} of {calls} rows failed, more than max_errors = {} allows. Look at the causes above; then {resume} with the rest",
+                    self.config.limits.max_errors
+                ),
+            ),
+            Stop::Unreachable { message } => (
+                "unreachable",
+                format!(
+                    "{} cannot be reached: {message}\nLook at base_url and the network; then {resume}",
+                    self.config.omnidesk.base_url
+                ),
+            ),
+            Stop::RecorderGone => ("broken", format!("this program failed; {resume}")),
+        }
+    }
+}

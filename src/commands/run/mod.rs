@@ -1,0 +1,241 @@
+//! `run`: the main job.
+//!
+//! Plan, then execute: a first pass decides every row without sending, the
+//! guards look at what it came to, and only then a second pass visits the rows
+//! that have calls to make. Three threads: one reads and maps ([`visit`]), one
+//! talks to the API (`dispatch`), one keeps the books ([`recorder`]).
+
+mod begin;
+mod ending;
+mod recorder;
+mod signals;
+mod visit;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::exit::{CommandError, Exit};
+use super::prepare::{self, Prepared};
+use super::say;
+use crate::checkpoint::{Checkpoint, OpenRun};
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::dispatch::{self, Stop, Switch};
+use crate::omnidesk::{self, ApiKey, Client, Texts};
+use crate::planning::{Policy, Work};
+use crate::report::{LogWriter, Progress, RunFiles};
+use crate::sandbox::Sandbox;
+use recorder::Recorder;
+pub(super) use signals::wait_for_signal;
+
+/// Records on their way to the keeper of the books.
+const RECORDS_AHEAD: usize = 4096;
+/// Batches of rows on their way to the dispatcher.
+const BATCHES_AHEAD: usize = 4;
+
+/// Where a rehearsal with `--sandbox` keeps its progress: beside the real
+/// checkpoint, which must not learn what only a sandbox was told.
+pub(super) fn rehearsal_path(checkpoint: &Path) -> PathBuf {
+    let mut name = checkpoint.as_os_str().to_owned();
+    name.push(".sandbox");
+    name.into()
+}
+
+/// Does it.
+pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError> {
+    let began = Instant::now();
+    let mut config = Config::read(&args.common.config)?;
+    override_settings(&mut config, args);
+    let sandbox = start_sandbox(&mut config, args)?;
+    let key = match &sandbox {
+        Some(_) => ApiKey::none_needed(),
+        None => ApiKey::fetch(&config.omnidesk.api_key)?,
+    };
+    let client = Client::new(&wire_settings(&config), &key)?;
+    let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
+    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    let begun = begin::begin(args, &config, &prepared, checkpoint)?;
+    let mut execution = Execution {
+        args,
+        config: &config,
+        prepared: &prepared,
+        policy: begun.policy,
+        log,
+    };
+    let resumed = begun.resumed;
+    let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client)?;
+    let ending = ending::Ending {
+        args,
+        config: &config,
+        prepared: &prepared,
+        began,
+        resumed,
+    };
+    let exit = ending.end(recorder, stop);
+    drop(sandbox);
+    exit
+}
+
+/// What the command line says goes before what the file says.
+fn override_settings(config: &mut Config, args: &RunArgs) {
+    config.limits.rate = args.rate.unwrap_or(config.limits.rate);
+    config.limits.concurrency = args.concurrency.unwrap_or(config.limits.concurrency);
+    config.guard.allow_purge |= args.allow_purge;
+    config.guard.max_purge = args.max_purge.unwrap_or(config.guard.max_purge);
+    if let Some(dir) = &args.report_dir {
+        config.report.dir.clone_from(dir);
+    }
+    config.limits.max_duration = args.max_duration.or(config.limits.max_duration);
+}
+
+fn start_sandbox(config: &mut Config, args: &RunArgs) -> Result<Option<Sandbox>, CommandError> {
+    if !args.sandbox {
+        return Ok(None);
+    }
+    let wrong = |error: &dyn std::fmt::Display| CommandError::Sandbox(error.to_string());
+    let sandbox = Sandbox::start(crate::sandbox::Settings::default()).map_err(|error| wrong(&error))?;
+    config.omnidesk.base_url = sandbox
+        .base_url()
+        .parse()
+        .map_err(|error: String| wrong(&error))?;
+    config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
+    Ok(Some(sandbox))
+}
+
+fn texts(config: &Config) -> Texts {
+    Texts {
+        exists: config.omnidesk.exists_texts.clone(),
+        not_found: config.omnidesk.not_found_texts.clone(),
+    }
+}
+
+fn wire_settings(config: &Config) -> omnidesk::Settings {
+    omnidesk::Settings {
+        base_url: config.omnidesk.base_url.clone(),
+        auth: config.omnidesk.auth,
+        body: config.omnidesk.body,
+        timeout: config.omnidesk.timeout.0,
+        texts: texts(config),
+        connections: config.limits.concurrency.get() as usize,
+    }
+}
+
+/// The second pass.
+struct Execution<'a> {
+    args: &'a RunArgs,
+    config: &'a Config,
+    prepared: &'a Prepared,
+    policy: Policy,
+    log: &'a LogWriter,
+}
+
+impl Execution<'_> {
+    fn execute(
+        &mut self,
+        checkpoint: Checkpoint,
+        run: OpenRun,
+        client: Client,
+    ) -> Result<(Recorder, Option<Stop>), CommandError> {
+        let folder = self.config.report.dir.join(&run.record.folder);
+        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files.0)?;
+        let calls = run.worklist.count(Work::Calls);
+        let done = calls - run.pending(Work::Calls);
+        let progress = Progress::start(self.args.common.progress, self.args.common.quiet, calls, done);
+        self.log.watch(&progress);
+        let mut recorder = Recorder::new(checkpoint, run, files, progress);
+        recorder.settle_rejected(self.prepared, &self.policy)?;
+        if done == calls {
+            return Ok((recorder, None));
+        }
+        let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
+        let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
+        let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
+        let settings = self.dispatch_settings()?;
+        std::thread::scope(|scope| {
+            let keeper = scope.spawn(move || recorder.keep(inbox));
+            let reader = scope.spawn(move || visits.feed(&jobs));
+            let stop = self.dispatch(settings, client, feed, records)?;
+            let read = reader
+                .join()
+                .map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;
+            let recorder = keeper
+                .join()
+                .map_err(|_| CommandError::Bug("the recording thread panicked".to_owned()))??;
+            read?;
+            Ok((recorder, stop))
+        })
+    }
+
+    fn dispatch(
+        &self,
+        settings: dispatch::Settings,
+        client: Client,
+        feed: mpsc::Receiver<Vec<dispatch::Job>>,
+        records: mpsc::Sender<dispatch::Record>,
+    ) -> Result<Option<Stop>, CommandError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let quiet = self.args.common.quiet;
+        let stop = LocalSet::new().block_on(&runtime, async move {
+            let switch = Switch::default();
+            let mut signals = signals::Signals::listen()?;
+            let second = {
+                let switch = switch.clone();
+                async move {
+                    signals.next().await;
+                    switch.stop(Stop::Interrupted);
+                    if !quiet {
+                        say("stopping: calls under way are finished; once more stops at once");
+                    }
+                    signals.next().await;
+                }
+            };
+            Ok::<_, std::io::Error>(tokio::select! {
+                stop = dispatch::run(settings, client, feed, records, switch) => stop,
+                () = second => Some(Stop::Interrupted),
+            })
+        })?;
+        Ok(stop)
+    }
+
+    fn dispatch_settings(&self) -> Result<dispatch::Settings, CommandError> {
+        let limits = &self.config.limits;
+        let window = self.args.stop_at.map(until).transpose()?;
+        let most = limits.max_duration.map(|period| period.0);
+        Ok(dispatch::Settings {
+            rate: limits.rate,
+            concurrency: limits.concurrency,
+            attempts: limits.attempts,
+            max_errors: limits.max_errors,
+            canary: self.config.guard.canary,
+            in_doubt: self.config.omnidesk.in_doubt,
+            settle: self.config.omnidesk.settle.0,
+            max_duration: [window, most].into_iter().flatten().min(),
+            texts: texts(self.config),
+            policy: self.policy,
+        })
+    }
+}
+
+/// From now until the next time that the local clock shows `time`.
+fn until(time: jiff::civil::Time) -> Result<std::time::Duration, CommandError> {
+    let wrong = |error: jiff::Error| CommandError::Usage(format!("--stop-at {time}: {error}"));
+    let now = jiff::ZonedDateTime::now();
+    let on = |date: jiff::civil::Date| {
+        date.to_datetime(time)
+            .to_zoned_datetime(now.time_zone().clone())
+            .map_err(wrong)
+    };
+    let today = on(now.date())?;
+    let next = if today > now {
+        today
+    } else {
+        on(now.date().tomorrow().map_err(wrong)?)?
+    };
+    Ok(std::time::Duration::try_from(now.duration_until(&next)).unwrap_or_default())
+}

@@ -1,0 +1,139 @@
+//! `status`: the checkpoint in words or as JSON.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::exit::{CommandError, Exit};
+use super::print;
+use super::run::rehearsal_path;
+use crate::checkpoint::{Checkpoint, RunRecord, RunState};
+use crate::cli::StatusArgs;
+use crate::config::Config;
+use crate::planning::Outcome;
+
+/// Runs shown.
+const RUNS_SHOWN: u32 = 10;
+
+/// Does it.
+pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
+    let config = Config::read(&args.config)?;
+    let path = config.checkpoint.path;
+    let rehearsal = rehearsal_path(&path);
+    let (path, found) = match Checkpoint::look(&path)? {
+        Some(found) => (path, Some(found)),
+        None => match Checkpoint::look(&rehearsal)? {
+            Some(found) => (rehearsal, Some(found)),
+            None => (path, None),
+        },
+    };
+    let Some(checkpoint) = found else {
+        let text = format!("no checkpoint at {}: nothing was run yet", path.display());
+        let json = json!({ "checkpoint": path, "exists": false });
+        return print(
+            if args.json {
+                format!("{json}\n")
+            } else {
+                format!("{text}\n")
+            }
+            .as_bytes(),
+        );
+    };
+    let shown = Shown {
+        path,
+        tenant: checkpoint.tenant()?,
+        totals: checkpoint.totals()?,
+        runs: checkpoint.runs(RUNS_SHOWN)?,
+    };
+    print(
+        if args.json {
+            format!("{}\n", shown.json())
+        } else {
+            shown.text()
+        }
+        .as_bytes(),
+    )
+}
+
+struct Shown {
+    path: PathBuf,
+    tenant: String,
+    totals: crate::checkpoint::Totals,
+    runs: Vec<(i64, RunRecord)>,
+}
+
+impl Shown {
+    fn json(&self) -> Value {
+        let runs: Vec<Value> = self.runs.iter().map(|(id, run)| run_json(*id, run)).collect();
+        let open = self
+            .runs
+            .first()
+            .filter(|(_, run)| run.state == RunState::Open)
+            .map(|(id, run)| run_json(*id, run));
+        json!({
+            "checkpoint": self.path,
+            "exists": true,
+            "tenant": self.tenant,
+            "customers": self.totals.customers,
+            "purged": self.totals.purged,
+            "in_doubt": self.totals.in_doubt,
+            "open_run": open,
+            "runs": runs,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "{} of {}", self.path.display(), self.tenant);
+        let _ = writeln!(
+            text,
+            "{} customers known, {} of them purged; {} creates in doubt",
+            self.totals.customers, self.totals.purged, self.totals.in_doubt
+        );
+        for (id, run) in &self.runs {
+            let settled = run.counts.total();
+            let outcomes: Vec<String> = Outcome::ALL
+                .iter()
+                .filter(|outcome| run.counts.get(**outcome) > 0)
+                .map(|outcome| format!("{} {}", run.counts.get(*outcome), outcome.word()))
+                .collect();
+            let _ = writeln!(
+                text,
+                "run {id}, {}, begun {}: {settled} of {} rows settled ({})",
+                word(run.state),
+                run.started,
+                run.rows,
+                outcomes.join(", ")
+            );
+        }
+        text
+    }
+}
+
+fn run_json(id: i64, run: &RunRecord) -> Value {
+    let outcomes: serde_json::Map<String, Value> = Outcome::ALL
+        .iter()
+        .map(|outcome| (outcome.word().to_owned(), run.counts.get(*outcome).into()))
+        .collect();
+    json!({
+        "id": id,
+        "state": word(run.state),
+        "started": run.started,
+        "ended": run.ended,
+        "folder": run.folder,
+        "rows": run.rows,
+        "settled": run.counts.total(),
+        "outcomes": outcomes,
+        "calls_planned": run.calls_planned,
+        "calls_done": run.calls_done,
+    })
+}
+
+fn word(state: RunState) -> &'static str {
+    match state {
+        RunState::Open => "open",
+        RunState::Finished => "finished",
+        RunState::Superseded => "superseded",
+    }
+}

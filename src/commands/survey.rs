@@ -1,0 +1,267 @@
+//! The first pass: reads the whole export and decides, without sending.
+//!
+//! Rows are read and mapped on one thread and decided on another, in batches,
+//! with the look-ups of a batch sorted by key. The rows of a customer who has
+//! several are decided in a second reading, each on top of those before it,
+//! which only an export with such customers pays for.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use super::exit::CommandError;
+use super::prepare::Prepared;
+use crate::checkpoint::Checkpoint;
+use crate::mapping::{Intent, Mapped, Rejection};
+use crate::omnidesk::Call;
+use crate::planning::{CustomerKey, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
+use crate::source::{Row, RowRef, SourceError};
+
+/// Rows handed over at once: enough to make the hand-over cheap.
+const BATCH_ROWS: usize = 512;
+/// Batches on their way.
+const BATCHES_AHEAD: usize = 4;
+
+/// One mapped row.
+struct MappedRow {
+    at: RowRef,
+    mapped: Mapped,
+    key: Option<CustomerKey>,
+}
+
+/// Looks at what a decision was.
+pub(super) trait Watcher {
+    /// The calls of a row, if every one of them works.
+    fn calls(&mut self, at: RowRef, calls: &[Call], outcome: Outcome);
+    /// A refused row.
+    fn rejected(&mut self, at: RowRef, rejection: &Rejection);
+    /// What a customer will have been told then.
+    fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CommandError>;
+}
+
+/// Nobody looks.
+pub(super) struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
+    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
+    fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
+        Ok(())
+    }
+}
+
+struct Pass<'a, W> {
+    checkpoint: Option<&'a Checkpoint>,
+    policy: &'a Policy,
+    /// Only these rows are decided; the others were applied by an earlier run.
+    only: Option<&'a BTreeSet<u64>>,
+    survey: Survey,
+    /// The first 64 bits of the keys of customers met so far.
+    met: HashSet<u64>,
+    /// Customers with several rows, and what they will have been told.
+    several: HashMap<CustomerKey, Several>,
+    /// Rows of such customers that are not their first.
+    later: BTreeSet<u64>,
+    watcher: &'a mut W,
+}
+
+#[derive(Default)]
+struct Several {
+    loaded: bool,
+    told: Option<Told>,
+    has_calls: bool,
+}
+
+/// Reads the export and decides every row.
+pub(super) fn survey<W: Watcher>(
+    prepared: &Prepared,
+    checkpoint: Option<&Checkpoint>,
+    policy: &Policy,
+    only: Option<&BTreeSet<u64>>,
+    watcher: &mut W,
+) -> Result<Survey, CommandError> {
+    let mut pass = Pass {
+        checkpoint,
+        policy,
+        only,
+        survey: Survey::new(),
+        met: HashSet::new(),
+        several: HashMap::new(),
+        later: BTreeSet::new(),
+        watcher,
+    };
+    read(prepared, policy, |batch| pass.first_reading(batch))?;
+    if !pass.several.is_empty() {
+        read(prepared, policy, |batch| pass.second_reading(batch))?;
+    }
+    prepared.export.check_unchanged()?;
+    Ok(pass.survey)
+}
+
+/// Reads and maps on a thread of its own, and hands batches to `take`.
+fn read(
+    prepared: &Prepared,
+    policy: &Policy,
+    mut take: impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let (sender, receiver) = sync_channel(BATCHES_AHEAD);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let (mut rows, mut row, mut batch) = (prepared.export.rows(), Row::default(), Vec::new());
+            while rows
+                .read(&mut row)
+                .map_err(|source| prepared.export.io_error(source))?
+            {
+                if row.at().number > prepared.rows_max {
+                    break;
+                }
+                let mapped = prepared.mapping.map(&row);
+                let key = match &mapped {
+                    Mapped::Intent(intent) => Some(policy.key.customer(&intent.customer)),
+                    _ => None,
+                };
+                batch.push(MappedRow {
+                    at: row.at(),
+                    mapped,
+                    key,
+                });
+                if batch.len() == BATCH_ROWS && sender.send(std::mem::take(&mut batch)).is_err() {
+                    return Ok(());
+                }
+            }
+            let _ = sender.send(batch);
+            Ok::<(), SourceError>(())
+        });
+        let taken = take_all(&receiver, &mut take);
+        drop(receiver);
+        reader
+            .join()
+            .map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
+        taken
+    })
+}
+
+fn take_all(
+    batches: &Receiver<Vec<MappedRow>>,
+    take: &mut impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    batches.iter().try_for_each(take)
+}
+
+impl<W: Watcher> Pass<'_, W> {
+    fn first_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+        let mut told = self.look_up(&batch)?;
+        for row in batch {
+            self.survey.rows += 1;
+            self.survey.worklist.pass(row.at);
+            match (row.mapped, row.key) {
+                (Mapped::Intent(intent), Some(key)) => {
+                    self.survey.note(&intent);
+                    if self.met.insert(short(key)) {
+                        self.decide(&intent, key, told.remove(&key).flatten(), false)?;
+                    } else {
+                        self.later.insert(row.at.number);
+                        self.several.entry(key).or_default();
+                    }
+                }
+                (Mapped::Rejected(rejection), _) => self.reject(row.at, *rejection),
+                _ => self.survey.settle(row.at, Outcome::Skipped, &[]),
+            }
+        }
+        Ok(())
+    }
+
+    /// Only customers with several rows; each row on top of those before.
+    fn second_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+        for row in batch {
+            let (Mapped::Intent(intent), Some(key)) = (row.mapped, row.key) else {
+                continue;
+            };
+            let Some(mut several) = self.several.remove(&key) else {
+                continue;
+            };
+            if !several.loaded {
+                several.told = self.told(key)?;
+                several.loaded = true;
+            }
+            let mut situation = Situation::new(several.told.take(), Default::default());
+            if self.later.contains(&row.at.number) {
+                self.survey.rows_of_known_customers += 1;
+                let mut visited = several.has_calls;
+                several.told = self.decide(&intent, key, situation.told, several.has_calls)?;
+                visited |= self.survey.worklist.has(row.at.number, Work::Calls);
+                several.has_calls = visited;
+            } else {
+                if self.is_wanted(row.at) {
+                    several.has_calls = rehearse(&intent, &mut situation, self.policy)
+                        .is_ok_and(|(calls, _)| !calls.is_empty());
+                }
+                several.told = situation.told;
+            }
+            self.several.insert(key, several);
+        }
+        Ok(())
+    }
+
+    /// Decides one row; says what the customer will have been told. A row
+    /// behind one with calls is visited whatever is decided for it here: if
+    /// those calls fail, it needs its own.
+    fn decide(
+        &mut self,
+        intent: &Intent,
+        key: CustomerKey,
+        told: Option<Told>,
+        visit: bool,
+    ) -> Result<Option<Told>, CommandError> {
+        if !self.is_wanted(intent.at) {
+            self.survey.settle(intent.at, Outcome::Unchanged, &[]);
+            return Ok(told);
+        }
+        let mut situation = Situation::new(told, Default::default());
+        match rehearse(intent, &mut situation, self.policy) {
+            Ok((calls, outcome)) => {
+                let kinds: Vec<_> = calls.iter().map(Call::kind).collect();
+                self.survey.settle(intent.at, outcome, &kinds);
+                if visit {
+                    self.survey.worklist.mark(intent.at.number, Work::Calls);
+                }
+                self.watcher.calls(intent.at, &calls, outcome);
+                if !calls.is_empty() {
+                    self.watcher.told(key, situation.told.as_ref())?;
+                }
+            }
+            Err(rejection) => self.reject(intent.at, *rejection),
+        }
+        Ok(situation.told)
+    }
+
+    fn reject(&mut self, at: RowRef, rejection: Rejection) {
+        self.watcher.rejected(at, &rejection);
+        self.survey.reject(at, rejection);
+    }
+
+    fn is_wanted(&self, at: RowRef) -> bool {
+        self.only.is_none_or(|only| only.contains(&at.number))
+    }
+
+    fn look_up(&self, batch: &[MappedRow]) -> Result<HashMap<CustomerKey, Option<Told>>, CommandError> {
+        let mut keys: Vec<CustomerKey> = batch.iter().filter_map(|row| row.key).collect();
+        keys.sort_unstable();
+        keys.into_iter().map(|key| Ok((key, self.told(key)?))).collect()
+    }
+
+    fn told(&self, key: CustomerKey) -> Result<Option<Told>, CommandError> {
+        match self.checkpoint {
+            None => Ok(None),
+            Some(checkpoint) => Ok(checkpoint.lookups().told(key)?),
+        }
+    }
+}
+
+/// 64 bits tell customers apart well enough to find those with several rows:
+/// a false alarm costs a second reading, and nothing else.
+fn short(key: CustomerKey) -> u64 {
+    let mut first = [0; 8];
+    first.copy_from_slice(&key.0[..8]);
+    u64::from_le_bytes(first)
+}

@@ -1,0 +1,45 @@
+//! What is wrong with a TOML file, where, and which name was meant.
+
+use std::path::Path;
+
+/// A message with file, line, column, the line itself and a proposal.
+pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> String {
+    let message = error.message();
+    let hint = near_name(message)
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_default();
+    let Some(span) = error.span() else {
+        return format!("{}: {message}{hint}", path.display());
+    };
+    let before = &text[..span.start.min(text.len())];
+    let line_number = before.matches('\n').count() + 1;
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = text[line_start..span.start.min(text.len())].chars().count() + 1;
+    let place = format!("{}:{line_number}:{column}", path.display());
+    let line = text[line_start..].lines().next().unwrap_or_default();
+    // Somebody may have put the key itself there.
+    if line.contains("api_key") {
+        return format!(
+            "{place}: {message}{hint}\n  the key itself does not belong into the file; write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
+        );
+    }
+    format!(
+        "{place}: {message}{hint}\n  | {line}\n  | {}^",
+        " ".repeat(column - 1)
+    )
+}
+
+/// Of serde's "unknown field `x`, expected one of `a`, `b`": the nearest to x.
+fn near_name(message: &str) -> Option<&str> {
+    let rest = message
+        .strip_prefix("unknown field `")
+        .or_else(|| message.strip_prefix("unknown variant `"))?;
+    let (unknown, rest) = rest.split_once('`')?;
+    rest.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
+        .min()
+        .map(|(_, known)| known)
+}

@@ -1,0 +1,211 @@
+//! Which row may go when. The one owner of the lanes.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::lane::{self, RowEnd};
+use super::record::{Books, Record};
+use super::send::Shared;
+use super::settings::Settings;
+use super::stop::{Stop, Switch};
+use crate::mapping::Intent;
+use crate::omnidesk::Client;
+use crate::planning::{CustomerKey, Outcome};
+use crate::units::Amount;
+
+/// A row with calls to make.
+#[derive(Debug)]
+pub struct Job {
+    /// Whom it is about.
+    pub key: CustomerKey,
+    /// What it asks for.
+    pub intent: Box<Intent>,
+}
+
+/// Rows held in memory, at the least: so many customers may be in back-off
+/// before others have to wait for them.
+const ROWS_HELD_MIN: usize = 1024;
+/// And for each worker.
+const ROWS_HELD_PER_WORKER: usize = 8;
+
+/// A share of failed calls says nothing before there are so many of them.
+const ERRORS_MIN: u64 = 20;
+
+/// Customers to keep quiet before the list is cleared of those that are over.
+const QUIET_CHECKED_AT: usize = 1024;
+
+struct Conductor {
+    shared: Rc<Shared>,
+    rows: JoinSet<RowEnd>,
+    /// Customers with a row under way, and the rows that wait behind it.
+    lanes: HashMap<CustomerKey, VecDeque<Job>>,
+    held: usize,
+    held_max: usize,
+    quiet: HashMap<CustomerKey, Instant>,
+    /// Failed rows of the first calls: settled once those have shown that it
+    /// was not the run's own fault.
+    unproven: Vec<RowEnd>,
+    failed: u64,
+    ended: u64,
+}
+
+/// Makes the calls of all `jobs`, in order, and tells `records` of them.
+/// Returns why it stopped early, if it did. To be called in a `LocalSet`.
+pub async fn run(
+    settings: Settings,
+    client: Client,
+    mut jobs: mpsc::Receiver<Vec<Job>>,
+    records: mpsc::Sender<Record>,
+    switch: Switch,
+) -> Option<Stop> {
+    let deadline = settings.max_duration.map(|most| Instant::now() + most);
+    let held_max = ROWS_HELD_MIN.max(ROWS_HELD_PER_WORKER * settings.concurrency.get() as usize);
+    let shared = Rc::new(Shared::new(settings, client, Books::new(records), switch.clone()));
+    let mut conductor = Conductor {
+        shared,
+        rows: JoinSet::new(),
+        lanes: HashMap::new(),
+        held: 0,
+        held_max,
+        quiet: HashMap::new(),
+        unproven: Vec::new(),
+        failed: 0,
+        ended: 0,
+    };
+    let mut more = true;
+    loop {
+        let stopped = switch.is_set();
+        if conductor.rows.is_empty() && (stopped || !more) {
+            break;
+        }
+        tokio::select! {
+            biased;
+            Some(end) = conductor.rows.join_next() => match end {
+                Ok(end) => conductor.row_ended(end).await,
+                // A row's task panicked: a bug, and the books cannot balance.
+                Err(_) => switch.stop(Stop::RecorderGone),
+            },
+            batch = jobs.recv(), if more && !stopped && conductor.has_room() => match batch {
+                Some(batch) => batch.into_iter().for_each(|job| conductor.row_arrived(job)),
+                None => more = false,
+            },
+            () = sleep_until(deadline), if !stopped => switch.stop(Stop::WindowClosed),
+            () = switch.wait(), if !stopped => {}
+        }
+    }
+    conductor.finish().await;
+    switch.reason()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Conductor {
+    fn has_room(&self) -> bool {
+        self.held < self.held_max
+    }
+
+    fn row_arrived(&mut self, job: Job) {
+        self.held += 1;
+        match self.lanes.get_mut(&job.key) {
+            Some(waiting) => waiting.push_back(job),
+            None => {
+                self.lanes.insert(job.key, VecDeque::new());
+                self.start(job);
+            }
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        let quiet_until = self.quiet.remove(&job.key);
+        self.rows
+            .spawn_local(lane::walk(Rc::clone(&self.shared), job, quiet_until));
+    }
+
+    async fn row_ended(&mut self, end: RowEnd) {
+        self.held -= 1;
+        if let Some(until) = end.quiet_until.filter(|until| !lane::is_over(*until)) {
+            self.quiet.insert(end.job.key, until);
+            if self.quiet.len() >= QUIET_CHECKED_AT {
+                self.quiet.retain(|_, until| !lane::is_over(*until));
+            }
+        }
+        let stopped = self.shared.switch.is_set();
+        let next = self.lanes.get_mut(&end.job.key).and_then(VecDeque::pop_front);
+        match next {
+            Some(job) if !stopped => self.start(job),
+            _ => {
+                self.lanes.remove(&end.job.key);
+            }
+        }
+        self.book(end).await;
+    }
+
+    async fn book(&mut self, end: RowEnd) {
+        match &end.outcome {
+            None => {}
+            Some((Outcome::Failed | Outcome::InDoubt, _)) if !self.shared.is_proven() => {
+                self.unproven.push(end)
+            }
+            // The canary failed: these rows are tried again by the next run.
+            Some((Outcome::Failed | Outcome::InDoubt, _)) if self.canary_failed() => {}
+            Some(_) => {
+                for earlier in std::mem::take(&mut self.unproven) {
+                    self.settle(earlier).await;
+                }
+                self.settle(end).await;
+            }
+        }
+    }
+
+    fn canary_failed(&self) -> bool {
+        matches!(self.shared.switch.reason(), Some(Stop::CanaryFailed { .. }))
+    }
+
+    async fn settle(&mut self, end: RowEnd) {
+        let Some((outcome, trouble)) = end.outcome else {
+            return;
+        };
+        self.ended += 1;
+        self.failed += u64::from(outcome == Outcome::Failed);
+        let record = Record::Settled {
+            at: end.job.intent.at,
+            operation: end.job.intent.operation,
+            outcome,
+            trouble,
+        };
+        if self.shared.books.tell(record).await.is_err() {
+            self.shared.switch.stop(Stop::RecorderGone);
+        }
+        if self.has_too_many_errors() {
+            self.shared.switch.stop(Stop::TooManyErrors {
+                failed: self.failed,
+                calls: self.ended,
+            });
+        }
+    }
+
+    fn has_too_many_errors(&self) -> bool {
+        match self.shared.settings.max_errors {
+            Amount::Count(most) => self.failed > most,
+            share @ Amount::Percent(_) => self.failed >= ERRORS_MIN && self.failed > share.of(self.ended),
+        }
+    }
+
+    /// A run with fewer calls than the canary ends here with all of them known.
+    async fn finish(&mut self) {
+        if !self.shared.switch.is_set() {
+            for earlier in std::mem::take(&mut self.unproven) {
+                self.settle(earlier).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! From rows with calls to outcomes: order, pace, retry and send.
+//!
+//! The calls of one customer go out one at a time and in the export's order,
+//! also across rows ([`conductor`]); different customers run side by side, a
+//! pool of `concurrency` workers behind one [`pacer`]. What to do with an
+//! answer is a pure function ([`retry`]). A call is recorded before it is sent
+//! ([`Record::Intend`]), so that a crash leaves nothing or a known doubt.
+//!
+//! This room knows neither the checkpoint nor the result files: it tells
+//! [`Record`]s to whoever keeps the books, in order, and waits where it must.
+//! All of it runs on one thread.
+
+mod canary;
+mod conductor;
+mod lane;
+mod pacer;
+mod record;
+mod retry;
+mod send;
+mod settings;
+mod stop;
+
+pub use conductor::{Job, run};
+pub use record::{CallEnd, CallLine, FlightChange, Loaded, Record, Trouble};
+pub use retry::{Verdict, decide};
+pub use settings::{InDoubt, Settings};
+pub use stop::{Stop, Switch};

@@ -1,0 +1,211 @@
+//! What to do with an answer: a pure function of call, answer and tries.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::omnidesk::{Answer, Kind};
+
+/// Tries of one call so far, the one just answered included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tries {
+    /// Requests that were answered or lost; refused connections and requests
+    /// to wait do not count.
+    pub used: u32,
+    /// Connections that could not be made, in a row.
+    pub unconnected: u32,
+    /// Requests whose answer was lost.
+    pub lost: u32,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The call worked.
+    Accept,
+    /// What it would make is there: as good as done, and worth a note.
+    AcceptExisting,
+    /// The customer exists: go on as an update.
+    TurnExisting,
+    /// The customer does not exist: go on as a create.
+    TurnAbsent,
+    /// The row fails.
+    Refuse,
+    /// The row fails: attempts used up.
+    GiveUp,
+    /// Try this call again after a pause of its own.
+    Again(Duration),
+    /// Nothing was sent: try this call again, if the API is to be reached at all.
+    Reconnect(Duration),
+    /// Everybody waits, then this call is tried again; no attempt is used.
+    HoldAll(Duration),
+    /// The create may have been carried out.
+    InDoubt,
+    /// The run stops.
+    StopRun,
+}
+
+/// First pause of a call's own; each further one may be twice as long.
+const BACKOFF_FIRST: Duration = Duration::from_millis(500);
+/// Longest pause of a call's own.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Where a server asks to wait without saying for how long.
+const HOLD_DEFAULT: Duration = Duration::from_secs(1);
+/// The longest a server can hold the run with one answer; then it is asked again.
+const HOLD_MAX: Duration = Duration::from_secs(300);
+
+/// What to do with `answer` to a call of `kind`.
+#[must_use]
+pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -> Verdict {
+    match answer {
+        Answer::Done => Verdict::Accept,
+        Answer::Exists { .. } => match kind {
+            Kind::Create => Verdict::TurnExisting,
+            Kind::AddChannel => Verdict::AcceptExisting,
+            Kind::Update | Kind::Purge => Verdict::Refuse,
+        },
+        Answer::NotFound { .. } => match kind {
+            Kind::Update | Kind::AddChannel => Verdict::TurnAbsent,
+            // An earlier try, whose answer was lost, has purged it.
+            Kind::Purge if tries.lost > 0 => Verdict::Accept,
+            Kind::Purge | Kind::Create => Verdict::Refuse,
+        },
+        Answer::Refused { .. } => Verdict::Refuse,
+        Answer::KeyRefused { .. } => Verdict::StopRun,
+        Answer::Throttled { wait, .. } => Verdict::HoldAll(wait.unwrap_or(HOLD_DEFAULT).min(HOLD_MAX)),
+        Answer::NotSent { .. } => Verdict::Reconnect(backoff(tries.unconnected)),
+        Answer::Unsettled { .. } if !kind.is_repeatable() => Verdict::InDoubt,
+        Answer::Unsettled { .. } if tries.used < attempts.get() => Verdict::Again(backoff(tries.used)),
+        Answer::Unsettled { .. } => Verdict::GiveUp,
+    }
+}
+
+/// The longest pause after `tries` tries: doubling, bounded. The caller takes
+/// a random share of it, so that calls that failed together do not come back
+/// together ("full jitter").
+fn backoff(tries: u32) -> Duration {
+    BACKOFF_FIRST
+        .saturating_mul(1 << tries.saturating_sub(1).min(16))
+        .min(BACKOFF_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::omnidesk::{Exchange, RetryAfter, Texts, judge};
+
+    const ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("three");
+
+    fn word(kind: Kind, answer: &Answer, tries: Tries) -> &'static str {
+        match decide(kind, answer, tries, ATTEMPTS) {
+            Verdict::Accept => "accept",
+            Verdict::AcceptExisting => "accept existing",
+            Verdict::TurnExisting => "go on as update",
+            Verdict::TurnAbsent => "go on as create",
+            Verdict::Refuse => "refuse",
+            Verdict::GiveUp => "give up",
+            Verdict::Again(_) => "again",
+            Verdict::Reconnect(_) => "reconnect",
+            Verdict::HoldAll(_) => "hold all",
+            Verdict::InDoubt => "in doubt",
+            Verdict::StopRun => "stop",
+        }
+    }
+
+    fn tries(used: u32, lost: u32) -> Tries {
+        Tries {
+            used,
+            lost,
+            unconnected: 0,
+        }
+    }
+
+    /// Every status code, for each call, first and last try.
+    #[test]
+    fn the_table_of_status_codes() {
+        for status in 100..=599_u16 {
+            let body = if status < 300 {
+                r#"{"type":"result","message":"Fine."}"#
+            } else {
+                r#"{"status":"error","message":"No."}"#
+            };
+            let exchange = Exchange::Answered {
+                status,
+                retry_after: None,
+                body: body.into(),
+            };
+            for kind in Kind::ALL {
+                let answer = judge(kind, &exchange, &Texts::default());
+                let (first, last) = match (status, kind) {
+                    (200..=299, _) => ("accept", "accept"),
+                    (401 | 403, _) => ("stop", "stop"),
+                    (429, _) => ("hold all", "hold all"),
+                    (408 | 425 | 500..=599, Kind::Create) => ("in doubt", "in doubt"),
+                    (408 | 425 | 500..=599, _) => ("again", "give up"),
+                    _ => ("refuse", "refuse"),
+                };
+                assert_eq!(
+                    word(kind, &answer, tries(1, 0)),
+                    first,
+                    "{status} {kind:?}, first"
+                );
+                assert_eq!(word(kind, &answer, tries(3, 0)), last, "{status} {kind:?}, last");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_status_code() {
+        let texts = Texts::default();
+        for kind in Kind::ALL {
+            let lost = judge(kind, &Exchange::Lost("reset".into()), &texts);
+            let expected = if kind == Kind::Create { "in doubt" } else { "again" };
+            assert_eq!(word(kind, &lost, tries(1, 1)), expected);
+            let unsent = judge(kind, &Exchange::NotSent("refused".into()), &texts);
+            assert_eq!(word(kind, &unsent, tries(99, 0)), "reconnect");
+            let busy = Exchange::Answered {
+                status: 503,
+                retry_after: Some(RetryAfter(Duration::from_secs(9))),
+                body: vec![],
+            };
+            assert_eq!(word(kind, &judge(kind, &busy, &texts), tries(99, 0)), "hold all");
+        }
+    }
+
+    #[test]
+    fn refusals_with_a_meaning() {
+        let exists = Answer::Exists {
+            status: 400,
+            message: String::new(),
+        };
+        let absent = Answer::NotFound {
+            status: 400,
+            message: String::new(),
+        };
+        let cases = [
+            (Kind::Create, "go on as update", "refuse"),
+            (Kind::Update, "refuse", "go on as create"),
+            (Kind::AddChannel, "accept existing", "go on as create"),
+            (Kind::Purge, "refuse", "refuse"),
+        ];
+        for (kind, if_exists, if_absent) in cases {
+            assert_eq!(word(kind, &exists, tries(1, 0)), if_exists, "{kind:?}");
+            assert_eq!(word(kind, &absent, tries(1, 0)), if_absent, "{kind:?}");
+        }
+        assert_eq!(word(Kind::Purge, &absent, tries(2, 1)), "accept");
+    }
+
+    #[test]
+    fn waits_are_bounded() {
+        let absurd = Answer::Throttled {
+            status: 429,
+            wait: Some(Duration::MAX),
+        };
+        assert_eq!(
+            decide(Kind::Update, &absurd, tries(0, 0), ATTEMPTS),
+            Verdict::HoldAll(HOLD_MAX)
+        );
+        assert_eq!(backoff(1), BACKOFF_FIRST);
+        assert_eq!(backoff(3), 4 * BACKOFF_FIRST);
+        assert_eq!(backoff(u32::MAX), BACKOFF_MAX);
+    }
+}

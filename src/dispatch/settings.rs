@@ -1,0 +1,48 @@
+//! What holds for all calls of a run.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::omnidesk::Texts;
+use crate::planning::Policy;
+use crate::units::{Amount, Rate};
+
+/// How calls are sent.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Attempts of all calls together in a unit of time.
+    pub rate: Rate,
+    /// Calls under way at once.
+    pub concurrency: NonZeroU32,
+    /// Attempts of one call; waiting for the server's leave uses up none.
+    pub attempts: NonZeroU32,
+    /// Failed calls before the run stops.
+    pub max_errors: Amount,
+    /// The first calls, sent one by one.
+    pub canary: u32,
+    /// What to do about a create whose answer was lost.
+    pub in_doubt: InDoubt,
+    /// How long the server may still be at work on a lost call.
+    pub settle: Duration,
+    /// How long the run may last.
+    pub max_duration: Option<Duration>,
+    /// How the API words its refusals.
+    pub texts: Texts,
+    /// How calls are decided.
+    pub policy: Policy,
+}
+
+/// `in_doubt`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InDoubt {
+    /// Ask by an update, which is safe whether it exists or not.
+    #[default]
+    Probe,
+    /// Report it, and hold the customer's later calls.
+    Hold,
+    /// Send it again, at the risk of a double.
+    Resend,
+}

@@ -1,0 +1,442 @@
+//! The files of a run: `runs/<UTC start>-<export name>/`.
+//!
+//! Lines are appended, and the checkpoint notes in the same commit how long
+//! each file is: what stands behind that length after a crash is cut off
+//! again, so that every line is there once.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE};
+
+use crate::dispatch::{CallLine, Trouble};
+use crate::planning::Outcome;
+use crate::source::{Export, Format, RowRef};
+
+/// A result file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}")]
+pub struct FilesError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// The columns behind the export's own.
+const RESULT_COLUMNS: [&str; 9] = [
+    "_sync_line",
+    "_sync_operation",
+    "_sync_code",
+    "_sync_field",
+    "_sync_value",
+    "_sync_message",
+    "_sync_hint",
+    "_sync_http_status",
+    "_sync_attempts",
+];
+
+const CALLS_FILE: &str = "outcomes.csv";
+
+/// The folder's name for a run of `export` that started at `started` (RFC 3339).
+#[must_use]
+pub fn folder_name(started: &str, export: &str) -> String {
+    let time: String = started
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .take(15)
+        .collect();
+    let stem = Path::new(export)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let stem = stem.split('.').next().unwrap_or_default();
+    let safe: String = stem
+        .chars()
+        .map(|letter| {
+            if letter.is_alphanumeric() || "-_".contains(letter) {
+                letter
+            } else {
+                '-'
+            }
+        })
+        .take(60)
+        .collect();
+    format!("{time}Z-{}", if safe.is_empty() { "export" } else { &safe })
+}
+
+/// The result files of one run.
+#[derive(Debug)]
+pub struct RunFiles {
+    folder: PathBuf,
+    export: Arc<Export>,
+    files: BTreeMap<String, Appended>,
+}
+
+#[derive(Debug)]
+struct Appended {
+    file: File,
+    /// Lines not written yet.
+    pending: Vec<u8>,
+    len: u64,
+    unsynced: bool,
+}
+
+impl RunFiles {
+    /// Opens the files of a run at the lengths that are known to be whole.
+    /// Files are made when they get their first line.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn open(folder: PathBuf, export: Arc<Export>, lengths: &[(String, u64)]) -> Result<Self, FilesError> {
+        let mut files = Self {
+            folder,
+            export,
+            files: BTreeMap::new(),
+        };
+        for (name, len) in lengths {
+            let appended = files
+                .reopen(name, *len)
+                .map_err(|source| files.error(name, source))?;
+            files.files.insert(name.clone(), appended);
+        }
+        Ok(files)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The files there are.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// One line of `outcomes.csv`.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn call(&mut self, line: &CallLine) -> Result<(), FilesError> {
+        let status = line.status.map(|status| status.to_string()).unwrap_or_default();
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let text = format!(
+            "{now},{},{},{},{},{status},{}\n",
+            line.at.number,
+            line.at.line,
+            line.kind.word(),
+            line.result,
+            line.attempts
+        );
+        let header = b"time,row,line,call,result,http_status,attempts\n";
+        self.append(CALLS_FILE, header, text.as_bytes(), false)
+    }
+
+    /// A row that needs a person, in `failed`, `rejected` or `in_doubt`.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn trouble(
+        &mut self,
+        at: RowRef,
+        operation: &str,
+        outcome: Outcome,
+        trouble: &Trouble,
+    ) -> Result<(), FilesError> {
+        let dialect = *self.export.dialect();
+        let ending = if dialect.format == Format::Csv {
+            "csv"
+        } else {
+            "jsonl"
+        };
+        let name = format!("{}.{ending}", outcome.word());
+        let own = self
+            .export
+            .own_bytes(at)
+            .map_err(|source| self.error(&name, source))?;
+        let cells = cells(at, operation, trouble);
+        let line = match dialect.format {
+            Format::Csv => {
+                let results = dialect.csv_line(&cells);
+                [
+                    own.as_slice(),
+                    &[dialect.delimiter],
+                    &self.encoded_as_read(&results),
+                ]
+                .concat()
+            }
+            Format::Jsonl => json_line(&own, &cells),
+        };
+        let header = self.header();
+        let line = self.written(line);
+        self.append(&name, &header, &line, true)
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let dialect = self.export.dialect();
+        if dialect.format == Format::Jsonl {
+            return Vec::new();
+        }
+        let names = self
+            .export
+            .columns()
+            .own()
+            .map(|(_, name)| name)
+            .chain(RESULT_COLUMNS);
+        let line = self.encoded_as_read(&dialect.csv_line(names));
+        let mark: &[u8] = if dialect.marked && target(dialect.written_in) == UTF_8 {
+            b"\xef\xbb\xbf"
+        } else {
+            b""
+        };
+        [mark, &self.written(line)].concat()
+    }
+
+    /// UTF-8 text in the encoding in which the export's bytes are read.
+    fn encoded_as_read(&self, text: &[u8]) -> Vec<u8> {
+        self.export
+            .dialect()
+            .encoding
+            .encode(&String::from_utf8_lossy(text))
+            .0
+            .into_owned()
+    }
+
+    /// A line in the encoding, and with the line end, of the export as it came.
+    fn written(&self, line: Vec<u8>) -> Vec<u8> {
+        let dialect = self.export.dialect();
+        let mut line = match target(dialect.written_in) {
+            same if same == dialect.encoding => line,
+            other => other.encode(&String::from_utf8_lossy(&line)).0.into_owned(),
+        };
+        line.extend_from_slice(if dialect.crlf { b"\r\n" } else { b"\n" });
+        line
+    }
+
+    fn append(&mut self, name: &str, header: &[u8], line: &[u8], whole: bool) -> Result<(), FilesError> {
+        if !self.files.contains_key(name) {
+            let made = self.create(name).map_err(|source| self.error(name, source))?;
+            self.files.insert(
+                name.to_owned(),
+                Appended {
+                    file: made,
+                    pending: header.to_vec(),
+                    len: 0,
+                    unsynced: false,
+                },
+            );
+        }
+        if let Some(appended) = self.files.get_mut(name) {
+            appended.pending.extend_from_slice(line);
+            appended.unsynced |= whole;
+        }
+        Ok(())
+    }
+
+    /// Writes everything out; says how long the files are now. Rows in
+    /// trouble are on the disk after this; the lines of `outcomes.csv` survive
+    /// the process, and a power failure may cost the last of them.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn flush(&mut self) -> Result<Vec<(String, u64)>, FilesError> {
+        let folder = &self.folder;
+        self.files
+            .iter_mut()
+            .map(|(name, appended)| {
+                appended
+                    .flush()
+                    .map(|()| (name.clone(), appended.len))
+                    .map_err(|source| FilesError {
+                        path: folder.join(name),
+                        source,
+                    })
+            })
+            .collect()
+    }
+
+    /// Writes a file that is there as a whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
+        let write = || -> io::Result<()> {
+            self.make_folder()?;
+            // tempfile makes it 0600; a rename does not follow a planted link.
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(content)?;
+            file.as_file().sync_all()?;
+            file.persist(self.folder.join(name))
+                .map_err(|error| error.error)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| self.error(name, source))
+    }
+
+    fn make_folder(&self) -> io::Result<()> {
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        self.make_folder()?;
+        let path = self.folder.join(name);
+        // What a crash left before its first commit is not known to be whole.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+    }
+
+    fn reopen(&self, name: &str, len: u64) -> io::Result<Appended> {
+        let path = self.folder.join(name);
+        if path.symlink_metadata()?.is_symlink() {
+            return Err(io::Error::other(
+                "is a symbolic link, which this program never makes",
+            ));
+        }
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        if file.metadata()?.len() < len {
+            return Err(io::Error::other(format!(
+                "is shorter than the {len} bytes that were written; put the file back, or give the run up with --fresh"
+            )));
+        }
+        file.set_len(len)?;
+        file.seek(SeekFrom::Start(len))?;
+        Ok(Appended {
+            file,
+            pending: Vec::new(),
+            len,
+            unsynced: false,
+        })
+    }
+
+    fn error(&self, name: &str, source: io::Error) -> FilesError {
+        FilesError {
+            path: self.folder.join(name),
+            source,
+        }
+    }
+}
+
+impl Appended {
+    fn flush(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(&self.pending)?;
+        self.len += self.pending.len() as u64;
+        self.pending.clear();
+        if std::mem::take(&mut self.unsynced) {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+/// Encodings that cannot be written become UTF-8, which the mark then says.
+fn target(encoding: &'static encoding_rs::Encoding) -> &'static encoding_rs::Encoding {
+    if encoding == UTF_16LE || encoding == UTF_16BE {
+        UTF_8
+    } else {
+        encoding
+    }
+}
+
+fn cells(at: RowRef, operation: &str, trouble: &Trouble) -> [String; 9] {
+    [
+        at.line.to_string(),
+        operation.to_owned(),
+        trouble.code.to_owned(),
+        trouble.column.clone().unwrap_or_default(),
+        trouble.value.clone().unwrap_or_default(),
+        trouble.message.clone(),
+        trouble.hint.to_string(),
+        trouble
+            .status
+            .map(|status| status.to_string())
+            .unwrap_or_default(),
+        trouble.attempts.to_string(),
+    ]
+}
+
+/// The row's object with the results as further members; what is no object is
+/// kept as text.
+fn json_line(own: &[u8], cells: &[String; 9]) -> Vec<u8> {
+    let own = String::from_utf8_lossy(own);
+    let is_object =
+        serde_json::from_str::<serde::de::IgnoredAny>(&own).is_ok() && own.trim_start().starts_with('{');
+    let mut members: Vec<String> = Vec::new();
+    if !is_object {
+        members.push(format!("\"_sync_raw\":{}", serde_json::Value::from(own.as_ref())));
+    }
+    for (name, cell) in RESULT_COLUMNS
+        .iter()
+        .zip(cells)
+        .filter(|(_, cell)| !cell.is_empty())
+    {
+        let value = match (*name, cell.parse::<u64>()) {
+            ("_sync_line" | "_sync_http_status" | "_sync_attempts", Ok(number)) => {
+                serde_json::Value::from(number)
+            }
+            _ => serde_json::Value::from(cell.as_str()),
+        };
+        members.push(format!("\"{name}\":{value}"));
+    }
+    let members = members.join(",");
+    let inside = own
+        .trim()
+        .strip_suffix('}')
+        .map(str::trim_end)
+        .filter(|_| is_object);
+    match inside {
+        None => format!("{{{members}}}"),
+        Some("{") => format!("{{{members}}}"),
+        Some(inside) => format!("{inside},{members}}}"),
+    }
+    .into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_named_by_time_and_export() {
+        assert_eq!(
+            folder_name("2026-11-23T17:05:09.123Z", "/data/Klanten (nieuw).csv.gz"),
+            "20261123T170509Z-Klanten--nieuw-"
+        );
+        assert_eq!(
+            folder_name("2026-11-23T17:05:09Z", "stdin"),
+            "20261123T170509Z-stdin"
+        );
+    }
+
+    #[test]
+    fn results_become_members_of_the_rows_own_object() {
+        let cells = ["7", "sync", "bad_email", "", "", "no \"@\"", "", "", "0"].map(str::to_owned);
+        let line = |own: &str| String::from_utf8(json_line(own.as_bytes(), &cells)).expect("UTF-8");
+        let results = r#""_sync_line":7,"_sync_operation":"sync","_sync_code":"bad_email","_sync_message":"no \"@\"","_sync_attempts":0}"#;
+        assert_eq!(line(r#"{"id":1.10 }"#), format!(r#"{{"id":1.10,{results}"#));
+        assert_eq!(line("{}"), format!("{{{results}"));
+        assert_eq!(line("{broken"), format!(r#"{{"_sync_raw":"{{broken",{results}"#));
+    }
+}

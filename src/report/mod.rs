@@ -1,0 +1,15 @@
+//! What a run tells people and other programs: progress while it lasts, the
+//! result files, the summary.
+//!
+//! stdout is data, stderr is talk. Result files are in the export's own bytes,
+//! so that they can be repaired and run again.
+
+mod files;
+mod metrics;
+mod progress;
+mod summary;
+
+pub use files::{FilesError, RunFiles, folder_name};
+pub use metrics::write_metrics;
+pub use progress::{LogWriter, Progress, ProgressSetting};
+pub use summary::{CauseLine, Causes, Summary, Tally};

@@ -1,0 +1,269 @@
+//! What a run came to, in words and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::dispatch::{CallLine, Trouble};
+use crate::omnidesk::Kind;
+use crate::planning::{Counts, Outcome};
+use crate::source::RowRef;
+use crate::units::Period;
+
+/// Calls of one execution.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    done: [u64; 4],
+    refused: u64,
+    attempts: u64,
+}
+
+impl Tally {
+    /// Takes in a call that ended.
+    pub fn add(&mut self, line: &CallLine) {
+        match line.result {
+            "done" | "exists" => self.done[line.kind as usize] += 1,
+            "stopped" => {}
+            _ => self.refused += 1,
+        }
+        self.attempts += u64::from(line.attempts);
+    }
+
+    /// Calls that worked.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.done.iter().sum()
+    }
+}
+
+/// Rows in trouble, by cause.
+#[derive(Debug, Clone, Default)]
+pub struct Causes(BTreeMap<(Outcome, &'static str), CauseLine>);
+
+/// A cause with its first row.
+#[derive(Debug, Clone, Serialize)]
+pub struct CauseLine {
+    /// Rows.
+    pub count: u64,
+    /// The first row's number.
+    pub row: u64,
+    /// The physical line it starts on.
+    pub line: u64,
+    /// Its column.
+    pub column: Option<String>,
+    /// The reason.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Causes {
+    /// Takes in a row in trouble.
+    pub fn add(&mut self, at: RowRef, outcome: Outcome, trouble: &Trouble) {
+        self.0
+            .entry((outcome, trouble.code))
+            .and_modify(|cause| cause.count += 1)
+            .or_insert_with(|| CauseLine {
+                count: 1,
+                row: at.number,
+                line: at.line,
+                column: trouble.column.clone(),
+                message: trouble.message.clone(),
+                hint: trouble.hint.to_string(),
+            });
+    }
+
+    /// The causes, in the order of outcomes.
+    pub fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
+        self.0
+            .iter()
+            .map(|((outcome, code), cause)| (*outcome, *code, cause))
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The tenant.
+    pub tenant: String,
+    /// The export, as named.
+    pub export: String,
+    /// Its content.
+    pub fingerprint: String,
+    /// Start of the run, UTC.
+    pub started: String,
+    /// End of this execution, UTC.
+    pub ended: String,
+    /// Length of this execution.
+    pub took: std::time::Duration,
+    /// Whether it went on with an interrupted run.
+    pub resumed: bool,
+    /// Rows read.
+    pub rows: u64,
+    /// By outcome; the sum must be `rows`.
+    pub counts: Counts,
+    /// Calls that the plan came to.
+    pub calls_planned: u64,
+    /// Calls of this execution.
+    pub tally: Tally,
+    /// Rows in trouble, of this execution.
+    pub causes: Causes,
+    /// Why it stopped early, in words.
+    pub stopped: Option<(&'static str, String)>,
+    /// The result files, if any were made.
+    pub folder: Option<String>,
+    /// Their names.
+    pub files: Vec<String>,
+    /// The exit code.
+    pub exit_code: u8,
+}
+
+impl Summary {
+    /// Whether every row has exactly one outcome.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.counts.total() == self.rows
+    }
+
+    /// As JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let outcomes: Map<String, Value> = Outcome::ALL
+            .iter()
+            .map(|outcome| (outcome.word().to_owned(), self.counts.get(*outcome).into()))
+            .collect();
+        let mut calls: Map<String, Value> = Kind::ALL
+            .iter()
+            .map(|kind| (kind.word().to_owned(), self.tally.done[*kind as usize].into()))
+            .collect();
+        calls.insert("refused".to_owned(), self.tally.refused.into());
+        let causes: Vec<Value> = self
+            .causes
+            .iter()
+            .map(|(outcome, code, cause)| {
+                let mut value = json!(cause);
+                value["outcome"] = outcome.word().into();
+                value["code"] = code.into();
+                value
+            })
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "tenant": self.tenant,
+            "export": self.export,
+            "fingerprint": self.fingerprint,
+            "started": self.started,
+            "ended": self.ended,
+            "seconds": self.took.as_secs_f64(),
+            "resumed": self.resumed,
+            "rows": self.rows,
+            "outcomes": outcomes,
+            "balanced": self.balances(),
+            "calls_planned": self.calls_planned,
+            "calls": calls,
+            "attempts": self.tally.attempts,
+            "causes": causes,
+            "stopped": self.stopped.as_ref().map(|(reason, message)| json!({ "reason": reason, "message": message })),
+            "folder": self.folder,
+            "files": self.files,
+            "exit_code": self.exit_code,
+        })
+    }
+
+    /// In words, for stderr.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let head = if self.stopped.is_some() { "stopped" } else { "done" };
+        let _ = writeln!(
+            text,
+            "{head}: {} rows of {} in {}",
+            self.rows,
+            self.export,
+            Period(self.took)
+        );
+        for outcome in Outcome::ALL {
+            let rows = self.counts.get(outcome);
+            if rows > 0 {
+                let _ = writeln!(text, "  {:<14} {rows:>10}", outcome.word());
+            }
+        }
+        let _ = writeln!(
+            text,
+            "  {:<14} {:>10}{}",
+            "sum",
+            self.counts.total(),
+            if self.balances() {
+                ""
+            } else {
+                "  (the books do not balance: this is a bug)"
+            }
+        );
+        let calls: Vec<String> = Kind::ALL
+            .iter()
+            .filter(|kind| self.tally.done[**kind as usize] > 0)
+            .map(|kind| format!("{} {}", self.tally.done[*kind as usize], kind.word()))
+            .collect();
+        if !calls.is_empty() || self.tally.attempts > 0 {
+            let _ = writeln!(
+                text,
+                "calls: {} in {} requests",
+                if calls.is_empty() {
+                    "none worked".to_owned()
+                } else {
+                    calls.join(", ")
+                },
+                self.tally.attempts
+            );
+        }
+        for (outcome, code, cause) in self.causes.iter() {
+            let place = cause
+                .column
+                .as_ref()
+                .map(|column| format!(", column {column:?}"))
+                .unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "{} {} ({code}), first row {} on line {}{place}: {}",
+                cause.count,
+                outcome.word(),
+                cause.row,
+                cause.line,
+                cause.message
+            );
+            let _ = writeln!(text, "    {}", cause.hint);
+        }
+        if let (Some(folder), false) = (&self.folder, self.files.is_empty()) {
+            let _ = writeln!(text, "files: {folder}/ {}", self.files.join(" "));
+        }
+        if let Some((_, message)) = &self.stopped {
+            let _ = writeln!(text, "{message}");
+        }
+        text
+    }
+
+    /// In one line, for `--quiet`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let outcomes: Vec<String> = Outcome::ALL
+            .iter()
+            .filter(|outcome| self.counts.get(**outcome) > 0)
+            .map(|outcome| format!("{} {}", self.counts.get(*outcome), outcome.word()))
+            .collect();
+        let stopped = self
+            .stopped
+            .as_ref()
+            .map(|(reason, _)| format!(", stopped: {reason}"))
+            .unwrap_or_default();
+        format!(
+            "{}: {} rows, {} calls: {}, {}{stopped}",
+            self.export,
+            self.rows,
+            self.tally.done(),
+            outcomes.join(", "),
+            Period(self.took)
+        )
+    }
+}
