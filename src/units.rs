@@ -53,14 +53,9 @@ impl FromStr for Rate {
         };
         let calls: NonZeroU32 = calls.trim().parse().map_err(|_| wrong())?;
         if calls.get() > RATE_CALLS_MAX {
-            return Err(format!(
-                "{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"
-            ));
+            return Err(format!("{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"));
         }
-        Ok(Self {
-            calls,
-            per: Duration::from_secs(per),
-        })
+        Ok(Self { calls, per: Duration::from_secs(per) })
     }
 }
 
@@ -135,9 +130,7 @@ impl<'de> Deserialize<'de> for Amount {
                 out.write_str("a count such as 20, or a share such as \"1%\"")
             }
             fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
-                u64::try_from(count)
-                    .map(Amount::Count)
-                    .map_err(|_| E::custom("a count cannot be negative"))
+                u64::try_from(count).map(Amount::Count).map_err(|_| E::custom("a count cannot be negative"))
             }
             fn visit_u64<E>(self, count: u64) -> Result<Amount, E> {
                 Ok(Amount::Count(count))

@@ -26,15 +26,8 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
         let path = self.path().to_owned();
-        let transaction = self
-            .connection
-            .transaction()
-            .map_err(|source| explain(&path, source))?;
-        Ok(Batch {
-            transaction,
-            path,
-            changed: false,
-        })
+        let transaction = self.connection.transaction().map_err(|source| explain(&path, source))?;
+        Ok(Batch { transaction, path, changed: false })
     }
 }
 
@@ -42,10 +35,7 @@ impl Batch<'_> {
     /// What is known, this batch's own changes included.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups {
-            connection: &self.transaction,
-            path: &self.path,
-        }
+        Lookups { connection: &self.transaction, path: &self.path }
     }
 
     /// A call is about to be sent.
@@ -55,10 +45,7 @@ impl Batch<'_> {
     /// [`CheckpointError`], as of all below.
     pub fn intend(&mut self, key: CustomerKey, flight: &Flight) -> Result<(), CheckpointError> {
         let record = records::encode(&key.0, flight);
-        self.execute(
-            "INSERT OR REPLACE INTO flight VALUES (?, ?)",
-            params![key.0.as_slice(), record],
-        )
+        self.execute("INSERT OR REPLACE INTO flight VALUES (?, ?)", params![key.0.as_slice(), record])
     }
 
     /// A call is no longer under way.
@@ -96,10 +83,7 @@ impl Batch<'_> {
     /// [`CheckpointError`]
     pub fn progress(&mut self, row: u64, progress: &Progress) -> Result<(), CheckpointError> {
         let record = records::encode(&row.to_le_bytes(), progress);
-        self.execute(
-            "INSERT OR REPLACE INTO progress VALUES (?, ?)",
-            params![row.cast_signed(), record],
-        )
+        self.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", params![row.cast_signed(), record])
     }
 
     /// A row with calls has its outcome.

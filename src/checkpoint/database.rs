@@ -60,10 +60,7 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]; a file that exists is never replaced.
     pub fn open(path: &Path, tenant: &str) -> Result<Self, CheckpointError> {
-        let io = |source| CheckpointError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(io)?;
         }
@@ -89,10 +86,7 @@ impl Checkpoint {
             // Reading a database in WAL mode may have to mend it, so it is
             // opened for writing; no statement of ours writes.
             Ok(true) => Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None).map(Some),
-            Err(source) => Err(CheckpointError::Io {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
         }
     }
 
@@ -111,51 +105,30 @@ impl Checkpoint {
     fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(path, source);
         let size = std::fs::metadata(path)
-            .map_err(|source| CheckpointError::Io {
-                path: path.to_owned(),
-                source,
-            })?
+            .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?
             .len();
         if size == 0 {
-            return Err(CheckpointError::Damaged {
-                path: path.to_owned(),
-                what: "it is empty".to_owned(),
-            });
+            return Err(CheckpointError::Damaged { path: path.to_owned(), what: "it is empty".to_owned() });
         }
         let connection =
             Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
-        connection
-            .busy_timeout(std::time::Duration::from_secs(10))
-            .map_err(wrong)?;
+        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(wrong)?;
         let pragma = |name| {
-            connection
-                .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0))
-                .map_err(wrong)
+            connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(wrong)
         };
         if pragma("application_id")? != APPLICATION_ID {
-            return Err(CheckpointError::Foreign {
-                path: path.to_owned(),
-            });
+            return Err(CheckpointError::Foreign { path: path.to_owned() });
         }
         let found = pragma("user_version")?;
         if found > FORMAT {
-            return Err(CheckpointError::Newer {
-                path: path.to_owned(),
-                found,
-                known: FORMAT,
-            });
+            return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| CheckpointError::Damaged {
             path: path.to_owned(),
             what: "its hash key is cut".to_owned(),
         })?;
-        Ok(Self {
-            connection,
-            path: path.to_owned(),
-            key: HashKey::new(key),
-            _lock: lock,
-        })
+        Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
     }
 
     fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
@@ -163,11 +136,7 @@ impl Checkpoint {
         if found == wanted {
             return Ok(());
         }
-        Err(CheckpointError::OtherTenant {
-            path: self.path.clone(),
-            found,
-            wanted: wanted.to_owned(),
-        })
+        Err(CheckpointError::OtherTenant { path: self.path.clone(), found, wanted: wanted.to_owned() })
     }
 
     /// Whose checkpoint it is.
@@ -188,11 +157,7 @@ impl Checkpoint {
             .connection
             .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
             .map_err(|source| self.explain(source))?;
-        if said == "ok" {
-            Ok(())
-        } else {
-            Err(self.damaged(&said))
-        }
+        if said == "ok" { Ok(()) } else { Err(self.damaged(&said)) }
     }
 
     fn configure(&mut self) -> Result<(), CheckpointError> {
@@ -208,10 +173,7 @@ impl Checkpoint {
     }
 
     pub(super) fn damaged(&self, what: &str) -> CheckpointError {
-        CheckpointError::Damaged {
-            path: self.path.clone(),
-            what: what.to_owned(),
-        }
+        CheckpointError::Damaged { path: self.path.clone(), what: what.to_owned() }
     }
 
     /// The ordinal of an export, the same for the same content.
@@ -221,11 +183,7 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn export_ordinal(&self, fingerprint: &Fingerprint) -> Result<Option<u32>, CheckpointError> {
         self.connection
-            .query_row(
-                "SELECT id FROM export WHERE fingerprint = ?",
-                [fingerprint.0],
-                |row| row.get(0),
-            )
+            .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
             .optional()
             .map_err(|source| self.explain(source))
     }
@@ -233,10 +191,7 @@ impl Checkpoint {
     /// Looking things up.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups {
-            connection: &self.connection,
-            path: &self.path,
-        }
+        Lookups { connection: &self.connection, path: &self.path }
     }
 
     pub(super) fn decoded<T: serde::de::DeserializeOwned>(
@@ -258,9 +213,7 @@ impl Checkpoint {
             .prepare("SELECT id, record FROM run ORDER BY id DESC LIMIT ?")
             .map_err(|source| self.explain(source))?;
         let rows = statement
-            .query_map([limit], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-            })
+            .query_map([limit], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
             .map_err(|source| self.explain(source))?;
         rows.map(|row| {
             let (id, bytes) = row.map_err(|source| self.explain(source))?;
@@ -276,10 +229,7 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn rows_of_last_finished(&self) -> Result<Option<u64>, CheckpointError> {
         let runs = self.runs(u32::MAX)?;
-        Ok(runs
-            .into_iter()
-            .find(|(_, run)| run.state == RunState::Finished)
-            .map(|(_, run)| run.rows))
+        Ok(runs.into_iter().find(|(_, run)| run.state == RunState::Finished).map(|(_, run)| run.rows))
     }
 
     /// Customers known, purged and in doubt.
@@ -288,11 +238,7 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn totals(&self) -> Result<Totals, CheckpointError> {
-        let mut totals = Totals {
-            customers: 0,
-            purged: 0,
-            in_doubt: 0,
-        };
+        let mut totals = Totals { customers: 0, purged: 0, in_doubt: 0 };
         self.each("SELECT key, told FROM customer", |key, bytes| {
             totals.customers += 1;
             totals.purged += u64::from(self.decoded::<Told>(key, bytes)?.purged);
@@ -311,16 +257,11 @@ impl Checkpoint {
         sql: &str,
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        let mut statement = self
-            .connection
-            .prepare(sql)
-            .map_err(|source| self.explain(source))?;
+        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
         let mut rows = statement.query([]).map_err(|source| self.explain(source))?;
         while let Some(row) = rows.next().map_err(|source| self.explain(source))? {
             let blob = |at| {
-                row.get_ref(at)
-                    .and_then(|value| Ok(value.as_blob()?))
-                    .map_err(|source| self.explain(source))
+                row.get_ref(at).and_then(|value| Ok(value.as_blob()?)).map_err(|source| self.explain(source))
             };
             visit(blob(0)?, blob(1)?)?;
         }
@@ -346,10 +287,7 @@ fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
 /// Makes the file under another name first, so that one which has the name is
 /// whole.
 fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
     let mut name = path.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
@@ -357,28 +295,14 @@ fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}
     }
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)
-        .map_err(io)?;
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io)?;
     let mut secret = [0; 32];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut secret))
-        .map_err(io)?;
+    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret)).map_err(io)?;
     fill(&new, tenant, &secret).map_err(|source| explain(path, source))?;
-    std::fs::File::open(&new)
-        .and_then(|file| file.sync_all())
-        .map_err(io)?;
+    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
     std::fs::rename(&new, path).map_err(io)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    std::fs::File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
@@ -387,10 +311,7 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
         "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"
     ))?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
-    connection.execute(
-        "INSERT INTO meta VALUES ('tenant', ?)",
-        params![tenant.as_bytes()],
-    )?;
+    connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
     connection.close().map_err(|(_, error)| error)
 }
 
@@ -400,19 +321,13 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(NotADatabase) => CheckpointError::Foreign { path },
-        Some(DatabaseCorrupt) => CheckpointError::Damaged {
-            path,
-            what: source.to_string(),
-        },
+        Some(DatabaseCorrupt) => CheckpointError::Damaged { path, what: source.to_string() },
         _ if matches!(
             source,
             rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..)
         ) =>
         {
-            CheckpointError::Damaged {
-                path,
-                what: source.to_string(),
-            }
+            CheckpointError::Damaged { path, what: source.to_string() }
         }
         _ => CheckpointError::Database { path, source },
     }

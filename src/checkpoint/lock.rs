@@ -15,10 +15,7 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the lock lasts as long as t
 impl Lock {
     pub(super) fn take(checkpoint: &Path) -> Result<Self, CheckpointError> {
         let path = beside(checkpoint);
-        let io = |source| CheckpointError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| CheckpointError::Io { path: path.clone(), source };
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -28,9 +25,7 @@ impl Lock {
             .map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(CheckpointError::Locked {
-                path: checkpoint.to_owned(),
-            }),
+            Err(TryLockError::WouldBlock) => Err(CheckpointError::Locked { path: checkpoint.to_owned() }),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }

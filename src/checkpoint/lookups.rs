@@ -24,11 +24,7 @@ impl Lookups<'_> {
     ///
     /// [`CheckpointError`], as of all below.
     pub fn told(&self, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
-        self.record(
-            "SELECT told FROM customer WHERE key = ?",
-            key.0.as_slice(),
-            &key.0,
-        )
+        self.record("SELECT told FROM customer WHERE key = ?", key.0.as_slice(), &key.0)
     }
 
     /// The call of a customer that has no outcome yet.
@@ -37,11 +33,7 @@ impl Lookups<'_> {
     ///
     /// [`CheckpointError`]
     pub fn flight(&self, key: CustomerKey) -> Result<Option<Flight>, CheckpointError> {
-        self.record(
-            "SELECT record FROM flight WHERE key = ?",
-            key.0.as_slice(),
-            &key.0,
-        )
+        self.record("SELECT record FROM flight WHERE key = ?", key.0.as_slice(), &key.0)
     }
 
     /// What is done of a row of the open run.
@@ -50,11 +42,7 @@ impl Lookups<'_> {
     ///
     /// [`CheckpointError`]
     pub fn progress(&self, row: u64) -> Result<Option<Progress>, CheckpointError> {
-        self.record(
-            "SELECT record FROM progress WHERE row = ?",
-            row.cast_signed(),
-            &row.to_le_bytes(),
-        )
+        self.record("SELECT record FROM progress WHERE row = ?", row.cast_signed(), &row.to_le_bytes())
     }
 
     fn record<T: DeserializeOwned>(

@@ -66,9 +66,7 @@ pub(super) fn encode<T: Serialize>(place: &[u8], record: &T) -> Vec<u8> {
 /// A record, if its check value holds.
 pub(super) fn decode<T: DeserializeOwned>(place: &[u8], bytes: &[u8]) -> Option<T> {
     let (record, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECK_BYTES)?)?;
-    (check(place, record) == sum)
-        .then(|| postcard::from_bytes(record).ok())
-        .flatten()
+    (check(place, record) == sum).then(|| postcard::from_bytes(record).ok()).flatten()
 }
 
 fn check(place: &[u8], record: &[u8]) -> [u8; CHECK_BYTES] {
@@ -94,10 +92,7 @@ mod tests {
             assert!(decode::<FileLengths>(b"here", &damaged).is_none(), "bit {bit}");
         }
         for len in 0..record.len() {
-            assert!(
-                decode::<FileLengths>(b"here", &record[..len]).is_none(),
-                "cut at {len}"
-            );
+            assert!(decode::<FileLengths>(b"here", &record[..len]).is_none(), "cut at {len}");
         }
     }
 }

@@ -98,13 +98,7 @@ impl Checkpoint {
                 [],
                 |row| {
                     let blobs = (row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        blobs,
-                    ))
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, blobs))
                 },
             )
             .optional()
@@ -117,22 +111,14 @@ impl Checkpoint {
             return Ok(None);
         }
         let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
-        let ahead = self.rows_of(
-            "SELECT row FROM ahead WHERE row > ?",
-            record.watermark.cast_signed(),
-        )?;
-        Ok(Some(OpenRun {
-            id,
-            export,
-            fingerprint: Fingerprint(fingerprint),
-            plan,
-            record,
-            worklist,
-            ahead,
-        }))
+        let ahead = self.rows_of("SELECT row FROM ahead WHERE row > ?", record.watermark.cast_signed())?;
+        Ok(Some(OpenRun { id, export, fingerprint: Fingerprint(fingerprint), plan, record, worklist, ahead }))
     }
 
-    /// What the last finished run over this export, with this mapping, left.
+    /// What the last run over this export, with this mapping, left, if that
+    /// still says what is to be done: an export whose rows name their own
+    /// operations is applied once, whatever came after it; one that says how
+    /// customers are to be is decided anew once another export was applied.
     ///
     /// # Errors
     ///
@@ -145,43 +131,32 @@ impl Checkpoint {
         let found = self
             .connection
             .query_row(
-                "SELECT run.id, run.plan, run.record FROM run JOIN export ON export.id = run.export
-                 WHERE export.fingerprint = ? ORDER BY run.id DESC LIMIT 1",
+                "SELECT run.id, run.plan, run.record, run.id = (SELECT max(id) FROM run) FROM run
+                 JOIN export ON export.id = run.export WHERE export.fingerprint = ? ORDER BY run.id DESC LIMIT 1",
                 params![fingerprint.0],
                 |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, [u8; 32]>(1)?,
-                        row.get::<_, Vec<u8>>(2)?,
-                    ))
+                    let newest: bool = row.get(3)?;
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?, newest))
                 },
             )
             .optional()
             .map_err(|source| self.explain(source))?;
-        let Some((id, mapped, bytes)) = found else {
-            return Ok(Unfinished::default());
-        };
+        let Some((id, mapped, bytes, newest)) = found else { return Ok(Unfinished::default()) };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
-        if mapped != *plan || record.state != RunState::Finished {
+        let holds = record.state == RunState::Finished && (newest || !record.only_sync);
+        if mapped != *plan || !holds {
             return Ok(Unfinished::default());
         }
         let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
-        Ok(Unfinished {
-            record: Some(record),
-            rows,
-        })
+        Ok(Unfinished { record: Some(record), rows })
     }
 
     fn rows_of(&self, sql: &str, parameter: i64) -> Result<BTreeSet<u64>, CheckpointError> {
-        let mut statement = self
-            .connection
-            .prepare(sql)
-            .map_err(|source| self.explain(source))?;
+        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
         let rows = statement
             .query_map([parameter], |row| row.get::<_, i64>(0))
             .map_err(|source| self.explain(source))?;
-        rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source)))
-            .collect()
+        rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source))).collect()
     }
 
     /// Gives an export its ordinal.
@@ -191,13 +166,9 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
         self.connection
-            .execute(
-                "INSERT OR IGNORE INTO export (fingerprint) VALUES (?)",
-                params![fingerprint.0],
-            )
+            .execute("INSERT OR IGNORE INTO export (fingerprint) VALUES (?)", params![fingerprint.0])
             .map_err(|source| self.explain(source))?;
-        self.export_ordinal(fingerprint)?
-            .ok_or_else(|| self.damaged("an export has no ordinal"))
+        self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
     }
 
     /// Opens a run. What is left of an earlier one over the same export is
@@ -218,14 +189,9 @@ impl Checkpoint {
         let wrong = |source| super::database::explain(&path, source);
         let transaction = self.connection.transaction().map_err(wrong)?;
         transaction
-            .execute(
-                "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
-                [export],
-            )
+            .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
-        transaction
-            .execute_batch("DELETE FROM ahead; DELETE FROM progress;")
-            .map_err(wrong)?;
+        transaction.execute_batch("DELETE FROM ahead; DELETE FROM progress;").map_err(wrong)?;
         let id: i64 = transaction
             .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
             .map_err(wrong)?;
@@ -243,15 +209,7 @@ impl Checkpoint {
             )
             .map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
-        Ok(OpenRun {
-            id,
-            export,
-            fingerprint,
-            plan,
-            record,
-            worklist,
-            ahead: BTreeSet::new(),
-        })
+        Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
     }
 
     /// Ends the open run, or notes that its execution ended.
@@ -266,11 +224,7 @@ impl Checkpoint {
         self.connection
             .execute(
                 "UPDATE run SET record = ?, worklist = CASE WHEN ? THEN worklist END WHERE id = ?",
-                params![
-                    records::encode(&run.id.to_le_bytes(), &run.record),
-                    keep_list,
-                    run.id
-                ],
+                params![records::encode(&run.id.to_le_bytes(), &run.record), keep_list, run.id],
             )
             .map_err(|source| self.explain(source))?;
         Ok(())

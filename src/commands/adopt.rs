@@ -29,10 +29,8 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let mut adopted = Adopted::default();
     let survey = survey(&prepared, Some(&checkpoint), &policy, None, &mut adopted)?;
     if survey.calls(Kind::Purge) > 0 {
-        let message = format!(
-            "{} rows purge a customer: that cannot be adopted, only done",
-            survey.calls(Kind::Purge)
-        );
+        let message =
+            format!("{} rows purge a customer: that cannot be adopted, only done", survey.calls(Kind::Purge));
         return Err(CommandError::Usage(message));
     }
     for customers in adopted.told.chunks(BATCH_CUSTOMERS) {
@@ -54,11 +52,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         print(format!("{value}\n").as_bytes())?;
     }
     say(&text);
-    Ok(if rejected == 0 {
-        Exit::Clean
-    } else {
-        Exit::Troubles
-    })
+    Ok(if rejected == 0 { Exit::Clean } else { Exit::Troubles })
 }
 
 /// What customers will be recorded to have been told.

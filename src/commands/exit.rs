@@ -96,10 +96,7 @@ fn said(verdicts: &[Verdict]) -> String {
     let lines: Vec<String> = verdicts
         .iter()
         .map(|verdict| {
-            format!(
-                "  {}: {}\n    if that is meant: {}",
-                verdict.guard, verdict.message, verdict.leave
-            )
+            format!("  {}: {}\n    if that is meant: {}", verdict.guard, verdict.message, verdict.leave)
         })
         .collect();
     lines.join("\n")

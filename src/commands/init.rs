@@ -29,42 +29,10 @@ const GUESSES: [(&str, &[&str]); 7] = [
             "id",
         ],
     ),
-    (
-        "firstname",
-        &[
-            "first name",
-            "firstname",
-            "given name",
-            "voornaam",
-            "vorname",
-            "prénom",
-        ],
-    ),
-    (
-        "lastname",
-        &[
-            "last name",
-            "lastname",
-            "surname",
-            "family name",
-            "achternaam",
-            "nachname",
-            "nom",
-        ],
-    ),
+    ("firstname", &["first name", "firstname", "given name", "voornaam", "vorname", "prénom"]),
+    ("lastname", &["last name", "lastname", "surname", "family name", "achternaam", "nachname", "nom"]),
     ("email", &["email", "e mail", "mail"]),
-    (
-        "telephone",
-        &[
-            "mobile",
-            "mobiel",
-            "phone",
-            "telefoon",
-            "telephone",
-            "telefon",
-            "gsm",
-        ],
-    ),
+    ("telephone", &["mobile", "mobiel", "phone", "telefoon", "telephone", "telefon", "gsm"]),
     ("twitter", &["twitter"]),
     ("facebook", &["facebook"]),
 ];
@@ -72,10 +40,7 @@ const GUESSES: [(&str, &[&str]); 7] = [
 /// Does it.
 pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
     let encoding = guess_encoding(&args.export)?;
-    let settings = Settings {
-        encoding: Encoding(encoding),
-        ..Settings::default()
-    };
+    let settings = Settings { encoding: Encoding(encoding), ..Settings::default() };
     let export = source::open(&args.export, &settings)?;
     let columns: Vec<String> = match export.dialect().format {
         Format::Csv => export.columns().own().map(|(_, name)| name.to_owned()).collect(),
@@ -89,10 +54,7 @@ fn guess_encoding(path: &Path) -> Result<Option<&'static encoding_rs::Encoding>,
     if path == Path::new("-") {
         return Ok(None);
     }
-    let io = |source| source::SourceError::Io {
-        name: path.display().to_string(),
-        source,
-    };
+    let io = |source| source::SourceError::Io { name: path.display().to_string(), source };
     let mut sample = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample))
@@ -103,9 +65,7 @@ fn guess_encoding(path: &Path) -> Result<Option<&'static encoding_rs::Encoding>,
 }
 
 fn json_keys(export: &source::Export) -> Result<Vec<String>, CommandError> {
-    let mut first = export
-        .own_bytes_of_first()
-        .map_err(|source| export.io_error(source))?;
+    let mut first = export.own_bytes_of_first().map_err(|source| export.io_error(source))?;
     first.truncate(source::RECORD_BYTES_MAX);
     let object: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&first).unwrap_or_default();
@@ -114,10 +74,7 @@ fn json_keys(export: &source::Export) -> Result<Vec<String>, CommandError> {
 
 /// The columns that look like a field, in the export's order.
 fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
-    let words = GUESSES
-        .iter()
-        .find(|(name, _)| *name == field)
-        .map_or(&[][..], |(_, words)| words);
+    let words = GUESSES.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, words)| words);
     let plain = |name: &str| name.to_lowercase().replace(['_', '-', '.'], " ");
     let fits = |name: &str, word: &str| match word {
         "id" | "nom" | "mail" => plain(name) == word,
@@ -139,10 +96,7 @@ fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
 
 fn guess_region(export: &source::Export, columns: &[String]) -> Result<Option<String>, CommandError> {
     let phones = guess("telephone", columns);
-    let at: Vec<usize> = phones
-        .iter()
-        .filter_map(|name| export.columns().find(name))
-        .collect();
+    let at: Vec<usize> = phones.iter().filter_map(|name| export.columns().find(name)).collect();
     let (mut rows, mut row, mut numbers) = (export.rows(), Row::default(), Vec::new());
     for _ in 0..SAMPLE_ROWS {
         if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
@@ -187,24 +141,11 @@ fn proposal(
     let _ = writeln!(text, "\n[customer]");
     match guess("primary_id", columns).first() {
         Some(name) => writeln!(text, "primary_id = {}", quoted(name)),
-        None => writeln!(
-            text,
-            "primary_id = \"\"   # no column looks like the customer's id: name it"
-        ),
+        None => writeln!(text, "primary_id = \"\"   # no column looks like the customer's id: name it"),
     }
     .unwrap_or_default();
-    let _ = writeln!(
-        text,
-        "brand_id = {{ value = 1 }}   # admin settings of Omnidesk, tab Brands"
-    );
-    for field in [
-        "firstname",
-        "lastname",
-        "email",
-        "telephone",
-        "twitter",
-        "facebook",
-    ] {
+    let _ = writeln!(text, "brand_id = {{ value = 1 }}   # admin settings of Omnidesk, tab Brands");
+    for field in ["firstname", "lastname", "email", "telephone", "twitter", "facebook"] {
         let names: Vec<String> = guess(field, columns).into_iter().map(quoted).collect();
         let value = match names.as_slice() {
             [] => continue,
@@ -218,25 +159,12 @@ fn proposal(
             _ => writeln!(text, "{field} = {value}"),
         };
     }
-    let mapped: Vec<&str> = GUESSES
-        .iter()
-        .flat_map(|(field, _)| guess(field, columns))
-        .collect();
-    let rest: Vec<&String> = columns
-        .iter()
-        .filter(|name| !mapped.contains(&name.as_str()))
-        .collect();
-    let _ = writeln!(
-        text,
-        "\n[customer.custom]   # custom fields, by their name in Omnidesk"
-    );
+    let mapped: Vec<&str> = GUESSES.iter().flat_map(|(field, _)| guess(field, columns)).collect();
+    let rest: Vec<&String> = columns.iter().filter(|name| !mapped.contains(&name.as_str())).collect();
+    let _ = writeln!(text, "\n[customer.custom]   # custom fields, by their name in Omnidesk");
     for name in rest {
-        let _ = writeln!(
-            text,
-            "# {} = {}",
-            quoted(&name.to_lowercase().replace([' ', '.'], "_")),
-            quoted(name)
-        );
+        let _ =
+            writeln!(text, "# {} = {}", quoted(&name.to_lowercase().replace([' ', '.'], "_")), quoted(name));
     }
     text.push_str("\n[operation]\ndefault = \"sync\"\n");
     text

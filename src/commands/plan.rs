@@ -1,5 +1,6 @@
 //! `plan`: the same reading, mapping and decisions as `run`, no network.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
@@ -23,22 +24,11 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
     let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
-    let known = checkpoint
-        .as_ref()
-        .map(|found| found.export_ordinal(&prepared.fingerprint))
-        .transpose()?
-        .flatten();
-    let policy = Policy {
-        key,
-        export: known.unwrap_or(u32::MAX),
-        full: args.common.full,
-        allow_recreate: false,
-    };
-    let open = checkpoint
-        .as_ref()
-        .map(Checkpoint::open_run)
-        .transpose()?
-        .flatten();
+    let known =
+        checkpoint.as_ref().map(|found| found.export_ordinal(&prepared.fingerprint)).transpose()?.flatten();
+    let policy =
+        Policy { key, export: known.unwrap_or(u32::MAX), full: args.common.full, allow_recreate: false };
+    let open = checkpoint.as_ref().map(Checkpoint::open_run).transpose()?.flatten();
     let unfinished = match (&checkpoint, args.common.full || open.is_some()) {
         (Some(found), false) => found.unfinished(&prepared.fingerprint, &prepared.plan)?,
         _ => Default::default(),
@@ -46,29 +36,16 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
     let mut shown = Shown {
         config: &config,
-        left: args.show,
-        requests: Vec::new(),
+        most: usize::try_from(args.show).unwrap_or(usize::MAX),
+        requests: BTreeMap::new(),
     };
     let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, &mut shown)?;
-    let before = checkpoint
-        .as_ref()
-        .map(Checkpoint::rows_of_last_finished)
-        .transpose()?
-        .flatten();
+    let before = checkpoint.as_ref().map(Checkpoint::rows_of_last_finished).transpose()?.flatten();
     let verdicts = judge_guards(&config.guard, &survey, before);
-    let view = View {
-        config: &config,
-        prepared: &prepared,
-        survey: &survey,
-        verdicts: &verdicts,
-    };
+    let view = View { config: &config, prepared: &prepared, survey: &survey, verdicts: &verdicts };
     if let Some(open) = &open {
         let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
-        let what = if same {
-            "`run` goes on with it"
-        } else {
-            "it is over another export or mapping"
-        };
+        let what = if same { "`run` goes on with it" } else { "it is over another export or mapping" };
         say(&format!(
             "an open run, begun {}, has {} of {} rows to go: {what}",
             open.record.started,
@@ -78,43 +55,35 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     }
     if args.common.json {
         let mut value = view.json();
-        value["requests"] = shown.requests.into();
+        value["requests"] = shown.requests.into_values().collect::<Vec<_>>().into();
         return print(format!("{value}\n").as_bytes());
     }
     let mut text = view.text();
-    for request in &shown.requests {
+    for request in shown.requests.values() {
         let _ = writeln!(text, "{request}");
     }
     print(text.as_bytes())
 }
 
-/// Keeps the first requests.
+/// Keeps the first requests, in the export's order: rows of customers who have
+/// several are decided after the others.
 struct Shown<'a> {
     config: &'a Config,
-    left: u64,
-    requests: Vec<Value>,
+    most: usize,
+    requests: BTreeMap<(u64, usize), Value>,
 }
 
 impl Watcher for Shown<'_> {
     fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {
-        for call in calls {
-            if self.left == 0 {
+        for (nth, call) in calls.iter().enumerate() {
+            let is_full = self.requests.len() >= self.most;
+            if is_full && self.requests.last_key_value().is_none_or(|(last, _)| *last < (at.number, nth)) {
                 return;
             }
-            self.left -= 1;
-            let request = Request::of(call, self.config.omnidesk.body);
-            let body: Value =
-                serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
-            self.requests.push(json!({
-                "row": at.number,
-                "line": at.line,
-                "call": call.kind().word(),
-                "method": request.method,
-                "path": request.path,
-                "content_type": request.content_type,
-                "key": "***",
-                "body": body,
-            }));
+            self.requests.insert((at.number, nth), self.request(at, call));
+            if is_full {
+                self.requests.pop_last();
+            }
         }
     }
 
@@ -122,6 +91,23 @@ impl Watcher for Shown<'_> {
 
     fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
         Ok(())
+    }
+}
+
+impl Shown<'_> {
+    fn request(&self, at: RowRef, call: &Call) -> Value {
+        let request = Request::of(call, self.config.omnidesk.body);
+        let body: Value = serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
+        json!({
+            "row": at.number,
+            "line": at.line,
+            "call": call.kind().word(),
+            "method": request.method,
+            "path": request.path,
+            "content_type": request.content_type,
+            "key": "***",
+            "body": body,
+        })
     }
 }
 
@@ -139,18 +125,11 @@ impl View<'_> {
     }
 
     fn json(&self) -> Value {
-        let calls: serde_json::Map<String, Value> = Kind::ALL
-            .iter()
-            .map(|kind| (kind.word().to_owned(), self.survey.calls(*kind).into()))
-            .collect();
+        let calls: serde_json::Map<String, Value> =
+            Kind::ALL.iter().map(|kind| (kind.word().to_owned(), self.survey.calls(*kind).into())).collect();
         let outcomes: serde_json::Map<String, Value> = Outcome::ALL
             .iter()
-            .map(|outcome| {
-                (
-                    outcome.word().to_owned(),
-                    self.survey.expected.get(*outcome).into(),
-                )
-            })
+            .map(|outcome| (outcome.word().to_owned(), self.survey.expected.get(*outcome).into()))
             .collect();
         let rejected: Vec<Value> = self
             .survey
@@ -197,11 +176,7 @@ impl View<'_> {
 
     fn phone_region(&self) -> Option<(String, usize)> {
         let phones = self.survey.bad_phones.iter().map(String::as_str);
-        if self.survey.bad_phones.is_empty() {
-            None
-        } else {
-            suggest_region(phones)
-        }
+        if self.survey.bad_phones.is_empty() { None } else { suggest_region(phones) }
     }
 
     /// In words: what is read, what is sent where, how long it takes.
@@ -212,11 +187,7 @@ impl View<'_> {
             text,
             "to {}, brand {}",
             self.config.omnidesk.base_url,
-            if brands.is_empty() {
-                "none".to_owned()
-            } else {
-                brands.join(", ")
-            }
+            if brands.is_empty() { "none".to_owned() } else { brands.join(", ") }
         );
         let calls: Vec<String> = Kind::ALL
             .iter()
@@ -229,19 +200,10 @@ impl View<'_> {
             self.survey.rows,
             self.prepared.export.name(),
             self.survey.calls_total(),
-            if calls.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", calls.join(", "))
-            }
+            if calls.is_empty() { String::new() } else { format!(" ({})", calls.join(", ")) }
         );
         if self.survey.calls_total() > 0 {
-            let _ = write!(
-                text,
-                " and take {} at {}",
-                Period(self.duration()),
-                self.config.limits.rate
-            );
+            let _ = write!(text, " and take {} at {}", Period(self.duration()), self.config.limits.rate);
         }
         text.push('\n');
         text
@@ -267,16 +229,9 @@ impl View<'_> {
         }
         for (code, cause) in &self.survey.rejected {
             let example = &cause.example;
-            let column = example
-                .column
-                .as_ref()
-                .map(|column| format!(", column {column:?}"))
-                .unwrap_or_default();
-            let value = example
-                .value
-                .as_ref()
-                .map(|value| format!(", {value:?}"))
-                .unwrap_or_default();
+            let column =
+                example.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
+            let value = example.value.as_ref().map(|value| format!(", {value:?}")).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",

@@ -30,10 +30,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         &config.input,
         export.columns_mut(),
     )
-    .map_err(|problems| CommandError::Mapping {
-        export: export.name().to_owned(),
-        problems,
-    })?;
+    .map_err(|problems| CommandError::Mapping { export: export.name().to_owned(), problems })?;
     let fingerprint = export.fingerprint()?;
     export.check_unchanged()?;
     Ok(Prepared {

@@ -32,20 +32,14 @@ pub(super) fn sandbox(args: &SandboxArgs) -> Result<Exit, CommandError> {
         faults,
         faults_per_customer_max: args.faults_per_customer,
         seed: args.seed,
-        duplicates: if args.allow_doubles {
-            Duplicates::Allow
-        } else {
-            Duplicates::Refuse
-        },
+        duplicates: if args.allow_doubles { Duplicates::Allow } else { Duplicates::Refuse },
         ..Settings::default()
     };
     let sandbox = Sandbox::start(settings).map_err(|error| CommandError::Sandbox(error.to_string()))?;
     print(format!("{}\n", sandbox.base_url()).as_bytes())?;
     let stopper = sandbox.stopper();
     let waiting = std::thread::spawn(move || super::run::wait_for_signal().map(|()| stopper.stop()));
-    sandbox
-        .wait()
-        .map_err(|error| CommandError::Sandbox(error.to_string()))?;
+    sandbox.wait().map_err(|error| CommandError::Sandbox(error.to_string()))?;
     // It ended by a signal, so the thread has ended too, or will not matter.
     drop(waiting);
     Ok(Exit::Clean)

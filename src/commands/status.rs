@@ -31,14 +31,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
     let Some(checkpoint) = found else {
         let text = format!("no checkpoint at {}: nothing was run yet", path.display());
         let json = json!({ "checkpoint": path, "exists": false });
-        return print(
-            if args.json {
-                format!("{json}\n")
-            } else {
-                format!("{text}\n")
-            }
-            .as_bytes(),
-        );
+        return print(if args.json { format!("{json}\n") } else { format!("{text}\n") }.as_bytes());
     };
     let shown = Shown {
         path,
@@ -46,14 +39,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
         totals: checkpoint.totals()?,
         runs: checkpoint.runs(RUNS_SHOWN)?,
     };
-    print(
-        if args.json {
-            format!("{}\n", shown.json())
-        } else {
-            shown.text()
-        }
-        .as_bytes(),
-    )
+    print(if args.json { format!("{}\n", shown.json()) } else { shown.text() }.as_bytes())
 }
 
 struct Shown {

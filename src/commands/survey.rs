@@ -108,10 +108,7 @@ fn read(
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let (mut rows, mut row, mut batch) = (prepared.export.rows(), Row::default(), Vec::new());
-            while rows
-                .read(&mut row)
-                .map_err(|source| prepared.export.io_error(source))?
-            {
+            while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
                 if row.at().number > prepared.rows_max {
                     break;
                 }
@@ -120,11 +117,7 @@ fn read(
                     Mapped::Intent(intent) => Some(policy.key.customer(&intent.customer)),
                     _ => None,
                 };
-                batch.push(MappedRow {
-                    at: row.at(),
-                    mapped,
-                    key,
-                });
+                batch.push(MappedRow { at: row.at(), mapped, key });
                 if batch.len() == BATCH_ROWS && sender.send(std::mem::take(&mut batch)).is_err() {
                     return Ok(());
                 }
@@ -134,9 +127,7 @@ fn read(
         });
         let taken = take_all(&receiver, &mut take);
         drop(receiver);
-        reader
-            .join()
-            .map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
+        reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
         taken
     })
 }

@@ -5,9 +5,7 @@ use std::path::Path;
 /// A message with file, line, column, the line itself and a proposal.
 pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> String {
     let message = error.message();
-    let hint = near_name(message)
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_default();
+    let hint = near_name(message).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let Some(span) = error.span() else {
         return format!("{}: {message}{hint}", path.display());
     };
@@ -17,23 +15,20 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
     let column = text[line_start..span.start.min(text.len())].chars().count() + 1;
     let place = format!("{}:{line_number}:{column}", path.display());
     let line = text[line_start..].lines().next().unwrap_or_default();
-    // Somebody may have put the key itself there.
+    // Somebody may have put the key itself there: neither the line nor what the
+    // parser says of it is shown.
     if line.contains("api_key") {
         return format!(
-            "{place}: {message}{hint}\n  the key itself does not belong into the file; write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
+            "{place}: api_key says where the key is kept; the key itself does not belong into the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
-    format!(
-        "{place}: {message}{hint}\n  | {line}\n  | {}^",
-        " ".repeat(column - 1)
-    )
+    format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
 }
 
 /// Of serde's "unknown field `x`, expected one of `a`, `b`": the nearest to x.
 fn near_name(message: &str) -> Option<&str> {
-    let rest = message
-        .strip_prefix("unknown field `")
-        .or_else(|| message.strip_prefix("unknown variant `"))?;
+    let rest =
+        message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
     let (unknown, rest) = rest.split_once('`')?;
     rest.split('`')
         .skip(1)

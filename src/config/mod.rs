@@ -133,10 +133,7 @@ impl Default for LimitsSection {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const EIGHT: NonZeroU32 = NonZeroU32::new(8).unwrap();
         Self {
-            rate: Rate {
-                calls: FIVE,
-                per: std::time::Duration::from_secs(1),
-            },
+            rate: Rate { calls: FIVE, per: std::time::Duration::from_secs(1) },
             concurrency: EIGHT,
             attempts: FIVE,
             max_errors: Amount::Percent(5.0),
@@ -176,9 +173,7 @@ pub struct CheckpointSection {
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self {
-            path: "omnidesk-sync.checkpoint".into(),
-        }
+        Self { path: "omnidesk-sync.checkpoint".into() }
     }
 }
 
@@ -219,10 +214,8 @@ impl Config {
     ///
     /// The place and what to do: see [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
@@ -238,10 +231,7 @@ impl Config {
         if problems.is_empty() {
             return Ok(config);
         }
-        Err(ConfigError::Problems {
-            path: path.to_owned(),
-            problems,
-        })
+        Err(ConfigError::Problems { path: path.to_owned(), problems })
     }
 
     /// What is wrong between keys, all of it.

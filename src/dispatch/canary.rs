@@ -22,11 +22,7 @@ pub(super) enum Verdict {
 
 impl Canary {
     pub(super) fn new(calls: u32) -> Self {
-        Self {
-            left: calls,
-            worked: false,
-            reasons: Vec::new(),
-        }
+        Self { left: calls, worked: false, reasons: Vec::new() }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -65,10 +61,7 @@ mod tests {
 
         let mut canary = Canary::new(2);
         canary.note(1, Some("a"));
-        assert_eq!(
-            canary.note(2, Some("b")),
-            Verdict::Failed(vec![(1, "a".into()), (2, "b".into())])
-        );
+        assert_eq!(canary.note(2, Some("b")), Verdict::Failed(vec![(1, "a".into()), (2, "b".into())]));
         assert!(Canary::new(0).is_over());
     }
 }

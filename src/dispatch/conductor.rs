@@ -126,8 +126,7 @@ impl Conductor {
 
     fn start(&mut self, job: Job) {
         let quiet_until = self.quiet.remove(&job.key);
-        self.rows
-            .spawn_local(lane::walk(Rc::clone(&self.shared), job, quiet_until));
+        self.rows.spawn_local(lane::walk(Rc::clone(&self.shared), job, quiet_until));
     }
 
     async fn row_ended(&mut self, end: RowEnd) {
@@ -176,20 +175,13 @@ impl Conductor {
         };
         self.ended += 1;
         self.failed += u64::from(outcome == Outcome::Failed);
-        let record = Record::Settled {
-            at: end.job.intent.at,
-            operation: end.job.intent.operation,
-            outcome,
-            trouble,
-        };
+        let record =
+            Record::Settled { at: end.job.intent.at, operation: end.job.intent.operation, outcome, trouble };
         if self.shared.books.tell(record).await.is_err() {
             self.shared.switch.stop(Stop::RecorderGone);
         }
         if self.has_too_many_errors() {
-            self.shared.switch.stop(Stop::TooManyErrors {
-                failed: self.failed,
-                calls: self.ended,
-            });
+            self.shared.switch.stop(Stop::TooManyErrors { failed: self.failed, calls: self.ended });
         }
     }
 

@@ -39,6 +39,8 @@ struct Lane {
     situation: Situation,
     quiet_until: Option<Instant>,
     creates: u32,
+    /// The call that an earlier process recorded for this row and may have sent.
+    sent_before: Option<Kind>,
 }
 
 /// What a lane came to; `None` if the run stopped.
@@ -46,13 +48,8 @@ type Ended = Option<(Outcome, Option<Box<Trouble>>)>;
 
 /// Walks a row. `quiet_until` is of the customer's last row.
 pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Instant>) -> RowEnd {
-    let mut lane = Lane {
-        shared,
-        job,
-        situation: Situation::default(),
-        quiet_until,
-        creates: 0,
-    };
+    let mut lane =
+        Lane { shared, job, situation: Situation::default(), quiet_until, creates: 0, sent_before: None };
     let outcome = match lane.walk().await {
         Ok(outcome) => outcome,
         Err(Gone) => {
@@ -60,20 +57,12 @@ pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Insta
             None
         }
     };
-    RowEnd {
-        job: lane.job,
-        outcome,
-        quiet_until: lane.quiet_until,
-    }
+    RowEnd { job: lane.job, outcome, quiet_until: lane.quiet_until }
 }
 
 impl Lane {
     async fn walk(&mut self) -> Result<Ended, Gone> {
-        let loaded = self
-            .shared
-            .books
-            .load(self.job.key, self.job.intent.at.number)
-            .await?;
+        let loaded = self.shared.books.load(self.job.key, self.job.intent.at.number).await?;
         self.situation = Situation::new(loaded.told, loaded.progress);
         if let Some(flight) = loaded.flight {
             let since = self.shared.started;
@@ -83,6 +72,7 @@ impl Lane {
                 }
             } else if unix_now().saturating_sub(flight.at_unix) < FORGOTTEN_SECONDS {
                 self.keep_quiet(since);
+                self.sent_before = (flight.row == self.job.intent.at.number).then(|| flight.kind());
             }
         }
         loop {
@@ -108,25 +98,16 @@ impl Lane {
         }
         let flight = self.flight(call);
         let shared = Rc::clone(&self.shared);
-        let sent = shared
-            .send(call, self.job.key, Some(flight), self.job.intent.at.number)
-            .await?;
+        let lost_before = self.sent_before.take() == Some(call.kind());
+        let sent =
+            shared.send(call, self.job.key, Some(flight), self.job.intent.at.number, lost_before).await?;
         if let Some(lost_at) = sent.lost_at {
             self.keep_quiet(lost_at);
         }
         match sent.end {
             End::Done | End::DoneBefore => {
-                acknowledged(
-                    call,
-                    &self.job.intent,
-                    &mut self.situation,
-                    &shared.settings.policy,
-                );
-                let change = if sent.tries.lost > 0 {
-                    FlightChange::Keep
-                } else {
-                    FlightChange::Clear
-                };
+                acknowledged(call, &self.job.intent, &mut self.situation, &shared.settings.policy);
+                let change = if sent.tries.lost > 0 { FlightChange::Keep } else { FlightChange::Clear };
                 self.ended(call, &sent, change).await?;
                 Ok(None)
             }
@@ -143,16 +124,7 @@ impl Lane {
             End::Refused { perhaps_done } => {
                 // A create that may have worked is probed before the next one.
                 let keep = perhaps_done && call.kind() == Kind::Create;
-                self.ended(
-                    call,
-                    &sent,
-                    if keep {
-                        FlightChange::Keep
-                    } else {
-                        FlightChange::Clear
-                    },
-                )
-                .await?;
+                self.ended(call, &sent, if keep { FlightChange::Keep } else { FlightChange::Clear }).await?;
                 Ok(Some(self.failed(call, &sent)))
             }
             End::GaveUp => {
@@ -162,11 +134,7 @@ impl Lane {
             End::InDoubt => self.doubt(call, &sent, flight).await,
             End::Stopped => {
                 // Nothing left that could still be under way: the record goes too.
-                let change = if sent.tries.lost > 0 {
-                    FlightChange::Keep
-                } else {
-                    FlightChange::Clear
-                };
+                let change = if sent.tries.lost > 0 { FlightChange::Keep } else { FlightChange::Clear };
                 self.ended(call, &sent, change).await?;
                 Ok(Some(None))
             }
@@ -177,10 +145,9 @@ impl Lane {
         self.ended(call, sent, FlightChange::Keep).await?;
         self.creates += 1;
         if self.creates >= self.shared.settings.attempts.get() {
-            return Ok(Some(self.in_doubt(
-                format!("the answer was lost {} times: {}", self.creates, sent.message),
-                sent,
-            )));
+            return Ok(Some(
+                self.in_doubt(format!("the answer was lost {} times: {}", self.creates, sent.message), sent),
+            ));
         }
         let since = sent.lost_at.unwrap_or_else(Instant::now);
         self.resolve(flight, since).await
@@ -208,17 +175,10 @@ impl Lane {
             return Ok(None);
         }
         let call = probe(&self.job.intent);
-        let sent = shared
-            .send(&call, self.job.key, None, self.job.intent.at.number)
-            .await?;
+        let sent = shared.send(&call, self.job.key, None, self.job.intent.at.number, false).await?;
         match sent.end {
             End::Done | End::DoneBefore | End::Exists => {
-                found_by_probe(
-                    &flight,
-                    &self.job.intent,
-                    &mut self.situation,
-                    &shared.settings.policy,
-                );
+                found_by_probe(&flight, &self.job.intent, &mut self.situation, &shared.settings.policy);
                 self.ended(&call, &sent, FlightChange::Clear).await?;
                 Ok(None)
             }
@@ -254,18 +214,10 @@ impl Lane {
     fn flight(&self, call: &Call) -> Flight {
         let policy = &self.shared.settings.policy;
         let address = match &call.action {
-            Action::Create {
-                first: Some(address), ..
-            } => Some(policy.key.address(address)),
+            Action::Create { first: Some(address), .. } => Some(policy.key.address(address)),
             _ => None,
         };
-        Flight::new(
-            policy.export,
-            self.job.intent.at.number,
-            call.kind(),
-            address,
-            unix_now(),
-        )
+        Flight::new(policy.export, self.job.intent.at.number, call.kind(), address, unix_now())
     }
 
     async fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
@@ -288,23 +240,18 @@ impl Lane {
 
     fn failed(&self, call: &Call, sent: &Sent) -> Ended {
         let (code, hint) = match (sent.end, sent.status) {
-            (End::NotFound, _) => (
-                "not_found",
-                "there is no such customer in Omnidesk; is it the right id and brand?",
-            ),
+            (End::NotFound, _) => {
+                ("not_found", "there is no such customer in Omnidesk; is it the right id and brand?")
+            }
             (End::Exists, _) => (
                 "exists",
                 "the API says both that the customer exists and that there is none; look at it in Omnidesk",
             ),
-            (End::GaveUp, _) => (
-                "gave_up",
-                "the server failed at every attempt; run the same command again later",
-            ),
+            (End::GaveUp, _) => {
+                ("gave_up", "the server failed at every attempt; run the same command again later")
+            }
             (_, Some(300..=399)) => ("redirected", "set base_url to the address the API itself has"),
-            _ => (
-                "refused",
-                "the API gives the reason; mend the row and run its result file",
-            ),
+            _ => ("refused", "the API gives the reason; mend the row and run its result file"),
         };
         let message = format!("{} was refused: {}", call.kind().word(), sent.message);
         Some((Outcome::Failed, Some(trouble(code, message, hint, sent))))

@@ -50,9 +50,8 @@ impl Pacer {
         // the window keeps it from ever showing.
         let burst = NonZeroU32::new(rate.calls.get() / 50).map_or(TWO, |burst| burst.max(TWO));
         let interval = rate.per / rate.calls.get();
-        let quota = Quota::with_period(interval)
-            .unwrap_or(Quota::per_second(NonZeroU32::MAX))
-            .allow_burst(burst);
+        let quota =
+            Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX)).allow_burst(burst);
         Self {
             turn: Mutex::new(()),
             clock,
@@ -94,8 +93,7 @@ impl Pacer {
 
     /// Holds everybody for `wait`, from now on.
     pub(super) fn hold(&self, wait: Duration) {
-        self.held_until
-            .set(self.held_until.get().max(Instant::now() + wait));
+        self.held_until.set(self.held_until.get().max(Instant::now() + wait));
     }
 }
 
@@ -111,11 +109,7 @@ struct Window {
 
 impl Window {
     fn new(rate: Rate) -> Self {
-        Self {
-            sent: RefCell::default(),
-            calls: rate.calls.get() as usize,
-            per: rate.per,
-        }
+        Self { sent: RefCell::default(), calls: rate.calls.get() as usize, per: rate.per }
     }
 
     /// When one more request would be the N-th of its window, or now.
@@ -154,27 +148,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_window_holds_more_than_the_rate_and_hardly_any_slot_is_lost() {
-        for (rate, calls, per) in [
-            ("5/s", 5, 1),
-            ("200/s", 200, 1),
-            ("10000/s", 10_000, 1),
-            ("3/min", 3, 60),
-        ] {
+        for (rate, calls, per) in [("5/s", 5, 1), ("200/s", 200, 1), ("10000/s", 10_000, 1), ("3/min", 3, 60)]
+        {
             let per = Duration::from_secs(per);
             let times = send_times(rate, 4 * calls + 1).await;
             for (first, last) in times.iter().zip(&times[calls..]) {
-                assert!(
-                    *last - *first >= per,
-                    "{rate}: {calls} more within {:?}",
-                    *last - *first
-                );
+                assert!(*last - *first >= per, "{rate}: {calls} more within {:?}", *last - *first);
             }
             let ideal = 4 * per;
-            assert!(
-                times[4 * calls] <= ideal + ideal / 100,
-                "{rate}: {:?}",
-                times[4 * calls]
-            );
+            assert!(times[4 * calls] <= ideal + ideal / 100, "{rate}: {:?}", times[4 * calls]);
         }
     }
 

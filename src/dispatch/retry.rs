@@ -83,9 +83,7 @@ pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -
 /// a random share of it, so that calls that failed together do not come back
 /// together ("full jitter").
 fn backoff(tries: u32) -> Duration {
-    BACKOFF_FIRST
-        .saturating_mul(1 << tries.saturating_sub(1).min(16))
-        .min(BACKOFF_MAX)
+    BACKOFF_FIRST.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(BACKOFF_MAX)
 }
 
 #[cfg(test)]
@@ -112,11 +110,7 @@ mod tests {
     }
 
     fn tries(used: u32, lost: u32) -> Tries {
-        Tries {
-            used,
-            lost,
-            unconnected: 0,
-        }
+        Tries { used, lost, unconnected: 0 }
     }
 
     /// Every status code, for each call, first and last try.
@@ -128,11 +122,7 @@ mod tests {
             } else {
                 r#"{"status":"error","message":"No."}"#
             };
-            let exchange = Exchange::Answered {
-                status,
-                retry_after: None,
-                body: body.into(),
-            };
+            let exchange = Exchange::Answered { status, retry_after: None, body: body.into() };
             for kind in Kind::ALL {
                 let answer = judge(kind, &exchange, &Texts::default());
                 let (first, last) = match (status, kind) {
@@ -143,11 +133,7 @@ mod tests {
                     (408 | 425 | 500..=599, _) => ("again", "give up"),
                     _ => ("refuse", "refuse"),
                 };
-                assert_eq!(
-                    word(kind, &answer, tries(1, 0)),
-                    first,
-                    "{status} {kind:?}, first"
-                );
+                assert_eq!(word(kind, &answer, tries(1, 0)), first, "{status} {kind:?}, first");
                 assert_eq!(word(kind, &answer, tries(3, 0)), last, "{status} {kind:?}, last");
             }
         }
@@ -173,14 +159,8 @@ mod tests {
 
     #[test]
     fn refusals_with_a_meaning() {
-        let exists = Answer::Exists {
-            status: 400,
-            message: String::new(),
-        };
-        let absent = Answer::NotFound {
-            status: 400,
-            message: String::new(),
-        };
+        let exists = Answer::Exists { status: 400, message: String::new() };
+        let absent = Answer::NotFound { status: 400, message: String::new() };
         let cases = [
             (Kind::Create, "go on as update", "refuse"),
             (Kind::Update, "refuse", "go on as create"),
@@ -196,14 +176,8 @@ mod tests {
 
     #[test]
     fn waits_are_bounded() {
-        let absurd = Answer::Throttled {
-            status: 429,
-            wait: Some(Duration::MAX),
-        };
-        assert_eq!(
-            decide(Kind::Update, &absurd, tries(0, 0), ATTEMPTS),
-            Verdict::HoldAll(HOLD_MAX)
-        );
+        let absurd = Answer::Throttled { status: 429, wait: Some(Duration::MAX) };
+        assert_eq!(decide(Kind::Update, &absurd, tries(0, 0), ATTEMPTS), Verdict::HoldAll(HOLD_MAX));
         assert_eq!(backoff(1), BACKOFF_FIRST);
         assert_eq!(backoff(3), 4 * BACKOFF_FIRST);
         assert_eq!(backoff(u32::MAX), BACKOFF_MAX);

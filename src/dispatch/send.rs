@@ -81,11 +81,7 @@ impl End {
 impl Shared {
     pub(super) fn new(settings: Settings, client: Client, books: Books, switch: Switch) -> Self {
         let canary = Canary::new(settings.canary);
-        let workers = if canary.is_over() {
-            settings.concurrency.get()
-        } else {
-            1
-        };
+        let workers = if canary.is_over() { settings.concurrency.get() } else { 1 };
         Self {
             workers: Semaphore::new(workers as usize),
             pacer: Pacer::new(settings.rate),
@@ -106,16 +102,18 @@ impl Shared {
 
     /// Sends a call until it has an end. `flight` is recorded before; a probe
     /// has none, since the record of the create that it asks about must stay.
+    /// `lost_before` says that an earlier process may have sent it already.
     pub(super) async fn send(
         &self,
         call: &Call,
         key: CustomerKey,
         flight: Option<Flight>,
         row: u64,
+        lost_before: bool,
     ) -> Result<Sent, Gone> {
         let mut sent = Sent {
             end: End::Stopped,
-            tries: Tries::default(),
+            tries: Tries { lost: u32::from(lost_before), ..Tries::default() },
             status: None,
             message: String::new(),
             lost_at: None,
@@ -190,28 +188,17 @@ impl Shared {
             Verdict::AcceptExisting => End::DoneBefore,
             Verdict::TurnExisting => End::Exists,
             Verdict::TurnAbsent => End::NotFound,
-            Verdict::Refuse => End::Refused {
-                perhaps_done: matches!(
-                    answer,
-                    Answer::Refused {
-                        perhaps_done: true,
-                        ..
-                    }
-                ),
-            },
+            Verdict::Refuse => {
+                End::Refused { perhaps_done: matches!(answer, Answer::Refused { perhaps_done: true, .. }) }
+            }
             Verdict::GiveUp => End::GaveUp,
             Verdict::InDoubt => End::InDoubt,
             Verdict::StopRun => {
-                self.switch.stop(Stop::KeyRefused {
-                    row,
-                    message: sent.message.clone(),
-                });
+                self.switch.stop(Stop::KeyRefused { row, message: sent.message.clone() });
                 End::Stopped
             }
             Verdict::Reconnect(_) if self.is_unreachable(sent.tries) => {
-                self.switch.stop(Stop::Unreachable {
-                    message: sent.message.clone(),
-                });
+                self.switch.stop(Stop::Unreachable { message: sent.message.clone() });
                 End::Stopped
             }
             Verdict::Again(_) | Verdict::Reconnect(_) | Verdict::HoldAll(_) => return None,
@@ -250,9 +237,7 @@ impl Shared {
         let verdict = self.canary.borrow_mut().note(row, trouble);
         match verdict {
             canary::Verdict::Undecided => {}
-            canary::Verdict::Works => self
-                .workers
-                .add_permits(self.settings.concurrency.get() as usize - 1),
+            canary::Verdict::Works => self.workers.add_permits(self.settings.concurrency.get() as usize - 1),
             canary::Verdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
         }
     }
@@ -260,7 +245,5 @@ impl Shared {
 
 /// Seconds since 1970.
 pub(super) fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -89,18 +89,12 @@ impl fmt::Debug for Address {
 
 fn email(text: &str) -> Result<String, Rejection> {
     let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
-    let options = Options::default()
-        .with_required_tld()
-        .without_domain_literal()
-        .without_display_text();
+    let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
     match EmailAddress::parse_with_options(text, options) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(Rejection::new(
             RejectionCode::BadEmail,
-            format!(
-                "it is no e-mail address: {}",
-                error.to_string().trim_end_matches('.').to_lowercase()
-            ),
+            format!("it is no e-mail address: {}", error.to_string().trim_end_matches('.').to_lowercase()),
             "mend the address, empty the cell, add its word for \"none\" to blank in [input], or leave such addresses out with invalid = \"drop\"",
         )),
     }
@@ -108,10 +102,7 @@ fn email(text: &str) -> Result<String, Rejection> {
 
 /// The account in a profile's URL on one of `hosts`, with the rest of the URL.
 fn profile<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
-    let rest = text
-        .strip_prefix("https://")
-        .or_else(|| text.strip_prefix("http://"))
-        .unwrap_or(text);
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let (host, path) = rest.split_once('/')?;
     let host = host.to_ascii_lowercase();
     let bare = ["www.", "m.", "mobile.", "nl-nl."]
@@ -155,10 +146,7 @@ fn facebook(text: &str) -> Result<String, Rejection> {
         Some("pg" | "pages") => parts.next_back(),
         other => other,
     };
-    account
-        .filter(|account| !account.is_empty())
-        .map(str::to_owned)
-        .ok_or_else(no_facebook)
+    account.filter(|account| !account.is_empty()).map(str::to_owned).ok_or_else(no_facebook)
 }
 
 fn no_facebook() -> Rejection {
@@ -191,37 +179,21 @@ mod tests {
             (Twitter, "ann.b", None),
             (Twitter, "@", None),
             (Facebook, "https://www.facebook.com/ann.b/", Some("ann.b")),
-            (
-                Facebook,
-                "https://facebook.com/profile.php?id=100001234&x=1",
-                Some("100001234"),
-            ),
-            (
-                Facebook,
-                "https://m.facebook.com/people/Ann-B/100001234",
-                Some("100001234"),
-            ),
+            (Facebook, "https://facebook.com/profile.php?id=100001234&x=1", Some("100001234")),
+            (Facebook, "https://m.facebook.com/people/Ann-B/100001234", Some("100001234")),
             (Facebook, "100001234", Some("100001234")),
             (Facebook, "https://www.facebook.com/", None),
             (Facebook, "https://example.org/ann", None),
         ];
         for (channel, text, expected) in cases {
             let found = Address::parse(channel, text, None);
-            assert_eq!(
-                found.as_ref().map(Address::as_str).ok(),
-                expected,
-                "{text:?}: {found:?}"
-            );
+            assert_eq!(found.as_ref().map(Address::as_str).ok(), expected, "{text:?}: {found:?}");
         }
     }
 
     #[test]
     fn spellings_of_one_address_are_the_same() {
-        let parse = |text| {
-            Address::parse(Channel::Email, text, None)
-                .expect("an address")
-                .identity()
-        };
+        let parse = |text| Address::parse(Channel::Email, text, None).expect("an address").identity();
         assert_eq!(parse("Ann@example.org"), parse("ann@EXAMPLE.org"));
     }
 }

@@ -51,29 +51,17 @@ impl Mapping {
         columns: &mut Columns,
     ) -> Result<Self, Vec<String>> {
         let blanks = Arc::new(Blanks::new(&input.blank, &input.clear));
-        let mut compiler = Compiler {
-            columns,
-            expressions: Expressions::new(Arc::clone(&blanks)),
-            problems: Vec::new(),
-        };
+        let mut compiler =
+            Compiler { columns, expressions: Expressions::new(Arc::clone(&blanks)), problems: Vec::new() };
         let primary_id = compiler.getter("customer.primary_id", &customer.primary_id);
         let brand_id = compiler.getter("customer.brand_id", &customer.brand_id);
         let fields = compiler.fields(customer, custom_field_prefix);
         let addresses = compiler.addresses(customer);
-        let ticket_id = customer
-            .ticket_id
-            .as_ref()
-            .and_then(|value| compiler.getter("customer.ticket_id", value));
-        let no_sync = customer
-            .no_sync
-            .as_ref()
-            .and_then(|value| compiler.getter("customer.no_sync", value));
+        let ticket_id =
+            customer.ticket_id.as_ref().and_then(|value| compiler.getter("customer.ticket_id", value));
+        let no_sync = customer.no_sync.as_ref().and_then(|value| compiler.getter("customer.no_sync", value));
         let rules = compiler.rules(operation);
-        let Compiler {
-            mut expressions,
-            problems,
-            columns,
-        } = compiler;
+        let Compiler { mut expressions, problems, columns } = compiler;
         expressions.set_columns(columns);
         match (primary_id, brand_id) {
             (Some(primary_id), Some(brand_id)) if problems.is_empty() => Ok(Self {
@@ -148,21 +136,14 @@ impl Compiler<'_> {
                 "operation.values explains the words of a column, but operation.column names none".to_owned(),
             );
         }
-        Rules {
-            conditions,
-            column,
-            values: operation.values.clone(),
-            default: operation.default,
-        }
+        Rules { conditions, column, values: operation.values.clone(), default: operation.default }
     }
 
     fn getter(&mut self, key: &str, value: &Value) -> Option<Getter> {
         let origin = match &value.from {
             From::Columns(names) => {
-                let found: Vec<_> = names
-                    .iter()
-                    .filter_map(|name| Some((self.column(key, name)?, name.clone())))
-                    .collect();
+                let found: Vec<_> =
+                    names.iter().filter_map(|name| Some((self.column(key, name)?, name.clone()))).collect();
                 (found.len() == names.len()).then_some(Origin::Columns(found))?
             }
             From::Constant(constant) => Origin::Constant(constant.trim().to_owned()),
@@ -206,8 +187,6 @@ impl Compiler<'_> {
     }
 
     fn checked<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
-        result
-            .map_err(|problem| self.problems.push(format!("{key}: {problem}")))
-            .ok()
+        result.map_err(|problem| self.problems.push(format!("{key}: {problem}"))).ok()
     }
 }

@@ -33,23 +33,14 @@ impl Expressions {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        Self {
-            environment,
-            blanks,
-            columns: Arc::new(Columns::of_json()),
-        }
+        Self { environment, blanks, columns: Arc::new(Columns::of_json()) }
     }
 
     /// Compiles a template and asks `columns` for what it uses.
     pub(super) fn template(&mut self, source: &str, columns: &mut Columns) -> Result<Expression, String> {
         let name = format!("template {source}");
-        self.environment
-            .add_template_owned(name.clone(), source.to_owned())
-            .map_err(|error| said(&error))?;
-        let template = self
-            .environment
-            .get_template(&name)
-            .map_err(|error| said(&error))?;
+        self.environment.add_template_owned(name.clone(), source.to_owned()).map_err(|error| said(&error))?;
+        let template = self.environment.get_template(&name).map_err(|error| said(&error))?;
         let used = template.undeclared_variables(true);
         want(used.iter().map(String::as_str), source, columns)?;
         Ok(Expression(name))
@@ -57,9 +48,7 @@ impl Expressions {
 
     /// Compiles a condition and asks `columns` for what it uses.
     pub(super) fn condition(&mut self, source: &str, columns: &mut Columns) -> Result<Expression, String> {
-        self.environment
-            .compile_expression(source)
-            .map_err(|error| said(&error))?;
+        self.environment.compile_expression(source).map_err(|error| said(&error))?;
         // Kept as a template, since a compiled expression borrows its environment.
         self.template(&format!("{{% if ({source}) %}}1{{% endif %}}"), columns)
     }
@@ -108,10 +97,8 @@ fn want<'a>(used: impl Iterator<Item = &'a str>, source: &str, columns: &mut Col
     for name in names {
         let first = name.split('.').next().unwrap_or(name);
         if columns.want(name).is_none() && columns.want(first).is_none() {
-            let near = columns
-                .nearest(name)
-                .map(|near| format!("; did you mean {near:?}?"))
-                .unwrap_or_default();
+            let near =
+                columns.nearest(name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
             return Err(format!("the export has no column {name:?}{near}"));
         }
     }
@@ -156,17 +143,13 @@ impl Object for Cells {
             });
         }
         let path = format!("{name}.");
-        self.columns
-            .names()
-            .iter()
-            .any(|column| column.starts_with(&path))
-            .then(|| {
-                Value::from_object(Self {
-                    row: Arc::clone(&self.row),
-                    columns: Arc::clone(&self.columns),
-                    blanks: Arc::clone(&self.blanks),
-                    path,
-                })
+        self.columns.names().iter().any(|column| column.starts_with(&path)).then(|| {
+            Value::from_object(Self {
+                row: Arc::clone(&self.row),
+                columns: Arc::clone(&self.columns),
+                blanks: Arc::clone(&self.blanks),
+                path,
             })
+        })
     }
 }

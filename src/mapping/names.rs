@@ -17,10 +17,7 @@ pub(super) enum Name {
 pub(super) fn name(text: &str, names: Names) -> Name {
     let text = match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text.replace(['\u{2019}', '\u{2018}'], "'"),
-        _ => text
-            .nfc()
-            .collect::<String>()
-            .replace(['\u{2019}', '\u{2018}'], "'"),
+        _ => text.nfc().collect::<String>().replace(['\u{2019}', '\u{2018}'], "'"),
     };
     if text.chars().all(in_pattern) {
         return Name::Plain(text);
@@ -31,11 +28,7 @@ pub(super) fn name(text: &str, names: Names) -> Name {
         Names::Transliterate => {
             let latin: String = text.chars().map(latin).collect();
             let latin = latin.split_whitespace().collect::<Vec<_>>().join(" ");
-            if latin.is_empty() {
-                Name::Odd(text)
-            } else {
-                Name::Transliterated(latin)
-            }
+            if latin.is_empty() { Name::Odd(text) } else { Name::Transliterated(latin) }
         }
     }
 }
@@ -71,11 +64,7 @@ mod tests {
             ("Łukasz", Send, Name::Odd("Łukasz".into())),
             ("Łukasz", Reject, Name::Refused),
             ("Łukasz", Transliterate, Name::Transliterated("Lukasz".into())),
-            (
-                "Yıldız Özgür",
-                Transliterate,
-                Name::Transliterated("Yildiz Özgür".into()),
-            ),
+            ("Yıldız Özgür", Transliterate, Name::Transliterated("Yildiz Özgür".into())),
             ("Jansen & Zn", Reject, Name::Refused),
             ("李", Transliterate, Name::Transliterated("Li".into())),
             ("7", Transliterate, Name::Odd("7".into())),

@@ -13,9 +13,7 @@ pub(super) struct NoPhone {
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(super) fn region(code: &str) -> Option<Region> {
     let wanted = Region::from_code(code.trim()).ok()?;
-    PHONE_NUMBER_UTIL
-        .get_supported_regions()
-        .find(|region| *region == wanted)
+    PHONE_NUMBER_UTIL.get_supported_regions().find(|region| *region == wanted)
 }
 
 /// `text` as E.164. National numbers are those of `region`.
@@ -37,10 +35,7 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
             });
         }
         Err(_) => {
-            return Err(NoPhone {
-                reason: "it cannot be read as a telephone number",
-                hint: HINT,
-            });
+            return Err(NoPhone { reason: "it cannot be read as a telephone number", hint: HINT });
         }
     };
     if !number.is_valid() {
@@ -77,18 +72,12 @@ pub fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<
     PHONE_NUMBER_UTIL
         .get_supported_regions()
         .map(|region| {
-            let valid = numbers
-                .iter()
-                .filter(|number| e164(number, Some(region)).is_ok())
-                .count();
+            let valid = numbers.iter().filter(|number| e164(number, Some(region)).is_ok()).count();
             (region.to_string(), valid)
         })
         .filter(|(_, valid)| *valid > 0)
         .min_by_key(|(code, valid)| {
-            let rank = LIKELY
-                .iter()
-                .position(|likely| likely == code)
-                .unwrap_or(LIKELY.len());
+            let rank = LIKELY.iter().position(|likely| likely == code).unwrap_or(LIKELY.len());
             (usize::MAX - valid, rank, code.clone())
         })
 }

@@ -23,13 +23,7 @@ impl Rejection {
         message: impl Into<String>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            code,
-            column: None,
-            value: None,
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { code, column: None, value: None, message: message.into(), hint: hint.into() }
     }
 
     pub(super) fn at(mut self, column: &str, value: &str) -> Self {

@@ -62,10 +62,7 @@ pub(super) struct Blanks {
 impl Blanks {
     pub(super) fn new(blank: &[String], clear: &[String]) -> Self {
         let trimmed = |words: &[String]| words.iter().map(|word| word.trim().to_owned()).collect();
-        Self {
-            blank: trimmed(blank),
-            clear: trimmed(clear),
-        }
+        Self { blank: trimmed(blank), clear: trimmed(clear) }
     }
 
     fn is_blank(&self, text: &str) -> bool {
@@ -75,11 +72,7 @@ impl Blanks {
     /// The cell's text, for a template.
     pub(super) fn text_or_empty(&self, text: &str) -> String {
         let text = text.trim();
-        if self.is_blank(text) {
-            String::new()
-        } else {
-            text.to_owned()
-        }
+        if self.is_blank(text) { String::new() } else { text.to_owned() }
     }
 }
 
@@ -110,12 +103,7 @@ impl Mapping {
                 hint,
             )));
         }
-        let mut reading = Reading {
-            mapping: self,
-            row,
-            context: None,
-            warnings: Vec::new(),
-        };
+        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
         match reading.intent() {
             Ok(Some(intent)) => Mapped::Intent(Box::new(intent)),
             Ok(None) => Mapped::Skip,
@@ -132,28 +120,15 @@ impl<'a> Reading<'a> {
         if operation == Operation::Skip {
             return Ok(None);
         }
-        let customer = Customer {
-            primary_id: self.primary_id()?,
-            brand_id: self.brand_id()?,
-        };
+        let customer = Customer { primary_id: self.primary_id()?, brand_id: self.brand_id()? };
         let (fields, addresses) = match operation {
             Operation::Purge => (Vec::new(), Vec::new()),
             Operation::AddChannel => (self.fields()?, self.some_addresses()?),
             _ => (self.fields()?, self.addresses()?),
         };
         let mapping = self.mapping;
-        let ticket_id = mapping
-            .ticket_id
-            .as_ref()
-            .map(|getter| self.number(getter))
-            .transpose()?
-            .flatten();
-        let no_sync = mapping
-            .no_sync
-            .as_ref()
-            .map(|getter| self.truth(getter))
-            .transpose()?
-            .unwrap_or(false);
+        let ticket_id = mapping.ticket_id.as_ref().map(|getter| self.number(getter)).transpose()?.flatten();
+        let no_sync = mapping.no_sync.as_ref().map(|getter| self.truth(getter)).transpose()?.unwrap_or(false);
         let warnings = std::mem::take(&mut self.warnings);
         Ok(Some(Intent {
             at: self.row.at(),
@@ -216,9 +191,7 @@ impl<'a> Reading<'a> {
         if phone::is_scientific(text) {
             let message = "a spreadsheet has turned the id into a rounded number, so that several customers would share it";
             let hint = "export again with that column formatted as text; the digits are lost";
-            return Err(Box::new(
-                Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text),
-            ));
+            return Err(Box::new(Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text)));
         }
         PrimaryId::new(text).map_err(|reason| {
             let hint = "every row needs the customer's id; map another column to customer.primary_id, or fill the cell";
@@ -311,12 +284,8 @@ impl<'a> Reading<'a> {
             _ => {
                 let message = format!("{} needs a whole number", getter.key);
                 Err(Box::new(
-                    Rejection::new(
-                        RejectionCode::BadNumber,
-                        message,
-                        "mend the cell, or map another column",
-                    )
-                    .at(found.place, &found.text),
+                    Rejection::new(RejectionCode::BadNumber, message, "mend the cell, or map another column")
+                        .at(found.place, &found.text),
                 ))
             }
         }
@@ -383,11 +352,7 @@ impl<'a> Reading<'a> {
             return Ok(default_of(getter));
         }
         let clear = blanks.clear.iter().any(|word| *word == *text);
-        Ok(Some(Found {
-            text,
-            place: &getter.key,
-            clear,
-        }))
+        Ok(Some(Found { text, place: &getter.key, clear }))
     }
 
     /// The cell, trimmed, if it has a value.
@@ -407,11 +372,7 @@ impl<'a> Reading<'a> {
             return Ok(None);
         }
         let clear = blanks.clear.iter().any(|word| *word == *text);
-        Ok(Some(Found {
-            text,
-            place: name,
-            clear,
-        }))
+        Ok(Some(Found { text, place: name, clear }))
     }
 
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
@@ -429,16 +390,8 @@ impl<'a> Reading<'a> {
 }
 
 fn default_of(getter: &Getter) -> Option<Found<'_>> {
-    let text = getter
-        .default
-        .as_deref()
-        .map(str::trim)
-        .filter(|text| !text.is_empty())?;
-    Some(Found {
-        text: Cow::Borrowed(text),
-        place: &getter.key,
-        clear: false,
-    })
+    let text = getter.default.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
+    Some(Found { text: Cow::Borrowed(text), place: &getter.key, clear: false })
 }
 
 fn place_of(getter: &Getter) -> &str {

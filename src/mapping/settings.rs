@@ -127,10 +127,7 @@ impl Operation {
     /// The operation's word in the configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(_, operation)| *operation == self)
-            .map_or("sync", |(word, _)| word)
+        Self::WORDS.iter().find(|(_, operation)| *operation == self).map_or("sync", |(word, _)| word)
     }
 }
 
@@ -151,12 +148,7 @@ const FORMS: &str = "a column \"name\", columns [\"a\", \"b\"], { column = \"nam
 
 impl Value {
     fn new(from: From) -> Self {
-        Self {
-            from,
-            default: None,
-            region: None,
-            invalid: Invalid::Reject,
-        }
+        Self { from, default: None, region: None, invalid: Invalid::Reject }
     }
 }
 
@@ -209,9 +201,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
                 invalid: table.invalid,
             }),
             (None, _) => Err(A::Error::custom("one of column, value and template is needed")),
-            (Some(_), Some(_)) => Err(A::Error::custom(
-                "only one of column, value and template can be given",
-            )),
+            (Some(_), Some(_)) => {
+                Err(A::Error::custom("only one of column, value and template can be given"))
+            }
         }
     }
 }
@@ -235,9 +227,7 @@ impl<'de> Deserialize<'de> for ColumnNames {
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         match Value::deserialize(reader)?.from {
             From::Columns(names) => Ok(Self(names)),
-            _ => Err(serde::de::Error::custom(
-                "a column's name, or a list of them, is needed",
-            )),
+            _ => Err(serde::de::Error::custom("a column's name, or a list of them, is needed")),
         }
     }
 }

@@ -121,40 +121,19 @@ struct Body {
 pub fn judge(kind: Kind, exchange: &Exchange, texts: &Texts) -> Answer {
     let (status, retry_after, body) = match exchange {
         Exchange::NotSent(message) => {
-            return Answer::NotSent {
-                message: message.clone(),
-            };
+            return Answer::NotSent { message: message.clone() };
         }
         Exchange::Lost(message) => {
-            return Answer::Unsettled {
-                status: None,
-                message: message.clone(),
-            };
+            return Answer::Unsettled { status: None, message: message.clone() };
         }
-        Exchange::Answered {
-            status,
-            retry_after,
-            body,
-        } => (*status, *retry_after, body.as_slice()),
+        Exchange::Answered { status, retry_after, body } => (*status, *retry_after, body.as_slice()),
     };
     match status {
         200..=299 => success(kind, status, body, texts),
-        401 | 403 => Answer::KeyRefused {
-            status,
-            message: message(body),
-        },
-        429 => Answer::Throttled {
-            status,
-            wait: retry_after.map(|wait| wait.0),
-        },
-        503 if retry_after.is_some() => Answer::Throttled {
-            status,
-            wait: retry_after.map(|wait| wait.0),
-        },
-        408 | 425 | 500..=599 => Answer::Unsettled {
-            status: Some(status),
-            message: message(body),
-        },
+        401 | 403 => Answer::KeyRefused { status, message: message(body) },
+        429 => Answer::Throttled { status, wait: retry_after.map(|wait| wait.0) },
+        503 if retry_after.is_some() => Answer::Throttled { status, wait: retry_after.map(|wait| wait.0) },
+        408 | 425 | 500..=599 => Answer::Unsettled { status: Some(status), message: message(body) },
         300..=399 => Answer::Refused {
             status,
             message: "the server redirects, which is never followed; is base_url right?".to_owned(),
@@ -171,16 +150,10 @@ fn success(kind: Kind, status: u16, body: &[u8], texts: &Texts) -> Answer {
     }
     if text.first() == Some(&b'<') {
         let message = "a web page came instead of the API's answer: maintenance, a portal of the network, or a wrong base_url";
-        return Answer::Unsettled {
-            status: Some(status),
-            message: message.to_owned(),
-        };
+        return Answer::Unsettled { status: Some(status), message: message.to_owned() };
     }
     match serde_json::from_slice::<Body>(text) {
-        Ok(Body {
-            kind: Some(serde_json::Value::String(kind)),
-            ..
-        }) if kind == "result" => Answer::Done,
+        Ok(Body { kind: Some(serde_json::Value::String(kind)), .. }) if kind == "result" => Answer::Done,
         Ok(Body { message: Some(_), .. }) => refusal(status, message(body), texts, false),
         // No page says what such an answer means; the call may have worked.
         _ => Answer::Refused {
@@ -199,11 +172,7 @@ fn refusal(status: u16, message: String, texts: &Texts, perhaps_done: bool) -> A
     } else if says(&texts.exists) {
         Answer::Exists { status, message }
     } else {
-        Answer::Refused {
-            status,
-            message,
-            perhaps_done,
-        }
+        Answer::Refused { status, message, perhaps_done }
     }
 }
 
@@ -213,13 +182,8 @@ const MESSAGE_CHARS_MAX: usize = 300;
 /// The API's words, or the start of whatever came instead.
 fn message(body: &[u8]) -> String {
     let words = match serde_json::from_slice::<Body>(body) {
-        Ok(Body {
-            message: Some(serde_json::Value::String(message)),
-            ..
-        }) => message,
-        Ok(Body {
-            message: Some(other), ..
-        }) => other.to_string(),
+        Ok(Body { message: Some(serde_json::Value::String(message)), .. }) => message,
+        Ok(Body { message: Some(other), .. }) => other.to_string(),
         _ => String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)]).into_owned(),
     };
     let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -237,11 +201,7 @@ mod tests {
     const RESULT: &str = r#"{"type":"result","message":"Customer updated.","ticketID":1}"#;
 
     fn answered(status: u16, body: &str) -> Exchange {
-        Exchange::Answered {
-            status,
-            retry_after: None,
-            body: body.as_bytes().to_vec(),
-        }
+        Exchange::Answered { status, retry_after: None, body: body.as_bytes().to_vec() }
     }
 
     /// One word for each meaning, for tables.
@@ -250,12 +210,8 @@ mod tests {
             Answer::Done => "done",
             Answer::Exists { .. } => "exists",
             Answer::NotFound { .. } => "not found",
-            Answer::Refused {
-                perhaps_done: false, ..
-            } => "refused",
-            Answer::Refused {
-                perhaps_done: true, ..
-            } => "refused, perhaps done",
+            Answer::Refused { perhaps_done: false, .. } => "refused",
+            Answer::Refused { perhaps_done: true, .. } => "refused, perhaps done",
             Answer::Throttled { .. } => "throttled",
             Answer::KeyRefused { .. } => "key refused",
             Answer::Unsettled { .. } => "unsettled",
@@ -274,16 +230,8 @@ mod tests {
                 _ => "refused",
             };
             for kind in Kind::ALL {
-                let body = if status < 300 {
-                    RESULT
-                } else {
-                    r#"{"status":"error","message":"No."}"#
-                };
-                assert_eq!(
-                    meaning(kind, &answered(status, body)),
-                    expected,
-                    "{status} {kind:?}"
-                );
+                let body = if status < 300 { RESULT } else { r#"{"status":"error","message":"No."}"# };
+                assert_eq!(meaning(kind, &answered(status, body)), expected, "{status} {kind:?}");
             }
         }
     }
@@ -296,77 +244,31 @@ mod tests {
             (Purge, 204, "", "done"),
             (Purge, 200, RESULT, "done"),
             (Create, 200, "", "refused, perhaps done"),
-            (
-                Create,
-                200,
-                r#"{"status":"error","message":"This form does not exist."}"#,
-                "refused",
-            ),
-            (
-                Create,
-                200,
-                r#"{"status":"error","message":"Customer already exists."}"#,
-                "exists",
-            ),
-            (
-                Create,
-                400,
-                r#"{"status":"error","message":"CUSTOMER ALREADY EXISTS"}"#,
-                "exists",
-            ),
-            (
-                Update,
-                400,
-                r#"{"status":"error","message":"Customer not found."}"#,
-                "not found",
-            ),
-            (
-                Update,
-                404,
-                r#"{"status":"error","message":"Customer does not exist."}"#,
-                "not found",
-            ),
+            (Create, 200, r#"{"status":"error","message":"This form does not exist."}"#, "refused"),
+            (Create, 200, r#"{"status":"error","message":"Customer already exists."}"#, "exists"),
+            (Create, 400, r#"{"status":"error","message":"CUSTOMER ALREADY EXISTS"}"#, "exists"),
+            (Update, 400, r#"{"status":"error","message":"Customer not found."}"#, "not found"),
+            (Update, 404, r#"{"status":"error","message":"Customer does not exist."}"#, "not found"),
             (Update, 404, "<html>not found</html>", "refused"),
-            (
-                Update,
-                400,
-                r#"{"status":"error","message":"Brand not found."}"#,
-                "refused",
-            ),
-            (
-                AddChannel,
-                200,
-                "<!doctype html><title>Maintenance</title>",
-                "unsettled",
-            ),
+            (Update, 400, r#"{"status":"error","message":"Brand not found."}"#, "refused"),
+            (AddChannel, 200, "<!doctype html><title>Maintenance</title>", "unsettled"),
             (AddChannel, 200, "{\"type\":\"res", "refused, perhaps done"),
             (AddChannel, 200, "{}", "refused, perhaps done"),
             (AddChannel, 200, "[1]", "refused, perhaps done"),
             (AddChannel, 400, "\u{0}\u{1}", "refused"),
         ];
         for (kind, status, body, expected) in cases {
-            assert_eq!(
-                meaning(kind, &answered(status, body)),
-                expected,
-                "{kind:?} {status} {body:?}"
-            );
+            assert_eq!(meaning(kind, &answered(status, body)), expected, "{kind:?} {status} {body:?}");
         }
     }
 
     #[test]
     fn a_503_that_says_how_long_is_throttling() {
         let wait = Some(RetryAfter(Duration::from_secs(7)));
-        let busy = Exchange::Answered {
-            status: 503,
-            retry_after: wait,
-            body: vec![],
-        };
+        let busy = Exchange::Answered { status: 503, retry_after: wait, body: vec![] };
         assert_eq!(
             judge(Kind::Create, &busy, &Texts::default()),
-            Answer::Throttled {
-                status: 503,
-                wait: Some(Duration::from_secs(7))
-            }
+            Answer::Throttled { status: 503, wait: Some(Duration::from_secs(7)) }
         );
     }
 

@@ -66,9 +66,7 @@ impl Client {
         if settings.base_url.is_loopback() {
             builder = builder.no_proxy();
         }
-        let http = builder
-            .build()
-            .map_err(|error| ClientError::Build(chain(&error)))?;
+        let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
         let endpoints = Kind::ALL.map(|kind| {
             let (method, path) = kind.endpoint();
             let mut url = settings.base_url.join(path);
@@ -82,11 +80,7 @@ impl Client {
             };
             (method, url)
         });
-        Ok(Self {
-            http,
-            endpoints,
-            body: settings.body,
-        })
+        Ok(Self { http, endpoints, body: settings.body })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -129,11 +123,7 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
             Err(error) => return Exchange::Lost(chain(&error.without_url())),
         }
     }
-    Exchange::Answered {
-        status,
-        retry_after,
-        body,
-    }
+    Exchange::Answered { status, retry_after, body }
 }
 
 /// An error with its causes, on one line.

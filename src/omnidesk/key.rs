@@ -73,10 +73,8 @@ impl ApiKey {
                 Self::new(&key, name)
             }
             KeySource::File(path) => {
-                let key = std::fs::read_to_string(path).map_err(|source| KeyError::File {
-                    path: path.clone(),
-                    source,
-                })?;
+                let key = std::fs::read_to_string(path)
+                    .map_err(|source| KeyError::File { path: path.clone(), source })?;
                 Self::new(&key, &path.display().to_string())
             }
             KeySource::Command(words) => Self::from_command(words),
@@ -96,15 +94,9 @@ impl ApiKey {
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|source| KeyError::Command {
-                program: program.clone(),
-                source,
-            })?;
+            .map_err(|source| KeyError::Command { program: program.clone(), source })?;
         if !output.status.success() {
-            return Err(KeyError::Failed {
-                program,
-                status: output.status,
-            });
+            return Err(KeyError::Failed { program, status: output.status });
         }
         Self::new(&String::from_utf8_lossy(&output.stdout), &program)
     }

@@ -62,22 +62,13 @@ impl Default for Texts {
     fn default() -> Self {
         let mut not_found = vec!["no such customer".to_owned(), "no such user".to_owned()];
         for who in ["customer", "user"] {
-            for what in [
-                "not found",
-                "does not exist",
-                "doesn't exist",
-                "could not be found",
-                "is unknown",
-            ] {
+            for what in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
                 not_found.push(format!("{who} {what}"));
             }
             not_found.push(format!("unknown {who}"));
             not_found.push(format!("no {who} found"));
         }
-        Self {
-            exists: vec!["already exists".to_owned(), "exists already".to_owned()],
-            not_found,
-        }
+        Self { exists: vec!["already exists".to_owned(), "exists already".to_owned()], not_found }
     }
 }
 
@@ -149,9 +140,7 @@ impl fmt::Display for BaseUrl {
 
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        String::deserialize(reader)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(reader)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -175,11 +164,7 @@ pub fn check_custom_names<'a>(
             })
         })
         .collect();
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(problems)
-    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 #[cfg(test)]

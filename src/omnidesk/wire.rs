@@ -66,12 +66,7 @@ impl Request {
             BodyEncoding::Json => ("application/json", fields.json()),
             BodyEncoding::Form => ("application/x-www-form-urlencoded", fields.form()),
         };
-        Self {
-            method,
-            path,
-            content_type,
-            body,
-        }
+        Self { method, path, content_type, body }
     }
 }
 
@@ -89,30 +84,15 @@ fn fields(call: &Call) -> Vec<(Cow<'_, str>, Scalar<'_>)> {
     let id = Scalar::Text(call.customer.primary_id.as_str());
     let brand = call.customer.brand_id;
     let mut fields: Vec<(Cow<str>, Scalar)> = match call.kind() {
-        Kind::Create => vec![
-            ("primary_id".into(), id),
-            ("brand_id".into(), Scalar::Integer(brand)),
-        ],
-        Kind::Update => vec![
-            ("externalPrimaryID".into(), id),
-            ("brandID".into(), Scalar::IntegerText(brand)),
-        ],
-        Kind::AddChannel => vec![
-            ("primary_id".into(), id),
-            ("brand_id".into(), Scalar::IntegerText(brand)),
-        ],
-        Kind::Purge => vec![
-            ("external_id".into(), id),
-            ("brand_id".into(), Scalar::Integer(brand)),
-        ],
+        Kind::Create => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
+        Kind::Update => {
+            vec![("externalPrimaryID".into(), id), ("brandID".into(), Scalar::IntegerText(brand))]
+        }
+        Kind::AddChannel => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::IntegerText(brand))],
+        Kind::Purge => vec![("external_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
     };
     match &call.action {
-        Action::Create {
-            fields: texts,
-            first,
-            ticket_id,
-            no_sync,
-        } => {
+        Action::Create { fields: texts, first, ticket_id, no_sync } => {
             fields.extend(texts.iter().map(text_field));
             if let Some(address) = first {
                 fields.push(("channel_id".into(), Scalar::Text(address.channel().word())));
@@ -190,10 +170,7 @@ mod tests {
 
     fn call(action: Action) -> Call {
         Call {
-            customer: Customer {
-                brand_id: 2,
-                primary_id: PrimaryId::new("00501").expect("an id"),
-            },
+            customer: Customer { brand_id: 2, primary_id: PrimaryId::new("00501").expect("an id") },
             action,
         }
     }
@@ -202,10 +179,7 @@ mod tests {
         vec![
             (FieldName::First, FieldValue::Text("Ann".into())),
             (FieldName::Last, FieldValue::Clear),
-            (
-                FieldName::Custom("loyalty tier".into()),
-                FieldValue::Text("7".into()),
-            ),
+            (FieldName::Custom("loyalty tier".into()), FieldValue::Text("7".into())),
         ]
     }
 
@@ -218,22 +192,12 @@ mod tests {
     fn the_four_calls_as_json() {
         let cases = [
             (
-                Action::Create {
-                    fields: named(),
-                    first: Some(phone()),
-                    ticket_id: Some(9),
-                    no_sync: true,
-                },
+                Action::Create { fields: named(), first: Some(phone()), ticket_id: Some(9), no_sync: true },
                 "POST /api/v2/customer",
                 r#"{"primary_id":"00501","brand_id":2,"firstname":"Ann","lastname":"","loyalty tier":"7","channel_id":"telephone","customer_link_channel":"+31612345678","ticket_id":9,"noSync":true}"#,
             ),
             (
-                Action::Create {
-                    fields: vec![],
-                    first: None,
-                    ticket_id: None,
-                    no_sync: false,
-                },
+                Action::Create { fields: vec![], first: None, ticket_id: None, no_sync: false },
                 "POST /api/v2/customer",
                 r#"{"primary_id":"00501","brand_id":2}"#,
             ),
@@ -243,26 +207,16 @@ mod tests {
                 r#"{"externalPrimaryID":"00501","brandID":"2","firstname":"Ann","lastname":"","loyalty tier":"7"}"#,
             ),
             (
-                Action::AddChannel {
-                    address: phone(),
-                    no_sync: false,
-                },
+                Action::AddChannel { address: phone(), no_sync: false },
                 "POST /api/v2/customer/addchannelonly",
                 r#"{"primary_id":"00501","brand_id":"2","extra_telephone":"+31612345678"}"#,
             ),
-            (
-                Action::Purge,
-                "DELETE /api/v2/customer/purgedata",
-                r#"{"external_id":"00501","brand_id":2}"#,
-            ),
+            (Action::Purge, "DELETE /api/v2/customer/purgedata", r#"{"external_id":"00501","brand_id":2}"#),
         ];
         for (action, endpoint, body) in cases {
             let request = Request::of(&call(action), BodyEncoding::Json);
             assert_eq!(
-                (
-                    format!("{} {}", request.method, request.path).as_str(),
-                    request.body.as_str()
-                ),
+                (format!("{} {}", request.method, request.path).as_str(), request.body.as_str()),
                 (endpoint, body)
             );
         }
@@ -270,16 +224,8 @@ mod tests {
 
     #[test]
     fn a_form_carries_the_same_fields() {
-        let request = Request::of(
-            &call(Action::AddChannel {
-                address: phone(),
-                no_sync: true,
-            }),
-            BodyEncoding::Form,
-        );
-        assert_eq!(
-            request.body,
-            "primary_id=00501&brand_id=2&extra_telephone=%2B31612345678&noSync=true"
-        );
+        let request =
+            Request::of(&call(Action::AddChannel { address: phone(), no_sync: true }), BodyEncoding::Form);
+        assert_eq!(request.body, "primary_id=00501&brand_id=2&extra_telephone=%2B31612345678&noSync=true");
     }
 }

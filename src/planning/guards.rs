@@ -100,10 +100,7 @@ mod tests {
     use super::*;
 
     fn blocked(settings: &GuardSettings, survey: &Survey, before: Option<u64>) -> Vec<&'static str> {
-        judge_guards(settings, survey, before)
-            .into_iter()
-            .map(|verdict| verdict.guard)
-            .collect()
+        judge_guards(settings, survey, before).into_iter().map(|verdict| verdict.guard).collect()
     }
 
     #[test]
@@ -116,10 +113,7 @@ mod tests {
         settings.max_purge = Amount::Percent(2.0);
         assert_eq!(blocked(&settings, &survey, None), ["max_purge"]);
         // The cap never gives leave by itself.
-        settings = GuardSettings {
-            max_purge: Amount::Count(1000),
-            ..GuardSettings::default()
-        };
+        settings = GuardSettings { max_purge: Amount::Count(1000), ..GuardSettings::default() };
         assert_eq!(blocked(&settings, &survey, None), ["allow_purge"]);
     }
 

@@ -50,11 +50,7 @@ impl HashKey {
     /// An address's hash, the same for two spellings of one address.
     #[must_use]
     pub fn address(&self, address: &Address) -> AddressHash {
-        AddressHash(self.hash(
-            b"address",
-            address.channel().word().as_bytes(),
-            address.identity().as_bytes(),
-        ))
+        AddressHash(self.hash(b"address", address.channel().word().as_bytes(), address.identity().as_bytes()))
     }
 
     pub(super) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {

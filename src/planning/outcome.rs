@@ -62,10 +62,7 @@ impl Outcome {
     /// Whether a person has to look at the row.
     #[must_use]
     pub fn is_trouble(self) -> bool {
-        matches!(
-            self,
-            Self::Rejected | Self::Failed | Self::InDoubt | Self::NotAttempted
-        )
+        matches!(self, Self::Rejected | Self::Failed | Self::InDoubt | Self::NotAttempted)
     }
 }
 
@@ -99,9 +96,6 @@ impl Counts {
     /// Whether no row needs a person.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        Outcome::ALL
-            .iter()
-            .filter(|outcome| outcome.is_trouble())
-            .all(|outcome| self.get(*outcome) == 0)
+        Outcome::ALL.iter().filter(|outcome| outcome.is_trouble()).all(|outcome| self.get(*outcome) == 0)
     }
 }

@@ -36,12 +36,7 @@ impl Situation {
     /// At the start of a row.
     #[must_use]
     pub fn new(told: Option<Told>, progress: Progress) -> Self {
-        Self {
-            told,
-            progress,
-            absent: false,
-            existing: false,
-        }
+        Self { told, progress, absent: false, existing: false }
     }
 }
 
@@ -95,13 +90,7 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
             !done && (every || !told.is_some_and(|told| told.has_address(hash)))
         });
         if let Some(address) = left {
-            return call(
-                intent,
-                Action::AddChannel {
-                    address: address.clone(),
-                    no_sync: intent.no_sync,
-                },
-            );
+            return call(intent, Action::AddChannel { address: address.clone(), no_sync: intent.no_sync });
         }
     }
     Step::Settled(effect(&situation.progress))
@@ -119,30 +108,19 @@ fn purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
 }
 
 fn call(intent: &Intent, action: Action) -> Step {
-    Step::Call(Call {
-        customer: intent.customer.clone(),
-        action,
-    })
+    Step::Call(Call { customer: intent.customer.clone(), action })
 }
 
 fn create(intent: &Intent) -> Call {
     // A customer who is new has nothing that could be cleared.
-    let fields = intent
-        .fields
-        .iter()
-        .filter(|(_, value)| *value != FieldValue::Clear)
-        .cloned()
-        .collect();
+    let fields = intent.fields.iter().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
     let action = Action::Create {
         fields,
         first: intent.addresses.first().cloned(),
         ticket_id: intent.ticket_id,
         no_sync: intent.no_sync,
     };
-    Call {
-        customer: intent.customer.clone(),
-        action,
-    }
+    Call { customer: intent.customer.clone(), action }
 }
 
 fn fields_left(
@@ -195,10 +173,7 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
     match &call.action {
         Action::Create { first, .. } => {
             // Cleared fields too, though they were not sent: a new customer's are empty.
-            intent
-                .fields
-                .iter()
-                .for_each(|(name, value)| told.tell(key, name, value, row));
+            intent.fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
             if let Some(address) = first {
                 told.add_address(key.address(address));
                 situation.progress.addresses.push(key.address(address));
@@ -206,9 +181,7 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
             situation.progress.created = true;
         }
         Action::Update { fields } => {
-            fields
-                .iter()
-                .for_each(|(name, value)| told.tell(key, name, value, row));
+            fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
             situation.progress.updated = true;
         }
         Action::AddChannel { address, .. } => {
@@ -273,12 +246,7 @@ pub fn turned_absent(intent: &Intent, situation: &mut Situation) -> bool {
 /// customer. Success means that the customer exists.
 #[must_use]
 pub fn probe(intent: &Intent) -> Call {
-    Call {
-        customer: intent.customer.clone(),
-        action: Action::Update {
-            fields: intent.fields.clone(),
-        },
-    }
+    Call { customer: intent.customer.clone(), action: Action::Update { fields: intent.fields.clone() } }
 }
 
 /// Takes in that the probe found the customer of the lost create `flight`.

@@ -55,10 +55,7 @@ impl Survey {
     /// Nothing read yet.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            only_sync: true,
-            ..Self::default()
-        }
+        Self { only_sync: true, ..Self::default() }
     }
 
     /// Calls of one kind, if every call works.
@@ -93,14 +90,11 @@ impl Survey {
         {
             self.bad_phones.push(value.clone());
         }
-        self.rejected
-            .entry(rejection.code)
-            .and_modify(|cause| cause.rows += 1)
-            .or_insert(Cause {
-                rows: 1,
-                first: at,
-                example: rejection,
-            });
+        self.rejected.entry(rejection.code).and_modify(|cause| cause.rows += 1).or_insert(Cause {
+            rows: 1,
+            first: at,
+            example: rejection,
+        });
     }
 
     /// Takes in a row with its calls and the outcome they lead to.
@@ -109,10 +103,7 @@ impl Survey {
         for kind in calls {
             self.calls[*kind as usize] += 1;
         }
-        if calls
-            .iter()
-            .any(|kind| matches!(kind, Kind::Create | Kind::Update))
-        {
+        if calls.iter().any(|kind| matches!(kind, Kind::Create | Kind::Update)) {
             self.rows_changing += 1;
         }
         if !calls.is_empty() {
@@ -133,11 +124,6 @@ impl Survey {
 
     #[cfg(test)]
     pub(super) fn for_tests(rows: u64, purges: u64, changing: u64) -> Self {
-        Self {
-            rows,
-            rows_changing: changing,
-            calls: [changing, 0, 0, purges],
-            ..Self::new()
-        }
+        Self { rows, rows_changing: changing, calls: [changing, 0, 0, purges], ..Self::new() }
     }
 }

@@ -38,19 +38,13 @@ impl Told {
     /// A customer whose data row `row` of `export` has purged.
     #[must_use]
     pub fn tombstone(export: u32, row: u64) -> Self {
-        Self {
-            purged: true,
-            export,
-            row,
-            ..Self::default()
-        }
+        Self { purged: true, export, row, ..Self::default() }
     }
 
     /// Whether the field was last told this value.
     pub(super) fn has(&self, key: &HashKey, name: &FieldName, value: &FieldValue) -> bool {
         let tag = key.field(name);
-        self.field(tag)
-            .is_some_and(|field| field.value == key.value(tag, value.as_str()))
+        self.field(tag).is_some_and(|field| field.value == key.value(tag, value.as_str()))
     }
 
     /// Whether a row behind `row` of the same export has told the field. A
@@ -95,9 +89,7 @@ impl Told {
         } else if row > self.row {
             let moved = row - self.row;
             self.row = row;
-            self.fields
-                .iter_mut()
-                .for_each(|field| field.rows_before += moved);
+            self.fields.iter_mut().for_each(|field| field.rows_before += moved);
         }
     }
 
@@ -126,22 +118,13 @@ impl Flight {
     /// A call about to be sent.
     #[must_use]
     pub fn new(export: u32, row: u64, kind: Kind, address: Option<AddressHash>, at_unix: u64) -> Self {
-        Self {
-            export,
-            row,
-            kind: kind as u8,
-            address,
-            at_unix,
-        }
+        Self { export, row, kind: kind as u8, address, at_unix }
     }
 
     /// Which call it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        Kind::ALL
-            .get(usize::from(self.kind))
-            .copied()
-            .unwrap_or(Kind::Create)
+        Kind::ALL.get(usize::from(self.kind)).copied().unwrap_or(Kind::Create)
     }
 }
 

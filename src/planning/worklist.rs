@@ -39,11 +39,7 @@ impl Worklist {
     /// Takes note of a row. Rows come in order, none left out.
     pub fn pass(&mut self, at: RowRef) {
         if (at.number - 1).is_multiple_of(ROWS_PER_BLOCK) {
-            self.blocks.push(Block {
-                line: at.line,
-                offset: at.offset,
-                ..Block::default()
-            });
+            self.blocks.push(Block { line: at.line, offset: at.offset, ..Block::default() });
         }
     }
 
@@ -59,9 +55,7 @@ impl Worklist {
     #[must_use]
     pub fn has(&self, row: u64, work: Work) -> bool {
         let (block, bit) = place(row);
-        self.blocks
-            .get(block)
-            .is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
+        self.blocks.get(block).is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
     }
 
     /// The first marked row behind `row`.
@@ -100,11 +94,7 @@ impl Worklist {
     /// How many rows are marked.
     #[must_use]
     pub fn count(&self, work: Work) -> u64 {
-        self.blocks
-            .iter()
-            .flat_map(|block| block.bits(work))
-            .map(|word| u64::from(word.count_ones()))
-            .sum()
+        self.blocks.iter().flat_map(|block| block.bits(work)).map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
@@ -124,16 +114,9 @@ impl Block {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a block's index fits, and a bit is below 1024"
-)]
 fn place(row: u64) -> (usize, usize) {
     let index = row.saturating_sub(1);
-    (
-        (index / ROWS_PER_BLOCK) as usize,
-        (index % ROWS_PER_BLOCK) as usize,
-    )
+    ((index / ROWS_PER_BLOCK) as usize, (index % ROWS_PER_BLOCK) as usize)
 }
 
 #[cfg(test)]
@@ -144,12 +127,7 @@ mod tests {
     fn list(rows: u64, marked: &[u64]) -> Worklist {
         let mut list = Worklist::default();
         for number in 1..=rows {
-            list.pass(RowRef {
-                number,
-                line: number + 1,
-                offset: number * 10,
-                len: 9,
-            });
+            list.pass(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
         }
         marked.iter().for_each(|row| list.mark(*row, Work::Calls));
         list

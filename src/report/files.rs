@@ -45,25 +45,12 @@ const CALLS_FILE: &str = "outcomes.csv";
 /// The folder's name for a run of `export` that started at `started` (RFC 3339).
 #[must_use]
 pub fn folder_name(started: &str, export: &str) -> String {
-    let time: String = started
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .take(15)
-        .collect();
-    let stem = Path::new(export)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
+    let time: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let stem = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
     let stem = stem.split('.').next().unwrap_or_default();
     let safe: String = stem
         .chars()
-        .map(|letter| {
-            if letter.is_alphanumeric() || "-_".contains(letter) {
-                letter
-            } else {
-                '-'
-            }
-        })
+        .map(|letter| if letter.is_alphanumeric() || "-_".contains(letter) { letter } else { '-' })
         .take(60)
         .collect();
     format!("{time}Z-{}", if safe.is_empty() { "export" } else { &safe })
@@ -94,15 +81,9 @@ impl RunFiles {
     ///
     /// [`FilesError`]
     pub fn open(folder: PathBuf, export: Arc<Export>, lengths: &[(String, u64)]) -> Result<Self, FilesError> {
-        let mut files = Self {
-            folder,
-            export,
-            files: BTreeMap::new(),
-        };
+        let mut files = Self { folder, export, files: BTreeMap::new() };
         for (name, len) in lengths {
-            let appended = files
-                .reopen(name, *len)
-                .map_err(|source| files.error(name, source))?;
+            let appended = files.reopen(name, *len).map_err(|source| files.error(name, source))?;
             files.files.insert(name.clone(), appended);
         }
         Ok(files)
@@ -152,26 +133,14 @@ impl RunFiles {
         trouble: &Trouble,
     ) -> Result<(), FilesError> {
         let dialect = *self.export.dialect();
-        let ending = if dialect.format == Format::Csv {
-            "csv"
-        } else {
-            "jsonl"
-        };
+        let ending = if dialect.format == Format::Csv { "csv" } else { "jsonl" };
         let name = format!("{}.{ending}", outcome.word());
-        let own = self
-            .export
-            .own_bytes(at)
-            .map_err(|source| self.error(&name, source))?;
+        let own = self.export.own_bytes(at).map_err(|source| self.error(&name, source))?;
         let cells = cells(at, operation, trouble);
         let line = match dialect.format {
             Format::Csv => {
                 let results = dialect.csv_line(&cells);
-                [
-                    own.as_slice(),
-                    &[dialect.delimiter],
-                    &self.encoded_as_read(&results),
-                ]
-                .concat()
+                [own.as_slice(), &[dialect.delimiter], &self.encoded_as_read(&results)].concat()
             }
             Format::Jsonl => json_line(&own, &cells),
         };
@@ -185,29 +154,16 @@ impl RunFiles {
         if dialect.format == Format::Jsonl {
             return Vec::new();
         }
-        let names = self
-            .export
-            .columns()
-            .own()
-            .map(|(_, name)| name)
-            .chain(RESULT_COLUMNS);
+        let names = self.export.columns().own().map(|(_, name)| name).chain(RESULT_COLUMNS);
         let line = self.encoded_as_read(&dialect.csv_line(names));
-        let mark: &[u8] = if dialect.marked && target(dialect.written_in) == UTF_8 {
-            b"\xef\xbb\xbf"
-        } else {
-            b""
-        };
+        let mark: &[u8] =
+            if dialect.marked && target(dialect.written_in) == UTF_8 { b"\xef\xbb\xbf" } else { b"" };
         [mark, &self.written(line)].concat()
     }
 
     /// UTF-8 text in the encoding in which the export's bytes are read.
     fn encoded_as_read(&self, text: &[u8]) -> Vec<u8> {
-        self.export
-            .dialect()
-            .encoding
-            .encode(&String::from_utf8_lossy(text))
-            .0
-            .into_owned()
+        self.export.dialect().encoding.encode(&String::from_utf8_lossy(text)).0.into_owned()
     }
 
     /// A line in the encoding, and with the line end, of the export as it came.
@@ -226,12 +182,7 @@ impl RunFiles {
             let made = self.create(name).map_err(|source| self.error(name, source))?;
             self.files.insert(
                 name.to_owned(),
-                Appended {
-                    file: made,
-                    pending: header.to_vec(),
-                    len: 0,
-                    unsynced: false,
-                },
+                Appended { file: made, pending: header.to_vec(), len: 0, unsynced: false },
             );
         }
         if let Some(appended) = self.files.get_mut(name) {
@@ -256,10 +207,7 @@ impl RunFiles {
                 appended
                     .flush()
                     .map(|()| (name.clone(), appended.len))
-                    .map_err(|source| FilesError {
-                        path: folder.join(name),
-                        source,
-                    })
+                    .map_err(|source| FilesError { path: folder.join(name), source })
             })
             .collect()
     }
@@ -276,18 +224,14 @@ impl RunFiles {
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
             file.write_all(content)?;
             file.as_file().sync_all()?;
-            file.persist(self.folder.join(name))
-                .map_err(|error| error.error)?;
+            file.persist(self.folder.join(name)).map_err(|error| error.error)?;
             File::open(&self.folder)?.sync_all()
         };
         write().map_err(|source| self.error(name, source))
     }
 
     fn make_folder(&self) -> io::Result<()> {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.folder)
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
@@ -298,19 +242,13 @@ impl RunFiles {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
     fn reopen(&self, name: &str, len: u64) -> io::Result<Appended> {
         let path = self.folder.join(name);
         if path.symlink_metadata()?.is_symlink() {
-            return Err(io::Error::other(
-                "is a symbolic link, which this program never makes",
-            ));
+            return Err(io::Error::other("is a symbolic link, which this program never makes"));
         }
         let mut file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() < len {
@@ -320,19 +258,11 @@ impl RunFiles {
         }
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;
-        Ok(Appended {
-            file,
-            pending: Vec::new(),
-            len,
-            unsynced: false,
-        })
+        Ok(Appended { file, pending: Vec::new(), len, unsynced: false })
     }
 
     fn error(&self, name: &str, source: io::Error) -> FilesError {
-        FilesError {
-            path: self.folder.join(name),
-            source,
-        }
+        FilesError { path: self.folder.join(name), source }
     }
 }
 
@@ -353,11 +283,7 @@ impl Appended {
 
 /// Encodings that cannot be written become UTF-8, which the mark then says.
 fn target(encoding: &'static encoding_rs::Encoding) -> &'static encoding_rs::Encoding {
-    if encoding == UTF_16LE || encoding == UTF_16BE {
-        UTF_8
-    } else {
-        encoding
-    }
+    if encoding == UTF_16LE || encoding == UTF_16BE { UTF_8 } else { encoding }
 }
 
 fn cells(at: RowRef, operation: &str, trouble: &Trouble) -> [String; 9] {
@@ -369,10 +295,7 @@ fn cells(at: RowRef, operation: &str, trouble: &Trouble) -> [String; 9] {
         trouble.value.clone().unwrap_or_default(),
         trouble.message.clone(),
         trouble.hint.to_string(),
-        trouble
-            .status
-            .map(|status| status.to_string())
-            .unwrap_or_default(),
+        trouble.status.map(|status| status.to_string()).unwrap_or_default(),
         trouble.attempts.to_string(),
     ]
 }
@@ -387,11 +310,7 @@ fn json_line(own: &[u8], cells: &[String; 9]) -> Vec<u8> {
     if !is_object {
         members.push(format!("\"_sync_raw\":{}", serde_json::Value::from(own.as_ref())));
     }
-    for (name, cell) in RESULT_COLUMNS
-        .iter()
-        .zip(cells)
-        .filter(|(_, cell)| !cell.is_empty())
-    {
+    for (name, cell) in RESULT_COLUMNS.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
         let value = match (*name, cell.parse::<u64>()) {
             ("_sync_line" | "_sync_http_status" | "_sync_attempts", Ok(number)) => {
                 serde_json::Value::from(number)
@@ -401,11 +320,7 @@ fn json_line(own: &[u8], cells: &[String; 9]) -> Vec<u8> {
         members.push(format!("\"{name}\":{value}"));
     }
     let members = members.join(",");
-    let inside = own
-        .trim()
-        .strip_suffix('}')
-        .map(str::trim_end)
-        .filter(|_| is_object);
+    let inside = own.trim().strip_suffix('}').map(str::trim_end).filter(|_| is_object);
     match inside {
         None => format!("{{{members}}}"),
         Some("{") => format!("{{{members}}}"),
@@ -424,10 +339,7 @@ mod tests {
             folder_name("2026-11-23T17:05:09.123Z", "/data/Klanten (nieuw).csv.gz"),
             "20261123T170509Z-Klanten--nieuw-"
         );
-        assert_eq!(
-            folder_name("2026-11-23T17:05:09Z", "stdin"),
-            "20261123T170509Z-stdin"
-        );
+        assert_eq!(folder_name("2026-11-23T17:05:09Z", "stdin"), "20261123T170509Z-stdin");
     }
 
     #[test]

@@ -14,28 +14,20 @@ use crate::planning::Outcome;
 ///
 /// [`FilesError`]
 pub fn write_metrics(path: &Path, summary: &Summary) -> Result<(), FilesError> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text(summary).as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)
     };
-    write().map(drop).map_err(|source| FilesError {
-        path: path.to_owned(),
-        source,
-    })
+    write().map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
 }
 
 fn text(summary: &Summary) -> String {
     let mut text = String::new();
     let mut metric = |name: &str, help: &str, samples: &[(String, String)]| {
-        text.push_str(&format!(
-            "# HELP omnidesk_sync_{name} {help}\n# TYPE omnidesk_sync_{name} gauge\n"
-        ));
+        text.push_str(&format!("# HELP omnidesk_sync_{name} {help}\n# TYPE omnidesk_sync_{name} gauge\n"));
         for (labels, value) in samples {
             text.push_str(&format!("omnidesk_sync_{name}{labels} {value}\n"));
         }
@@ -43,10 +35,7 @@ fn text(summary: &Summary) -> String {
     let rows: Vec<_> = Outcome::ALL
         .iter()
         .map(|outcome| {
-            (
-                format!("{{outcome=\"{}\"}}", outcome.word()),
-                summary.counts.get(*outcome).to_string(),
-            )
+            (format!("{{outcome=\"{}\"}}", outcome.word()), summary.counts.get(*outcome).to_string())
         })
         .collect();
     metric("rows", "Rows of the last run by outcome.", &rows);

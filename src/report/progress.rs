@@ -42,10 +42,7 @@ impl Progress {
     /// Nothing shown: for passes that take seconds.
     #[must_use]
     pub fn hidden() -> Self {
-        Self {
-            bar: ProgressBar::hidden(),
-            beat: None,
-        }
+        Self { bar: ProgressBar::hidden(), beat: None }
     }
 
     /// `rows` to visit, of which `done` are settled.
@@ -57,11 +54,7 @@ impl Progress {
         if !shown {
             let beats = !quiet && setting != ProgressSetting::Never;
             let now = Instant::now();
-            let beat = beats.then_some(Beat {
-                started: now,
-                last: now,
-                done_at_start: done,
-            });
+            let beat = beats.then_some(Beat { started: now, last: now, done_at_start: done });
             let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::hidden());
             bar.set_position(done);
             return Self { bar, beat };
@@ -110,10 +103,7 @@ impl Beat {
     fn line(&self, done: u64, rows: u64) -> String {
         let speed = (done - self.done_at_start) as f64 / self.started.elapsed().as_secs_f64();
         let left = Duration::try_from_secs_f64((rows - done) as f64 / speed).unwrap_or(Duration::MAX);
-        format!(
-            "{done} of {rows} rows done, {speed:.1} rows/s, {} left",
-            Period(left)
-        )
+        format!("{done} of {rows} rows done, {speed:.1} rows/s, {} left", Period(left))
     }
 }
 

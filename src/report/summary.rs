@@ -62,24 +62,21 @@ pub struct CauseLine {
 impl Causes {
     /// Takes in a row in trouble.
     pub fn add(&mut self, at: RowRef, outcome: Outcome, trouble: &Trouble) {
-        self.0
-            .entry((outcome, trouble.code))
-            .and_modify(|cause| cause.count += 1)
-            .or_insert_with(|| CauseLine {
+        self.0.entry((outcome, trouble.code)).and_modify(|cause| cause.count += 1).or_insert_with(|| {
+            CauseLine {
                 count: 1,
                 row: at.number,
                 line: at.line,
                 column: trouble.column.clone(),
                 message: trouble.message.clone(),
                 hint: trouble.hint.to_string(),
-            });
+            }
+        });
     }
 
     /// The causes, in the order of outcomes.
     pub fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
-        self.0
-            .iter()
-            .map(|((outcome, code), cause)| (*outcome, *code, cause))
+        self.0.iter().map(|((outcome, code), cause)| (*outcome, *code, cause))
     }
 }
 
@@ -177,13 +174,7 @@ impl Summary {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let head = if self.stopped.is_some() { "stopped" } else { "done" };
-        let _ = writeln!(
-            text,
-            "{head}: {} rows of {} in {}",
-            self.rows,
-            self.export,
-            Period(self.took)
-        );
+        let _ = writeln!(text, "{head}: {} rows of {} in {}", self.rows, self.export, Period(self.took));
         for outcome in Outcome::ALL {
             let rows = self.counts.get(outcome);
             if rows > 0 {
@@ -195,11 +186,7 @@ impl Summary {
             "  {:<14} {:>10}{}",
             "sum",
             self.counts.total(),
-            if self.balances() {
-                ""
-            } else {
-                "  (the books do not balance: this is a bug)"
-            }
+            if self.balances() { "" } else { "  (the books do not balance: this is a bug)" }
         );
         let calls: Vec<String> = Kind::ALL
             .iter()
@@ -210,20 +197,13 @@ impl Summary {
             let _ = writeln!(
                 text,
                 "calls: {} in {} requests",
-                if calls.is_empty() {
-                    "none worked".to_owned()
-                } else {
-                    calls.join(", ")
-                },
+                if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") },
                 self.tally.attempts
             );
         }
         for (outcome, code, cause) in self.causes.iter() {
-            let place = cause
-                .column
-                .as_ref()
-                .map(|column| format!(", column {column:?}"))
-                .unwrap_or_default();
+            let place =
+                cause.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
             let _ = writeln!(
                 text,
                 "{} {} ({code}), first row {} on line {}{place}: {}",
@@ -252,11 +232,8 @@ impl Summary {
             .filter(|outcome| self.counts.get(**outcome) > 0)
             .map(|outcome| format!("{} {}", self.counts.get(*outcome), outcome.word()))
             .collect();
-        let stopped = self
-            .stopped
-            .as_ref()
-            .map(|(reason, _)| format!(", stopped: {reason}"))
-            .unwrap_or_default();
+        let stopped =
+            self.stopped.as_ref().map(|(reason, _)| format!(", stopped: {reason}")).unwrap_or_default();
         format!(
             "{}: {} rows, {} calls: {}, {}{stopped}",
             self.export,

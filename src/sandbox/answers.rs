@@ -24,29 +24,17 @@ pub(super) struct Answer {
 impl Answer {
     /// A 200 of the shape `{"type":"result","message":…}`.
     pub(super) fn done(message: &'static str) -> Self {
-        Self {
-            message: Some(message.into()),
-            ..Self::empty()
-        }
+        Self { message: Some(message.into()), ..Self::empty() }
     }
 
     /// A 200 with an empty body.
     pub(super) fn empty() -> Self {
-        Self {
-            status: 200,
-            message: None,
-            retry_after: None,
-            allow: None,
-        }
+        Self { status: 200, message: None, retry_after: None, allow: None }
     }
 
     /// An error of the shape `{"status":"error","message":…}`.
     pub(super) fn error(status: u16, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            status,
-            message: Some(message.into()),
-            ..Self::empty()
-        }
+        Self { status, message: Some(message.into()), ..Self::empty() }
     }
 
     /// The 400 that refuses a call.
@@ -56,10 +44,7 @@ impl Answer {
 
     /// The 429 that slows a client down, naming a time if `seconds` are given.
     pub(super) fn throttled(seconds: Option<u64>) -> Self {
-        Self {
-            retry_after: seconds,
-            ..Self::error(429, "Too many requests.")
-        }
+        Self { retry_after: seconds, ..Self::error(429, "Too many requests.") }
     }
 
     /// Whether the call did what it says.
@@ -79,14 +64,10 @@ impl Answer {
         // Each status of this room is one that HTTP knows.
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         if let Some(seconds) = self.retry_after {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(method) = self.allow {
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static(method));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
         }
         response
     }
@@ -95,8 +76,6 @@ impl Answer {
 /// A 200 with this content type and body.
 pub(super) fn with_type(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

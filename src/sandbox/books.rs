@@ -35,22 +35,14 @@ pub(super) enum Admission {
 impl Books {
     /// Nothing has happened yet.
     pub(super) fn new(settings: &Settings, now: Instant) -> Self {
-        let faults = Fault::ALL
-            .iter()
-            .map(|fault| (fault.name().to_owned(), 0))
-            .collect();
+        let faults = Fault::ALL.iter().map(|fault| (fault.name().to_owned(), 0)).collect();
         Self {
             base: Base::new(settings.duplicates, settings.brands.clone()),
-            counters: Counters {
-                faults,
-                ..Counters::default()
-            },
+            counters: Counters { faults, ..Counters::default() },
             log: Log::default(),
             watch: Watch::default(),
             chance: Chance::new(settings.faults, settings.seed, settings.faults_per_customer_max),
-            limit: settings
-                .rate_limit
-                .map(|limit| (Bucket::new(limit, now), limit.retry_after)),
+            limit: settings.rate_limit.map(|limit| (Bucket::new(limit, now), limit.retry_after)),
             started: now,
         }
     }
@@ -74,9 +66,7 @@ impl Books {
         let at_us =
             u64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(u64::MAX);
         let customer = read.as_ref().ok().map(|call| &call.customer);
-        let seq = self
-            .log
-            .receive(at_us, route.map(Route::name), customer, fault.map(Fault::name));
+        let seq = self.log.receive(at_us, route.map(Route::name), customer, fault.map(Fault::name));
         let admission = match (over_limit, read) {
             (Some(throttled), _) => {
                 self.counters.throttled += 1;
@@ -112,10 +102,7 @@ impl Books {
         }
         let route = call.action.route();
         if route == Route::Create && self.base.is_create_answered(&call.customer) {
-            self.watch.violation(
-                &call.customer,
-                "create again after one that was answered with success",
-            );
+            self.watch.violation(&call.customer, "create again after one that was answered with success");
         }
         self.watch.begin(&call.customer, seq, route.name());
     }
@@ -139,11 +126,7 @@ impl Books {
     /// Writes down the end of an admitted request: its answer, or `None` if the connection is closed without one.
     pub(super) fn settle(&mut self, seq: u64, route: Route, customer: &CustomerKey, answer: Option<&Answer>) {
         self.watch.finish(customer, seq);
-        let end = if answer.is_some() {
-            End::Answered
-        } else {
-            End::Closed
-        };
+        let end = if answer.is_some() { End::Answered } else { End::Closed };
         self.log.settle(seq, end, answer.map(|answer| answer.status));
         if route == Route::Create && answer.is_some_and(Answer::is_success) {
             self.base.note_create_answered(customer);
@@ -160,12 +143,7 @@ impl Books {
     pub(super) fn snapshot(&self) -> State {
         let (customers, purged) = self.base.content();
         let violations = self.watch.violations().to_vec();
-        State {
-            customers,
-            purged,
-            counters: self.counters.clone(),
-            violations,
-        }
+        State { customers, purged, counters: self.counters.clone(), violations }
     }
 
     /// The content of `GET /sandbox/log`.

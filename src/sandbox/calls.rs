@@ -115,10 +115,7 @@ impl ChannelKind {
     fn check(self, address: &str) -> Result<(), &'static str> {
         let (is_fine, looks_like) = match self {
             Self::Email => (is_email(address), "an e-mail address"),
-            Self::Telephone => (
-                is_telephone(address),
-                "a telephone number in E.164, such as +31201234567",
-            ),
+            Self::Telephone => (is_telephone(address), "a telephone number in E.164, such as +31201234567"),
             Self::Facebook => (!address.trim().is_empty(), "an account"),
             Self::Twitter => (is_twitter(address), "an account of letters, digits, _ and spaces"),
         };
@@ -175,19 +172,9 @@ pub(super) struct Details {
 /// What a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
-    Create {
-        details: Details,
-        channel: Option<Channel>,
-        ticket_id: Option<u64>,
-        no_sync: Option<bool>,
-    },
-    Update {
-        details: Details,
-    },
-    AddChannel {
-        channel: Channel,
-        no_sync: Option<bool>,
-    },
+    Create { details: Details, channel: Option<Channel>, ticket_id: Option<u64>, no_sync: Option<bool> },
+    Update { details: Details },
+    AddChannel { channel: Channel, no_sync: Option<bool> },
     Purge,
 }
 
@@ -229,10 +216,7 @@ fn refuse_strangers(route: Route, fields: &Fields) -> Result<(), Answer> {
     let is_known = |name: &str| Route::ALL.iter().any(|other| other.lists(name));
     let is_stranger = |name: &&str| !route.lists(name) && (!route.takes_custom_fields() || is_known(name));
     match fields.names().find(is_stranger) {
-        Some(name) => Err(Answer::refusal(format!(
-            "{name}: is not a field of {}",
-            route.name()
-        ))),
+        Some(name) => Err(Answer::refusal(format!("{name}: is not a field of {}", route.name()))),
         None => Ok(()),
     }
 }
@@ -244,29 +228,17 @@ fn create(mut fields: Fields) -> Result<Call, Answer> {
         (None, None) => None,
         (Some(kind), Some(address)) => Some(linked_channel(&kind, address)?),
         (Some(_), None) => {
-            return Err(Answer::refusal(
-                "customer_link_channel: is missing beside channel_id",
-            ));
+            return Err(Answer::refusal("customer_link_channel: is missing beside channel_id"));
         }
         (None, Some(_)) => {
-            return Err(Answer::refusal(
-                "channel_id: is missing beside customer_link_channel",
-            ));
+            return Err(Answer::refusal("channel_id: is missing beside customer_link_channel"));
         }
     };
     let ticket_id = fields.whole("ticket_id", "a number")?;
     let no_sync = fields.flag("noSync")?;
     let details = details(fields)?;
     let customer = CustomerKey { brand_id, primary_id };
-    Ok(Call {
-        customer,
-        action: Action::Create {
-            details,
-            channel,
-            ticket_id,
-            no_sync,
-        },
-    })
+    Ok(Call { customer, action: Action::Create { details, channel, ticket_id, no_sync } })
 }
 
 fn linked_channel(kind: &str, address: String) -> Result<Channel, Answer> {
@@ -280,20 +252,13 @@ fn update(mut fields: Fields) -> Result<Call, Answer> {
     let primary_id = fields.needed_text("externalPrimaryID")?;
     let brand_id = fields.needed_quoted_whole("brandID")?;
     let details = details(fields)?;
-    Ok(Call {
-        customer: CustomerKey { brand_id, primary_id },
-        action: Action::Update { details },
-    })
+    Ok(Call { customer: CustomerKey { brand_id, primary_id }, action: Action::Update { details } })
 }
 
 fn details(mut fields: Fields) -> Result<Details, Answer> {
     let firstname = fields.text("firstname")?;
     let lastname = fields.text("lastname")?;
-    Ok(Details {
-        firstname,
-        lastname,
-        custom: fields.rest()?,
-    })
+    Ok(Details { firstname, lastname, custom: fields.rest()? })
 }
 
 fn add_channel(mut fields: Fields) -> Result<Call, Answer> {
@@ -307,27 +272,19 @@ fn add_channel(mut fields: Fields) -> Result<Call, Answer> {
         }
     }
     let no_sync = fields.flag("noSync")?;
-    let channel = channels
-        .pop()
-        .ok_or_else(|| Answer::refusal("extra_…: an address is missing"))?;
+    let channel = channels.pop().ok_or_else(|| Answer::refusal("extra_…: an address is missing"))?;
     // The page speaks of "the address to add", and its answer of one channel.
     if !channels.is_empty() {
         return Err(Answer::refusal("extra_…: more than one address in a call"));
     }
     let customer = CustomerKey { brand_id, primary_id };
-    Ok(Call {
-        customer,
-        action: Action::AddChannel { channel, no_sync },
-    })
+    Ok(Call { customer, action: Action::AddChannel { channel, no_sync } })
 }
 
 fn purge(mut fields: Fields) -> Result<Call, Answer> {
     let primary_id = fields.needed_text("external_id")?;
     let brand_id = fields.needed_whole("brand_id")?;
-    Ok(Call {
-        customer: CustomerKey { brand_id, primary_id },
-        action: Action::Purge,
-    })
+    Ok(Call { customer: CustomerKey { brand_id, primary_id }, action: Action::Purge })
 }
 
 #[cfg(test)]
@@ -363,11 +320,7 @@ mod tests {
                 JSON,
                 r#"{"primary_id":"A1","brand_id":2,"channel_id":"facebook","customer_link_channel":"1"}"#,
             ),
-            (
-                Route::Create,
-                FORM,
-                "primary_id=A1&brand_id=2&ticket_id=7&noSync=true&city=Den+Haag",
-            ),
+            (Route::Create, FORM, "primary_id=A1&brand_id=2&ticket_id=7&noSync=true&city=Den+Haag"),
             (Route::Update, JSON, r#"{"externalPrimaryID":"A1","brandID":"2"}"#),
             (
                 Route::Update,
@@ -375,30 +328,19 @@ mod tests {
                 r#"{"externalPrimaryID":"A1","brandID":"2","firstname":"","city":"Den Haag"}"#,
             ),
             (Route::Update, FORM, "externalPrimaryID=A1&brandID=2&lastname=Vis"),
-            (
-                Route::AddChannel,
-                JSON,
-                r#"{"primary_id":"A1","brand_id":"2","extra_email":"a@b.nl"}"#,
-            ),
+            (Route::AddChannel, JSON, r#"{"primary_id":"A1","brand_id":"2","extra_email":"a@b.nl"}"#),
             (
                 Route::AddChannel,
                 JSON,
                 r#"{"primary_id":"A1","brand_id":"2","extra_twitter":"an_n e1","noSync":false}"#,
             ),
-            (
-                Route::AddChannel,
-                FORM,
-                "primary_id=A1&brand_id=2&extra_telephone=%2B31201234567&noSync=false",
-            ),
+            (Route::AddChannel, FORM, "primary_id=A1&brand_id=2&extra_telephone=%2B31201234567&noSync=false"),
             (Route::Purge, JSON, r#"{"external_id":"A1","brand_id":2}"#),
             (Route::Purge, FORM, "external_id=A1&brand_id=2"),
         ];
         for (route, content_type, body) in cases {
             let call = read(route, content_type, body).unwrap_or_else(|said| panic!("{body}: {said}"));
-            let key = CustomerKey {
-                brand_id: 2,
-                primary_id: "A1".to_owned(),
-            };
+            let key = CustomerKey { brand_id: 2, primary_id: "A1".to_owned() };
             assert_eq!(call.customer, key, "{body}");
         }
     }
@@ -412,20 +354,9 @@ mod tests {
             lastname: None,
             custom: BTreeMap::from([("city".to_owned(), "Den Haag".to_owned())]),
         };
-        let channel = Some(Channel {
-            kind: ChannelKind::Telephone,
-            address: "+31201234567".to_owned(),
-        });
-        let action = Action::Create {
-            details,
-            channel,
-            ticket_id: Some(7),
-            no_sync: Some(true),
-        };
-        assert_eq!(
-            read(Route::Create, JSON, body).map(|call| call.action),
-            Ok(action)
-        );
+        let channel = Some(Channel { kind: ChannelKind::Telephone, address: "+31201234567".to_owned() });
+        let action = Action::Create { details, channel, ticket_id: Some(7), no_sync: Some(true) };
+        assert_eq!(read(Route::Create, JSON, body).map(|call| call.action), Ok(action));
     }
 
     fn check_refusals(cases: &[(Route, &str, &str, &str)]) {
@@ -499,12 +430,7 @@ mod tests {
                 r#"{"primary_id":"A","brand_id":2,"age":4}"#,
                 "400 age: expected a string, got an integer",
             ),
-            (
-                Create,
-                JSON,
-                r#"{"primary_id":"A","brand_id":2,"":"x"}"#,
-                "400 a field without a name",
-            ),
+            (Create, JSON, r#"{"primary_id":"A","brand_id":2,"":"x"}"#, "400 a field without a name"),
             (
                 Update,
                 JSON,
@@ -547,12 +473,7 @@ mod tests {
                 r#"{"external_id":"A","brand_id":"2"}"#,
                 "400 brand_id: expected an integer, got a string",
             ),
-            (
-                Create,
-                FORM,
-                "primary_id=A&brand_id=two",
-                "400 brand_id: expected an integer, got a string",
-            ),
+            (Create, FORM, "primary_id=A&brand_id=two", "400 brand_id: expected an integer, got a string"),
             (
                 Create,
                 FORM,
@@ -575,12 +496,7 @@ mod tests {
             (Create, JSON, "{}", "400 primary_id: is missing"),
             (Create, FORM, "", "400 primary_id: is missing"),
             (Create, JSON, r#"{"primary_id":"A"}"#, "400 brand_id: is missing"),
-            (
-                Create,
-                JSON,
-                r#"{"primary_id":" ","brand_id":2}"#,
-                "400 primary_id: is empty",
-            ),
+            (Create, JSON, r#"{"primary_id":" ","brand_id":2}"#, "400 primary_id: is empty"),
             (
                 Create,
                 JSON,
@@ -605,18 +521,8 @@ mod tests {
                 r#"{"primary_id":"A","brand_id":2,"extra_email":"a@b.nl"}"#,
                 "400 extra_email: is not a field of create",
             ),
-            (
-                Update,
-                JSON,
-                r#"{"externalPrimaryID":"A"}"#,
-                "400 brandID: is missing",
-            ),
-            (
-                Update,
-                JSON,
-                r#"{"primary_id":"A","brandID":"2"}"#,
-                "400 primary_id: is not a field of update",
-            ),
+            (Update, JSON, r#"{"externalPrimaryID":"A"}"#, "400 brandID: is missing"),
+            (Update, JSON, r#"{"primary_id":"A","brandID":"2"}"#, "400 primary_id: is not a field of update"),
             (
                 Update,
                 JSON,
@@ -629,12 +535,7 @@ mod tests {
                 r#"{"externalPrimaryID":"A","brandID":"2","ticket_id":1}"#,
                 "400 ticket_id: is not a field of update",
             ),
-            (
-                AddChannel,
-                JSON,
-                r#"{"primary_id":"A","brand_id":"2"}"#,
-                "400 extra_…: an address is missing",
-            ),
+            (AddChannel, JSON, r#"{"primary_id":"A","brand_id":"2"}"#, "400 extra_…: an address is missing"),
             (
                 AddChannel,
                 JSON,
@@ -647,12 +548,7 @@ mod tests {
                 r#"{"primary_id":"A","brand_id":"2","city":"x"}"#,
                 "400 city: is not a field of add_channel",
             ),
-            (
-                Purge,
-                JSON,
-                r#"{"external_id":"","brand_id":2}"#,
-                "400 external_id: is empty",
-            ),
+            (Purge, JSON, r#"{"external_id":"","brand_id":2}"#, "400 external_id: is empty"),
             (
                 Purge,
                 JSON,
@@ -678,42 +574,17 @@ mod tests {
                 "{}",
                 "415 The content type must be application/json or application/x-www-form-urlencoded.",
             ),
-            (
-                Create,
-                JSON,
-                "",
-                "400 The body is not a JSON object (line 1, column 0).",
-            ),
-            (
-                Create,
-                JSON,
-                "\"Vis\"",
-                "400 The body is not a JSON object (line 1, column 5).",
-            ),
-            (
-                Create,
-                JSON,
-                "[]",
-                "400 The body is not a JSON object (line 1, column 0).",
-            ),
-            (
-                Create,
-                JSON,
-                "{} {}",
-                "400 The body is not a JSON object (line 1, column 4).",
-            ),
+            (Create, JSON, "", "400 The body is not a JSON object (line 1, column 0)."),
+            (Create, JSON, "\"Vis\"", "400 The body is not a JSON object (line 1, column 5)."),
+            (Create, JSON, "[]", "400 The body is not a JSON object (line 1, column 0)."),
+            (Create, JSON, "{} {}", "400 The body is not a JSON object (line 1, column 4)."),
             (
                 Create,
                 JSON,
                 r#"{"primary_id":"A","brand_id":2,"primary_id":"A"}"#,
                 "400 primary_id: sent more than once",
             ),
-            (
-                Create,
-                FORM,
-                "primary_id=A&brand_id=2&brand_id=2",
-                "400 brand_id: sent more than once",
-            ),
+            (Create, FORM, "primary_id=A&brand_id=2&brand_id=2", "400 brand_id: sent more than once"),
         ]);
     }
 
@@ -747,10 +618,7 @@ mod tests {
             ("sms", "+1"),
         ];
         for (kind, address) in fine {
-            assert!(
-                linked_channel(kind, address.to_owned()).is_ok(),
-                "{kind} {address}"
-            );
+            assert!(linked_channel(kind, address.to_owned()).is_ok(), "{kind} {address}");
         }
         for (kind, address) in wrong {
             let answer = linked_channel(kind, address.to_owned()).expect_err(address);

@@ -108,10 +108,7 @@ pub struct FaultsError(String);
 /// The list of names for an error message.
 fn known() -> String {
     let names: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).collect();
-    format!(
-        "known are {}, all (spread over these), and the times stall_for and late_for",
-        names.join(", ")
-    )
+    format!("known are {}, all (spread over these), and the times stall_for and late_for", names.join(", "))
 }
 
 impl Faults {
@@ -131,12 +128,8 @@ impl Faults {
     pub fn parse(text: &str) -> Result<Self, FaultsError> {
         let mut faults = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let no_value = || {
-                FaultsError(format!(
-                    "\"{part}\" is not of the form name=probability; {}",
-                    known()
-                ))
-            };
+            let no_value =
+                || FaultsError(format!("\"{part}\" is not of the form name=probability; {}", known()));
             let (name, value) = part.split_once('=').ok_or_else(no_value)?;
             faults.set(name.trim(), value.trim())?;
         }
@@ -191,9 +184,7 @@ impl Faults {
         let sum: f64 = chances.iter().map(|(_, p)| p).sum();
         if sum > SUM_MAX {
             let why = "a request meets one fault at most, so 1 is the limit";
-            return Err(FaultsError(format!(
-                "the probabilities make {sum} together; {why}"
-            )));
+            return Err(FaultsError(format!("the probabilities make {sum} together; {why}")));
         }
         Ok(())
     }
@@ -240,13 +231,7 @@ impl Chance {
     pub(super) fn new(faults: Faults, seed: u64, per_customer_max: u32) -> Self {
         let chances = faults.chances();
         let is_possible = chances.iter().any(|(_, p)| *p > 0.0);
-        Self {
-            chances,
-            is_possible,
-            seed,
-            per_customer_max,
-            met: HashMap::new(),
-        }
+        Self { chances, is_possible, seed, per_customer_max, met: HashMap::new() }
     }
 
     /// The fault that this customer's next request meets.
@@ -278,13 +263,8 @@ impl Chance {
 /// FNV-1a over what the decision depends on; unlike `std::hash` it stays the same from one Rust release to the next.
 fn mix(seed: u64, customer: &CustomerKey, number: u64) -> u64 {
     let numbers = [seed, customer.brand_id, number];
-    let bytes = numbers
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
-        .chain(customer.primary_id.bytes());
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let bytes = numbers.into_iter().flat_map(u64::to_le_bytes).chain(customer.primary_id.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -293,10 +273,7 @@ mod tests {
     use super::*;
 
     fn customer(id: &str) -> CustomerKey {
-        CustomerKey {
-            brand_id: 2,
-            primary_id: id.to_owned(),
-        }
+        CustomerKey { brand_id: 2, primary_id: id.to_owned() }
     }
 
     #[test]
@@ -304,10 +281,7 @@ mod tests {
         let faults = Faults::parse("all=0.7, stall=0,reset_after=0.2,stall_for=500ms,late_for=3s").unwrap();
         assert_eq!((faults.stall, faults.reset_after), (0.0, 0.2));
         assert!((faults.throttle - 0.1).abs() < 1e-12);
-        assert_eq!(
-            (faults.stall_for, faults.late_for),
-            (Duration::from_millis(500), Duration::from_secs(3))
-        );
+        assert_eq!((faults.stall_for, faults.late_for), (Duration::from_millis(500), Duration::from_secs(3)));
         assert_eq!(Faults::parse(""), Ok(Faults::default()));
         assert_eq!(Faults::parse("all=1"), Ok(Faults::all(1.0)));
     }
@@ -315,21 +289,12 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named_with_what_is_known() {
         let cases = [
-            (
-                "stal=0.1",
-                "\"stal\" is not a fault; known are refuse_before, error_after, reset_before",
-            ),
-            (
-                "stall",
-                "\"stall\" is not of the form name=probability; known are",
-            ),
+            ("stal=0.1", "\"stal\" is not a fault; known are refuse_before, error_after, reset_before"),
+            ("stall", "\"stall\" is not of the form name=probability; known are"),
             ("stall=2", "stall=2: a probability is a number from 0 to 1"),
             ("stall=NaN", "stall=NaN: a probability"),
             ("stall=-0.1", "stall=-0.1: a probability"),
-            (
-                "stall_for=2",
-                "stall_for=2: a time is a whole number with ms or s",
-            ),
+            ("stall_for=2", "stall_for=2: a time is a whole number with ms or s"),
             ("stall=0.6,late=0.6", "the probabilities make 1.2 together"),
         ];
         for (text, start) in cases {
@@ -345,10 +310,8 @@ mod tests {
         let mut by_round = Chance::new(Faults::all(0.5), 7, 3);
         let mut other_seed = Chance::new(Faults::all(0.5), 8, 3);
         let draw = |chance: &mut Chance, id: &String| chance.next(&customer(id));
-        let first: Vec<Vec<_>> = ids
-            .iter()
-            .map(|id| (0..8).map(|_| draw(&mut by_customer, id)).collect())
-            .collect();
+        let first: Vec<Vec<_>> =
+            ids.iter().map(|id| (0..8).map(|_| draw(&mut by_customer, id)).collect()).collect();
         let mut second = vec![Vec::new(); ids.len()];
         let mut third = second.clone();
         for _ in 0..8 {
@@ -373,15 +336,10 @@ mod tests {
     #[test]
     fn the_kinds_come_about_as_often_as_asked() {
         let mut chance = Chance::new(Faults::parse("stall=0.1,late=0.3").unwrap(), 3, 1);
-        let drawn: Vec<_> = (0..10_000)
-            .filter_map(|n| chance.next(&customer(&n.to_string())))
-            .collect();
+        let drawn: Vec<_> = (0..10_000).filter_map(|n| chance.next(&customer(&n.to_string()))).collect();
         let stalls = drawn.iter().filter(|fault| **fault == Fault::Stall).count();
         let lates = drawn.iter().filter(|fault| **fault == Fault::Late).count();
-        assert!(
-            (800..1200).contains(&stalls) && (2700..3300).contains(&lates),
-            "{stalls} {lates}"
-        );
+        assert!((800..1200).contains(&stalls) && (2700..3300).contains(&lates), "{stalls} {lates}");
         assert_eq!(stalls + lates, drawn.len());
     }
 }

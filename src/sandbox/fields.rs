@@ -62,11 +62,7 @@ impl Fields {
     /// A string that must be there and must not be blank.
     pub(super) fn needed_text(&mut self, name: &str) -> Result<String, Answer> {
         let text = self.text(name)?.ok_or_else(|| missing(name))?;
-        if text.trim().is_empty() {
-            Err(Answer::refusal(format!("{name}: is empty")))
-        } else {
-            Ok(text)
-        }
+        if text.trim().is_empty() { Err(Answer::refusal(format!("{name}: is empty"))) } else { Ok(text) }
     }
 
     /// A whole number from 0; `expected` is the page's word for its type.
@@ -144,9 +140,7 @@ fn mistyped(name: &str, expected: &str, got: &Value) -> Answer {
 /// Gives the place only, since the reader's own message quotes the body.
 fn broken(error: &serde_json::Error) -> Answer {
     let (line, column) = (error.line(), error.column());
-    Answer::refusal(format!(
-        "The body is not a JSON object (line {line}, column {column})."
-    ))
+    Answer::refusal(format!("The body is not a JSON object (line {line}, column {column})."))
 }
 
 /// A JSON object with every pair kept; a map would silently keep the last of two equal keys.

@@ -27,11 +27,7 @@ impl Bucket {
     /// A full bucket.
     pub(super) fn new(limit: RateLimit, now: Instant) -> Self {
         let interval = limit.per / limit.calls.get();
-        Self {
-            interval,
-            depth: interval * (limit.calls.get() - 1),
-            full_at: now,
-        }
+        Self { interval, depth: interval * (limit.calls.get() - 1), full_at: now }
     }
 
     /// Takes one token, or says after what time there is one.
@@ -58,14 +54,7 @@ mod tests {
 
     fn bucket(calls: u32, per: Duration, now: Instant) -> Bucket {
         let calls = NonZeroU32::new(calls).unwrap();
-        Bucket::new(
-            RateLimit {
-                calls,
-                per,
-                retry_after: true,
-            },
-            now,
-        )
+        Bucket::new(RateLimit { calls, per, retry_after: true }, now)
     }
 
     #[test]

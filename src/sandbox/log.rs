@@ -64,24 +64,13 @@ impl Log {
         let brand_id = customer.map(|customer| customer.brand_id);
         let primary_id = customer.map(|customer| customer.primary_id.clone());
         let (end, status) = (End::Pending, None);
-        self.entries.push_back(Entry {
-            seq,
-            at_us,
-            call,
-            brand_id,
-            primary_id,
-            fault,
-            end,
-            status,
-        });
+        self.entries.push_back(Entry { seq, at_us, call, brand_id, primary_id, fault, end, status });
         seq
     }
 
     /// Notes what became of a request, if the ring still holds it.
     pub(super) fn settle(&mut self, seq: u64, end: End, status: Option<u16>) {
-        let index = seq
-            .checked_sub(self.dropped + 1)
-            .and_then(|index| usize::try_from(index).ok());
+        let index = seq.checked_sub(self.dropped + 1).and_then(|index| usize::try_from(index).ok());
         if let Some(entry) = index.and_then(|index| self.entries.get_mut(index)) {
             (entry.end, entry.status) = (end, status);
         }

@@ -197,9 +197,7 @@ impl Sandbox {
         settings.check()?;
         let listen = settings.listen;
         let listener = TcpListener::bind(listen).map_err(|source| SandboxError::Listen { listen, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| SandboxError::Listen { listen, source })?;
+        let address = listener.local_addr().map_err(|source| SandboxError::Listen { listen, source })?;
         let shared = Arc::new(Shared::new(settings));
         let stopper = Stopper(Arc::new(Notify::new()));
         let (ready, is_ready) = mpsc::sync_channel(1);
@@ -210,16 +208,8 @@ impl Sandbox {
                 .spawn(move || server::run(listener, shared, &stop, &ready))
                 .map_err(SandboxError::Start)?
         };
-        is_ready
-            .recv()
-            .map_err(|_| SandboxError::Ended)?
-            .map_err(SandboxError::Start)?;
-        Ok(Self {
-            address,
-            shared,
-            stopper,
-            thread: Some(thread),
-        })
+        is_ready.recv().map_err(|_| SandboxError::Ended)?.map_err(SandboxError::Start)?;
+        Ok(Self { address, shared, stopper, thread: Some(thread) })
     }
 
     /// The base URL to give to a client, such as `http://127.0.0.1:40213`.

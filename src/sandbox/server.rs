@@ -87,11 +87,8 @@ pub(super) fn run(
     stop: &Notify,
     ready: &SyncSender<io::Result<()>>,
 ) {
-    let begun = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .and_then(|runtime| {
+    let begun =
+        tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build().and_then(|runtime| {
             listener.set_nonblocking(true)?;
             let entered = runtime.enter();
             let listener = TcpListener::from_std(listener)?;
@@ -131,9 +128,8 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     drop(stream.set_nodelay(true));
     let service = service_fn(move |request| serve(Arc::clone(&shared), request));
     // A client keeps idle connections as long as it likes, so no timeout. The result says how the client left.
-    let connection = http1::Builder::new()
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection =
+        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
     drop(connection.await);
 }
 
@@ -177,10 +173,7 @@ fn not_found() -> Answer {
 
 fn wrong_method(method: &'static str) -> Answer {
     let error = Answer::error(405, format!("This path takes {method} only."));
-    Answer {
-        allow: Some(method),
-        ..error
-    }
+    Answer { allow: Some(method), ..error }
 }
 
 /// A body that was read to its end: its bytes, or `None` if they were too many.
@@ -216,10 +209,7 @@ fn read_call(
     }
     let too_large = || Answer::error(413, "The body is larger than 1 MiB.");
     let body = body.ok_or_else(too_large)?;
-    let content_type = head
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Call::read(route, content_type, &body)
 }
 
@@ -244,13 +234,7 @@ struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     fn new(shared: &'a Arc<Shared>, seq: u64, call: &Call) -> Self {
         let (route, customer) = (call.action.route(), call.customer.clone());
-        Self {
-            shared,
-            seq,
-            route,
-            customer,
-            is_settled: false,
-        }
+        Self { shared, seq, route, customer, is_settled: false }
     }
 
     /// Acts as the fault says, waits, and gives the answer, or none where the connection is to be closed.

@@ -119,20 +119,11 @@ impl Base {
     /// Does what the call says, wholly or not at all, counts it, and gives the answer.
     pub(super) fn act(&mut self, call: Call, counters: &mut Counters) -> Answer {
         let Call { customer, action } = call;
-        let acted = if self
-            .brands
-            .as_ref()
-            .is_some_and(|brands| !brands.contains(&customer.brand_id))
-        {
+        let acted = if self.brands.as_ref().is_some_and(|brands| !brands.contains(&customer.brand_id)) {
             Err("Brand is invalid.")
         } else {
             match action {
-                Action::Create {
-                    details,
-                    channel,
-                    ticket_id,
-                    no_sync,
-                } => {
+                Action::Create { details, channel, ticket_id, no_sync } => {
                     let record = Record {
                         details,
                         channels: channel.into_iter().collect(),
@@ -223,9 +214,7 @@ impl Base {
 
     fn record(&mut self, key: &CustomerKey) -> Result<&mut Record, &'static str> {
         let entry = self.customers.get_mut(key);
-        entry
-            .and_then(|entry| entry.records.first_mut())
-            .ok_or("Customer not found.")
+        entry.and_then(|entry| entry.records.first_mut()).ok_or("Customer not found.")
     }
 
     fn check_owner(&self, key: &CustomerKey, channel: &Channel) -> Result<(), &'static str> {
@@ -292,10 +281,7 @@ mod tests {
 
     impl World {
         fn new(duplicates: Duplicates) -> Self {
-            Self {
-                base: Base::new(duplicates, Some(vec![2, 3])),
-                counters: Counters::default(),
-            }
+            Self { base: Base::new(duplicates, Some(vec![2, 3])), counters: Counters::default() }
         }
 
         /// Sends a form body and gives the message, `""` for an empty body.
@@ -305,11 +291,7 @@ mod tests {
             let answer = self.base.act(call, &mut self.counters);
             assert_eq!(
                 answer.status,
-                if answer.message.as_deref().is_none_or(is_result) {
-                    200
-                } else {
-                    400
-                }
+                if answer.message.as_deref().is_none_or(is_result) { 200 } else { 400 }
             );
             answer.message.unwrap_or_default().into_owned()
         }
@@ -344,11 +326,7 @@ mod tests {
                 "User created and channel linked.",
             ),
             (Create, "primary_id=A&brand_id=4", "Brand is invalid."),
-            (
-                Create,
-                "primary_id=B&brand_id=2",
-                "User created and channel linked.",
-            ),
+            (Create, "primary_id=B&brand_id=2", "User created and channel linked."),
             (
                 AddChannel,
                 "primary_id=B&brand_id=2&extra_email=a%40b.nl",
@@ -359,59 +337,24 @@ mod tests {
                 "primary_id=A&brand_id=2&extra_email=a%40b.nl",
                 "Channel already exists for this customer.",
             ),
-            (
-                AddChannel,
-                "primary_id=B&brand_id=2&extra_facebook=bee",
-                "Channel added to the customer.",
-            ),
-            (
-                AddChannel,
-                "primary_id=C&brand_id=2&extra_facebook=cee",
-                "Customer not found.",
-            ),
+            (AddChannel, "primary_id=B&brand_id=2&extra_facebook=bee", "Channel added to the customer."),
+            (AddChannel, "primary_id=C&brand_id=2&extra_facebook=cee", "Customer not found."),
             (Purge, "external_id=A&brand_id=2", ""),
             (Purge, "external_id=A&brand_id=2", "Customer not found."),
             (Update, "externalPrimaryID=A&brandID=2", "Customer not found."),
-            (
-                AddChannel,
-                "primary_id=B&brand_id=2&extra_email=a%40b.nl",
-                "Channel added to the customer.",
-            ),
-            (
-                Create,
-                "primary_id=A&brand_id=2",
-                "User created and channel linked.",
-            ),
+            (AddChannel, "primary_id=B&brand_id=2&extra_email=a%40b.nl", "Channel added to the customer."),
+            (Create, "primary_id=A&brand_id=2", "User created and channel linked."),
         ];
         for (route, form, expected) in steps {
             assert_eq!(world.send(route, form), expected, "{} {form}", route.name());
         }
         let (customers, purged) = world.base.content();
-        let ids: Vec<_> = customers
-            .iter()
-            .map(|customer| (customer.brand_id, &*customer.primary_id))
-            .collect();
+        let ids: Vec<_> =
+            customers.iter().map(|customer| (customer.brand_id, &*customer.primary_id)).collect();
         assert_eq!(ids, [(2, "A"), (2, "B"), (3, "A")]);
-        assert_eq!(
-            purged,
-            [PurgedCustomer {
-                brand_id: 2,
-                primary_id: "A".to_owned()
-            }]
-        );
-        let Counters {
-            create,
-            update,
-            add_channel,
-            purge,
-            refused,
-            doubled,
-            ..
-        } = world.counters;
-        assert_eq!(
-            [create, update, add_channel, purge, refused, doubled],
-            [4, 0, 2, 1, 9, 0]
-        );
+        assert_eq!(purged, [PurgedCustomer { brand_id: 2, primary_id: "A".to_owned() }]);
+        let Counters { create, update, add_channel, purge, refused, doubled, .. } = world.counters;
+        assert_eq!([create, update, add_channel, purge, refused, doubled], [4, 0, 2, 1, 9, 0]);
     }
 
     #[test]
@@ -421,19 +364,12 @@ mod tests {
             Route::Create,
             "primary_id=A&brand_id=2&firstname=Ann&lastname=Vis&city=Ede&no=1&ticket_id=9",
         );
-        world.send(
-            Route::Update,
-            "externalPrimaryID=A&brandID=2&lastname=&city=Epe&new=x",
-        );
+        world.send(Route::Update, "externalPrimaryID=A&brandID=2&lastname=&city=Epe&new=x");
         let (customers, _) = world.base.content();
         let customer = &customers[0];
         assert_eq!(customer.firstname.as_deref(), Some("Ann"));
         assert_eq!(customer.lastname.as_deref(), Some(""));
-        let custom: Vec<_> = customer
-            .custom
-            .iter()
-            .map(|(name, value)| (&**name, &**value))
-            .collect();
+        let custom: Vec<_> = customer.custom.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(custom, [("city", "Epe"), ("new", "x"), ("no", "1")]);
         assert_eq!(customer.ticket_ids, BTreeSet::from([9]));
     }
@@ -442,14 +378,8 @@ mod tests {
     fn a_second_create_doubles_the_customer_where_that_is_allowed() {
         let mut world = World::new(Duplicates::Allow);
         let form = "primary_id=A&brand_id=2&channel_id=facebook&customer_link_channel=ann";
-        assert_eq!(
-            world.send(Route::Create, form),
-            "User created and channel linked."
-        );
-        assert_eq!(
-            world.send(Route::Create, form),
-            "User created and channel linked."
-        );
+        assert_eq!(world.send(Route::Create, form), "User created and channel linked.");
+        assert_eq!(world.send(Route::Create, form), "User created and channel linked.");
         assert_eq!((world.counters.doubled, world.base.content().0.len()), (1, 2));
         world.send(Route::Purge, "external_id=A&brand_id=2");
         assert!(world.base.content().0.is_empty() && world.base.owners.is_empty());

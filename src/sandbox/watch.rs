@@ -34,21 +34,12 @@ impl Watch {
         for earlier in flights.iter_mut() {
             earlier.overlapped_by.get_or_insert(call);
         }
-        flights.push(Flight {
-            seq,
-            call,
-            overlapped_by: None,
-        });
+        flights.push(Flight { seq, call, overlapped_by: None });
     }
 
     /// A request has been answered or closed by the sandbox.
     pub(super) fn finish(&mut self, customer: &CustomerKey, seq: u64) {
-        if let Some(Flight {
-            call,
-            overlapped_by: Some(other),
-            ..
-        }) = self.take(customer, seq)
-        {
+        if let Some(Flight { call, overlapped_by: Some(other), .. }) = self.take(customer, seq) {
             self.violation(customer, &format!("{other} arrived while {call} was unanswered"));
         }
     }
@@ -73,8 +64,7 @@ impl Watch {
     pub(super) fn violation(&mut self, customer: &CustomerKey, what: &str) {
         if self.violations.len() < VIOLATIONS_MAX {
             let id: String = customer.primary_id.chars().take(ID_CHARS_MAX).collect();
-            self.violations
-                .push(format!("customer {id} of brand {}: {what}", customer.brand_id));
+            self.violations.push(format!("customer {id} of brand {}: {what}", customer.brand_id));
         }
     }
 
@@ -89,10 +79,7 @@ mod tests {
     use super::*;
 
     fn customer() -> CustomerKey {
-        CustomerKey {
-            brand_id: 2,
-            primary_id: "A1".to_owned(),
-        }
+        CustomerKey { brand_id: 2, primary_id: "A1".to_owned() }
     }
 
     #[test]

@@ -43,21 +43,13 @@ impl Columns {
                 ));
             }
         }
-        Ok(Self {
-            names,
-            index,
-            open: false,
-        })
+        Ok(Self { names, index, open: false })
     }
 
     /// The columns of JSON lines: none yet, see [`Columns::want`].
     #[must_use]
     pub fn of_json() -> Self {
-        Self {
-            names: Vec::new(),
-            index: HashMap::new(),
-            open: true,
-        }
+        Self { names: Vec::new(), index: HashMap::new(), open: true }
     }
 
     /// Where the column `name` stands, if the export has it. JSON lines are
@@ -111,9 +103,7 @@ impl Columns {
 
     /// Whether a wanted name lies below the JSON object `path`.
     pub(super) fn wants_below(&self, path: &str) -> bool {
-        self.names
-            .iter()
-            .any(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+        self.names.iter().any(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
     }
 
     /// The name most like `name`, for an error message.

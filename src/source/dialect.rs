@@ -50,10 +50,7 @@ impl Dialect {
 
     pub(super) fn framing(&self) -> Framing {
         let delimiter = (self.format == Format::Csv).then_some(self.delimiter);
-        Framing {
-            delimiter,
-            terminator: self.terminator,
-        }
+        Framing { delimiter, terminator: self.terminator }
     }
 }
 
@@ -70,12 +67,7 @@ pub fn sniff_encoding(sample: &[u8]) -> &'static encoding_rs::Encoding {
         return encoding;
     }
     let even_nuls = sample.iter().step_by(2).filter(|byte| **byte == 0).count();
-    let odd_nuls = sample
-        .iter()
-        .skip(1)
-        .step_by(2)
-        .filter(|byte| **byte == 0)
-        .count();
+    let odd_nuls = sample.iter().skip(1).step_by(2).filter(|byte| **byte == 0).count();
     if even_nuls + odd_nuls > sample.len() / 8 {
         return if odd_nuls > even_nuls { UTF_16LE } else { UTF_16BE };
     }
@@ -107,11 +99,7 @@ pub(super) fn sniff_crlf(sample: &[u8]) -> bool {
 pub(super) fn excel_separator(sample: &[u8]) -> Option<(u8, usize)> {
     let rest = sample.strip_prefix(b"sep=")?;
     let (&delimiter, rest) = rest.split_first()?;
-    let end = rest
-        .iter()
-        .position(|byte| !matches!(byte, b'\r' | b'\n'))
-        .unwrap_or(rest.len())
-        .min(2);
+    let end = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len()).min(2);
     (DELIMITERS.contains(&delimiter) && end > 0).then_some((delimiter, 5 + end))
 }
 

@@ -37,11 +37,7 @@ fn walk<'a>(
     found: &mut [Option<Cow<'a, str>>],
 ) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
-        let name = if path.is_empty() {
-            key
-        } else {
-            Cow::Owned(format!("{path}.{key}"))
-        };
+        let name = if path.is_empty() { key } else { Cow::Owned(format!("{path}.{key}")) };
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
             found[at] = Some(plain(raw).ok_or_else(|| Malformed::NotAValue(name.clone().into_owned()))?);
@@ -150,53 +146,23 @@ mod tests {
         }
         let mut found = vec![None; wanted.len()];
         walk(line, "", &columns, &mut found)?;
-        Ok(found
-            .into_iter()
-            .map(|cell| cell.unwrap_or_default().into_owned())
-            .collect())
+        Ok(found.into_iter().map(|cell| cell.unwrap_or_default().into_owned()).collect())
     }
 
     #[test]
     fn values_keep_their_text() {
         let line = r#"{"id":12345678901234567890,"n":1.10,"t":"00501","b":true,"z":null,"e":"a\u00e9\n","c":{"d":{"e":"x"}}}"#;
         let found = cells(line, &["id", "n", "t", "b", "z", "e", "c.d.e", "missing"]).expect("an object");
-        assert_eq!(
-            found,
-            [
-                "12345678901234567890",
-                "1.10",
-                "00501",
-                "true",
-                "",
-                "aé\n",
-                "x",
-                ""
-            ]
-        );
+        assert_eq!(found, ["12345678901234567890", "1.10", "00501", "true", "", "aé\n", "x", ""]);
     }
 
     #[test]
     fn what_is_no_row_says_why() {
-        assert_eq!(
-            cells(r#"{"a":1,"a":2}"#, &["b"]),
-            Err(Malformed::DuplicateKey("a".into()))
-        );
-        assert_eq!(
-            cells(r#"{"a":[1]}"#, &["a"]),
-            Err(Malformed::NotAValue("a".into()))
-        );
-        assert!(matches!(
-            cells(r#"{"a":1"#, &["a"]),
-            Err(Malformed::NotAnObject(_))
-        ));
+        assert_eq!(cells(r#"{"a":1,"a":2}"#, &["b"]), Err(Malformed::DuplicateKey("a".into())));
+        assert_eq!(cells(r#"{"a":[1]}"#, &["a"]), Err(Malformed::NotAValue("a".into())));
+        assert!(matches!(cells(r#"{"a":1"#, &["a"]), Err(Malformed::NotAnObject(_))));
         assert!(matches!(cells("[1]", &["a"]), Err(Malformed::NotAnObject(_))));
-        assert!(matches!(
-            cells(r#"{"a":1} x"#, &["a"]),
-            Err(Malformed::NotAnObject(_))
-        ));
-        assert_eq!(
-            cells(r#"{"other":[1,{"a":2}],"a":"fine"}"#, &["a"]).expect("fine"),
-            ["fine"]
-        );
+        assert!(matches!(cells(r#"{"a":1} x"#, &["a"]), Err(Malformed::NotAnObject(_))));
+        assert_eq!(cells(r#"{"other":[1,{"a":2}],"a":"fine"}"#, &["a"]).expect("fine"), ["fine"]);
     }
 }

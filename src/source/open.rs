@@ -52,10 +52,7 @@ struct Watched {
 impl Watched {
     fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
-        Ok(Self {
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-        })
+        Ok(Self { size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
 }
 
@@ -65,24 +62,14 @@ impl Watched {
 ///
 /// What makes the whole export unreadable: see [`SourceError`].
 pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
-    let name = if path == Path::new("-") {
-        "stdin".to_owned()
-    } else {
-        path.display().to_string()
-    };
-    let io_error = |source| SourceError::Io {
-        name: name.clone(),
-        source,
-    };
+    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let io_error = |source| SourceError::Io { name: name.clone(), source };
     let (plain, label) = match path == Path::new("-") {
         true => (spool(&mut io::stdin().lock(), &name, false)?, ""),
         false => unpacked(path, &name)?,
     };
     let file = transcoded(plain, &name, settings)?;
-    let watched = (label == "plain")
-        .then(|| Watched::of(&file.file))
-        .transpose()
-        .map_err(io_error)?;
+    let watched = (label == "plain").then(|| Watched::of(&file.file)).transpose().map_err(io_error)?;
     let sample = sample(&file.file).map_err(io_error)?;
     let format = format_of(path, &sample, settings)?;
     let mut export = Export {
@@ -98,12 +85,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
         },
         file: Arc::new(file.file),
         columns: Columns::of_json(),
-        first: RowRef {
-            number: 1,
-            line: 1,
-            offset: file.skip,
-            len: 0,
-        },
+        first: RowRef { number: 1, line: 1, offset: file.skip, len: 0 },
         watched,
     };
     if format == Format::Csv {
@@ -145,12 +127,7 @@ impl Export {
     /// The rows from `from` on.
     #[must_use]
     pub fn rows_from(&self, from: RowRef) -> Rows {
-        Rows::new(
-            Arc::clone(&self.file),
-            self.dialect,
-            Arc::new(self.columns.clone()),
-            from,
-        )
+        Rows::new(Arc::clone(&self.file), self.dialect, Arc::new(self.columns.clone()), from)
     }
 
     /// The bytes of a row as they stand in the export, without the line end,
@@ -173,9 +150,7 @@ impl Export {
         if row.fault().is_some() {
             return Ok(bytes);
         }
-        Ok(self
-            .dialect
-            .csv_line(self.columns.own().map(|(column, _)| row.bytes(column))))
+        Ok(self.dialect.csv_line(self.columns.own().map(|(column, _)| row.bytes(column))))
     }
 
     /// The bytes of the first row, to guess from.
@@ -185,11 +160,7 @@ impl Export {
     /// What the system says of the file.
     pub fn own_bytes_of_first(&self) -> io::Result<Vec<u8>> {
         let mut row = Row::default();
-        if self.rows().read(&mut row)? {
-            self.own_bytes(row.at())
-        } else {
-            Ok(Vec::new())
-        }
+        if self.rows().read(&mut row)? { self.own_bytes(row.at()) } else { Ok(Vec::new()) }
     }
 
     /// Which content it has.
@@ -202,10 +173,7 @@ impl Export {
         let mut block = vec![0; 1 << 20];
         let mut offset = 0;
         loop {
-            let got = self
-                .file
-                .read_at(&mut block, offset)
-                .map_err(|source| self.io_error(source))?;
+            let got = self.file.read_at(&mut block, offset).map_err(|source| self.io_error(source))?;
             if got == 0 {
                 return Ok(Fingerprint(*hasher.finalize().as_bytes()));
             }
@@ -225,19 +193,14 @@ impl Export {
         };
         match Watched::of(&self.file).map_err(|source| self.io_error(source))? {
             now if now == *watched => Ok(()),
-            _ => Err(SourceError::Changed {
-                name: self.name.clone(),
-            }),
+            _ => Err(SourceError::Changed { name: self.name.clone() }),
         }
     }
 
     /// Wraps what the system said of this file.
     #[must_use]
     pub fn io_error(&self, source: io::Error) -> SourceError {
-        SourceError::Io {
-            name: self.name.clone(),
-            source,
-        }
+        SourceError::Io { name: self.name.clone(), source }
     }
 
     fn read_header(&mut self, sample: &[u8], settings: &Settings) -> Result<(), SourceError> {
@@ -252,38 +215,22 @@ impl Export {
             .0
             .or(excel.map(|(delimiter, _)| delimiter))
             .unwrap_or_else(|| dialect::sniff_delimiter(sample, self.dialect.terminator));
-        let mut records = Records::at(
-            Arc::clone(&self.file),
-            self.dialect.framing(),
-            self.first.offset,
-            self.first.line,
-        );
+        let mut records =
+            Records::at(Arc::clone(&self.file), self.dialect.framing(), self.first.offset, self.first.line);
         let Some((extent, bytes)) = records.next().map_err(|source| self.io_error(source))? else {
-            return Err(SourceError::Empty {
-                name: self.name.clone(),
-            });
+            return Err(SourceError::Empty { name: self.name.clone() });
         };
         let bytes = bytes.to_vec();
-        let header = |problem: String| SourceError::Header {
-            name: self.name.clone(),
-            line: extent.line,
-            problem,
-        };
+        let header =
+            |problem: String| SourceError::Header { name: self.name.clone(), line: extent.line, problem };
         if extent.fault.is_some() {
-            return Err(header(
-                "the quotes of the header are not balanced; mend that line".to_owned(),
-            ));
+            return Err(header("the quotes of the header are not balanced; mend that line".to_owned()));
         }
         self.columns = Columns::of_header(self.header_names(&bytes).map_err(header)?).map_err(header)?;
         let next = records.next().map_err(|source| self.io_error(source))?;
         let end = self.first.offset + bytes.len() as u64;
         self.first = match next {
-            Some((first, _)) => RowRef {
-                number: 1,
-                line: first.line,
-                offset: first.offset,
-                len: 0,
-            },
+            Some((first, _)) => RowRef { number: 1, line: first.line, offset: first.offset, len: 0 },
             None => RowRef {
                 number: 1,
                 line: extent.line + 1,
@@ -301,9 +248,7 @@ impl Export {
             .terminator(csv::Terminator::Any(self.dialect.terminator))
             .from_reader(header);
         let mut record = csv::ByteRecord::new();
-        reader
-            .read_byte_record(&mut record)
-            .map_err(|error| error.to_string())?;
+        reader.read_byte_record(&mut record).map_err(|error| error.to_string())?;
         record
             .iter()
             .map(|cell| {
@@ -337,10 +282,7 @@ fn format_of(path: &Path, sample: &[u8], settings: &Settings) -> Result<Format, 
     if [".csv", ".tsv"].iter().any(|ending| stem.ends_with(ending)) {
         return Ok(Format::Csv);
     }
-    let content = sample
-        .strip_prefix(b"\xef\xbb\xbf")
-        .unwrap_or(sample)
-        .trim_ascii_start();
+    let content = sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample).trim_ascii_start();
     match content.first() {
         Some(b'{') => Ok(Format::Jsonl),
         Some(b'[') => Err(SourceError::Format {
@@ -366,10 +308,7 @@ fn sample(file: &File) -> io::Result<Vec<u8>> {
 
 /// A file that is readable at any offset, and whether it is the user's own.
 fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str), SourceError> {
-    let io_error = |source| SourceError::Io {
-        name: name.to_owned(),
-        source,
-    };
+    let io_error = |source| SourceError::Io { name: name.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     if file.metadata().map_err(io_error)?.is_dir() {
         return Err(io_error(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -393,11 +332,7 @@ fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str), SourceError
 /// Copies all of `from` into a temporary file that has no name.
 fn spool(from: &mut dyn Read, name: &str, packed: bool) -> Result<File, SourceError> {
     let folder = std::env::temp_dir().display().to_string();
-    let write_error = |source| SourceError::Spool {
-        name: name.to_owned(),
-        folder: folder.clone(),
-        source,
-    };
+    let write_error = |source| SourceError::Spool { name: name.to_owned(), folder: folder.clone(), source };
     let mut file = tempfile::tempfile().map_err(write_error)?;
     let mut block = vec![0; 256 << 10];
     loop {
@@ -406,16 +341,10 @@ fn spool(from: &mut dyn Read, name: &str, packed: bool) -> Result<File, SourceEr
             Ok(got) => got,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(source) if packed => {
-                return Err(SourceError::Compressed {
-                    name: name.to_owned(),
-                    source,
-                });
+                return Err(SourceError::Compressed { name: name.to_owned(), source });
             }
             Err(source) => {
-                return Err(SourceError::Io {
-                    name: name.to_owned(),
-                    source,
-                });
+                return Err(SourceError::Io { name: name.to_owned(), source });
             }
         };
         file.write_all(&block[..got]).map_err(write_error)?;
@@ -436,39 +365,18 @@ struct Plain {
 /// Keeps the file as it is where every delimiter and line end is one ASCII
 /// byte; rewrites it as UTF-8 otherwise (UTF-16, Shift-JIS and their like).
 fn transcoded(file: File, name: &str, settings: &Settings) -> Result<Plain, SourceError> {
-    let head = sample(&file).map_err(|source| SourceError::Io {
-        name: name.to_owned(),
-        source,
-    })?;
+    let head = sample(&file).map_err(|source| SourceError::Io { name: name.to_owned(), source })?;
     let mark = dialect::byte_order_mark(&head);
     // A mark is a fact, the setting an opinion.
     let (encoding, skip) = mark.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
     let marked = mark.is_some();
     if encoding == UTF_8 || encoding.is_single_byte() {
-        return Ok(Plain {
-            file,
-            encoding,
-            written_in: encoding,
-            skip: skip as u64,
-            marked,
-        });
+        return Ok(Plain { file, encoding, written_in: encoding, skip: skip as u64, marked });
     }
-    let unreadable = |source| SourceError::Io {
-        name: name.to_owned(),
-        source,
-    };
+    let unreadable = |source| SourceError::Io { name: name.to_owned(), source };
     (&file).rewind().map_err(unreadable)?;
     // Bytes that the encoding does not know become U+FFFD, and a row with
     // that character in a mapped cell is rejected: see `Row::text`.
-    let mut text = DecodeReaderBytesBuilder::new()
-        .encoding(Some(encoding))
-        .bom_override(true)
-        .build(&file);
-    Ok(Plain {
-        file: spool(&mut text, name, false)?,
-        encoding: UTF_8,
-        written_in: encoding,
-        skip: 0,
-        marked,
-    })
+    let mut text = DecodeReaderBytesBuilder::new().encoding(Some(encoding)).bom_override(true).build(&file);
+    Ok(Plain { file: spool(&mut text, name, false)?, encoding: UTF_8, written_in: encoding, skip: 0, marked })
 }

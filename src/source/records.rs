@@ -61,15 +61,7 @@ pub(super) struct Records {
 impl Records {
     /// Reads on from `offset`, which is the start of physical line `line`.
     pub(super) fn at(file: Arc<File>, framing: Framing, offset: u64, line: u64) -> Self {
-        Self {
-            file,
-            framing,
-            buffer: Vec::new(),
-            start: 0,
-            base: offset,
-            line,
-            at_end: false,
-        }
+        Self { file, framing, buffer: Vec::new(), start: 0, base: offset, line, at_end: false }
     }
 
     /// The next record that is not a blank line, with its bytes.
@@ -166,15 +158,7 @@ impl Records {
             }
             self.fill()?;
         }
-        Ok(Some((
-            Extent {
-                offset,
-                line,
-                len,
-                fault: Some(Fault::TooLong),
-            },
-            &[],
-        )))
+        Ok(Some((Extent { offset, line, len, fault: Some(Fault::TooLong) }, &[])))
     }
 
     fn consume(&mut self, len: usize, lines: u64) {
@@ -190,10 +174,7 @@ impl Records {
         self.buffer.resize(have + BLOCK_BYTES, 0);
         let got = loop {
             // By position: several readers share the file.
-            match self
-                .file
-                .read_at(&mut self.buffer[have..], self.base + have as u64)
-            {
+            match self.file.read_at(&mut self.buffer[have..], self.base + have as u64) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => break other?,
             }
@@ -265,10 +246,7 @@ mod tests {
     fn records_from(text: &str, offset: u64, line: u64) -> Records {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        let framing = Framing {
-            delimiter: Some(b','),
-            terminator: b'\n',
-        };
+        let framing = Framing { delimiter: Some(b','), terminator: b'\n' };
         Records::at(Arc::new(file), framing, offset, line)
     }
 
@@ -276,21 +254,13 @@ mod tests {
         let mut records = records_from(text, 0, 1);
         let mut all = Vec::new();
         while let Some((extent, bytes)) = records.next().expect("readable") {
-            all.push((
-                extent.line,
-                extent.offset,
-                String::from_utf8_lossy(bytes).into_owned(),
-                extent.fault,
-            ));
+            all.push((extent.line, extent.offset, String::from_utf8_lossy(bytes).into_owned(), extent.fault));
         }
         all
     }
 
     fn lines_and_texts(text: &str) -> Vec<(u64, String)> {
-        records(text)
-            .into_iter()
-            .map(|(line, _, text, _)| (line, text))
-            .collect()
+        records(text).into_iter().map(|(line, _, text, _)| (line, text)).collect()
     }
 
     #[test]
@@ -338,10 +308,7 @@ mod tests {
         for (line, offset, record, _) in records(text) {
             let mut again = records_from(text, offset, line);
             let (extent, bytes) = again.next().expect("readable").expect("a record");
-            assert_eq!(
-                (extent.line, String::from_utf8_lossy(bytes).into_owned()),
-                (line, record)
-            );
+            assert_eq!((extent.line, String::from_utf8_lossy(bytes).into_owned()), (line, record));
         }
     }
 }

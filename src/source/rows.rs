@@ -81,12 +81,7 @@ pub struct Row {
 
 impl Default for Row {
     fn default() -> Self {
-        Self {
-            at: RowRef::default(),
-            cells: Cells::default(),
-            fault: None,
-            encoding: encoding_rs::UTF_8,
-        }
+        Self { at: RowRef::default(), cells: Cells::default(), fault: None, encoding: encoding_rs::UTF_8 }
     }
 }
 
@@ -111,14 +106,11 @@ impl Row {
     /// which is what some other program made of such bytes before.
     pub fn text(&self, column: usize) -> Result<Cow<'_, str>, BadText> {
         let bytes = self.cells.get(column);
-        let bad = BadText {
-            encoding: self.encoding.name(),
-        };
+        let bad = BadText { encoding: self.encoding.name() };
         let text = if self.encoding == encoding_rs::UTF_8 {
             std::str::from_utf8(bytes).ok().map(Cow::Borrowed)
         } else {
-            self.encoding
-                .decode_without_bom_handling_and_without_replacement(bytes)
+            self.encoding.decode_without_bom_handling_and_without_replacement(bytes)
         };
         text.filter(|text| !text.contains('\u{FFFD}')).ok_or(bad)
     }
@@ -203,13 +195,7 @@ impl Rows {
             .terminator(csv_core::Terminator::Any(dialect.terminator))
             .build();
         let records = Records::at(file, dialect.framing(), from.offset, from.line);
-        Self {
-            records,
-            columns,
-            dialect,
-            parser,
-            number: from.number,
-        }
+        Self { records, columns, dialect, parser, number: from.number }
     }
 
     /// Reads the next row into `row`; `false` at the end of the export.
@@ -223,21 +209,10 @@ impl Rows {
             return Ok(false);
         };
         row.encoding = self.dialect.encoding;
-        row.at = RowRef {
-            number: self.number,
-            line: extent.line,
-            offset: extent.offset,
-            len: extent.len as u64,
-        };
-        row.fault = parse(
-            extent,
-            bytes,
-            &self.columns,
-            self.dialect.format,
-            &mut self.parser,
-            &mut row.cells,
-        )
-        .err();
+        row.at =
+            RowRef { number: self.number, line: extent.line, offset: extent.offset, len: extent.len as u64 };
+        row.fault =
+            parse(extent, bytes, &self.columns, self.dialect.format, &mut self.parser, &mut row.cells).err();
         if row.fault.is_some() {
             row.cells.clear();
         }

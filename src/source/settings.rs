@@ -57,9 +57,7 @@ impl TryFrom<String> for Delimiter {
         match text.as_bytes() {
             b"auto" => Ok(Self(None)),
             [byte] if DELIMITERS.contains(byte) => Ok(Self(Some(*byte))),
-            _ => Err(format!(
-                "{text:?} is no delimiter; write \"auto\", \",\", \";\", \"\\t\" or \"|\""
-            )),
+            _ => Err(format!("{text:?} is no delimiter; write \"auto\", \",\", \";\", \"\\t\" or \"|\"")),
         }
     }
 }
@@ -96,9 +94,6 @@ impl TryFrom<String> for Encoding {
 
 impl From<Encoding> for String {
     fn from(encoding: Encoding) -> String {
-        encoding
-            .0
-            .map_or("auto", |encoding| encoding.name())
-            .to_ascii_lowercase()
+        encoding.0.map_or("auto", |encoding| encoding.name()).to_ascii_lowercase()
     }
 }

@@ -36,12 +36,7 @@ pub(super) fn begin(
     if let Some(run) = open.take_if(|run| !args.fresh && is_same(run, prepared)) {
         tell(args, || resuming(config, &run));
         let policy = policy(&checkpoint, run.export);
-        return Ok(Begun {
-            checkpoint,
-            run,
-            policy,
-            resumed: true,
-        });
+        return Ok(Begun { checkpoint, run, policy, resumed: true });
     }
     let export = checkpoint.register_export(&prepared.fingerprint)?;
     let policy = policy(&checkpoint, export);
@@ -55,12 +50,7 @@ pub(super) fn begin(
         check_superseding(args, run, &survey)?;
     }
     let verdicts = judge_guards(&config.guard, &survey, checkpoint.rows_of_last_finished()?);
-    let view = View {
-        config,
-        prepared,
-        survey: &survey,
-        verdicts: &verdicts,
-    };
+    let view = View { config, prepared, survey: &survey, verdicts: &verdicts };
     if !verdicts.is_empty() {
         tell(args, || view.head());
         return Err(CommandError::Blocked { verdicts });
@@ -79,12 +69,7 @@ pub(super) fn begin(
     }
     let record = record_of(prepared, &survey);
     let run = checkpoint.begin(prepared.fingerprint, prepared.plan, record, survey.worklist)?;
-    Ok(Begun {
-        checkpoint,
-        run,
-        policy,
-        resumed: false,
-    })
+    Ok(Begun { checkpoint, run, policy, resumed: false })
 }
 
 fn is_same(run: &OpenRun, prepared: &Prepared) -> bool {
@@ -159,7 +144,5 @@ fn tell(args: &RunArgs, text: impl FnOnce() -> String) {
 
 /// Now, in UTC, as RFC 3339 to the millisecond.
 pub(super) fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
-        .to_string()
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

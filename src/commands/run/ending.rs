@@ -30,20 +30,14 @@ impl Ending<'_> {
         let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
         // A signal that came when all was done stops nothing.
         let stop = stop.filter(|stop| pending > 0 || *stop == Stop::RecorderGone);
-        let state = if pending == 0 {
-            RunState::Finished
-        } else {
-            RunState::Open
-        };
+        let state = if pending == 0 { RunState::Finished } else { RunState::Open };
         closed.checkpoint.close_run(&mut closed.run, state, &now())?;
         let mut summary = self.summary(&closed, pending, stop.as_ref());
         if !summary.balances() {
             summary.exit_code = Exit::Broken as u8;
         }
         let json = summary.json();
-        closed
-            .files
-            .write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
+        closed.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
         if let Some(path) = &self.args.metrics_file {
             write_metrics(path, &summary)?;
         }
@@ -99,10 +93,8 @@ impl Ending<'_> {
                 ),
             ),
             Stop::CanaryFailed { reasons } => {
-                let lines: Vec<String> = reasons
-                    .iter()
-                    .map(|(row, reason)| format!("  row {row}: {reason}"))
-                    .collect();
+                let lines: Vec<String> =
+                    reasons.iter().map(|(row, reason)| format!("  row {row}: {reason}")).collect();
                 (
                     "canary_failed",
                     format!(

@@ -59,22 +59,10 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError>
     let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     let begun = begin::begin(args, &config, &prepared, checkpoint)?;
-    let mut execution = Execution {
-        args,
-        config: &config,
-        prepared: &prepared,
-        policy: begun.policy,
-        log,
-    };
+    let mut execution = Execution { args, config: &config, prepared: &prepared, policy: begun.policy, log };
     let resumed = begun.resumed;
     let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client)?;
-    let ending = ending::Ending {
-        args,
-        config: &config,
-        prepared: &prepared,
-        began,
-        resumed,
-    };
+    let ending = ending::Ending { args, config: &config, prepared: &prepared, began, resumed };
     let exit = ending.end(recorder, stop);
     drop(sandbox);
     exit
@@ -98,19 +86,13 @@ fn start_sandbox(config: &mut Config, args: &RunArgs) -> Result<Option<Sandbox>,
     }
     let wrong = |error: &dyn std::fmt::Display| CommandError::Sandbox(error.to_string());
     let sandbox = Sandbox::start(crate::sandbox::Settings::default()).map_err(|error| wrong(&error))?;
-    config.omnidesk.base_url = sandbox
-        .base_url()
-        .parse()
-        .map_err(|error: String| wrong(&error))?;
+    config.omnidesk.base_url = sandbox.base_url().parse().map_err(|error: String| wrong(&error))?;
     config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
     Ok(Some(sandbox))
 }
 
 fn texts(config: &Config) -> Texts {
-    Texts {
-        exists: config.omnidesk.exists_texts.clone(),
-        not_found: config.omnidesk.not_found_texts.clone(),
-    }
+    Texts { exists: config.omnidesk.exists_texts.clone(), not_found: config.omnidesk.not_found_texts.clone() }
 }
 
 fn wire_settings(config: &Config) -> omnidesk::Settings {
@@ -159,9 +141,8 @@ impl Execution<'_> {
             let keeper = scope.spawn(move || recorder.keep(inbox));
             let reader = scope.spawn(move || visits.feed(&jobs));
             let stop = self.dispatch(settings, client, feed, records)?;
-            let read = reader
-                .join()
-                .map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;
+            let read =
+                reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;
             let recorder = keeper
                 .join()
                 .map_err(|_| CommandError::Bug("the recording thread panicked".to_owned()))??;
@@ -177,9 +158,7 @@ impl Execution<'_> {
         feed: mpsc::Receiver<Vec<dispatch::Job>>,
         records: mpsc::Sender<dispatch::Record>,
     ) -> Result<Option<Stop>, CommandError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let quiet = self.args.common.quiet;
         let stop = LocalSet::new().block_on(&runtime, async move {
             let switch = Switch::default();
@@ -227,15 +206,9 @@ fn until(time: jiff::civil::Time) -> Result<std::time::Duration, CommandError> {
     let wrong = |error: jiff::Error| CommandError::Usage(format!("--stop-at {time}: {error}"));
     let now = jiff::ZonedDateTime::now();
     let on = |date: jiff::civil::Date| {
-        date.to_datetime(time)
-            .to_zoned_datetime(now.time_zone().clone())
-            .map_err(wrong)
+        date.to_datetime(time).to_zoned_datetime(now.time_zone().clone()).map_err(wrong)
     };
     let today = on(now.date())?;
-    let next = if today > now {
-        today
-    } else {
-        on(now.date().tomorrow().map_err(wrong)?)?
-    };
+    let next = if today > now { today } else { on(now.date().tomorrow().map_err(wrong)?)? };
     Ok(std::time::Duration::try_from(now.duration_until(&next)).unwrap_or_default())
 }

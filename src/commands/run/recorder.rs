@@ -43,14 +43,7 @@ pub(super) struct Closed {
 
 impl Recorder {
     pub(super) fn new(checkpoint: Checkpoint, run: OpenRun, files: RunFiles, progress: Progress) -> Self {
-        Self {
-            checkpoint,
-            run,
-            files,
-            progress,
-            tally: Tally::default(),
-            causes: Causes::default(),
-        }
+        Self { checkpoint, run, files, progress, tally: Tally::default(), causes: Causes::default() }
     }
 
     pub(super) fn run(&self) -> &OpenRun {
@@ -59,21 +52,8 @@ impl Recorder {
 
     pub(super) fn close(self) -> Closed {
         self.progress.finish();
-        let Self {
-            checkpoint,
-            run,
-            files,
-            tally,
-            causes,
-            ..
-        } = self;
-        Closed {
-            checkpoint,
-            run,
-            files,
-            tally,
-            causes,
-        }
+        let Self { checkpoint, run, files, tally, causes, .. } = self;
+        Closed { checkpoint, run, files, tally, causes }
     }
 
     /// Writes down the rows that are refused here, before the first call: they
@@ -108,8 +88,7 @@ impl Recorder {
                 }
             };
             let trouble = Trouble::from(*rejection);
-            self.files
-                .trouble(row.at(), operation, Outcome::Rejected, &trouble)?;
+            self.files.trouble(row.at(), operation, Outcome::Rejected, &trouble)?;
             self.causes.add(row.at(), Outcome::Rejected, &trouble);
             waiting.push(row.at().number);
             if waiting.len() == COMMIT_REJECTED {
@@ -174,12 +153,7 @@ impl Recorder {
                     waiting.push(reply);
                 }
                 Record::Ended(end) => books.call_ended(&mut batch, &end)?,
-                Record::Settled {
-                    at,
-                    operation,
-                    outcome,
-                    trouble,
-                } => {
+                Record::Settled { at, operation, outcome, trouble } => {
                     if let Some(trouble) = trouble {
                         books.files.trouble(at, operation.word(), outcome, &trouble)?;
                         books.causes.add(at, outcome, &trouble);

@@ -31,26 +31,12 @@ pub(super) struct Visits {
 impl Visits {
     /// The rows with calls that are not settled yet.
     pub(super) fn of_calls(prepared: &Prepared, run: &OpenRun, key: HashKey) -> Self {
-        Self::of(
-            prepared,
-            run,
-            Work::Calls,
-            run.record.watermark,
-            run.ahead().clone(),
-            key,
-        )
+        Self::of(prepared, run, Work::Calls, run.record.watermark, run.ahead().clone(), key)
     }
 
     /// The rejected rows that are not settled yet.
     pub(super) fn of_rejected(prepared: &Prepared, run: &OpenRun, key: HashKey) -> Self {
-        Self::of(
-            prepared,
-            run,
-            Work::Rejected,
-            run.record.rejects_done,
-            BTreeSet::new(),
-            key,
-        )
+        Self::of(prepared, run, Work::Rejected, run.record.rejects_done, BTreeSet::new(), key)
     }
 
     fn of(
@@ -91,10 +77,7 @@ impl Visits {
             }
             let rows = reader.as_mut().ok_or_else(|| bug(next))?;
             while read < next {
-                if !rows
-                    .read(&mut row)
-                    .map_err(|source| self.export.io_error(source))?
-                {
+                if !rows.read(&mut row).map_err(|source| self.export.io_error(source))? {
                     self.export.check_unchanged()?;
                     return Err(bug(next));
                 }
@@ -115,10 +98,7 @@ impl Visits {
                 self.export.check_unchanged()?;
                 return Err(bug(row.at().number));
             };
-            batch.push(Job {
-                key: self.key.customer(&intent.customer),
-                intent,
-            });
+            batch.push(Job { key: self.key.customer(&intent.customer), intent });
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
             }

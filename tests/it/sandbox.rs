@@ -33,10 +33,7 @@ struct Reply {
 
 impl Reply {
     fn said(&self) -> (u16, Value) {
-        (
-            self.status,
-            serde_json::from_str(&self.body).unwrap_or(Value::Null),
-        )
+        (self.status, serde_json::from_str(&self.body).unwrap_or(Value::Null))
     }
 
     fn message(&self) -> String {
@@ -79,11 +76,7 @@ impl Client {
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).unwrap();
         let status = head[9..12].parse().unwrap();
-        Some(Reply {
-            status,
-            head: head.to_ascii_lowercase(),
-            body: String::from_utf8(body).unwrap(),
-        })
+        Some(Reply { status, head: head.to_ascii_lowercase(), body: String::from_utf8(body).unwrap() })
     }
 
     fn send(&mut self, method: &str, target: &str, headers: &str, body: &str) -> Option<Reply> {
@@ -100,20 +93,12 @@ impl Client {
     }
 
     fn update(&mut self, id: &str) -> Option<Reply> {
-        self.json(
-            "PUT",
-            UPDATE,
-            &json!({"externalPrimaryID": id, "brandID": "2", "city": "Ede"}),
-        )
+        self.json("PUT", UPDATE, &json!({"externalPrimaryID": id, "brandID": "2", "city": "Ede"}))
     }
 
     fn log(&mut self) -> Vec<Value> {
         let reply = self.send("GET", "/sandbox/log", "", "").unwrap();
-        reply
-            .body
-            .lines()
-            .map(|line| serde_json::from_str(line).unwrap())
-            .collect()
+        reply.body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 }
 
@@ -141,11 +126,7 @@ fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 fn ids(state: &State) -> Vec<&str> {
-    state
-        .customers
-        .iter()
-        .map(|customer| &*customer.primary_id)
-        .collect()
+    state.customers.iter().map(|customer| &*customer.primary_id).collect()
 }
 
 #[test]
@@ -156,51 +137,28 @@ fn the_four_calls_answer_as_the_page_says_and_are_remembered() {
     let created = client.json("POST", CUSTOMER, &body).unwrap();
     assert_eq!(
         created.said(),
-        (
-            200,
-            json!({"type": "result", "message": "User created and channel linked."})
-        )
+        (200, json!({"type": "result", "message": "User created and channel linked."}))
     );
     assert!(created.head.contains("content-type: application/json"));
     let body = json!({"externalPrimaryID": "A1", "brandID": "2", "lastname": "Vis"});
     let updated = client.json("PUT", UPDATE, &body).unwrap();
-    assert_eq!(
-        updated.said(),
-        (200, json!({"type": "result", "message": "Customer updated."}))
-    );
+    assert_eq!(updated.said(), (200, json!({"type": "result", "message": "Customer updated."})));
     let body = json!({"primary_id": "A1", "brand_id": "2", "extra_telephone": "+31201234567"});
     let added = client.json("POST", ADD_CHANNEL, &body).unwrap();
-    assert_eq!(
-        added.said(),
-        (
-            200,
-            json!({"type": "result", "message": "Channel added to the customer."})
-        )
-    );
+    assert_eq!(added.said(), (200, json!({"type": "result", "message": "Channel added to the customer."})));
     client.create("A0").unwrap();
-    let purged = client
-        .json("DELETE", PURGE, &json!({"external_id": "A0", "brand_id": 2}))
-        .unwrap();
+    let purged = client.json("DELETE", PURGE, &json!({"external_id": "A0", "brand_id": 2})).unwrap();
     assert_eq!((purged.status, &*purged.body), (200, ""));
 
     let state = sandbox.state();
-    let channel = |kind, address: &str| Channel {
-        kind,
-        address: address.to_owned(),
-    };
+    let channel = |kind, address: &str| Channel { kind, address: address.to_owned() };
     let customer = &state.customers[0];
     assert_eq!(customer.firstname.as_deref(), Some("Ann"));
     assert_eq!(customer.lastname.as_deref(), Some("Vis"));
     let channels: Vec<_> = customer.channels.iter().cloned().collect();
     let email = channel(ChannelKind::Email, "ann@example.org");
     assert_eq!(channels, [email, channel(ChannelKind::Telephone, "+31201234567")]);
-    assert_eq!(
-        state.purged,
-        [PurgedCustomer {
-            brand_id: 2,
-            primary_id: "A0".to_owned()
-        }]
-    );
+    assert_eq!(state.purged, [PurgedCustomer { brand_id: 2, primary_id: "A0".to_owned() }]);
     let shown = client.send("GET", "/sandbox/state", "", "").unwrap();
     assert_eq!(serde_json::from_str::<State>(&shown.body).unwrap(), state);
     let shown = &shown.said().1["customers"][0];
@@ -218,26 +176,14 @@ fn the_four_calls_answer_as_the_page_says_and_are_remembered() {
 fn form_bodies_do_the_same() {
     let (sandbox, mut client) = start(Settings::default());
     let calls = [
-        (
-            "POST",
-            CUSTOMER,
-            "primary_id=A1&brand_id=2&firstname=%C3%96zg%C3%BCr&ticket_id=7&noSync=true",
-        ),
+        ("POST", CUSTOMER, "primary_id=A1&brand_id=2&firstname=%C3%96zg%C3%BCr&ticket_id=7&noSync=true"),
         ("PUT", UPDATE, "externalPrimaryID=A1&brandID=2&city=Den+Haag"),
-        (
-            "POST",
-            ADD_CHANNEL,
-            "primary_id=A1&brand_id=2&extra_telephone=%2B31201234567",
-        ),
+        ("POST", ADD_CHANNEL, "primary_id=A1&brand_id=2&extra_telephone=%2B31201234567"),
         ("POST", CUSTOMER, "primary_id=A0&brand_id=2"),
         ("DELETE", PURGE, "external_id=A0&brand_id=2"),
     ];
     for (method, path, form) in calls {
-        assert_eq!(
-            client.send(method, path, FORM, form).unwrap().status,
-            200,
-            "{form}"
-        );
+        assert_eq!(client.send(method, path, FORM, form).unwrap().status, 200, "{form}");
     }
     let state = sandbox.state();
     assert_eq!(ids(&state), ["A1"]);
@@ -247,54 +193,16 @@ fn form_bodies_do_the_same() {
 
 #[test]
 fn what_is_not_a_call_is_refused_by_its_status() {
-    let (sandbox, mut client) = start(Settings {
-        brands: Some(vec![2]),
-        ..Settings::default()
-    });
+    let (sandbox, mut client) = start(Settings { brands: Some(vec![2]), ..Settings::default() });
     let large = "x".repeat(1024 * 1024 + 1);
     let cases = [
-        (
-            "POST",
-            "/api/v2/customers",
-            JSON,
-            "{}",
-            404,
-            "There is nothing at this path.",
-        ),
-        (
-            "GET",
-            "/sandbox/other",
-            "",
-            "",
-            404,
-            "There is nothing at this path.",
-        ),
+        ("POST", "/api/v2/customers", JSON, "{}", 404, "There is nothing at this path."),
+        ("GET", "/sandbox/other", "", "", 404, "There is nothing at this path."),
         ("POST", UPDATE, JSON, "{}", 405, "This path takes PUT only."),
         ("GET", CUSTOMER, "", "", 405, "This path takes POST only."),
-        (
-            "POST",
-            "/sandbox/state",
-            JSON,
-            "{}",
-            405,
-            "This path takes GET only.",
-        ),
-        (
-            "POST",
-            CUSTOMER,
-            JSON,
-            &large,
-            413,
-            "The body is larger than 1 MiB.",
-        ),
-        (
-            "POST",
-            CUSTOMER,
-            "Content-Type: text/plain\r\n",
-            "{}",
-            415,
-            "The content type must be",
-        ),
+        ("POST", "/sandbox/state", JSON, "{}", 405, "This path takes GET only."),
+        ("POST", CUSTOMER, JSON, &large, 413, "The body is larger than 1 MiB."),
+        ("POST", CUSTOMER, "Content-Type: text/plain\r\n", "{}", 415, "The content type must be"),
         ("POST", CUSTOMER, "", "{}", 415, "The content type must be"),
         ("POST", CUSTOMER, JSON, "{", 400, "The body is not a JSON object"),
         (
@@ -305,67 +213,30 @@ fn what_is_not_a_call_is_refused_by_its_status() {
             400,
             "brand_id: expected an integer",
         ),
-        (
-            "POST",
-            CUSTOMER,
-            JSON,
-            r#"{"primary_id":"A1","brand_id":9}"#,
-            400,
-            "Brand is invalid.",
-        ),
-        (
-            "DELETE",
-            PURGE,
-            JSON,
-            r#"{"external_id":"A1","brand_id":2}"#,
-            400,
-            "Customer not found.",
-        ),
+        ("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":9}"#, 400, "Brand is invalid."),
+        ("DELETE", PURGE, JSON, r#"{"external_id":"A1","brand_id":2}"#, 400, "Customer not found."),
     ];
     for (method, path, headers, body, status, message) in cases {
         let reply = client.send(method, path, headers, body).unwrap();
-        assert_eq!(
-            (reply.status, reply.said().1["status"].as_str()),
-            (status, Some("error")),
-            "{path}"
-        );
-        assert!(
-            reply.message().starts_with(message),
-            "{path}: {}",
-            reply.message()
-        );
+        assert_eq!((reply.status, reply.said().1["status"].as_str()), (status, Some("error")), "{path}");
+        assert!(reply.message().starts_with(message), "{path}: {}", reply.message());
         assert_eq!(reply.head.contains("\r\nallow:"), status == 405, "{path}");
     }
     let counters = sandbox.state().counters;
-    assert_eq!(
-        (counters.requests, counters.refused, counters.create),
-        (10, 10, 0)
-    );
+    assert_eq!((counters.requests, counters.refused, counters.create), (10, 10, 0));
 }
 
 #[test]
 fn a_key_is_asked_for_where_one_is_set_and_is_never_shown() {
     let key = SandboxKey::from("s3cret".to_owned());
-    let settings = Settings {
-        api_key: Some(key),
-        ..Settings::default()
-    };
+    let settings = Settings { api_key: Some(key), ..Settings::default() };
     assert!(!format!("{settings:?}").contains("s3cret"));
     let (sandbox, mut client) = start(settings);
     let body = r#"{"primary_id":"A1","brand_id":2}"#;
-    let wrong = [
-        ("", CUSTOMER),
-        ("apiKey: other\r\n", CUSTOMER),
-        ("", "/api/v2/customer?apiKey=other"),
-    ];
+    let wrong = [("", CUSTOMER), ("apiKey: other\r\n", CUSTOMER), ("", "/api/v2/customer?apiKey=other")];
     for (header, target) in wrong {
-        let reply = client
-            .send("POST", target, &format!("{header}{JSON}"), body)
-            .unwrap();
-        assert_eq!(
-            (reply.status, &*reply.message()),
-            (401, "The API key is missing or wrong.")
-        );
+        let reply = client.send("POST", target, &format!("{header}{JSON}"), body).unwrap();
+        assert_eq!((reply.status, &*reply.message()), (401, "The API key is missing or wrong."));
     }
     let header = format!("APIKEY: s3cret\r\n{JSON}");
     assert_eq!(client.send("POST", CUSTOMER, &header, body).unwrap().status, 200);
@@ -380,15 +251,8 @@ fn a_key_is_asked_for_where_one_is_set_and_is_never_shown() {
 fn calls_over_the_rate_limit_are_put_off() {
     for (retry_after, header) in [(true, "\r\nretry-after: 43200\r\n"), (false, "")] {
         let calls = NonZeroU32::new(2).unwrap();
-        let limit = RateLimit {
-            calls,
-            per: Duration::from_secs(86_400),
-            retry_after,
-        };
-        let (sandbox, mut client) = start(Settings {
-            rate_limit: Some(limit),
-            ..Settings::default()
-        });
+        let limit = RateLimit { calls, per: Duration::from_secs(86_400), retry_after };
+        let (sandbox, mut client) = start(Settings { rate_limit: Some(limit), ..Settings::default() });
         assert_eq!(client.create("A1").unwrap().status, 200);
         assert_eq!(client.create("A2").unwrap().status, 200);
         let reply = client.create("A3").unwrap();
@@ -412,30 +276,16 @@ fn faults_that_answer_say_so_and_act_or_not() {
     for (faults, status, created, has_retry_after) in cases {
         let (sandbox, mut client) = start(with_faults(faults, 1));
         let reply = client.create("A1").unwrap();
-        assert_eq!(
-            (reply.status, sandbox.state().counters.create),
-            (status, created),
-            "{faults}"
-        );
-        assert_eq!(
-            reply.head.contains("\r\nretry-after: 1\r\n"),
-            has_retry_after,
-            "{faults}"
-        );
+        assert_eq!((reply.status, sandbox.state().counters.create), (status, created), "{faults}");
+        assert_eq!(reply.head.contains("\r\nretry-after: 1\r\n"), has_retry_after, "{faults}");
         let name = faults.split('=').next().unwrap();
         assert_eq!(sandbox.state().counters.faults[name], 1);
         // The customer has had its share; the connection and the customer go on as usual.
         let expected = if created == 0 { 400 } else { 200 };
         assert_eq!(client.update("A1").unwrap().status, expected, "{faults}");
         let log = client.log();
-        assert_eq!(
-            (&log[0]["fault"], &log[0]["status"]),
-            (&json!(name), &json!(status))
-        );
-        assert_eq!(
-            (&log[1]["fault"], &log[1]["end"]),
-            (&Value::Null, &json!("answered"))
-        );
+        assert_eq!((&log[0]["fault"], &log[0]["status"]), (&json!(name), &json!(status)));
+        assert_eq!((&log[1]["fault"], &log[1]["end"]), (&Value::Null, &json!("answered")));
     }
 }
 
@@ -449,18 +299,11 @@ fn resets_close_the_connection_without_a_byte_and_act_or_not() {
         assert_eq!(sandbox.state().counters.create, created, "{faults}");
         let mut client = Client::new(&sandbox);
         let log = client.log();
-        assert_eq!(
-            (&log[0]["end"], &log[0]["status"]),
-            (&json!("closed"), &Value::Null),
-            "{faults}"
-        );
+        assert_eq!((&log[0]["end"], &log[0]["status"]), (&json!("closed"), &Value::Null), "{faults}");
         // The client cannot know, so a second create is no violation.
         let again = client.create("A1").unwrap();
-        let expected = if created == 0 {
-            "User created and channel linked."
-        } else {
-            "Customer already exists."
-        };
+        let expected =
+            if created == 0 { "User created and channel linked." } else { "Customer already exists." };
         assert_eq!(again.message(), expected);
         assert_eq!(sandbox.state().violations, Vec::<String>::new());
     }
@@ -491,10 +334,7 @@ fn a_late_call_is_acted_on_after_its_504() {
 
 #[test]
 fn a_create_behind_a_late_create_doubles_the_customer_where_that_is_allowed() {
-    let settings = Settings {
-        duplicates: Duplicates::Allow,
-        ..with_faults("late=1,late_for=100ms", 1)
-    };
+    let settings = Settings { duplicates: Duplicates::Allow, ..with_faults("late=1,late_for=100ms", 1) };
     let (sandbox, mut client) = start(settings);
     assert_eq!(client.create("A1").unwrap().status, 504);
     assert_eq!(client.create("A1").unwrap().status, 200);
@@ -510,15 +350,9 @@ fn a_blind_second_create_is_a_violation() {
     assert_eq!(client.create("A1").unwrap().message(), "Customer already exists.");
     let expected = "customer A1 of brand 2: create again after one that was answered with success";
     assert_eq!(sandbox.state().violations, [expected]);
-    client
-        .json("DELETE", PURGE, &json!({"external_id": "A1", "brand_id": 2}))
-        .unwrap();
+    client.json("DELETE", PURGE, &json!({"external_id": "A1", "brand_id": 2})).unwrap();
     assert_eq!(client.create("A1").unwrap().status, 200);
-    assert_eq!(
-        sandbox.state().violations.len(),
-        1,
-        "a create after a purge is none"
-    );
+    assert_eq!(sandbox.state().violations.len(), 1, "a create after a purge is none");
 }
 
 #[test]
@@ -539,10 +373,7 @@ fn two_calls_of_a_customer_at_the_same_time_are_a_violation() {
 /// The faults each customer met, in the order of its requests.
 fn faults_met(seed: u64, order: impl Iterator<Item = u32>) -> BTreeMap<String, Vec<Value>> {
     let faults = "refuse_before=0.2,error_after=0.2,reset_after=0.2,throttle=0.2";
-    let (sandbox, mut client) = start(Settings {
-        seed,
-        ..with_faults(faults, 3)
-    });
+    let (sandbox, mut client) = start(Settings { seed, ..with_faults(faults, 3) });
     for customer in order {
         if client.update(&format!("A{customer}")).is_none() {
             client = Client::new(&sandbox);
@@ -570,11 +401,8 @@ fn the_same_seed_gives_the_same_faults_however_customers_interleave() {
 #[test]
 fn latency_and_jitter_change_nothing_but_the_time() {
     let wait = Duration::from_millis(1);
-    let (sandbox, mut client) = start(Settings {
-        latency: wait,
-        latency_jitter: wait,
-        ..Settings::default()
-    });
+    let (sandbox, mut client) =
+        start(Settings { latency: wait, latency_jitter: wait, ..Settings::default() });
     assert_eq!(client.create("A1").unwrap().status, 200);
     assert_eq!(client.create("").unwrap().status, 400);
     assert_eq!(ids(&sandbox.state()), ["A1"]);
@@ -587,20 +415,10 @@ fn the_log_keeps_the_order_of_arrival() {
     client.update("A1").unwrap();
     client.send("GET", "/elsewhere", "", "").unwrap();
     let log = client.log();
-    let seen: Vec<_> = log
-        .iter()
-        .map(|entry| (&entry["seq"], &entry["call"], &entry["status"]))
-        .collect();
+    let seen: Vec<_> = log.iter().map(|entry| (&entry["seq"], &entry["call"], &entry["status"])).collect();
     let (one, two, three) = (json!(1), json!(2), json!(3));
     let (create, update, ok, missing) = (json!("create"), json!("update"), json!(200), json!(404));
-    assert_eq!(
-        seen,
-        [
-            (&one, &create, &ok),
-            (&two, &update, &ok),
-            (&three, &Value::Null, &missing)
-        ]
-    );
+    assert_eq!(seen, [(&one, &create, &ok), (&two, &update, &ok), (&three, &Value::Null, &missing)]);
     let at: Vec<_> = log.iter().map(|entry| entry["at_us"].as_u64().unwrap()).collect();
     assert!(at.is_sorted());
 }
@@ -619,40 +437,16 @@ fn it_can_be_stopped_while_another_thread_waits_for_it() {
 #[test]
 fn settings_that_cannot_be_meant_are_refused() {
     let listen = SocketAddr::from(([0, 0, 0, 0], 0));
-    let refused = Sandbox::start(Settings {
-        listen,
-        ..Settings::default()
-    });
+    let refused = Sandbox::start(Settings { listen, ..Settings::default() });
     assert!(matches!(refused, Err(SandboxError::NotLoopback { .. })));
-    let faults = Faults {
-        stall: 1.5,
-        ..Faults::default()
-    };
-    let refused = Sandbox::start(Settings {
-        faults,
-        ..Settings::default()
-    });
+    let faults = Faults { stall: 1.5, ..Faults::default() };
+    let refused = Sandbox::start(Settings { faults, ..Settings::default() });
     assert!(matches!(refused, Err(SandboxError::Faults(_))));
-    let limit = RateLimit {
-        calls: NonZeroU32::MIN,
-        per: Duration::ZERO,
-        retry_after: false,
-    };
-    let refused = Sandbox::start(Settings {
-        rate_limit: Some(limit),
-        ..Settings::default()
-    });
+    let limit = RateLimit { calls: NonZeroU32::MIN, per: Duration::ZERO, retry_after: false };
+    let refused = Sandbox::start(Settings { rate_limit: Some(limit), ..Settings::default() });
     assert!(matches!(refused, Err(SandboxError::RatePeriod { .. })));
     let (sandbox, _client) = start(Settings::default());
-    let listen = sandbox
-        .base_url()
-        .strip_prefix("http://")
-        .unwrap()
-        .parse()
-        .unwrap();
-    let refused = Sandbox::start(Settings {
-        listen,
-        ..Settings::default()
-    });
+    let listen = sandbox.base_url().strip_prefix("http://").unwrap().parse().unwrap();
+    let refused = Sandbox::start(Settings { listen, ..Settings::default() });
     assert!(matches!(refused, Err(SandboxError::Listen { .. })));
 }

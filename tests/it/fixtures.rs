@@ -1,0 +1,152 @@
+//! The exports in `fixtures/` become the calls in their `expected.jsonl`,
+//! which people wrote from the API's page.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+fn expected(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder(name).join("expected.jsonl")).expect("expected.jsonl");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// The rows of `rejected.*`: line, code, column and value.
+fn rejected(world: &World, export: &str) -> Vec<Value> {
+    let ending = Path::new(export).extension().expect("an ending").to_str().expect("UTF-8");
+    let Some(bytes) = world.result(&format!("rejected.{ending}")) else { return Vec::new() };
+    if ending == "jsonl" {
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let value = |line: &Value, name: &str| line.get(name).cloned().unwrap_or_else(|| "".into());
+        return lines
+            .map(|line| {
+                json!([
+                    line["_sync_line"],
+                    line["_sync_code"],
+                    value(&line, "_sync_field"),
+                    value(&line, "_sync_value")
+                ])
+            })
+            .collect();
+    }
+    // The results are the last nine cells of the last physical line of a row,
+    // whatever is wrong with the row itself.
+    let text = encoding_of(export).decode(&bytes).0.into_owned();
+    let delimiter = if text.contains("_sync_line;") { b';' } else { b',' };
+    text.lines()
+        .skip(1)
+        .filter(|line| line.contains(char::from(delimiter)))
+        .filter_map(|line| {
+            let cells: Vec<String> = csv::ReaderBuilder::new()
+                .has_headers(false)
+                .delimiter(delimiter)
+                .flexible(true)
+                .from_reader(results_of(line, char::from(delimiter))?.as_bytes())
+                .into_records()
+                .next()?
+                .ok()?
+                .iter()
+                .map(str::to_owned)
+                .collect();
+            let line: u64 = cells[0].parse().ok()?;
+            Some(json!([line, cells[2], cells[3], cells[4]]))
+        })
+        .collect()
+}
+
+/// From `_sync_line` on: the operation is blank or a word, the code a known one.
+fn results_of(line: &str, delimiter: char) -> Option<&str> {
+    let codes = ["malformed_row", "blank_id", "bad_", "no_address", "unknown_operation"];
+    let at = codes.iter().filter_map(|code| line.rfind(&format!("{delimiter}{code}"))).max()?;
+    let before = line[..at].rfind(delimiter)?;
+    let start = line[..before].rfind(delimiter)? + 1;
+    Some(&line[start..])
+}
+
+fn encoding_of(export: &str) -> &'static encoding_rs::Encoding {
+    if export == "klanten.csv" { encoding_rs::WINDOWS_1252 } else { encoding_rs::UTF_8 }
+}
+
+fn check(name: &str, export: &str) {
+    let expected = expected(name);
+    let world = World::at("http://127.0.0.1:9");
+    let config = folder(name).join("config.toml");
+    let path = folder(name).join(export);
+    let (config, path) = (config.to_str().expect("UTF-8"), path.to_str().expect("UTF-8"));
+    let plan = world.ends(&["plan", "--json", "--show", "100000", "-c", config, path]).expect(0).json();
+
+    let requests: Vec<Value> = plan["requests"].as_array().expect("requests").clone();
+    let wanted: Vec<&Value> = expected.iter().filter(|line| line.get("method").is_some()).collect();
+    for (request, wanted) in requests.iter().zip(&wanted) {
+        for key in ["row", "line", "method", "path", "body"] {
+            assert_eq!(request[key], wanted[key], "{name}, {key} of row {}", wanted["row"]);
+        }
+    }
+    assert_eq!(requests.len(), wanted.len(), "{name}: requests");
+
+    let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in expected.iter().filter_map(|line| line["outcome"].as_str()) {
+        *outcomes.entry(line).or_default() += 1;
+    }
+    for outcome in ["rejected", "skipped", "unchanged"] {
+        assert_eq!(
+            plan["outcomes"][outcome],
+            json!(outcomes.get(outcome).copied().unwrap_or(0)),
+            "{name}: {outcome}"
+        );
+    }
+    assert_eq!(plan["balanced"], true);
+
+    world.ends(&["run", "--sandbox", "--rate", "10000/s", "-c", config, path]);
+    let wanted: Vec<Value> = expected
+        .iter()
+        .filter(|line| line["outcome"] == "rejected")
+        .map(|line| {
+            let text = |key: &str| line.get(key).cloned().unwrap_or_else(|| "".into());
+            json!([line["line"], line["code"], text("column"), text("value")])
+        })
+        .collect();
+    assert_eq!(rejected(&world, export), wanted, "{name}: rejected rows");
+}
+
+#[test]
+fn hubspot() {
+    check("hubspot", "export.csv");
+}
+
+#[test]
+fn salesforce() {
+    check("salesforce", "export.csv");
+}
+
+#[test]
+fn dutch_excel() {
+    check("dutch-excel", "klanten.csv");
+}
+
+#[test]
+fn events() {
+    check("events", "events.jsonl");
+}
+
+#[test]
+fn the_demo_of_the_readme_is_clean() {
+    let world = World::at("http://127.0.0.1:9");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let config = root.join("config.example.toml");
+    let export = root.join("fixtures/customers.csv");
+    let arguments = ["run", "--json", "--sandbox", "--rate", "1000/s", "-c"];
+    let arguments =
+        [&arguments[..], &[config.to_str().expect("UTF-8"), export.to_str().expect("UTF-8")]].concat();
+    let ended = world.ends(&arguments).expect(0);
+    assert_eq!((ended.outcomes().as_str(), ended.calls()), ("40 created", 90));
+    let again = world.ends(&arguments).expect(0);
+    assert_eq!((again.outcomes().as_str(), again.calls()), ("40 unchanged", 0));
+}

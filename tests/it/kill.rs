@@ -1,0 +1,124 @@
+//! SIGKILL at any moment, and the same command line again: in the end the
+//! sandbox holds what one uninterrupted run leaves, and nothing was doubled.
+//!
+//! `KILL_ROWS`, `KILLS` and `KILL_SEED` make it longer or replay it.
+
+use std::time::Duration;
+
+use omnidesk_sync::sandbox::{Duplicates, Faults, Settings};
+
+use crate::world::{HEADER, World};
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// Rows of all kinds, several for many customers, in an order that mixes
+/// customers and keeps the rows of each.
+fn mixed_rows(rows: u64, random: &mut fastrand::Rng) -> String {
+    let mut queues: Vec<Vec<String>> = Vec::new();
+    let mut made = 0;
+    while made < rows {
+        let id = queues.len();
+        let first = ["Ann", "Bob", "Cor", "Dik"][random.usize(..4)];
+        let mut queue = vec![match random.u8(..3) {
+            0 => format!("C{id},{first},Smit,c{id}@example.org,,,create"),
+            1 => format!("C{id},{first},Smit,c{id}@example.org,c{id}@example.net,,sync"),
+            _ => format!("C{id},{first},Smit,,,06{:08},sync", 10_000_000 + id),
+        }];
+        for more in 0..random.u8(..4) {
+            queue.push(match random.u8(..4) {
+                0 => format!("C{id},Eva{},Smit,,,,update", ["", "n", "line", "na"][usize::from(more)]),
+                1 => format!("C{id},,,c{id}.{more}@example.com,,,add-channel"),
+                2 => format!("C{id},{first},de Wit,c{id}.x@example.com,,,sync"),
+                _ => format!("C{id},,,no-address-{more},,,sync"),
+            });
+        }
+        if random.u8(..8) == 0 {
+            queue.push(format!("C{id},,,,,,purge"));
+        }
+        made += queue.len() as u64;
+        queue.reverse();
+        queues.push(queue);
+    }
+    let mut text = HEADER.to_owned();
+    while !queues.is_empty() {
+        let at = random.usize(..queues.len().min(50));
+        match queues[at].pop() {
+            Some(row) => text.push_str(&format!("{row}\n")),
+            None => drop(queues.remove(at)),
+        }
+    }
+    text
+}
+
+fn world(faults: Faults, seed: u64) -> World {
+    let settings = Settings {
+        faults,
+        faults_per_customer_max: 3,
+        seed,
+        // Doubles must show, not be refused.
+        duplicates: Duplicates::Allow,
+        latency_jitter: Duration::from_millis(4),
+        ..Settings::default()
+    };
+    World::new(settings)
+}
+
+#[test]
+fn a_killed_run_ends_where_an_uninterrupted_one_does() {
+    let (rows, kills) = (setting("KILL_ROWS", 1500), setting("KILLS", 4));
+    let seed = setting("KILL_SEED", 20_261_123);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let export = mixed_rows(rows, &mut random);
+    let arguments = [
+        "run",
+        "--json",
+        "--allow-purge",
+        "--max-purge",
+        "100%",
+        "--concurrency",
+        "24",
+        "--progress",
+        "never",
+        "export.csv",
+    ];
+
+    let calm = world(Faults::default(), seed);
+    calm.file("export.csv", export.as_bytes());
+    let uninterrupted = calm.ends(&arguments).expect(1);
+    let calls = calm.state().counters.requests;
+
+    let faults = Faults::parse(
+        "refuse_before=0.02,error_after=0.02,reset_before=0.02,reset_after=0.02,late=0.01,late_for=100ms",
+    )
+    .expect("faults");
+    let stormy = world(faults, seed);
+    stormy.file("export.csv", export.as_bytes());
+    for kill in 1..=kills {
+        let mut child = stormy.starts(&arguments);
+        let at = calls * kill / (kills + 1) + random.u64(..calls / 20 + 1);
+        stormy.wait_for_requests(at, &mut child);
+        child.kill().expect("killed");
+        child.wait().expect("gone");
+        println!("kill {kill} after {} requests", stormy.state().counters.requests);
+    }
+    let resumed = stormy.ends(&arguments).expect(1);
+    assert_eq!(resumed.json()["resumed"], true);
+    while stormy.state().counters.late_pending > 0 {
+        std::thread::yield_now();
+    }
+
+    let (left, right) = (calm.state(), stormy.state());
+    println!("seed {seed}: {rows} rows, {calls} calls, {kills} kills");
+    println!("uninterrupted: {} -> {:?}", uninterrupted.outcomes(), left.counters);
+    println!("killed:        {} -> {:?}", resumed.outcomes(), right.counters);
+    assert_eq!(left.customers, right.customers);
+    assert_eq!(left.purged, right.purged);
+    assert_eq!(right.counters.doubled, 0);
+    assert_eq!(right.violations, Vec::<String>::new());
+    assert_eq!(uninterrupted.outcomes(), resumed.outcomes());
+
+    let again = stormy.ends(&arguments);
+    assert_eq!(again.calls(), 0, "an export that was applied makes no call: {}", again.stdout);
+}

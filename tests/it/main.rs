@@ -1,0 +1,12 @@
+//! The program from outside: the binary, over real sockets, on real files.
+
+mod example_config;
+mod fixtures;
+mod kill;
+mod order;
+mod readme;
+mod rooms;
+mod run;
+mod sandbox;
+mod server;
+mod world;

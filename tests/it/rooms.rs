@@ -1,0 +1,60 @@
+//! Imports go one way: which room may use which.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Room, and the rooms it may use. `units` is everybody's.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("units", &[]),
+    ("source", &[]),
+    ("mapping", &["source"]),
+    ("omnidesk", &["mapping"]),
+    ("planning", &["mapping", "omnidesk", "source"]),
+    ("dispatch", &["mapping", "omnidesk", "planning", "source"]),
+    ("checkpoint", &["planning", "source"]),
+    ("report", &["dispatch", "omnidesk", "planning", "source"]),
+    ("sandbox", &[]),
+    ("config", &["dispatch", "mapping", "omnidesk", "planning", "source"]),
+    ("cli", &["report"]),
+];
+
+fn used_by(path: &Path) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).expect("a room") {
+            used.append(&mut used_by(&entry.expect("a file").path()));
+        }
+        return used;
+    }
+    let text = std::fs::read_to_string(path).expect("source");
+    for rest in text.split("crate::").skip(1) {
+        used.insert(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
+    }
+    used
+}
+
+#[test]
+fn rooms_use_only_what_they_may() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (room, may_use) in MAY_USE {
+        let folder = source.join(room);
+        let path = if folder.is_dir() { folder } else { source.join(format!("{room}.rs")) };
+        for used in used_by(&path) {
+            assert!(
+                used == *room || used == "units" || may_use.contains(&used.as_str()),
+                "{room} uses {used}, which tests/it/rooms.rs does not allow"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_room_is_in_the_table() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in std::fs::read_dir(source).expect("src") {
+        let name = entry.expect("a room").file_name().into_string().expect("UTF-8");
+        let room = name.trim_end_matches(".rs");
+        let wiring = ["lib", "main", "commands"].contains(&room);
+        assert!(wiring || MAY_USE.iter().any(|(known, _)| *known == room), "{room} is not in the table");
+    }
+}
