@@ -76,11 +76,11 @@ pub struct Common {
     /// One line at the end, and errors
     #[arg(short, long)]
     pub quiet: bool,
-    /// How log lines are written
-    #[arg(long, value_enum, default_value_t)]
+    /// How log lines are written: text or json
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub log_format: LogFormat,
-    /// Whether to show progress
-    #[arg(long, value_enum, default_value_t)]
+    /// Whether to show progress: auto, always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub progress: ProgressSetting,
 }
 
