@@ -148,6 +148,9 @@ impl<'de> Deserialize<'de> for Amount {
 #[serde(try_from = "String", into = "String")]
 pub struct Period(pub Duration);
 
+/// Beyond this a length of time is a slip of the pen, and would overflow clocks.
+const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
+
 impl FromStr for Period {
     type Err = String;
 
@@ -155,8 +158,11 @@ impl FromStr for Period {
         text.parse::<jiff::SignedDuration>()
             .ok()
             .and_then(|period| Duration::try_from(period).ok())
+            .filter(|period| *period <= PERIOD_MAX)
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is no length of time; write \"30s\", \"1500ms\" or \"1h 30m\""))
+            .ok_or_else(|| {
+                format!("{text:?} is no length of time up to a year; write \"30s\", \"1500ms\" or \"1h 30m\"")
+            })
     }
 }
 
@@ -238,5 +244,6 @@ mod tests {
         }
         assert!("-3s".parse::<Period>().is_err());
         assert!("soon".parse::<Period>().is_err());
+        assert!("99999999999h".parse::<Period>().is_err());
     }
 }

@@ -94,7 +94,7 @@ impl Batch<'_> {
     pub fn settle(&mut self, run: &mut OpenRun, row: u64, outcome: Outcome) -> Result<(), CheckpointError> {
         let id = row.cast_signed();
         self.execute("DELETE FROM progress WHERE row = ?", [id])?;
-        if matches!(outcome, Outcome::Failed | Outcome::InDoubt) {
+        if matches!(outcome, Outcome::Failed | Outcome::InDoubt | Outcome::Rejected) {
             self.execute("INSERT OR IGNORE INTO unfinished VALUES (?, ?)", [run.id, id])?;
         }
         let passed = run.settle(row, outcome);
@@ -107,11 +107,25 @@ impl Batch<'_> {
             .try_for_each(|done| self.execute("DELETE FROM ahead WHERE row = ?", [done.cast_signed()]))
     }
 
-    /// A rejected row has its line in the result file.
-    pub fn settle_rejected(&mut self, run: &mut OpenRun, row: u64) {
+    /// A rejected row has its line in the result file. `for_good` says that
+    /// the same row with the same mapping is always rejected.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn settle_rejected(
+        &mut self,
+        run: &mut OpenRun,
+        row: u64,
+        for_good: bool,
+    ) -> Result<(), CheckpointError> {
         run.record.counts.add(Outcome::Rejected);
         run.record.rejects_done = row;
         self.changed = true;
+        if for_good {
+            return Ok(());
+        }
+        self.execute("INSERT OR IGNORE INTO unfinished VALUES (?, ?)", [run.id, row.cast_signed()])
     }
 
     /// Makes everything durable, together with where the result files stand.

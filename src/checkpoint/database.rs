@@ -131,7 +131,12 @@ impl Checkpoint {
         Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
     }
 
-    fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
+    /// Whether it belongs to the tenant `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::OtherTenant`] if it does not.
+    pub fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
         let found = self.tenant()?;
         if found == wanted {
             return Ok(());
@@ -222,14 +227,32 @@ impl Checkpoint {
         .collect()
     }
 
-    /// The rows that the last finished run read.
+    /// The rows that the last finished run over a whole export read.
     ///
     /// # Errors
     ///
     /// [`CheckpointError`]
     pub fn rows_of_last_finished(&self) -> Result<Option<u64>, CheckpointError> {
         let runs = self.runs(u32::MAX)?;
-        Ok(runs.into_iter().find(|(_, run)| run.state == RunState::Finished).map(|(_, run)| run.rows))
+        Ok(runs
+            .into_iter()
+            .find(|(_, run)| run.state == RunState::Finished && !run.partial)
+            .map(|(_, run)| run.rows))
+    }
+
+    /// Creates whose answer is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn in_doubt(&self) -> Result<u64, CheckpointError> {
+        let mut in_doubt = 0;
+        self.each("SELECT key, record FROM flight", |key, bytes| {
+            let flight: Flight = self.decoded(key, bytes)?;
+            in_doubt += u64::from(!flight.kind().is_repeatable());
+            Ok(())
+        })?;
+        Ok(in_doubt)
     }
 
     /// Customers known, purged and in doubt.
@@ -238,15 +261,10 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn totals(&self) -> Result<Totals, CheckpointError> {
-        let mut totals = Totals { customers: 0, purged: 0, in_doubt: 0 };
+        let mut totals = Totals { customers: 0, purged: 0, in_doubt: self.in_doubt()? };
         self.each("SELECT key, told FROM customer", |key, bytes| {
             totals.customers += 1;
             totals.purged += u64::from(self.decoded::<Told>(key, bytes)?.purged);
-            Ok(())
-        })?;
-        self.each("SELECT key, record FROM flight", |key, bytes| {
-            let flight: Flight = self.decoded(key, bytes)?;
-            totals.in_doubt += u64::from(!flight.kind().is_repeatable());
             Ok(())
         })?;
         Ok(totals)
@@ -288,9 +306,19 @@ fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
 /// whole.
 fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    let new = PathBuf::from(name);
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    };
+    // SQLite would take these for the new file's own.
+    for ending in ["-wal", "-shm"] {
+        if beside(ending).try_exists().map_err(io)? {
+            let what = format!("{} is there without it; they belong together", beside(ending).display());
+            return Err(CheckpointError::Damaged { path: path.to_owned(), what });
+        }
+    }
+    let new = beside(".new");
     match std::fs::remove_file(&new) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
         _ => {}

@@ -30,7 +30,7 @@ pub struct RunRecord {
     pub started: String,
     /// End of its last execution, UTC, RFC 3339; empty while it runs.
     pub ended: String,
-    /// Name of its folder below the report folder.
+    /// Its folder.
     pub folder: String,
     /// Rows of the export.
     pub rows: u64,
@@ -38,6 +38,12 @@ pub struct RunRecord {
     pub only_sync: bool,
     /// Brands that the rows are for, the first few.
     pub brands: Vec<u64>,
+    /// Whether it read only a part on purpose: a limit, or a repaired result file.
+    pub partial: bool,
+    /// Purges the plan came to.
+    pub purges_planned: u64,
+    /// Whether calls of an earlier run over this export have worked.
+    pub proven_before: bool,
     /// Calls the plan came to.
     pub calls_planned: u64,
     /// Calls acknowledged so far.
@@ -50,6 +56,31 @@ pub struct RunRecord {
     pub rejects_done: u64,
     /// Result files.
     pub files: FileLengths,
+}
+
+impl RunRecord {
+    /// A run that sent nothing: its export was adopted.
+    #[must_use]
+    pub fn adopted(started: &str) -> Self {
+        Self {
+            state: RunState::Open,
+            started: started.to_owned(),
+            ended: String::new(),
+            folder: String::new(),
+            rows: 0,
+            only_sync: true,
+            brands: Vec::new(),
+            partial: false,
+            purges_planned: 0,
+            proven_before: false,
+            calls_planned: 0,
+            calls_done: 0,
+            counts: Counts::default(),
+            watermark: 0,
+            rejects_done: 0,
+            files: FileLengths::default(),
+        }
+    }
 }
 
 /// Enough to notice every damage that is not meant: one in four thousand million.

@@ -4,12 +4,12 @@ use super::exit::{CommandError, Exit};
 use super::prepare;
 use super::survey::{Watcher, survey};
 use super::{print, say};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
-use crate::planning::{CustomerKey, Outcome, Policy, Told};
+use crate::planning::{Counts, CustomerKey, Outcome, Policy, Told, Worklist};
 use crate::source::RowRef;
 
 /// Customers written at once.
@@ -19,53 +19,71 @@ const BATCH_CUSTOMERS: usize = 4096;
 pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let config = Config::read(&args.common.config)?;
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
-    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
-    let policy = Policy {
-        key: checkpoint.key(),
-        export: checkpoint.register_export(&prepared.fingerprint)?,
-        full: args.common.full,
-        allow_recreate: false,
-    };
-    let mut adopted = Adopted::default();
-    let survey = survey(&prepared, Some(&checkpoint), &policy, None, &mut adopted)?;
-    if survey.calls(Kind::Purge) > 0 {
+    if checkpoint.open_run()?.is_some() {
         let message =
-            format!("{} rows purge a customer: that cannot be adopted, only done", survey.calls(Kind::Purge));
+            "a run is open; finish it, or give it up with `run --fresh`, before anything is adopted";
+        return Err(CommandError::Usage(message.to_owned()));
+    }
+    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    let export = checkpoint.register_export(&prepared.fingerprint)?;
+    let policy = Policy { key: checkpoint.key(), export, full: args.common.full, allow_recreate: false };
+    // Decided twice: nothing is recorded of an export that cannot be adopted.
+    let looked =
+        survey(&prepared, Some(&checkpoint), &policy, None, &mut Adopted { writer: None, told: Vec::new() })?;
+    if looked.calls(Kind::Purge) > 0 {
+        let message =
+            format!("{} rows purge a customer: that cannot be adopted, only done", looked.calls(Kind::Purge));
         return Err(CommandError::Usage(message));
     }
-    for customers in adopted.told.chunks(BATCH_CUSTOMERS) {
-        let mut batch = checkpoint.batch()?;
-        for (key, told) in customers {
-            batch.told(*key, Some(told))?;
-        }
-        batch.commit_told()?;
-    }
-    let rejected = survey.expected.get(Outcome::Rejected);
-    let text = format!(
-        "{} customers adopted from {} rows, {rejected} rows rejected; nothing was sent",
-        adopted.told.len(),
-        survey.rows
-    );
+    let reader = Checkpoint::look(&config.checkpoint.path)?;
+    let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
+    survey(&prepared, reader.as_ref(), &policy, None, &mut adopted)?;
+    adopted.write()?;
+    let rejected = looked.expected.get(Outcome::Rejected);
+    let mut counts = Counts::default();
+    counts.add_many(Outcome::Rejected, rejected);
+    counts.add_many(Outcome::Unchanged, looked.rows - rejected);
+    let now = jiff::Timestamp::now().to_string();
+    let record =
+        RunRecord { rows: looked.rows, only_sync: looked.only_sync, counts, ..RunRecord::adopted(&now) };
+    let mut run = checkpoint.begin(prepared.fingerprint, prepared.plan, record, Worklist::default())?;
+    checkpoint.close_run(&mut run, RunState::Finished, &now)?;
     if args.common.json {
-        let value =
-            serde_json::json!({ "rows": survey.rows, "adopted": adopted.told.len(), "rejected": rejected });
+        let value = serde_json::json!({ "rows": looked.rows, "adopted": looked.rows - rejected, "rejected": rejected });
         print(format!("{value}\n").as_bytes())?;
     }
-    say(&text);
+    say(&format!(
+        "{} of {} rows adopted, {rejected} rejected; nothing was sent",
+        looked.rows - rejected,
+        looked.rows
+    ));
     Ok(if rejected == 0 { Exit::Clean } else { Exit::Troubles })
 }
 
-/// What customers will be recorded to have been told.
-#[derive(Default)]
-struct Adopted {
+/// Writes down what customers are taken to have been told.
+struct Adopted<'a> {
+    writer: Option<&'a mut Checkpoint>,
     told: Vec<(CustomerKey, Told)>,
 }
 
-impl Watcher for Adopted {
+impl Adopted<'_> {
+    fn write(&mut self) -> Result<(), CommandError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let mut batch = writer.batch()?;
+        for (key, told) in self.told.drain(..) {
+            batch.told(key, Some(&told))?;
+        }
+        Ok(batch.commit_told()?)
+    }
+}
+
+impl Watcher for Adopted<'_> {
     fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
     fn rejected(&mut self, _: RowRef, _: &Rejection) {}
     fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CommandError> {
-        self.told.extend(told.map(|told| (key, told.clone())));
-        Ok(())
+        if self.writer.is_some() {
+            self.told.extend(told.map(|told| (key, told.clone())));
+        }
+        if self.told.len() == BATCH_CUSTOMERS { self.write() } else { Ok(()) }
     }
 }

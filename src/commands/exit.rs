@@ -66,7 +66,7 @@ pub enum CommandError {
     Usage(String),
     /// An open run over another export, whose rows could be lost.
     #[error(
-        "{open} of {rows} rows of an earlier run, begun {started}, are not settled, and its rows name operations of their own, so that they cannot be decided anew from this export.\n  finish it: run the earlier export again (content {fingerprint})\n  or give its rows up: the same command with --fresh"
+        "{open} of {rows} rows of an earlier run, begun {started}, are not settled, and rows name operations of their own, so that they cannot be decided anew.\n  finish it: {way}\n  or give its rows up: the same command with --fresh"
     )]
     OpenRun {
         /// Rows not settled.
@@ -75,9 +75,12 @@ pub enum CommandError {
         rows: u64,
         /// Its start.
         started: String,
-        /// Its export.
-        fingerprint: String,
+        /// How to finish it.
+        way: String,
     },
+    /// A signal came before the first call.
+    #[error("interrupted before the first call; nothing was sent")]
+    Interrupted,
     /// A guard.
     #[error("blocked before the first call; nothing was sent.\n{}", said(verdicts))]
     Blocked {
@@ -120,6 +123,7 @@ impl CommandError {
             }
             Self::Checkpoint(CheckpointError::Locked { .. }) => Exit::Locked,
             Self::Blocked { .. } => Exit::Blocked,
+            Self::Interrupted => Exit::Interrupted,
             Self::Checkpoint(_) | Self::Files(_) | Self::Output(_) | Self::Bug(_) => Exit::Broken,
         }
     }
@@ -133,7 +137,7 @@ impl Exit {
             None if counts.is_clean() => Self::Clean,
             None => Self::Troubles,
             Some(Stop::Interrupted | Stop::WindowClosed) => Self::Interrupted,
-            Some(Stop::RecorderGone) => Self::Broken,
+            Some(Stop::RecorderGone | Stop::ExportLost { .. }) => Self::Broken,
             Some(_) => Self::Stopped,
         }
     }

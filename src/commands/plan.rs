@@ -23,6 +23,9 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let config = Config::read(&args.common.config)?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
+    if let Some(found) = &checkpoint {
+        found.check_tenant(&config.omnidesk.base_url.tenant())?;
+    }
     let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
     let known =
         checkpoint.as_ref().map(|found| found.export_ordinal(&prepared.fingerprint)).transpose()?.flatten();
@@ -40,7 +43,11 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
         requests: BTreeMap::new(),
     };
     let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, &mut shown)?;
-    let before = checkpoint.as_ref().map(Checkpoint::rows_of_last_finished).transpose()?.flatten();
+    let partial = args.common.limit.is_some() || prepared.export.is_result_file()?;
+    let before = match &checkpoint {
+        Some(found) if !partial => found.rows_of_last_finished()?,
+        _ => None,
+    };
     let verdicts = judge_guards(&config.guard, &survey, before);
     let view = View { config: &config, prepared: &prepared, survey: &survey, verdicts: &verdicts };
     if let Some(open) = &open {

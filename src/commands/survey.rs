@@ -37,15 +37,8 @@ pub(super) trait Watcher {
     fn rejected(&mut self, at: RowRef, rejection: &Rejection);
     /// What a customer will have been told then.
     fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CommandError>;
-}
-
-/// Nobody looks.
-pub(super) struct Unwatched;
-
-impl Watcher for Unwatched {
-    fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
-    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
-    fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
+    /// Asked now and then: an error ends the pass.
+    fn check(&self) -> Result<(), CommandError> {
         Ok(())
     }
 }
@@ -141,6 +134,7 @@ fn take_all(
 
 impl<W: Watcher> Pass<'_, W> {
     fn first_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+        self.watcher.check()?;
         let mut told = self.look_up(&batch)?;
         for row in batch {
             self.survey.rows += 1;
@@ -164,6 +158,7 @@ impl<W: Watcher> Pass<'_, W> {
 
     /// Only customers with several rows; each row on top of those before.
     fn second_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+        self.watcher.check()?;
         for row in batch {
             let (Mapped::Intent(intent), Some(key)) = (row.mapped, row.key) else {
                 continue;

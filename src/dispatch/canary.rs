@@ -5,6 +5,8 @@
 #[derive(Debug)]
 pub(super) struct Canary {
     left: u32,
+    /// The API has worked before in this run, or in the one it goes on with:
+    /// then rows that fail are the rows' own fault.
     worked: bool,
     reasons: Vec<(u64, String)>,
 }
@@ -21,8 +23,8 @@ pub(super) enum Verdict {
 }
 
 impl Canary {
-    pub(super) fn new(calls: u32) -> Self {
-        Self { left: calls, worked: false, reasons: Vec::new() }
+    pub(super) fn new(calls: u32, is_proven: bool) -> Self {
+        Self { left: calls, worked: is_proven, reasons: Vec::new() }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -53,15 +55,16 @@ mod tests {
 
     #[test]
     fn one_call_that_works_is_enough_and_none_is_not() {
-        let mut canary = Canary::new(3);
+        let mut canary = Canary::new(3, false);
         assert_eq!(canary.note(1, Some("no")), Verdict::Undecided);
         assert_eq!(canary.note(2, None), Verdict::Undecided);
         assert_eq!(canary.note(3, Some("no")), Verdict::Works);
         assert_eq!(canary.note(4, Some("no")), Verdict::Undecided);
 
-        let mut canary = Canary::new(2);
+        let mut canary = Canary::new(2, false);
         canary.note(1, Some("a"));
         assert_eq!(canary.note(2, Some("b")), Verdict::Failed(vec![(1, "a".into()), (2, "b".into())]));
-        assert!(Canary::new(0).is_over());
+        assert!(Canary::new(0, false).is_over());
+        assert_eq!(Canary::new(1, true).note(1, Some("no")), Verdict::Works);
     }
 }

@@ -49,7 +49,9 @@ struct Conductor {
     /// Failed rows of the first calls: settled once those have shown that it
     /// was not the run's own fault.
     unproven: Vec<RowEnd>,
+    /// Calls that failed or stayed in doubt: one a row, which ends with it.
     failed: u64,
+    /// Calls that came to an end.
     ended: u64,
 }
 
@@ -173,8 +175,8 @@ impl Conductor {
         let Some((outcome, trouble)) = end.outcome else {
             return;
         };
-        self.ended += 1;
-        self.failed += u64::from(outcome == Outcome::Failed);
+        self.ended += end.calls;
+        self.failed += u64::from(matches!(outcome, Outcome::Failed | Outcome::InDoubt));
         let record =
             Record::Settled { at: end.job.intent.at, operation: end.job.intent.operation, outcome, trouble };
         if self.shared.books.tell(record).await.is_err() {

@@ -8,13 +8,12 @@ use tokio::time::Instant;
 
 use super::conductor::Job;
 use super::record::{CallEnd, CallLine, FlightChange, Gone, Record, Trouble};
-use super::send::{End, Sent, Shared, unix_now};
-use super::settings::InDoubt;
+use super::send::{End, Recorded, Sent, Shared, unix_now};
 use super::stop::Stop;
 use crate::omnidesk::{Action, Call, Kind};
 use crate::planning::{
-    Flight, Outcome, Situation, Step, acknowledged, found_by_probe, next, probe, turned_absent,
-    turned_existing,
+    Flight, Outcome, Situation, Step, acknowledged, next, settled_silently, turned_absent, turned_existing,
+    under_way,
 };
 
 /// How a row left its lane.
@@ -22,7 +21,9 @@ use crate::planning::{
 pub(super) struct RowEnd {
     pub(super) job: Job,
     /// None if the run stopped before the row had an outcome.
-    pub(super) outcome: Option<(Outcome, Option<Box<Trouble>>)>,
+    pub(super) outcome: Ended,
+    /// Calls that came to an end.
+    pub(super) calls: u64,
     /// The customer's next call must not go before: the server may still be at
     /// work on one whose answer was lost, and would overwrite it.
     pub(super) quiet_until: Option<Instant>,
@@ -33,23 +34,35 @@ pub(super) struct RowEnd {
 const FORGOTTEN_SECONDS: u64 = 3600;
 
 /// One row on its way.
-struct Lane {
-    shared: Rc<Shared>,
-    job: Job,
-    situation: Situation,
-    quiet_until: Option<Instant>,
-    creates: u32,
+pub(super) struct Lane {
+    pub(super) shared: Rc<Shared>,
+    pub(super) job: Job,
+    pub(super) situation: Situation,
+    pub(super) quiet_until: Option<Instant>,
+    /// Creates of this row whose answer was lost.
+    pub(super) lost_creates: u32,
+    /// A lost create was neither found nor ruled out.
+    pub(super) has_open_doubt: bool,
     /// The call that an earlier process recorded for this row and may have sent.
     sent_before: Option<Kind>,
+    calls: u64,
 }
 
 /// What a lane came to; `None` if the run stopped.
-type Ended = Option<(Outcome, Option<Box<Trouble>>)>;
+pub(super) type Ended = Option<(Outcome, Option<Box<Trouble>>)>;
 
 /// Walks a row. `quiet_until` is of the customer's last row.
 pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Instant>) -> RowEnd {
-    let mut lane =
-        Lane { shared, job, situation: Situation::default(), quiet_until, creates: 0, sent_before: None };
+    let mut lane = Lane {
+        shared,
+        job,
+        situation: Situation::default(),
+        quiet_until,
+        lost_creates: 0,
+        has_open_doubt: false,
+        sent_before: None,
+        calls: 0,
+    };
     let outcome = match lane.walk().await {
         Ok(outcome) => outcome,
         Err(Gone) => {
@@ -57,28 +70,29 @@ pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Insta
             None
         }
     };
-    RowEnd { job: lane.job, outcome, quiet_until: lane.quiet_until }
+    RowEnd { job: lane.job, outcome, calls: lane.calls, quiet_until: lane.quiet_until }
 }
 
 impl Lane {
     async fn walk(&mut self) -> Result<Ended, Gone> {
-        let loaded = self.shared.books.load(self.job.key, self.job.intent.at.number).await?;
+        let loaded = self.shared.books.load(self.job.key, self.row()).await?;
         self.situation = Situation::new(loaded.told, loaded.progress);
-        if let Some(flight) = loaded.flight {
-            let since = self.shared.started;
-            if flight.kind() == Kind::Create {
-                if let Some(ended) = self.resolve(flight, since).await? {
-                    return Ok(ended);
-                }
-            } else if unix_now().saturating_sub(flight.at_unix) < FORGOTTEN_SECONDS {
-                self.keep_quiet(since);
-                self.sent_before = (flight.row == self.job.intent.at.number).then(|| flight.kind());
-            }
+        if let Some(flight) = loaded.flight
+            && let Some(ended) = self.take_up(flight).await?
+        {
+            return Ok(ended);
         }
+        let shared = Rc::clone(&self.shared);
+        let policy = &shared.settings.policy;
         loop {
-            let shared = Rc::clone(&self.shared);
-            match next(&self.job.intent, &self.situation, &shared.settings.policy) {
-                Step::Settled(outcome) => return Ok(Some((outcome, None))),
+            match next(&self.job.intent, &self.situation, policy) {
+                Step::Settled(outcome) => {
+                    if self.calls == 0 && settled_silently(&self.job.intent, &mut self.situation, policy) {
+                        let told = self.situation.told.clone();
+                        shared.books.tell(Record::Told { key: self.job.key, told }).await?;
+                    }
+                    return Ok(Some((outcome, None)));
+                }
                 Step::Rejected(rejection) => {
                     return Ok(Some((Outcome::Rejected, Some(Box::new((*rejection).into())))));
                 }
@@ -91,148 +105,139 @@ impl Lane {
         }
     }
 
+    /// Takes up a call that an earlier row or process left without an end.
+    async fn take_up(&mut self, flight: Flight) -> Result<Option<Ended>, Gone> {
+        let since = self.shared.started;
+        if flight.kind() == Kind::Create {
+            return self.resolve(flight, since).await;
+        }
+        if unix_now().saturating_sub(flight.at_unix) < FORGOTTEN_SECONDS {
+            self.keep_quiet(since);
+        }
+        let own = flight.row == self.row() && flight.export == self.shared.settings.policy.export;
+        self.sent_before = own.then(|| flight.kind());
+        Ok(None)
+    }
+
     /// Makes a call and takes in its end; an outcome if the row ends with it.
     async fn make(&mut self, call: &Call) -> Result<Option<Ended>, Gone> {
         if !self.wait_quiet().await {
             return Ok(Some(None));
         }
-        let flight = self.flight(call);
         let shared = Rc::clone(&self.shared);
+        let policy = &shared.settings.policy;
+        let recorded = Recorded {
+            flight: self.flight(call),
+            // While it is under way, nobody knows what the customer holds.
+            told: under_way(call, self.situation.told.as_ref(), policy),
+        };
         let lost_before = self.sent_before.take() == Some(call.kind());
-        let sent =
-            shared.send(call, self.job.key, Some(flight), self.job.intent.at.number, lost_before).await?;
+        let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
+        self.take_in(&sent);
+        if !sent.is_recorded {
+            return Ok(Some(None));
+        }
+        let mut goes_on = false;
+        match sent.end {
+            End::Done | End::DoneBefore => {
+                acknowledged(call, &self.job.intent, &mut self.situation, policy);
+                goes_on = true;
+            }
+            End::Exists => goes_on = turned_existing(&mut self.situation),
+            End::NotFound => goes_on = turned_absent(&self.job.intent, &mut self.situation),
+            End::Refused { perhaps_done: false } => {}
+            End::Stopped if sent.tries.lost == 0 => {}
+            End::Refused { .. } | End::GaveUp | End::Stopped | End::InDoubt => {
+                self.situation.told = recorded.told.clone();
+            }
+        }
+        self.note_for_canary(&sent, goes_on);
+        self.ended(call, &sent, self.flight_after(call, &sent)).await?;
+        match sent.end {
+            End::Stopped => Ok(Some(None)),
+            End::InDoubt => {
+                self.lost_creates += 1;
+                self.resolve(recorded.flight, sent.lost_at.unwrap_or_else(Instant::now)).await
+            }
+            _ => Ok((!goes_on).then(|| self.failed(call, &sent))),
+        }
+    }
+
+    /// Whether the record made before the call stays.
+    fn flight_after(&self, call: &Call, sent: &Sent) -> FlightChange {
+        let stays = match sent.end {
+            // An earlier try may still be under way, and overwrite what comes next.
+            End::Done | End::DoneBefore => sent.tries.lost > 0,
+            End::Exists | End::NotFound => false,
+            // A create that may have worked is probed before the next one.
+            End::Refused { perhaps_done } => perhaps_done && call.kind() == Kind::Create,
+            End::GaveUp | End::InDoubt => true,
+            End::Stopped => sent.tries.lost > 0 || self.has_open_doubt,
+        };
+        match (stays, call.kind()) {
+            (false, _) => FlightChange::Clear,
+            // What is acknowledged is in doubt no more; only a straggler may come.
+            (true, Kind::Create) if matches!(sent.end, End::Done | End::DoneBefore) => FlightChange::Clear,
+            (true, _) => FlightChange::Keep,
+        }
+    }
+
+    pub(super) fn row(&self) -> u64 {
+        self.job.intent.at.number
+    }
+
+    pub(super) fn take_in(&mut self, sent: &Sent) {
+        self.calls += u64::from(sent.end != End::Stopped);
         if let Some(lost_at) = sent.lost_at {
             self.keep_quiet(lost_at);
         }
+    }
+
+    /// An end that only turns the row another way says nothing about the
+    /// settings; the call that follows does.
+    pub(super) fn note_for_canary(&self, sent: &Sent, goes_on: bool) {
         match sent.end {
-            End::Done | End::DoneBefore => {
-                acknowledged(call, &self.job.intent, &mut self.situation, &shared.settings.policy);
-                let change = if sent.tries.lost > 0 { FlightChange::Keep } else { FlightChange::Clear };
-                self.ended(call, &sent, change).await?;
-                Ok(None)
-            }
-            End::Exists => {
-                let goes_on = turned_existing(&mut self.situation);
-                self.ended(call, &sent, FlightChange::Clear).await?;
-                Ok((!goes_on).then(|| self.failed(call, &sent)))
-            }
-            End::NotFound => {
-                let goes_on = turned_absent(&self.job.intent, &mut self.situation);
-                self.ended(call, &sent, FlightChange::Clear).await?;
-                Ok((!goes_on).then(|| self.failed(call, &sent)))
-            }
-            End::Refused { perhaps_done } => {
-                // A create that may have worked is probed before the next one.
-                let keep = perhaps_done && call.kind() == Kind::Create;
-                self.ended(call, &sent, if keep { FlightChange::Keep } else { FlightChange::Clear }).await?;
-                Ok(Some(self.failed(call, &sent)))
-            }
-            End::GaveUp => {
-                self.ended(call, &sent, FlightChange::Keep).await?;
-                Ok(Some(self.failed(call, &sent)))
-            }
-            End::InDoubt => self.doubt(call, &sent, flight).await,
-            End::Stopped => {
-                // Nothing left that could still be under way: the record goes too.
-                let change = if sent.tries.lost > 0 { FlightChange::Keep } else { FlightChange::Clear };
-                self.ended(call, &sent, change).await?;
-                Ok(Some(None))
-            }
+            End::Stopped => {}
+            End::Exists | End::NotFound if goes_on => {}
+            End::Done | End::DoneBefore => self.shared.note_for_canary(self.row(), None),
+            _ => self.shared.note_for_canary(self.row(), Some(&sent.message)),
         }
     }
 
-    async fn doubt(&mut self, call: &Call, sent: &Sent, flight: Flight) -> Result<Option<Ended>, Gone> {
-        self.ended(call, sent, FlightChange::Keep).await?;
-        self.creates += 1;
-        if self.creates >= self.shared.settings.attempts.get() {
-            return Ok(Some(
-                self.in_doubt(format!("the answer was lost {} times: {}", self.creates, sent.message), sent),
-            ));
-        }
-        let since = sent.lost_at.unwrap_or_else(Instant::now);
-        self.resolve(flight, since).await
-    }
-
-    /// Finds out whether the lost create `flight` was carried out.
-    async fn resolve(&mut self, flight: Flight, since: Instant) -> Result<Option<Ended>, Gone> {
-        let shared = Rc::clone(&self.shared);
-        let nothing = Sent {
-            end: End::InDoubt,
-            tries: Default::default(),
-            status: None,
-            message: String::new(),
-            lost_at: None,
-        };
-        if shared.settings.in_doubt == InDoubt::Hold {
-            let message = "a create of this customer was sent and its answer lost; it is held".to_owned();
-            return Ok(Some(self.in_doubt(message, &nothing)));
-        }
-        self.keep_quiet(since);
-        if !self.wait_quiet().await {
-            return Ok(Some(None));
-        }
-        if shared.settings.in_doubt == InDoubt::Resend {
-            return Ok(None);
-        }
-        let call = probe(&self.job.intent);
-        let sent = shared.send(&call, self.job.key, None, self.job.intent.at.number, false).await?;
-        match sent.end {
-            End::Done | End::DoneBefore | End::Exists => {
-                found_by_probe(&flight, &self.job.intent, &mut self.situation, &shared.settings.policy);
-                self.ended(&call, &sent, FlightChange::Clear).await?;
-                Ok(None)
-            }
-            End::NotFound => {
-                self.situation.told = None;
-                self.ended(&call, &sent, FlightChange::Clear).await?;
-                Ok(None)
-            }
-            End::Stopped => Ok(Some(None)),
-            End::Refused { .. } | End::GaveUp | End::InDoubt => {
-                self.ended(&call, &sent, FlightChange::Keep).await?;
-                let message = format!(
-                    "a create was sent and its answer lost; the probe came back with: {}",
-                    sent.message
-                );
-                Ok(Some(self.in_doubt(message, &sent)))
-            }
-        }
-    }
-
-    fn keep_quiet(&mut self, since: Instant) {
+    pub(super) fn keep_quiet(&mut self, since: Instant) {
         let until = since + self.shared.settings.settle;
         self.quiet_until = Some(self.quiet_until.map_or(until, |known| known.max(until)));
     }
 
-    async fn wait_quiet(&self) -> bool {
+    pub(super) async fn wait_quiet(&self) -> bool {
         match self.quiet_until {
             Some(until) if until > Instant::now() => self.shared.switch.sleep_until(until).await,
             _ => true,
         }
     }
 
-    fn flight(&self, call: &Call) -> Flight {
+    pub(super) fn flight(&self, call: &Call) -> Flight {
         let policy = &self.shared.settings.policy;
         let address = match &call.action {
             Action::Create { first: Some(address), .. } => Some(policy.key.address(address)),
             _ => None,
         };
-        Flight::new(policy.export, self.job.intent.at.number, call.kind(), address, unix_now())
+        Flight::new(policy.export, self.row(), call.kind(), address, unix_now())
     }
 
-    async fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
+    pub(super) async fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
         let end = CallEnd {
             key: self.job.key,
-            row: self.job.intent.at.number,
-            told: Some(self.situation.told.clone()),
-            progress: Some(self.situation.progress.clone()),
+            row: self.row(),
+            told: self.situation.told.clone(),
+            progress: self.situation.progress.clone(),
             flight,
             line: CallLine {
                 at: self.job.intent.at,
                 kind: call.kind(),
                 result: sent.end.word(),
                 status: sent.status,
-                attempts: sent.tries.used + sent.tries.unconnected,
+                attempts: sent.requests,
             },
         };
         self.shared.books.tell(Record::Ended(Box::new(end))).await
@@ -256,15 +261,9 @@ impl Lane {
         let message = format!("{} was refused: {}", call.kind().word(), sent.message);
         Some((Outcome::Failed, Some(trouble(code, message, hint, sent))))
     }
-
-    fn in_doubt(&self, message: String, sent: &Sent) -> Ended {
-        let hint =
-            "run the same command again: it asks the API once more; or look for the customer in Omnidesk";
-        Some((Outcome::InDoubt, Some(trouble("in_doubt", message, hint, sent))))
-    }
 }
 
-fn trouble(code: &'static str, message: String, hint: &'static str, sent: &Sent) -> Box<Trouble> {
+pub(super) fn trouble(code: &'static str, message: String, hint: &'static str, sent: &Sent) -> Box<Trouble> {
     Box::new(Trouble {
         code,
         column: None,
@@ -272,11 +271,11 @@ fn trouble(code: &'static str, message: String, hint: &'static str, sent: &Sent)
         message,
         hint: Cow::Borrowed(hint),
         status: sent.status,
-        attempts: sent.tries.used,
+        attempts: sent.requests,
     })
 }
 
-/// How long finished rows' customers have to be remembered.
+/// Whether a customer need not be kept quiet any more.
 pub(super) fn is_over(until: Instant) -> bool {
     until.saturating_duration_since(Instant::now()) == Duration::ZERO
 }

@@ -1,9 +1,9 @@
 //! From rows with calls to outcomes: order, pace, retry and send.
 //!
 //! The calls of one customer go out one at a time and in the export's order,
-//! also across rows ([`conductor`]); different customers run side by side, a
-//! pool of `concurrency` workers behind one [`pacer`]. What to do with an
-//! answer is a pure function ([`retry`]). A call is recorded before it is sent
+//! also across rows (`conductor`); different customers run side by side, a
+//! pool of `concurrency` workers behind one `pacer`. What to do with an
+//! answer is a pure function (`retry`). A call is recorded before it is sent
 //! ([`Record::Intend`]), so that a crash leaves nothing or a known doubt.
 //!
 //! This room knows neither the checkpoint nor the result files: it tells
@@ -12,6 +12,8 @@
 
 mod canary;
 mod conductor;
+mod doubt;
+mod health;
 mod lane;
 mod pacer;
 mod record;

@@ -28,11 +28,21 @@ pub enum Record {
         key: CustomerKey,
         /// The call.
         flight: Flight,
+        /// What the customer is certain to have been told while it is under way.
+        told: Option<Told>,
         /// Told when it is durable.
         reply: oneshot::Sender<()>,
     },
     /// A call has ended.
     Ended(Box<CallEnd>),
+    /// A row without a call says what its customer is to hold: see
+    /// [`crate::planning::settled_silently`].
+    Told {
+        /// The customer.
+        key: CustomerKey,
+        /// What it was told, marked with this row.
+        told: Option<Told>,
+    },
     /// A row has its outcome.
     Settled {
         /// The row.
@@ -64,10 +74,10 @@ pub struct CallEnd {
     pub key: CustomerKey,
     /// The row.
     pub row: u64,
-    /// What the customer is known to have been told now; `None` leaves it.
-    pub told: Option<Option<Told>>,
+    /// What the customer is known to have been told now.
+    pub told: Option<Told>,
     /// What is done of the row now.
-    pub progress: Option<Progress>,
+    pub progress: Progress,
     /// Whether the call is over.
     pub flight: FlightChange,
     /// For `outcomes.csv`.
@@ -81,6 +91,8 @@ pub enum FlightChange {
     Clear,
     /// It stays: the call may have been, or may still be, carried out.
     Keep,
+    /// Another call may still be carried out.
+    Become(Flight),
 }
 
 /// One line of `outcomes.csv`. Nothing personal is in it.
@@ -150,9 +162,14 @@ impl Books {
         answer.await.map_err(|_| Gone)
     }
 
-    pub(super) async fn intend(&self, key: CustomerKey, flight: Flight) -> Result<(), Gone> {
+    pub(super) async fn intend(
+        &self,
+        key: CustomerKey,
+        flight: Flight,
+        told: Option<Told>,
+    ) -> Result<(), Gone> {
         let (reply, durable) = oneshot::channel();
-        self.tell(Record::Intend { key, flight, reply }).await?;
+        self.tell(Record::Intend { key, flight, told, reply }).await?;
         durable.await.map_err(|_| Gone)
     }
 

@@ -51,7 +51,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Where a server asks to wait without saying for how long.
 const HOLD_DEFAULT: Duration = Duration::from_secs(1);
 /// The longest a server can hold the run with one answer; then it is asked again.
-const HOLD_MAX: Duration = Duration::from_secs(300);
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
 /// What to do with `answer` to a call of `kind`.
 #[must_use]

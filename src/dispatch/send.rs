@@ -1,19 +1,20 @@
 //! One call: recorded, paced, sent, judged, and sent again where that is safe.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::canary::{self, Canary};
+use super::health::Health;
 use super::pacer::Pacer;
 use super::record::{Books, Gone};
 use super::retry::{self, Tries, Verdict};
 use super::settings::Settings;
 use super::stop::{Stop, Switch};
 use crate::omnidesk::{Answer, Call, Client, judge};
-use crate::planning::{CustomerKey, Flight};
+use crate::planning::{CustomerKey, Flight, Told};
 
 /// What all rows share. One thread, so cells are enough.
 pub(super) struct Shared {
@@ -25,25 +26,32 @@ pub(super) struct Shared {
     workers: Semaphore,
     pacer: Pacer,
     canary: RefCell<Canary>,
-    /// When the API last answered anything.
-    answered: Cell<Option<Instant>>,
+    health: Health,
 }
-
-/// Without any answer for so long, an API that did answer is called unreachable.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// The shortest pause before a call is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
+
+/// What is made durable before a call is sent.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) flight: Flight,
+    pub(super) told: Option<Told>,
+}
 
 /// How a call ended.
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) end: End,
     pub(super) tries: Tries,
+    /// Requests that were sent, or could not be.
+    pub(super) requests: u32,
+    /// Whether it was recorded; before, it cannot have been sent.
+    pub(super) is_recorded: bool,
     pub(super) status: Option<u16>,
     /// The API's words, or what went wrong.
     pub(super) message: String,
-    /// When the last request left whose answer was lost.
+    /// When an answer was last found to be lost.
     pub(super) lost_at: Option<Instant>,
 }
 
@@ -60,6 +68,20 @@ pub(super) enum End {
     InDoubt,
     /// The run stopped; the row goes on another time.
     Stopped,
+}
+
+impl Sent {
+    pub(super) fn nothing() -> Self {
+        Self {
+            end: End::Stopped,
+            tries: Tries::default(),
+            requests: 0,
+            is_recorded: false,
+            status: None,
+            message: String::new(),
+            lost_at: None,
+        }
+    }
 }
 
 impl End {
@@ -80,13 +102,13 @@ impl End {
 
 impl Shared {
     pub(super) fn new(settings: Settings, client: Client, books: Books, switch: Switch) -> Self {
-        let canary = Canary::new(settings.canary);
+        let canary = Canary::new(settings.canary, settings.is_proven);
         let workers = if canary.is_over() { settings.concurrency.get() } else { 1 };
         Self {
             workers: Semaphore::new(workers as usize),
             pacer: Pacer::new(settings.rate),
             canary: RefCell::new(canary),
-            answered: Cell::new(None),
+            health: Health::default(),
             started: Instant::now(),
             settings,
             client,
@@ -100,57 +122,48 @@ impl Shared {
         self.canary.borrow().is_over()
     }
 
-    /// Sends a call until it has an end. `flight` is recorded before; a probe
+    /// Sends a call until it has an end. `recorded` is recorded before; a probe
     /// has none, since the record of the create that it asks about must stay.
     /// `lost_before` says that an earlier process may have sent it already.
     pub(super) async fn send(
         &self,
         call: &Call,
         key: CustomerKey,
-        flight: Option<Flight>,
         row: u64,
+        recorded: Option<&Recorded>,
         lost_before: bool,
     ) -> Result<Sent, Gone> {
-        let mut sent = Sent {
-            end: End::Stopped,
-            tries: Tries { lost: u32::from(lost_before), ..Tries::default() },
-            status: None,
-            message: String::new(),
-            lost_at: None,
-        };
-        let mut unrecorded = flight;
+        let mut sent = Sent::nothing();
+        sent.tries.lost = u32::from(lost_before);
         loop {
             // A worker is needed to send, not to wait for another try.
-            let Ok(worker) = self.workers.acquire().await else {
-                return Ok(sent);
-            };
+            let Ok(worker) = self.workers.acquire().await else { return Ok(sent) };
             if self.switch.is_set() {
                 return Ok(sent);
             }
-            if let Some(flight) = unrecorded.take() {
-                self.books.intend(key, flight).await?;
+            if let Some(recorded) = recorded.filter(|_| !sent.is_recorded) {
+                self.books.intend(key, recorded.flight, recorded.told.clone()).await?;
+                sent.is_recorded = true;
             }
             if !self.pacer.slot(&self.switch).await {
                 return Ok(sent);
             }
-            let left_at = Instant::now();
             let exchange = self.client.send(call).await;
             let answer = judge(call.kind(), &exchange, &self.settings.texts);
-            self.take_in(&mut sent, &answer, left_at);
+            self.take_in(&mut sent, &answer);
             let verdict = retry::decide(call.kind(), &answer, sent.tries, self.settings.attempts);
             if let Some(end) = self.end_of(&verdict, &answer, row, &sent) {
                 sent.end = end;
-                self.note_for_canary(row, &sent);
                 return Ok(sent);
             }
             drop(worker);
-            if !self.pause(&verdict, &sent).await {
+            if !self.pause(&verdict).await {
                 return Ok(sent);
             }
         }
     }
 
-    fn take_in(&self, sent: &mut Sent, answer: &Answer, left_at: Instant) {
+    fn take_in(&self, sent: &mut Sent, answer: &Answer) {
         let (status, message) = match answer {
             Answer::Done => (Some(200), String::new()),
             Answer::Exists { status, message }
@@ -161,25 +174,25 @@ impl Shared {
             Answer::Unsettled { status, message } => (*status, message.clone()),
             Answer::NotSent { message } => (None, message.clone()),
         };
-        sent.status = status;
-        sent.message = message;
+        sent.requests += 1;
+        if status.is_some() {
+            self.health.answered(matches!(answer, Answer::Throttled { .. }));
+        }
         match answer {
             Answer::NotSent { .. } => sent.tries.unconnected += 1,
-            Answer::Throttled { .. } => self.answered.set(Some(Instant::now())),
-            Answer::Unsettled { status, .. } => {
+            Answer::Throttled { .. } => {}
+            Answer::Unsettled { .. } => {
                 sent.tries.used += 1;
                 sent.tries.lost += 1;
                 sent.tries.unconnected = 0;
-                sent.lost_at = Some(left_at);
-                if status.is_some() {
-                    self.answered.set(Some(Instant::now()));
-                }
+                // From now on, not from when it left: a request that timed out
+                // has been at work all that time, and may be for as long again.
+                sent.lost_at = Some(Instant::now());
             }
-            _ => {
-                sent.tries.used += 1;
-                self.answered.set(Some(Instant::now()));
-            }
+            _ => sent.tries.used += 1,
         }
+        sent.status = status;
+        sent.message = message;
     }
 
     fn end_of(&self, verdict: &Verdict, answer: &Answer, row: u64, sent: &Sent) -> Option<End> {
@@ -197,27 +210,25 @@ impl Shared {
                 self.switch.stop(Stop::KeyRefused { row, message: sent.message.clone() });
                 End::Stopped
             }
-            Verdict::Reconnect(_) if self.is_unreachable(sent.tries) => {
+            Verdict::Reconnect(_) if self.health.is_unreachable(sent.tries, self.settings.attempts.get()) => {
                 self.switch.stop(Stop::Unreachable { message: sent.message.clone() });
+                End::Stopped
+            }
+            Verdict::HoldAll(_) if self.health.is_only_throttling() => {
+                let message = "it has asked to wait for half an hour, and answered nothing else".to_owned();
+                self.switch.stop(Stop::Unreachable { message });
                 End::Stopped
             }
             Verdict::Again(_) | Verdict::Reconnect(_) | Verdict::HoldAll(_) => return None,
         })
     }
 
-    /// An API that has never answered gets as many tries as a call; one that
-    /// has is waited for, since rows are not to blame for an outage.
-    fn is_unreachable(&self, tries: Tries) -> bool {
-        match self.answered.get() {
-            None => tries.unconnected >= self.settings.attempts.get(),
-            Some(last) => tries.unconnected >= self.settings.attempts.get() && last.elapsed() > SILENCE_MAX,
-        }
-    }
-
-    async fn pause(&self, verdict: &Verdict, _sent: &Sent) -> bool {
+    async fn pause(&self, verdict: &Verdict) -> bool {
         match verdict {
             Verdict::HoldAll(wait) => {
-                self.pacer.hold(*wait);
+                let wait = self.health.hold(*wait);
+                tracing::warn!(seconds = wait.as_secs_f64(), "the server asks to wait; everybody does");
+                self.pacer.hold(wait);
                 true
             }
             Verdict::Again(most) | Verdict::Reconnect(most) => {
@@ -228,12 +239,9 @@ impl Shared {
         }
     }
 
-    fn note_for_canary(&self, row: u64, sent: &Sent) {
-        let trouble = match sent.end {
-            End::Stopped => return,
-            End::Done | End::DoneBefore | End::Exists | End::NotFound => None,
-            End::Refused { .. } | End::GaveUp | End::InDoubt => Some(sent.message.as_str()),
-        };
+    /// Takes in whether a call worked. To be told before anything is awaited,
+    /// so that no other call goes out in between.
+    pub(super) fn note_for_canary(&self, row: u64, trouble: Option<&str>) {
         let verdict = self.canary.borrow_mut().note(row, trouble);
         match verdict {
             canary::Verdict::Undecided => {}

@@ -22,6 +22,8 @@ pub struct Settings {
     pub max_errors: Amount,
     /// The first calls, sent one by one.
     pub canary: u32,
+    /// Whether calls of this run, or of the one it goes on with, have worked.
+    pub is_proven: bool,
     /// What to do about a create whose answer was lost.
     pub in_doubt: InDoubt,
     /// How long the server may still be at work on a lost call.

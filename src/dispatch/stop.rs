@@ -38,6 +38,11 @@ pub enum Stop {
         /// Why.
         message: String,
     },
+    /// The export cannot be read any more, or was changed.
+    ExportLost {
+        /// Why.
+        message: String,
+    },
     /// The books cannot be kept any more.
     RecorderGone,
 }

@@ -16,7 +16,7 @@ pub enum Exchange {
         status: u16,
         /// The header of that name, understood.
         retry_after: Option<RetryAfter>,
-        /// At most [`BODY_BYTES_MAX`] of the body.
+        /// At most one mebibyte of the body.
         body: Vec<u8>,
     },
     /// The connection could not be made: the server has seen nothing.
@@ -186,7 +186,8 @@ fn message(body: &[u8]) -> String {
         Ok(Body { message: Some(other), .. }) => other.to_string(),
         _ => String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)]).into_owned(),
     };
-    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = words.split(|letter: char| letter.is_whitespace() || letter.is_control());
+    let line = line.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MESSAGE_CHARS_MAX) {
         _ if line.is_empty() => "the answer is empty".to_owned(),
         Some((cut, _)) => format!("{}…", &line[..cut]),

@@ -37,6 +37,7 @@ pub struct Client {
     http: reqwest::Client,
     endpoints: [(Method, Url); 4],
     body: BodyEncoding,
+    key: ApiKey,
 }
 
 impl Client {
@@ -80,7 +81,7 @@ impl Client {
             };
             (method, url)
         });
-        Ok(Self { http, endpoints, body: settings.body })
+        Ok(Self { http, endpoints, body: settings.body, key: key.clone() })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -95,11 +96,27 @@ impl Client {
             .send()
             .await;
         match sent {
-            Ok(answer) => read(answer).await,
+            Ok(answer) => self.without_key(read(answer).await),
             // Only this phase is known to come before the request.
             Err(error) if error.is_connect() => Exchange::NotSent(chain(&error.without_url())),
             Err(error) => Exchange::Lost(chain(&error.without_url())),
         }
+    }
+}
+
+impl Client {
+    /// An error page may quote the URL, and so the key: what goes on to
+    /// messages and files has it no more.
+    fn without_key(&self, exchange: Exchange) -> Exchange {
+        let Exchange::Answered { status, retry_after, body } = exchange else { return exchange };
+        let key = self.key.expose();
+        let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
+        let quotes = |body: &[u8], key: &str| memchr::memmem::find(body, key.as_bytes()).is_some();
+        if !quotes(&body, key) && !quotes(&body, &encoded) {
+            return Exchange::Answered { status, retry_after, body };
+        }
+        let text = String::from_utf8_lossy(&body).replace(key, "***").replace(&encoded, "***");
+        Exchange::Answered { status, retry_after, body: text.into_bytes() }
     }
 }
 

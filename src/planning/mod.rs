@@ -17,8 +17,8 @@ pub use guards::{GuardSettings, Verdict, judge_guards};
 pub use keys::{AddressHash, CustomerKey, HashKey};
 pub use outcome::{Counts, Outcome};
 pub use steps::{
-    Policy, Situation, Step, acknowledged, found_by_probe, next, probe, rehearse, turned_absent,
-    turned_existing,
+    Policy, Situation, Step, acknowledged, found_by_probe, next, probe, rehearse, settled_silently,
+    turned_absent, turned_existing, under_way,
 };
 pub use survey::{Cause, Survey};
 pub use told::{Flight, Progress, Told};

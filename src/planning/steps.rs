@@ -82,7 +82,7 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         }
     }
     // An update that went on as a create brings its addresses with it.
-    if intent.operation != Operation::Update || situation.absent {
+    if intent.operation != Operation::Update || situation.absent || situation.progress.created {
         let left = intent.addresses.iter().find(|address| {
             let hash = policy.key.address(address);
             let every = policy.full || (intent.operation == Operation::AddChannel && !situation.absent);
@@ -97,10 +97,15 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
 }
 
 fn purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
+    // A row behind this one has brought the customer back: that is the last word.
+    let is_undone = situation
+        .told
+        .as_ref()
+        .is_some_and(|told| !told.purged && told.export == policy.export && told.row > intent.at.number);
     let gone = situation.told.as_ref().is_some_and(|told| told.purged);
     if situation.progress.purged {
         Step::Settled(Outcome::Purged)
-    } else if gone && !policy.full {
+    } else if is_undone || gone && !policy.full {
         Step::Settled(Outcome::Unchanged)
     } else {
         call(intent, Action::Purge)
@@ -230,23 +235,57 @@ pub fn turned_existing(situation: &mut Situation) -> bool {
 
 /// An update or add-channel was refused because there is no such customer: it
 /// goes on as a create, if the row has something to create one of. `false` if
-/// it has not, or has come this way before.
+/// it has not, has come this way before, or the customer was purged.
 pub fn turned_absent(intent: &Intent, situation: &mut Situation) -> bool {
     let first = !situation.absent && !situation.existing && !situation.progress.created;
+    let was_purged = situation.told.as_ref().is_some_and(|told| told.purged);
     let named = intent.fields.iter().any(|(name, value)| {
         matches!(name, FieldName::First | FieldName::Last) && *value != FieldValue::Clear
     });
-    let can = intent.operation != Operation::Purge && intent.operation != Operation::AddChannel;
+    let can = matches!(intent.operation, Operation::Sync | Operation::Create | Operation::Update);
     situation.absent = true;
-    situation.told = None;
-    first && can && (named || !intent.addresses.is_empty())
+    situation.told.take_if(|told| !told.purged);
+    first && can && !was_purged && (named || !intent.addresses.is_empty())
+}
+
+/// What is certain of a customer while `call` is under way: what it may change
+/// is not, and would otherwise be taken for unchanged if its answer is lost.
+#[must_use]
+pub fn under_way(call: &Call, told: Option<&Told>, policy: &Policy) -> Option<Told> {
+    let mut told = told?.clone();
+    match &call.action {
+        Action::Update { fields } => fields.iter().for_each(|(name, _)| told.forget(&policy.key, name)),
+        Action::Purge => told = Told { export: told.export, row: told.row, ..Told::existing() },
+        Action::Create { .. } | Action::AddChannel { .. } => {}
+    }
+    Some(told)
+}
+
+/// A row that needs no call still says what its customer is to hold, so that
+/// an earlier row which is tried again later does not undo it. Says whether
+/// that is to be recorded.
+pub fn settled_silently(intent: &Intent, situation: &mut Situation, policy: &Policy) -> bool {
+    let (key, row) = (&policy.key, intent.at.number);
+    let Some(told) = situation.told.as_mut().filter(|told| !told.purged) else { return false };
+    if intent.operation == Operation::Purge || told.export == policy.export && told.row > row {
+        return false;
+    }
+    told.touch(policy.export, row);
+    for (name, value) in &intent.fields {
+        if told.has(key, name, value) {
+            told.tell(key, name, value, row);
+        }
+    }
+    true
 }
 
 /// The safe probe for a create whose answer was lost: an update of the same
-/// customer. Success means that the customer exists.
+/// customer. Success means that the customer exists. A row that only adds an
+/// address changes no field by it.
 #[must_use]
 pub fn probe(intent: &Intent) -> Call {
-    Call { customer: intent.customer.clone(), action: Action::Update { fields: intent.fields.clone() } }
+    let fields = if intent.operation == Operation::AddChannel { Vec::new() } else { intent.fields.clone() };
+    Call { customer: intent.customer.clone(), action: Action::Update { fields } }
 }
 
 /// Takes in that the probe found the customer of the lost create `flight`.

@@ -16,12 +16,12 @@ pub struct Told {
     pub export: u32,
     /// The highest row of that export that was acknowledged.
     pub row: u64,
-    fields: Vec<ToldField>,
-    addresses: Vec<AddressHash>,
+    pub(super) fields: Vec<ToldField>,
+    pub(super) addresses: Vec<AddressHash>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct ToldField {
+pub(super) struct ToldField {
     tag: FieldTag,
     value: ValueHash,
     /// How many rows before `Told::row` it was told: nearly always 0, one byte.
@@ -71,6 +71,11 @@ impl Told {
             Some(field) => *field = told,
             None => self.fields.push(told),
         }
+    }
+
+    pub(super) fn forget(&mut self, key: &HashKey, name: &FieldName) {
+        let tag = key.field(name);
+        self.fields.retain(|field| field.tag != tag);
     }
 
     pub(super) fn add_address(&mut self, address: AddressHash) {

@@ -42,9 +42,33 @@ const RESULT_COLUMNS: [&str; 9] = [
 
 const CALLS_FILE: &str = "outcomes.csv";
 
-/// The folder's name for a run of `export` that started at `started` (RFC 3339).
-#[must_use]
-pub fn folder_name(started: &str, export: &str) -> String {
+/// Makes the folder of a run of `export` that starts at `started` (RFC 3339):
+/// one that was not there before, mode 0700.
+///
+/// # Errors
+///
+/// [`FilesError`]
+pub fn make_folder(dir: &Path, started: &str, export: &str) -> Result<PathBuf, FilesError> {
+    let make = |path: &Path| std::fs::DirBuilder::new().mode(0o700).create(path);
+    let error = |path: &Path, source| FilesError { path: path.to_owned(), source };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| error(dir, source))?;
+    let dir = dir.canonicalize().map_err(|source| error(dir, source))?;
+    let name = folder_name(started, export);
+    for nth in 1.. {
+        let path = dir.join(if nth == 1 { name.clone() } else { format!("{name}-{nth}") });
+        match make(&path) {
+            Err(taken) if taken.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path.clone()).map_err(|source| error(&path, source)),
+        }
+    }
+    Err(error(&dir, io::ErrorKind::AlreadyExists.into()))
+}
+
+fn folder_name(started: &str, export: &str) -> String {
     let time: String = started.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
     let stem = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
     let stem = stem.split('.').next().unwrap_or_default();
@@ -75,7 +99,8 @@ struct Appended {
 
 impl RunFiles {
     /// Opens the files of a run at the lengths that are known to be whole.
-    /// Files are made when they get their first line.
+    /// Files are made when they get their first line; one that somebody took
+    /// away is begun again, with a word about it.
     ///
     /// # Errors
     ///
@@ -83,8 +108,13 @@ impl RunFiles {
     pub fn open(folder: PathBuf, export: Arc<Export>, lengths: &[(String, u64)]) -> Result<Self, FilesError> {
         let mut files = Self { folder, export, files: BTreeMap::new() };
         for (name, len) in lengths {
-            let appended = files.reopen(name, *len).map_err(|source| files.error(name, source))?;
-            files.files.insert(name.clone(), appended);
+            match files.reopen(name, *len) {
+                Ok(appended) => drop(files.files.insert(name.clone(), appended)),
+                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
+                    tracing::warn!(file = name, "is gone; its lines so far are lost, and it is begun again");
+                }
+                Err(source) => return Err(files.error(name, source)),
+            }
         }
         Ok(files)
     }
@@ -142,7 +172,9 @@ impl RunFiles {
                 let results = dialect.csv_line(&cells);
                 [own.as_slice(), &[dialect.delimiter], &self.encoded_as_read(&results)].concat()
             }
-            Format::Jsonl => json_line(&own, &cells),
+            Format::Jsonl => {
+                self.encoded_as_read(json_line(&dialect.encoding.decode(&own).0, &cells).as_bytes())
+            }
         };
         let header = self.header();
         let line = self.written(line);
@@ -156,8 +188,9 @@ impl RunFiles {
         }
         let names = self.export.columns().own().map(|(_, name)| name).chain(RESULT_COLUMNS);
         let line = self.encoded_as_read(&dialect.csv_line(names));
+        let needs_mark = dialect.marked || target(dialect.written_in) != dialect.written_in;
         let mark: &[u8] =
-            if dialect.marked && target(dialect.written_in) == UTF_8 { b"\xef\xbb\xbf" } else { b"" };
+            if needs_mark && target(dialect.written_in) == UTF_8 { b"\xef\xbb\xbf" } else { b"" };
         [mark, &self.written(line)].concat()
     }
 
@@ -219,7 +252,7 @@ impl RunFiles {
     /// [`FilesError`]
     pub fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
         let write = || -> io::Result<()> {
-            self.make_folder()?;
+            self.folder_again()?;
             // tempfile makes it 0600; a rename does not follow a planted link.
             let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
             file.write_all(content)?;
@@ -230,12 +263,12 @@ impl RunFiles {
         write().map_err(|source| self.error(name, source))
     }
 
-    fn make_folder(&self) -> io::Result<()> {
+    fn folder_again(&self) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        self.make_folder()?;
+        self.folder_again()?;
         let path = self.folder.join(name);
         // What a crash left before its first commit is not known to be whole.
         match std::fs::remove_file(&path) {
@@ -247,15 +280,15 @@ impl RunFiles {
 
     fn reopen(&self, name: &str, len: u64) -> io::Result<Appended> {
         let path = self.folder.join(name);
-        if path.symlink_metadata()?.is_symlink() {
-            return Err(io::Error::other("is a symbolic link, which this program never makes"));
-        }
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        if file.metadata()?.len() < len {
+        let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+        let found = file.metadata()?.len();
+        // Lines of calls are not synced one by one: a power failure may cost some.
+        if found < len && name != CALLS_FILE {
             return Err(io::Error::other(format!(
-                "is shorter than the {len} bytes that were written; put the file back, or give the run up with --fresh"
+                "is shorter than the {len} bytes that were written; put the file back, or take it away to begin it again"
             )));
         }
+        let len = len.min(found);
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;
         Ok(Appended { file, pending: Vec::new(), len, unsynced: false })
@@ -302,13 +335,12 @@ fn cells(at: RowRef, operation: &str, trouble: &Trouble) -> [String; 9] {
 
 /// The row's object with the results as further members; what is no object is
 /// kept as text.
-fn json_line(own: &[u8], cells: &[String; 9]) -> Vec<u8> {
-    let own = String::from_utf8_lossy(own);
+fn json_line(own: &str, cells: &[String; 9]) -> String {
     let is_object =
-        serde_json::from_str::<serde::de::IgnoredAny>(&own).is_ok() && own.trim_start().starts_with('{');
+        serde_json::from_str::<serde::de::IgnoredAny>(own).is_ok() && own.trim_start().starts_with('{');
     let mut members: Vec<String> = Vec::new();
     if !is_object {
-        members.push(format!("\"_sync_raw\":{}", serde_json::Value::from(own.as_ref())));
+        members.push(format!("\"_sync_raw\":{}", serde_json::Value::from(own)));
     }
     for (name, cell) in RESULT_COLUMNS.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
         let value = match (*name, cell.parse::<u64>()) {
@@ -320,13 +352,10 @@ fn json_line(own: &[u8], cells: &[String; 9]) -> Vec<u8> {
         members.push(format!("\"{name}\":{value}"));
     }
     let members = members.join(",");
-    let inside = own.trim().strip_suffix('}').map(str::trim_end).filter(|_| is_object);
-    match inside {
-        None => format!("{{{members}}}"),
-        Some("{") => format!("{{{members}}}"),
+    match own.trim().strip_suffix('}').map(str::trim_end).filter(|_| is_object) {
+        None | Some("{") => format!("{{{members}}}"),
         Some(inside) => format!("{inside},{members}}}"),
     }
-    .into_bytes()
 }
 
 #[cfg(test)]
@@ -345,7 +374,7 @@ mod tests {
     #[test]
     fn results_become_members_of_the_rows_own_object() {
         let cells = ["7", "sync", "bad_email", "", "", "no \"@\"", "", "", "0"].map(str::to_owned);
-        let line = |own: &str| String::from_utf8(json_line(own.as_bytes(), &cells)).expect("UTF-8");
+        let line = |own: &str| json_line(own, &cells);
         let results = r#""_sync_line":7,"_sync_operation":"sync","_sync_code":"bad_email","_sync_message":"no \"@\"","_sync_attempts":0}"#;
         assert_eq!(line(r#"{"id":1.10 }"#), format!(r#"{{"id":1.10,{results}"#));
         assert_eq!(line("{}"), format!("{{{results}"));

@@ -9,7 +9,7 @@ mod metrics;
 mod progress;
 mod summary;
 
-pub use files::{FilesError, RunFiles, folder_name};
+pub use files::{FilesError, RunFiles, make_folder};
 pub use metrics::write_metrics;
 pub use progress::{LogWriter, Progress, ProgressSetting};
 pub use summary::{CauseLine, Causes, Summary, Tally};

@@ -18,6 +18,8 @@ pub struct Tally {
     done: [u64; 4],
     refused: u64,
     attempts: u64,
+    /// Addresses that were there already, by the API's word.
+    existing: u64,
 }
 
 impl Tally {
@@ -28,6 +30,7 @@ impl Tally {
             "stopped" => {}
             _ => self.refused += 1,
         }
+        self.existing += u64::from(line.result == "exists");
         self.attempts += u64::from(line.attempts);
     }
 
@@ -113,6 +116,8 @@ pub struct Summary {
     pub folder: Option<String>,
     /// Their names.
     pub files: Vec<String>,
+    /// Creates in doubt, those of earlier runs included.
+    pub in_doubt: u64,
     /// The exit code.
     pub exit_code: u8,
 }
@@ -161,6 +166,8 @@ impl Summary {
             "calls_planned": self.calls_planned,
             "calls": calls,
             "attempts": self.tally.attempts,
+            "addresses_there_before": self.tally.existing,
+            "creates_in_doubt": self.in_doubt,
             "causes": causes,
             "stopped": self.stopped.as_ref().map(|(reason, message)| json!({ "reason": reason, "message": message })),
             "folder": self.folder,
@@ -199,6 +206,20 @@ impl Summary {
                 "calls: {} in {} requests",
                 if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") },
                 self.tally.attempts
+            );
+        }
+        if self.tally.existing > 0 {
+            let _ = writeln!(
+                text,
+                "{} addresses were there already, by the API's word: \"exists\" in outcomes.csv",
+                self.tally.existing
+            );
+        }
+        let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
+        if earlier > 0 {
+            let _ = writeln!(
+                text,
+                "{earlier} creates of earlier runs are in doubt, and their customers are not in this export"
             );
         }
         for (outcome, code, cause) in self.causes.iter() {

@@ -14,8 +14,20 @@ use serde_json::value::RawValue;
 use super::columns::{Columns, SYNC_PREFIX};
 use super::rows::{Cells, Malformed};
 
-pub(super) fn split(line: &[u8], columns: &Columns, cells: &mut Cells) -> Result<(), Malformed> {
-    let text = std::str::from_utf8(line).map_err(|error| {
+pub(super) fn split(
+    line: &[u8],
+    encoding: &'static encoding_rs::Encoding,
+    columns: &Columns,
+    cells: &mut Cells,
+) -> Result<(), Malformed> {
+    let decoded;
+    let text = if encoding == encoding_rs::UTF_8 {
+        std::str::from_utf8(line)
+    } else {
+        decoded = encoding.decode_without_bom_handling(line).0;
+        Ok(decoded.as_ref())
+    };
+    let text = text.map_err(|error| {
         Malformed::NotAnObject(format!(
             "byte {} is not UTF-8; name the encoding in [input]",
             error.valid_up_to() + 1

@@ -6,7 +6,7 @@
 //!
 //! A run reads its export twice and comes back to single rows later, so what
 //! cannot be read again from a byte offset (a pipe, a compressed file, UTF-16)
-//! is first spooled to a private temporary file; see [`open`]. Memory use does
+//! is first spooled to a private temporary file; see [`open()`]. Memory use does
 //! not depend on the size of the export.
 
 mod columns;

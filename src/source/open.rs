@@ -13,7 +13,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use super::SourceError;
 use super::columns::Columns;
 use super::dialect::{self, Dialect, Format};
-use super::records::Records;
+use super::records::{RECORD_BYTES_MAX, Records};
 use super::rows::{Row, RowRef, Rows};
 use super::settings::{FormatSetting, Settings};
 
@@ -130,6 +130,29 @@ impl Export {
         Rows::new(Arc::clone(&self.file), self.dialect, Arc::new(self.columns.clone()), from)
     }
 
+    /// Whether it is a result file of an earlier run, repaired and run again.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the file.
+    pub fn is_result_file(&self) -> Result<bool, SourceError> {
+        let mut row = Row::default();
+        let read = self.rows().read(&mut row).map_err(|source| self.io_error(source))?;
+        if self.dialect.format == Format::Csv || !read {
+            return Ok(self.columns.has_results());
+        }
+        let first = self.bytes_of(row.at()).map_err(|source| self.io_error(source))?;
+        Ok(super::json::without_results(&first).is_some())
+    }
+
+    fn bytes_of(&self, at: RowRef) -> io::Result<Vec<u8>> {
+        // A row that is longer than a row may be is shown by its beginning.
+        let len = usize::try_from(at.len).unwrap_or(RECORD_BYTES_MAX).min(RECORD_BYTES_MAX);
+        let mut bytes = vec![0; len];
+        self.file.read_exact_at(&mut bytes, at.offset)?;
+        Ok(bytes)
+    }
+
     /// The bytes of a row as they stand in the export, without the line end,
     /// and without the columns of an earlier result file.
     ///
@@ -137,8 +160,7 @@ impl Export {
     ///
     /// What the system says of the file.
     pub fn own_bytes(&self, at: RowRef) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(at.len).unwrap_or(usize::MAX)];
-        self.file.read_exact_at(&mut bytes, at.offset)?;
+        let bytes = self.bytes_of(at)?;
         if self.dialect.format == Format::Jsonl {
             return Ok(super::json::without_results(&bytes).unwrap_or(bytes));
         }

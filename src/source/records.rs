@@ -71,7 +71,7 @@ impl Records {
                 return self.too_long();
             };
             let (from, to) = (self.start, self.start + line_len);
-            if from == to && self.at_end {
+            if self.at_end && from == self.buffer.len() {
                 return Ok(None);
             }
             let content = without_cr(&self.buffer[from..to]);
@@ -131,8 +131,9 @@ impl Records {
         loop {
             let data = &self.buffer[self.start..];
             let bounded = &data[..data.len().min(RECORD_BYTES_MAX)];
-            let complete = self.at_end || bounded.len() < data.len();
-            match quoted_extent(bounded, delimiter, self.framing.terminator, complete) {
+            let is_cut = bounded.len() < data.len();
+            match quoted_extent(bounded, delimiter, self.framing.terminator, self.at_end || is_cut) {
+                Some(Ok(len)) if is_cut && len == bounded.len() => return Ok(Err(Fault::TooLong)),
                 Some(found) => return Ok(found),
                 None => self.fill()?,
             }
@@ -287,6 +288,19 @@ mod tests {
         let unclosed = records("a,b\n1,\"open\n2,fine\n");
         assert_eq!(unclosed[1].3, Some(Fault::UnclosedQuote { column: 2 }));
         assert_eq!(unclosed[2].2, "2,fine");
+    }
+
+    #[test]
+    fn a_blank_line_behind_an_open_quote_does_not_end_the_file() {
+        let found = lines_and_texts("a,b\n1,\"open\n2,fine\n\n3,last\n");
+        assert_eq!(found.last(), Some(&(5, "3,last".to_owned())));
+    }
+
+    #[test]
+    fn a_quoted_line_just_over_the_bound_is_one_row_and_too_long() {
+        let text = format!("a,b\n\"x\",{}\nc,d\n", "y".repeat(RECORD_BYTES_MAX + 10));
+        let found = records(&text);
+        assert_eq!((found.len(), found[1].3, found[2].0), (3, Some(Fault::TooLong), 3));
     }
 
     #[test]

@@ -208,11 +208,15 @@ impl Rows {
         let Some((extent, bytes)) = self.records.next()? else {
             return Ok(false);
         };
-        row.encoding = self.dialect.encoding;
+        // Members of JSON objects are kept as UTF-8.
+        row.encoding = match self.dialect.format {
+            Format::Csv => self.dialect.encoding,
+            Format::Jsonl => encoding_rs::UTF_8,
+        };
         row.at =
             RowRef { number: self.number, line: extent.line, offset: extent.offset, len: extent.len as u64 };
         row.fault =
-            parse(extent, bytes, &self.columns, self.dialect.format, &mut self.parser, &mut row.cells).err();
+            parse(extent, bytes, &self.columns, &self.dialect, &mut self.parser, &mut row.cells).err();
         if row.fault.is_some() {
             row.cells.clear();
         }
@@ -225,7 +229,7 @@ fn parse(
     extent: Extent,
     bytes: &[u8],
     columns: &Columns,
-    format: Format,
+    dialect: &Dialect,
     parser: &mut csv_core::Reader,
     cells: &mut Cells,
 ) -> Result<(), Malformed> {
@@ -235,8 +239,8 @@ fn parse(
         Some(Fault::TooLong) => return Err(Malformed::TooLong),
         None => {}
     }
-    if format == Format::Jsonl {
-        return json::split(bytes, columns, cells);
+    if dialect.format == Format::Jsonl {
+        return json::split(bytes, dialect.encoding, columns, cells);
     }
     let expected = columns.names().len();
     cells.split(parser, bytes, expected);

@@ -66,6 +66,7 @@ fn world(faults: Faults, seed: u64) -> World {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the figures are what the long form is for")]
 fn a_killed_run_ends_where_an_uninterrupted_one_does() {
     let (rows, kills) = (setting("KILL_ROWS", 1500), setting("KILLS", 4));
     let seed = setting("KILL_SEED", 20_261_123);

@@ -563,3 +563,144 @@ fn the_sandbox_command_tells_its_address_and_ends_by_a_signal() {
     assert_eq!(child.wait().expect("an end").code(), Some(0));
     drop(Sandbox::start(Settings::default()).expect("another"));
 }
+
+#[test]
+fn an_update_whose_answer_was_lost_is_not_taken_for_unchanged() {
+    // From the second run on, every update is carried out and its answer lost.
+    let server = Server::new(|number, request| {
+        if number >= 1 && request.body.contains("Bob") { None } else { json(200, RESULT) }
+    });
+    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 2");
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    let lost = world.run("A1,Bob,Smit,a@example.org,,,\n").expect(1);
+    assert_eq!(lost.outcomes(), "1 failed");
+    let back = world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    assert_eq!(back.outcomes(), "1 updated", "nobody knows whether it is Ann or Bob");
+}
+
+#[test]
+fn a_purge_that_is_tried_again_does_not_undo_a_later_row() {
+    let server = Server::new(|_, request| {
+        if request.line().starts_with("DELETE") { refusal("Not now.") } else { json(200, RESULT) }
+    });
+    let world = World::at(&server.url());
+    let export = "A1,Ann,Smit,a@example.org,,,\nA1,,,,,,purge\nA1,Bob,Smit,a@example.org,,,\n";
+    world.file("export.csv", format!("{HEADER}{export}").as_bytes());
+    let arguments = ["run", "--json", "--allow-purge", "export.csv"];
+    assert_eq!(world.ends(&arguments).expect(1).outcomes(), "1 created, 1 updated, 1 failed");
+    let before = server.requests().len();
+    assert_eq!(world.ends(&arguments).expect(0).outcomes(), "3 unchanged");
+    assert_eq!(server.requests().len(), before);
+}
+
+#[test]
+fn an_update_never_brings_back_who_was_purged() {
+    let world = world();
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    world.file("export.csv", format!("{HEADER}A1,,,,,,purge\nA1,Bob,Smit,,,,update\n").as_bytes());
+    let ended = world.ends(&["run", "--json", "--allow-purge", "export.csv"]).expect(1);
+    assert_eq!(ended.outcomes(), "1 purged, 1 failed");
+    assert!(world.state().customers.is_empty());
+    let back = world.run("A1,Bob,Smit,a@example.org,,,\n").expect(1);
+    assert_eq!(back.outcomes(), "1 rejected", "the tombstone stands");
+}
+
+#[test]
+fn a_row_that_was_refused_for_a_purge_before_stays_refused_until_leave_is_given() {
+    let world = world();
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    world.file("export.csv", format!("{HEADER}A1,,,,,,purge\n").as_bytes());
+    world.ends(&["run", "--allow-purge", "export.csv"]).expect(0);
+    let export = "A1,Bob,Smit,a@example.org,,,\nB1,Cor,Smit,b@example.org,,,\n";
+    assert_eq!(world.run(export).expect(1).outcomes(), "1 created, 1 rejected");
+    assert_eq!(world.run(export).expect(1).outcomes(), "1 unchanged, 1 rejected");
+    let allowed = world.ends(&["run", "--json", "--allow-recreate", "export.csv"]).expect(0);
+    assert_eq!(allowed.outcomes(), "1 created, 1 unchanged");
+}
+
+#[test]
+fn leave_to_purge_can_be_taken_back_while_a_run_is_open() {
+    let settings = Settings { latency: Duration::from_millis(40), ..Settings::default() };
+    let world = World::new(settings);
+    world.run(&rows(60)).expect(0);
+    let purges: String = (0..60).map(|id| format!("C{id},,,,,,purge\n")).collect();
+    world.file("export.csv", format!("{HEADER}{purges}").as_bytes());
+    let before = world.state().counters.requests;
+    let mut child = world.starts(&["run", "--allow-purge", "--max-purge", "60", "export.csv"]);
+    world.wait_for_requests(before + 8, &mut child);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let requests = world.state().counters.requests;
+    let blocked = world.ends(&["run", "export.csv"]).expect(7);
+    assert!(blocked.stderr.contains("--fresh"), "{}", blocked.stderr);
+    assert_eq!(world.state().counters.requests, requests);
+    world.ends(&["run", "--allow-purge", "--max-purge", "60", "export.csv"]).expect(0);
+    assert!(world.state().customers.is_empty());
+}
+
+#[test]
+fn a_truncated_export_is_blocked_and_a_repaired_result_file_is_not() {
+    let world = world();
+    world.run(&rows(40)).expect(0);
+    let truncated = world.run(&rows(10)).expect(7);
+    assert!(truncated.stderr.contains("min_rows"), "{}", truncated.stderr);
+    world.file("failed.csv", format!("{}1,x\nC1,Eva,Smit,c1@example.org,,,,7,refused\n", HEADER.replace('\n', ",_sync_line,_sync_code\n").replace("1,x\n", "")).replace("1,x\n", "").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "failed.csv"]).expect(0).outcomes(), "1 updated");
+    // It is no measure for the next night either.
+    assert!(world.run(&rows(10)).expect(7).stderr.contains("40"));
+}
+
+#[test]
+fn rows_that_the_api_always_refuses_do_not_keep_a_run_open() {
+    let server = Server::new(|_, request| if request.body.contains("Bad") { refusal("No.") } else { json(200, RESULT) });
+    let world = World::at(&server.url());
+    let good: String = (0..40).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
+    let bad: String = (0..8).map(|id| format!("B{id},Bad,Smit,b{id}@example.org,,,\n")).collect();
+    let export = format!("{good}{bad}");
+    for _ in 0..2 {
+        let ended = world.run(&export).expect(1);
+        assert!(ended.outcomes().ends_with("8 failed"), "{}", ended.outcomes());
+    }
+    let status = world.ends(&["status", "--json"]).json();
+    assert_eq!(status["open_run"], serde_json::Value::Null);
+}
+
+#[test]
+fn a_five_hundred_without_end_stops_the_run() {
+    let server = Server::new(|number, _| if number < 6 { json(200, RESULT) } else { json(500, "{}") });
+    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 1\nconcurrency = 32");
+    let ended = world.run(&rows(600)).expect(3);
+    assert_eq!(ended.json()["stopped"]["reason"], "too_many_errors");
+    ended.outcomes();
+}
+
+#[test]
+fn the_next_call_of_a_customer_waits_for_a_straggler() {
+    // The first update is answered 504 at once and carried out later.
+    let faults = omnidesk_sync::sandbox::Faults::parse("late=1,late_for=150ms").expect("faults");
+    let settings = Settings { faults, faults_per_customer_max: 1, ..Settings::default() };
+    let world = World::new(settings);
+    let export = "A1,Ann,Smit,a@example.org,,,\nA1,Bob,Smit,,,,\nA1,Cor,Smit,,,,\n";
+    world.run(export).expect(0);
+    while world.state().counters.late_pending > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(held(&world.state()), ["A1 Cor a@example.org"]);
+    assert_eq!(world.state().counters.doubled, 0);
+}
+
+#[test]
+fn an_export_that_changes_under_a_run_ends_it_in_order() {
+    let settings = Settings { latency: Duration::from_millis(20), ..Settings::default() };
+    let world = World::new(settings);
+    world.file("export.csv", format!("{HEADER}{}", rows(4000)).as_bytes());
+    let mut command = world.command(&["run", "--json", "export.csv"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
+    world.wait_for_requests(10, &mut child);
+    world.file("export.csv", format!("{HEADER}{}", rows(3000)).as_bytes());
+    let ended = Ended::of(child.wait_with_output().expect("an end")).expect(5);
+    assert_eq!(ended.json()["stopped"]["reason"], "export_lost");
+    ended.outcomes();
+    world.ends(&["run", "--json", "--rate", "20000/s", "--concurrency", "64", "export.csv"]).expect(0);
+    assert_eq!(world.state().violations, Vec::<String>::new());
+}

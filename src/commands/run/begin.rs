@@ -4,12 +4,15 @@ use super::super::exit::CommandError;
 use super::super::plan::View;
 use super::super::prepare::Prepared;
 use super::super::say;
-use super::super::survey::{Unwatched, survey};
+use super::super::survey::survey;
+use super::signals::Interrupts;
 use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::planning::{Policy, Survey, judge_guards};
-use crate::report::folder_name;
+use crate::omnidesk::Kind;
+use crate::planning::{Policy, Survey, Verdict, judge_guards};
+use crate::report::make_folder;
+use crate::units::{Amount, Period};
 
 /// A run that may send.
 pub(super) struct Begun {
@@ -25,6 +28,7 @@ pub(super) fn begin(
     config: &Config,
     prepared: &Prepared,
     mut checkpoint: Checkpoint,
+    interrupts: &mut Interrupts,
 ) -> Result<Begun, CommandError> {
     let policy = |checkpoint: &Checkpoint, export| Policy {
         key: checkpoint.key(),
@@ -34,6 +38,7 @@ pub(super) fn begin(
     };
     let mut open = checkpoint.open_run()?;
     if let Some(run) = open.take_if(|run| !args.fresh && is_same(run, prepared)) {
+        check_purges_left(config, &run)?;
         tell(args, || resuming(config, &run));
         let policy = policy(&checkpoint, run.export);
         return Ok(Begun { checkpoint, run, policy, resumed: true });
@@ -45,11 +50,13 @@ pub(super) fn begin(
         false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
     };
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
-    let survey = survey(prepared, Some(&checkpoint), &policy, only, &mut Unwatched)?;
+    let survey = survey(prepared, Some(&checkpoint), &policy, only, interrupts)?;
     if let Some(run) = &open {
-        check_superseding(args, run, &survey)?;
+        check_superseding(args, run, &survey, prepared)?;
     }
-    let verdicts = judge_guards(&config.guard, &survey, checkpoint.rows_of_last_finished()?);
+    let partial = args.common.limit.is_some() || prepared.export.is_result_file()?;
+    let rows_before = if partial { None } else { checkpoint.rows_of_last_finished()? };
+    let verdicts = judge_guards(&config.guard, &survey, rows_before);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts };
     if !verdicts.is_empty() {
         tell(args, || view.head());
@@ -67,7 +74,7 @@ pub(super) fn begin(
             ),
         });
     }
-    let record = record_of(prepared, &survey);
+    let record = record_of(config, prepared, &survey, partial, unfinished.record.as_ref())?;
     let run = checkpoint.begin(prepared.fingerprint, prepared.plan, record, survey.worklist)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
 }
@@ -78,7 +85,12 @@ fn is_same(run: &OpenRun, prepared: &Prepared) -> bool {
 
 /// The rows of the open run are decided anew from this export, unless that
 /// could lose some of them.
-fn check_superseding(args: &RunArgs, run: &OpenRun, survey: &Survey) -> Result<(), CommandError> {
+fn check_superseding(
+    args: &RunArgs,
+    run: &OpenRun,
+    survey: &Survey,
+    prepared: &Prepared,
+) -> Result<(), CommandError> {
     if args.fresh || run.record.only_sync && survey.only_sync {
         return Ok(());
     }
@@ -86,7 +98,10 @@ fn check_superseding(args: &RunArgs, run: &OpenRun, survey: &Survey) -> Result<(
         open: run.not_attempted(),
         rows: run.record.rows,
         started: run.record.started.clone(),
-        fingerprint: run.fingerprint.to_string(),
+        way: match run.fingerprint == prepared.fingerprint {
+            true => "put the mapping, and --limit and --full, back to what they were".to_owned(),
+            false => format!("run the earlier export again (content {})", run.fingerprint),
+        },
     })
 }
 
@@ -106,34 +121,60 @@ fn superseding(run: &OpenRun, prepared: &Prepared) -> String {
 fn resuming(config: &Config, run: &OpenRun) -> String {
     let brands: Vec<String> = run.record.brands.iter().map(ToString::to_string).collect();
     format!(
-        "to {}, brand {}\ngoing on with the run begun {}: {} of {} rows are settled, {} of {} calls made",
+        "to {}, brand {}\ngoing on with the run begun {}: {} of {} rows are settled, {} of {} calls made; the rest takes {} at {}",
         config.omnidesk.base_url,
         brands.join(", "),
         run.record.started,
         run.record.counts.total(),
         run.record.rows,
         run.record.calls_done,
-        run.record.calls_planned
+        run.record.calls_planned,
+        Period(config.limits.rate.time_for(run.record.calls_planned.saturating_sub(run.record.calls_done))),
+        config.limits.rate
     )
 }
 
-fn record_of(prepared: &Prepared, survey: &Survey) -> RunRecord {
+fn record_of(
+    config: &Config,
+    prepared: &Prepared,
+    survey: &Survey,
+    partial: bool,
+    earlier: Option<&RunRecord>,
+) -> Result<RunRecord, CommandError> {
     let started = now();
-    RunRecord {
+    let folder = make_folder(&config.report.dir, &started, prepared.export.name())?;
+    Ok(RunRecord {
         state: RunState::Open,
-        folder: folder_name(&started, prepared.export.name()),
+        folder: folder.to_string_lossy().into_owned(),
         started,
         ended: String::new(),
         rows: survey.rows,
         only_sync: survey.only_sync,
         brands: survey.brands.iter().copied().collect(),
+        partial,
+        purges_planned: survey.calls(Kind::Purge),
+        proven_before: earlier.is_some_and(|earlier| earlier.calls_done > 0 || earlier.proven_before),
         calls_planned: survey.calls_total(),
         calls_done: 0,
         counts: survey.settled_by_plan(),
         watermark: 0,
         rejects_done: 0,
         files: Default::default(),
+    })
+}
+
+/// Leave to purge can be taken back while a run is open.
+fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), CommandError> {
+    let (purges, rows) = (run.record.purges_planned, run.record.rows);
+    let most = config.guard.max_purge.of(rows);
+    if purges == 0 || config.guard.allow_purge && purges <= most {
+        return Ok(());
     }
+    let message = format!("the open run, begun {}, plans {purges} purges of {rows} rows", run.record.started);
+    let leave =
+        format!("--allow-purge --max-purge {}, or give the run up with --fresh", Amount::Count(purges));
+    let guard = if config.guard.allow_purge { "max_purge" } else { "allow_purge" };
+    Err(CommandError::Blocked { verdicts: vec![Verdict { guard, message, leave }] })
 }
 
 fn tell(args: &RunArgs, text: impl FnOnce() -> String) {

@@ -29,10 +29,10 @@ impl Ending<'_> {
         let mut closed = recorder.close();
         let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
         // A signal that came when all was done stops nothing.
-        let stop = stop.filter(|stop| pending > 0 || *stop == Stop::RecorderGone);
+        let stop =
+            stop.filter(|stop| pending > 0 || matches!(stop, Stop::RecorderGone | Stop::ExportLost { .. }));
         let state = if pending == 0 { RunState::Finished } else { RunState::Open };
-        closed.checkpoint.close_run(&mut closed.run, state, &now())?;
-        let mut summary = self.summary(&closed, pending, stop.as_ref());
+        let mut summary = self.summary(&closed, pending, stop.as_ref())?;
         if !summary.balances() {
             summary.exit_code = Exit::Broken as u8;
         }
@@ -41,6 +41,8 @@ impl Ending<'_> {
         if let Some(path) = &self.args.metrics_file {
             write_metrics(path, &summary)?;
         }
+        // Last: a run whose results could not be written is not finished.
+        closed.checkpoint.close_run(&mut closed.run, state, &summary.ended)?;
         if self.args.common.json {
             print(format!("{json}\n").as_bytes())?;
         }
@@ -58,15 +60,16 @@ impl Ending<'_> {
         }
     }
 
-    fn summary(&self, closed: &Closed, pending: u64, stop: Option<&Stop>) -> Summary {
+    fn summary(&self, closed: &Closed, pending: u64, stop: Option<&Stop>) -> Result<Summary, CommandError> {
         let mut counts = closed.run.record.counts;
         counts.add_many(Outcome::NotAttempted, pending);
-        Summary {
+        Ok(Summary {
             tenant: self.config.omnidesk.base_url.to_string(),
             export: self.prepared.export.name().to_owned(),
             fingerprint: self.prepared.fingerprint.to_string(),
             started: closed.run.record.started.clone(),
-            ended: closed.run.record.ended.clone(),
+            ended: now(),
+            in_doubt: closed.checkpoint.in_doubt()?,
             took: self.began.elapsed(),
             resumed: self.resumed,
             rows: closed.run.record.rows,
@@ -78,7 +81,7 @@ impl Ending<'_> {
             folder: Some(closed.files.folder().display().to_string()),
             files: closed.files.names().map(str::to_owned).collect(),
             exit_code: Exit::of_run(stop, &counts) as u8,
-        }
+        })
     }
 
     fn words(&self, stop: &Stop) -> (&'static str, String) {
@@ -116,6 +119,12 @@ impl Ending<'_> {
                 format!(
                     "{} cannot be reached: {message}\nLook at base_url and the network; then {resume}",
                     self.config.omnidesk.base_url
+                ),
+            ),
+            Stop::ExportLost { message } => (
+                "export_lost",
+                format!(
+                    "{message}\nCalls under way were finished. Put the export back as it was to go on; another one is decided anew"
                 ),
             ),
             Stop::RecorderGone => ("broken", format!("this program failed; {resume}")),

@@ -30,6 +30,7 @@ use crate::planning::{Policy, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
 use recorder::Recorder;
+use signals::Interrupts;
 pub(super) use signals::wait_for_signal;
 
 /// Records on their way to the keeper of the books.
@@ -50,22 +51,22 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError>
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     override_settings(&mut config, args);
+    let mut interrupts = Interrupts::listen()?;
     let sandbox = start_sandbox(&mut config, args)?;
+    // First of all the lock: a second process ends at once.
+    let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     let key = match &sandbox {
         Some(_) => ApiKey::none_needed(),
         None => ApiKey::fetch(&config.omnidesk.api_key)?,
     };
     let client = Client::new(&wire_settings(&config), &key)?;
-    let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
-    let begun = begin::begin(args, &config, &prepared, checkpoint)?;
-    let mut execution = Execution { args, config: &config, prepared: &prepared, policy: begun.policy, log };
+    let begun = begin::begin(args, &config, &prepared, checkpoint, &mut interrupts)?;
+    let execution =
+        Execution { args, config: &config, prepared: &prepared, policy: begun.policy, log, began };
     let resumed = begun.resumed;
-    let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client)?;
-    let ending = ending::Ending { args, config: &config, prepared: &prepared, began, resumed };
-    let exit = ending.end(recorder, stop);
-    drop(sandbox);
-    exit
+    let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client, interrupts)?;
+    ending::Ending { args, config: &config, prepared: &prepared, began, resumed }.end(recorder, stop)
 }
 
 /// What the command line says goes before what the file says.
@@ -113,17 +114,22 @@ struct Execution<'a> {
     prepared: &'a Prepared,
     policy: Policy,
     log: &'a LogWriter,
+    began: Instant,
 }
 
 impl Execution<'_> {
     fn execute(
-        &mut self,
+        &self,
         checkpoint: Checkpoint,
         run: OpenRun,
         client: Client,
+        interrupts: Interrupts,
     ) -> Result<(Recorder, Option<Stop>), CommandError> {
-        let folder = self.config.report.dir.join(&run.record.folder);
-        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files.0)?;
+        let files = RunFiles::open(
+            PathBuf::from(&run.record.folder),
+            Arc::clone(&self.prepared.export),
+            &run.record.files.0,
+        )?;
         let calls = run.worklist.count(Work::Calls);
         let done = calls - run.pending(Work::Calls);
         let progress = Progress::start(self.args.common.progress, self.args.common.quiet, calls, done);
@@ -136,18 +142,19 @@ impl Execution<'_> {
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings()?;
+        let settings = self.dispatch_settings(recorder.run())?;
         std::thread::scope(|scope| {
             let keeper = scope.spawn(move || recorder.keep(inbox));
             let reader = scope.spawn(move || visits.feed(&jobs));
-            let stop = self.dispatch(settings, client, feed, records)?;
+            let stop = self.dispatch(settings, client, feed, records, interrupts)?;
             let read =
                 reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;
             let recorder = keeper
                 .join()
                 .map_err(|_| CommandError::Bug("the recording thread panicked".to_owned()))??;
-            read?;
-            Ok((recorder, stop))
+            // Calls were made: what cannot be read any more ends the run in order.
+            let lost = read.err().map(|error| Stop::ExportLost { message: error.to_string() });
+            Ok((recorder, stop.or(lost)))
         })
     }
 
@@ -157,41 +164,41 @@ impl Execution<'_> {
         client: Client,
         feed: mpsc::Receiver<Vec<dispatch::Job>>,
         records: mpsc::Sender<dispatch::Record>,
+        mut interrupts: Interrupts,
     ) -> Result<Option<Stop>, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let quiet = self.args.common.quiet;
-        let stop = LocalSet::new().block_on(&runtime, async move {
-            let switch = Switch::default();
-            let mut signals = signals::Signals::listen()?;
-            let second = {
-                let switch = switch.clone();
-                async move {
-                    signals.next().await;
-                    switch.stop(Stop::Interrupted);
-                    if !quiet {
-                        say("stopping: calls under way are finished; once more stops at once");
-                    }
-                    signals.next().await;
+        let switch = Switch::default();
+        let signalled = {
+            let (switch, quiet) = (switch.clone(), self.args.common.quiet);
+            async move {
+                interrupts.reach(1).await;
+                switch.stop(Stop::Interrupted);
+                if !quiet {
+                    say("stopping: calls under way are finished; once more stops at once");
                 }
-            };
-            Ok::<_, std::io::Error>(tokio::select! {
+                interrupts.reach(2).await;
+            }
+        };
+        Ok(LocalSet::new().block_on(&runtime, async move {
+            tokio::select! {
                 stop = dispatch::run(settings, client, feed, records, switch) => stop,
-                () = second => Some(Stop::Interrupted),
-            })
-        })?;
-        Ok(stop)
+                // What is under way is in the checkpoint: as safe as a kill.
+                () = signalled => Some(Stop::Interrupted),
+            }
+        }))
     }
 
-    fn dispatch_settings(&self) -> Result<dispatch::Settings, CommandError> {
+    fn dispatch_settings(&self, run: &OpenRun) -> Result<dispatch::Settings, CommandError> {
         let limits = &self.config.limits;
         let window = self.args.stop_at.map(until).transpose()?;
-        let most = limits.max_duration.map(|period| period.0);
+        let most = limits.max_duration.map(|period| period.0.saturating_sub(self.began.elapsed()));
         Ok(dispatch::Settings {
             rate: limits.rate,
             concurrency: limits.concurrency,
             attempts: limits.attempts,
             max_errors: limits.max_errors,
             canary: self.config.guard.canary,
+            is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: self.config.omnidesk.in_doubt,
             settle: self.config.omnidesk.settle.0,
             max_duration: [window, most].into_iter().flatten().min(),

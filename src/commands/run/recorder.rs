@@ -64,6 +64,8 @@ impl Recorder {
         policy: &Policy,
     ) -> Result<(), CommandError> {
         let visits = Visits::of_rejected(prepared, &self.run, policy.key);
+        // As they were decided: leave that was given since counts for the next run.
+        let policy = Policy { allow_recreate: false, ..*policy };
         let mut waiting = Vec::new();
         visits.each(|row, mapped| {
             let (operation, rejection) = match mapped {
@@ -72,7 +74,7 @@ impl Recorder {
                     let key = policy.key.customer(&intent.customer);
                     let told = self.checkpoint.lookups().told(key)?;
                     let mut situation = Situation::new(told, Default::default());
-                    let Err(rejection) = rehearse(&intent, &mut situation, policy) else {
+                    let Err(rejection) = rehearse(&intent, &mut situation, &policy) else {
                         return Err(CommandError::Bug(format!(
                             "row {} was rejected, and is not",
                             row.at().number
@@ -90,7 +92,8 @@ impl Recorder {
             let trouble = Trouble::from(*rejection);
             self.files.trouble(row.at(), operation, Outcome::Rejected, &trouble)?;
             self.causes.add(row.at(), Outcome::Rejected, &trouble);
-            waiting.push(row.at().number);
+            // What was refused for what is known of the customer is decided anew by the next run.
+            waiting.push((row.at().number, operation.is_empty()));
             if waiting.len() == COMMIT_REJECTED {
                 self.commit_rejected(&mut waiting)?;
             }
@@ -99,14 +102,14 @@ impl Recorder {
         self.commit_rejected(&mut waiting)
     }
 
-    fn commit_rejected(&mut self, rows: &mut Vec<u64>) -> Result<(), CommandError> {
+    fn commit_rejected(&mut self, rows: &mut Vec<(u64, bool)>) -> Result<(), CommandError> {
         if rows.is_empty() {
             return Ok(());
         }
         let lengths = FileLengths(self.files.flush()?);
         let mut batch = self.checkpoint.batch()?;
-        for row in rows.drain(..) {
-            batch.settle_rejected(&mut self.run, row);
+        for (row, for_good) in rows.drain(..) {
+            batch.settle_rejected(&mut self.run, row, for_good)?;
         }
         Ok(batch.commit(&mut self.run, lengths)?)
     }
@@ -148,10 +151,12 @@ impl Recorder {
                     };
                     let _ = reply.send(loaded);
                 }
-                Record::Intend { key, flight, reply } => {
+                Record::Intend { key, flight, told, reply } => {
+                    batch.told(key, told.as_ref())?;
                     batch.intend(key, &flight)?;
                     waiting.push(reply);
                 }
+                Record::Told { key, told } => batch.told(key, told.as_ref())?,
                 Record::Ended(end) => books.call_ended(&mut batch, &end)?,
                 Record::Settled { at, operation, outcome, trouble } => {
                     if let Some(trouble) = trouble {
@@ -180,14 +185,12 @@ struct Books<'a> {
 
 impl Books<'_> {
     fn call_ended(&mut self, batch: &mut Batch, end: &CallEnd) -> Result<(), CommandError> {
-        if let Some(told) = &end.told {
-            batch.told(end.key, told.as_ref())?;
-        }
-        if let Some(progress) = &end.progress {
-            batch.progress(end.row, progress)?;
-        }
-        if end.flight == FlightChange::Clear {
-            batch.landed(end.key)?;
+        batch.told(end.key, end.told.as_ref())?;
+        batch.progress(end.row, &end.progress)?;
+        match &end.flight {
+            FlightChange::Clear => batch.landed(end.key)?,
+            FlightChange::Become(flight) => batch.intend(end.key, flight)?,
+            FlightChange::Keep => {}
         }
         if end.line.attempts > 0 {
             self.files.call(&end.line)?;

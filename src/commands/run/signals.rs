@@ -1,34 +1,72 @@
-//! SIGINT and SIGTERM.
+//! SIGINT and SIGTERM, heard from the start of the process to its end.
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-/// Both signals.
-pub(super) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
+use super::super::exit::CommandError;
+use super::super::survey::Watcher;
+use crate::mapping::Rejection;
+use crate::omnidesk::Call;
+use crate::planning::{CustomerKey, Outcome, Told};
+use crate::source::RowRef;
 
-impl Signals {
+/// How many have come so far.
+#[derive(Debug, Clone)]
+pub(super) struct Interrupts(watch::Receiver<u32>);
+
+impl Interrupts {
+    /// Listens on a thread of its own, which ends with the process.
     pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (sender, receiver) = watch::channel(0);
+        let (mut interrupt, mut terminate) = {
+            let _inside = runtime.enter();
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+        };
+        std::thread::spawn(move || {
+            runtime.block_on(async move {
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                    sender.send_modify(|count| *count += 1);
+                }
+            });
+        });
+        Ok(Self(receiver))
     }
 
-    /// The next of either.
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+    /// Waits until so many have come.
+    pub(super) async fn reach(&mut self, count: u32) {
+        // The sender lives as long as the process.
+        let _ = self.0.wait_for(|now| *now >= count).await;
+    }
+
+    /// Whether one has come.
+    pub(super) fn any(&self) -> bool {
+        *self.0.borrow() > 0
     }
 }
 
-/// Blocks until one of them comes.
+/// A first pass ends at a signal.
+impl Watcher for Interrupts {
+    fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
+    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
+    fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
+        Ok(())
+    }
+    fn check(&self) -> Result<(), CommandError> {
+        if self.any() { Err(CommandError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Blocks until a signal comes.
 pub(crate) fn wait_for_signal() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        Signals::listen()?.next().await;
-        Ok(())
-    })
+    let mut interrupts = Interrupts::listen()?;
+    runtime.block_on(interrupts.reach(1));
+    Ok(())
 }

@@ -102,8 +102,11 @@ impl Visits {
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
             }
+            // What was planned and guarded is this content and no other.
+            self.export.check_unchanged()?;
             Ok(jobs.blocking_send(std::mem::take(&mut batch)).is_ok())
         })?;
+        self.export.check_unchanged()?;
         // Nobody takes them any more once the run has stopped.
         let _ = jobs.blocking_send(batch);
         Ok(())
