@@ -175,6 +175,7 @@ impl View<'_> {
             "rejected": rejected,
             "warnings": warnings,
             "rows_of_known_customers": self.survey.rows_of_known_customers,
+            "unseen_columns": self.survey.unseen,
             "phone_region": self.phone_region().map(|(region, _)| region),
             "guards": self.verdicts,
             "balanced": self.survey.expected.total() == self.survey.rows,
@@ -213,6 +214,9 @@ impl View<'_> {
             let _ = write!(text, " and take {} at {}", Period(self.duration()), self.config.limits.rate);
         }
         text.push('\n');
+        if !self.survey.unseen.is_empty() && self.survey.rows > 0 {
+            let _ = writeln!(text, "mapped, but in no row: {}", self.survey.unseen.join(", "));
+        }
         text
     }
 

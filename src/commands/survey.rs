@@ -83,7 +83,7 @@ pub(super) fn survey<W: Watcher>(
         later: BTreeSet::new(),
         watcher,
     };
-    read(prepared, policy, |batch| pass.first_reading(batch))?;
+    pass.survey.unseen = read(prepared, policy, |batch| pass.first_reading(batch))?;
     if !pass.several.is_empty() {
         read(prepared, policy, |batch| pass.second_reading(batch))?;
     }
@@ -91,12 +91,13 @@ pub(super) fn survey<W: Watcher>(
     Ok(pass.survey)
 }
 
-/// Reads and maps on a thread of its own, and hands batches to `take`.
+/// Reads and maps on a thread of its own, and hands batches to `take`. Returns
+/// the keys that no row has.
 fn read(
     prepared: &Prepared,
     policy: &Policy,
     mut take: impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
+) -> Result<Vec<String>, CommandError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
@@ -112,16 +113,17 @@ fn read(
                 };
                 batch.push(MappedRow { at: row.at(), mapped, key });
                 if batch.len() == BATCH_ROWS && sender.send(std::mem::take(&mut batch)).is_err() {
-                    return Ok(());
+                    break;
                 }
             }
             let _ = sender.send(batch);
-            Ok::<(), SourceError>(())
+            Ok::<_, SourceError>(rows.unseen())
         });
         let taken = take_all(&receiver, &mut take);
         drop(receiver);
-        reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
-        taken
+        let unseen =
+            reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
+        taken.map(|()| unseen)
     })
 }
 

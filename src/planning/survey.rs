@@ -35,6 +35,8 @@ pub struct Survey {
     pub bad_phones: Vec<String>,
     /// Brands that the rows are for, the first few.
     pub brands: BTreeSet<u64>,
+    /// Keys of JSON lines that are mapped and that no row has.
+    pub unseen: Vec<String>,
     /// Rows to visit.
     pub worklist: Worklist,
     calls: [u64; 4],

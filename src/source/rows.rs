@@ -186,6 +186,8 @@ pub struct Rows {
     dialect: Dialect,
     parser: csv_core::Reader,
     number: u64,
+    /// Of JSON lines: which keys had a value so far.
+    seen: Vec<bool>,
 }
 
 impl Rows {
@@ -195,7 +197,8 @@ impl Rows {
             .terminator(csv_core::Terminator::Any(dialect.terminator))
             .build();
         let records = Records::at(file, dialect.framing(), from.offset, from.line);
-        Self { records, columns, dialect, parser, number: from.number }
+        let seen = vec![dialect.format == Format::Csv; columns.names().len()];
+        Self { records, columns, dialect, parser, number: from.number, seen }
     }
 
     /// Reads the next row into `row`; `false` at the end of the export.
@@ -220,8 +223,21 @@ impl Rows {
         if row.fault.is_some() {
             row.cells.clear();
         }
+        for (column, seen) in self.seen.iter_mut().enumerate().filter(|(_, seen)| !**seen) {
+            *seen = !row.cells.get(column).is_empty();
+        }
         self.number += 1;
         Ok(true)
+    }
+}
+
+impl Rows {
+    /// Keys that were asked for and had no value in any row so far. JSON lines
+    /// have no header that could show a misspelt name.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<String> {
+        let names = self.columns.names().iter().zip(&self.seen);
+        names.filter(|(_, seen)| !**seen).map(|(name, _)| name.clone()).collect()
     }
 }
 

@@ -567,9 +567,12 @@ fn the_sandbox_command_tells_its_address_and_ends_by_a_signal() {
 #[test]
 fn an_update_whose_answer_was_lost_is_not_taken_for_unchanged() {
     // From the second run on, every update is carried out and its answer lost.
-    let server = Server::new(|number, request| {
-        if number >= 1 && request.body.contains("Bob") { None } else { json(200, RESULT) }
-    });
+    let server =
+        Server::new(
+            |number, request| {
+                if number >= 1 && request.body.contains("Bob") { None } else { json(200, RESULT) }
+            },
+        );
     let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 2");
     world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
     let lost = world.run("A1,Bob,Smit,a@example.org,,,\n").expect(1);
@@ -644,7 +647,8 @@ fn a_truncated_export_is_blocked_and_a_repaired_result_file_is_not() {
     world.run(&rows(40)).expect(0);
     let truncated = world.run(&rows(10)).expect(7);
     assert!(truncated.stderr.contains("min_rows"), "{}", truncated.stderr);
-    world.file("failed.csv", format!("{}1,x\nC1,Eva,Smit,c1@example.org,,,,7,refused\n", HEADER.replace('\n', ",_sync_line,_sync_code\n").replace("1,x\n", "")).replace("1,x\n", "").as_bytes());
+    let header = HEADER.replace('\n', ",_sync_line,_sync_code\n");
+    world.file("failed.csv", format!("{header}C1,Eva,Smit,c1@example.org,,,,7,refused\n").as_bytes());
     assert_eq!(world.ends(&["run", "--json", "failed.csv"]).expect(0).outcomes(), "1 updated");
     // It is no measure for the next night either.
     assert!(world.run(&rows(10)).expect(7).stderr.contains("40"));
@@ -652,7 +656,9 @@ fn a_truncated_export_is_blocked_and_a_repaired_result_file_is_not() {
 
 #[test]
 fn rows_that_the_api_always_refuses_do_not_keep_a_run_open() {
-    let server = Server::new(|_, request| if request.body.contains("Bad") { refusal("No.") } else { json(200, RESULT) });
+    let server = Server::new(
+        |_, request| if request.body.contains("Bad") { refusal("No.") } else { json(200, RESULT) },
+    );
     let world = World::at(&server.url());
     let good: String = (0..40).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
     let bad: String = (0..8).map(|id| format!("B{id},Bad,Smit,b{id}@example.org,,,\n")).collect();
