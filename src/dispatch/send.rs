@@ -152,6 +152,8 @@ impl Shared {
             let answer = judge(call.kind(), &exchange, &self.settings.texts);
             self.take_in(&mut sent, &answer);
             let verdict = retry::decide(call.kind(), &answer, sent.tries, self.settings.attempts);
+            let (call_word, status, message) = (call.kind().word(), sent.status, &sent.message);
+            tracing::debug!(row, call = call_word, ?status, message, ?verdict, "answered");
             if let Some(end) = self.end_of(&verdict, &answer, row, &sent) {
                 sent.end = end;
                 return Ok(sent);

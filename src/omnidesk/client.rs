@@ -66,6 +66,8 @@ impl Client {
             .retry(reqwest::retry::never());
         if settings.base_url.is_loopback() {
             builder = builder.no_proxy();
+        } else {
+            name_proxies();
         }
         let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
         let endpoints = Kind::ALL.map(|kind| {
@@ -141,6 +143,15 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
         }
     }
     Exchange::Answered { status, retry_after, body }
+}
+
+/// Says which proxies of the environment apply; they may carry a password.
+fn name_proxies() {
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let Ok(proxy) = std::env::var(name) else { continue };
+        let host = Url::parse(&proxy).ok().and_then(|url| url.host_str().map(str::to_owned));
+        tracing::info!(variable = name, host = host.as_deref().unwrap_or("?"), "requests go through a proxy");
+    }
 }
 
 /// An error with its causes, on one line.

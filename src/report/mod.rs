@@ -6,10 +6,12 @@
 
 mod files;
 mod metrics;
+mod page;
 mod progress;
 mod summary;
 
 pub use files::{FilesError, RunFiles, make_folder};
 pub use metrics::write_metrics;
+pub use page::page;
 pub use progress::{LogWriter, Progress, ProgressSetting};
 pub use summary::{CauseLine, Causes, Summary, Tally};

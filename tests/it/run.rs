@@ -710,3 +710,13 @@ fn an_export_that_changes_under_a_run_ends_it_in_order() {
     world.ends(&["run", "--json", "--rate", "20000/s", "--concurrency", "64", "export.csv"]).expect(0);
     assert_eq!(world.state().violations, Vec::<String>::new());
 }
+
+#[test]
+fn the_page_of_a_run_needs_no_other_file_and_escapes_what_it_shows() {
+    let world = World::at(&Server::new(|_, _| refusal("<script>alert(1)</script>")).url());
+    world.run(&rows(2)).expect(1);
+    let page = String::from_utf8(world.result("report.html").expect("report.html")).expect("UTF-8");
+    assert!(page.contains("2 rows to http:") && page.contains("failed"), "{page}");
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    assert!(!page.contains("src=") && !page.contains("href="), "{page}");
+}

@@ -12,7 +12,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::dispatch::Stop;
 use crate::planning::{Outcome, Work};
-use crate::report::{Summary, write_metrics};
+use crate::report::{Summary, page, write_metrics};
 
 /// What the end of a run needs to know of its beginning.
 pub(super) struct Ending<'a> {
@@ -38,6 +38,8 @@ impl Ending<'_> {
         }
         let json = summary.json();
         closed.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
+        let page = page(&summary).map_err(|error| CommandError::Bug(format!("report.html: {error}")))?;
+        closed.files.write_whole("report.html", page.as_bytes())?;
         if let Some(path) = &self.args.metrics_file {
             write_metrics(path, &summary)?;
         }
