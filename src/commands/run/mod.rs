@@ -51,7 +51,6 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError>
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     override_settings(&mut config, args);
-    let mut interrupts = Interrupts::listen()?;
     let sandbox = start_sandbox(&mut config, args)?;
     // First of all the lock: a second process ends at once.
     let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
@@ -61,6 +60,8 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError>
     };
     let client = Client::new(&wire_settings(&config), &key)?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    // Not before: standard input may be waited for, and nothing is sent yet.
+    let mut interrupts = Interrupts::listen()?;
     let begun = begin::begin(args, &config, &prepared, checkpoint, &mut interrupts)?;
     let execution =
         Execution { args, config: &config, prepared: &prepared, policy: begun.policy, log, began };
