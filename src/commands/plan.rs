@@ -217,6 +217,9 @@ impl View<'_> {
         if !self.survey.unseen.is_empty() && self.survey.rows > 0 {
             let _ = writeln!(text, "mapped, but in no row: {}", self.survey.unseen.join(", "));
         }
+        for (warning, times) in &self.survey.warnings {
+            let _ = writeln!(text, "{times} {}", warning.words());
+        }
         text
     }
 
@@ -234,9 +237,6 @@ impl View<'_> {
                 "{} rows are of a customer who has a row before; they go in the export's order",
                 self.survey.rows_of_known_customers
             );
-        }
-        for (warning, rows) in &self.survey.warnings {
-            let _ = writeln!(text, "{rows} {}", warning.word());
         }
         for (code, cause) in &self.survey.rejected {
             let example = &cause.example;

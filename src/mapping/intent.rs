@@ -137,4 +137,16 @@ impl Warning {
             Self::DroppedAddress => "dropped_address",
         }
     }
+
+    /// What it is, behind a count.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OddName => {
+                "names outside the letters seen on the API's pages are sent as they are (names = \"send\")"
+            }
+            Self::TransliteratedName => "names are written in Latin letters (names = \"transliterate\")",
+            Self::DroppedAddress => "addresses that cannot be used are left out (invalid = \"drop\")",
+        }
+    }
 }
