@@ -14,6 +14,11 @@ use super::wire::Request;
 /// For the connection alone, TLS included.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
+/// The share of `timeout` that goes to the connection at most: were it all,
+/// the whole exchange would time out first, and a request that never left
+/// would pass for one whose answer was lost.
+const CONNECT_SHARE: u32 = 2;
+
 /// Below the keep-alive of common servers (5 s and more), so that a request
 /// rarely meets a connection that the server is closing.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -56,7 +61,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .default_headers(headers)
             .user_agent(concat!("omnidesk-sync/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.timeout.min(CONNECT_TIMEOUT_MAX))
+            .connect_timeout((settings.timeout / CONNECT_SHARE).min(CONNECT_TIMEOUT_MAX))
             .timeout(settings.timeout)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(settings.connections)
