@@ -43,6 +43,8 @@ pub struct Client {
     endpoints: [(Method, Url); 4],
     body: BodyEncoding,
     key: ApiKey,
+    /// The variable that names a proxy; its value may hold a password.
+    proxy: Option<&'static str>,
 }
 
 impl Client {
@@ -69,10 +71,15 @@ impl Client {
             // The default turns a POST into a GET and takes the key elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        if settings.base_url.is_loopback() {
+        let is_loopback = settings.base_url.is_loopback();
+        if is_loopback {
             builder = builder.no_proxy();
         } else {
             name_proxies();
+        }
+        let proxy = proxy_variable().filter(|_| !is_loopback);
+        if let Some(variable) = proxy {
+            tracing::info!(variable, "the environment names a proxy");
         }
         let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
         let endpoints = Kind::ALL.map(|kind| {
@@ -88,7 +95,7 @@ impl Client {
             };
             (method, url)
         });
-        Ok(Self { http, endpoints, body: settings.body, key: key.clone() })
+        Ok(Self { http, endpoints, body: settings.body, key: key.clone(), proxy })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -105,13 +112,22 @@ impl Client {
         match sent {
             Ok(answer) => self.without_key(read(answer).await),
             // Only this phase is known to come before the request.
-            Err(error) if error.is_connect() => Exchange::NotSent(chain(&error.without_url())),
+            Err(error) if error.is_connect() => Exchange::NotSent(self.unconnected(&error.without_url())),
             Err(error) => Exchange::Lost(chain(&error.without_url())),
         }
     }
 }
 
 impl Client {
+    /// Why there is no connection: with a proxy, it may be the proxy's doing.
+    fn unconnected(&self, error: &reqwest::Error) -> String {
+        let words = chain(error);
+        match self.proxy {
+            Some(variable) => format!("{words} (by the proxy that {variable} names)"),
+            None => words,
+        }
+    }
+
     /// An error page may quote the URL, and so the key: what goes on to
     /// messages and files has it no more.
     fn without_key(&self, exchange: Exchange) -> Exchange {
@@ -125,6 +141,12 @@ impl Client {
         let text = String::from_utf8_lossy(&body).replace(key, "***").replace(&encoded, "***");
         Exchange::Answered { status, retry_after, body: text.into_bytes() }
     }
+}
+
+/// The variable of the environment that names a proxy for HTTPS.
+fn proxy_variable() -> Option<&'static str> {
+    let mut variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter();
+    variables.find(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))
 }
 
 async fn read(mut answer: reqwest::Response) -> Exchange {

@@ -1,6 +1,7 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
 mod example_config;
+mod faults;
 mod fixtures;
 mod kill;
 mod order;
@@ -9,4 +10,5 @@ mod rooms;
 mod run;
 mod sandbox;
 mod server;
+mod tls;
 mod world;

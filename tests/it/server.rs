@@ -2,12 +2,18 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
+
+use socket2::SockRef;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
+    /// The connection it came on, from 0.
+    pub(crate) connection: usize,
     pub(crate) head: String,
     pub(crate) body: String,
 }
@@ -22,59 +28,162 @@ impl Request {
 /// What the server answers: bytes, or nothing and a closed connection.
 pub(crate) type Answer = Option<Vec<u8>>;
 
+/// What happens to the connection once the bytes are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next request is awaited.
+    GoOn,
+    /// Closed in order.
+    Close,
+    /// Torn down.
+    Reset,
+    /// Nothing more, until the client hangs up.
+    Hang,
+    /// A byte now and then, until the client hangs up.
+    Trickle,
+    /// This again and again, until the client hangs up.
+    Flood(&'static str),
+    /// What comes is passed on to this port, and what it says is passed back.
+    Tunnel(u16),
+}
+
+/// Bytes, and what follows them.
+pub(crate) type Deed = (Vec<u8>, Then);
+
+/// What a connection gets before its first request is read, by its number
+/// from 0; nothing and a reset leave the request unread.
+type Greet = dyn Fn(usize) -> Option<Deed> + Send + Sync;
+type Behave = dyn Fn(usize, &Request) -> Deed + Send + Sync;
+
 /// Answers each request by `behave`, which gets its number from 0.
 pub(crate) struct Server {
-    address: String,
-    requests: Arc<Mutex<Vec<Request>>>,
+    port: u16,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    requests: Mutex<Vec<Request>>,
+    flooded: AtomicUsize,
 }
 
 impl Server {
     pub(crate) fn new(behave: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self::doing(
+            |_| None,
+            move |number, request| match behave(number, request) {
+                Some(answer) => (answer, Then::GoOn),
+                None => (Vec::new(), Then::Close),
+            },
+        )
+    }
+
+    /// With everything in its hands.
+    pub(crate) fn doing(
+        greet: impl Fn(usize) -> Option<Deed> + Send + Sync + 'static,
+        behave: impl Fn(usize, &Request) -> Deed + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (seen, behave) = (Arc::clone(&requests), Arc::new(behave));
+        let port = listener.local_addr().expect("an address").port();
+        let seen = Arc::new(Seen::default());
+        let (greet, behave): (Arc<Greet>, Arc<Behave>) = (Arc::new(greet), Arc::new(behave));
+        let noted = Arc::clone(&seen);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (seen, behave) = (Arc::clone(&seen), Arc::clone(&behave));
-                thread::spawn(move || serve(stream, &seen, &*behave));
+                let connection = noted.connections.fetch_add(1, Relaxed);
+                let (seen, greet, behave) = (Arc::clone(&noted), Arc::clone(&greet), Arc::clone(&behave));
+                thread::spawn(move || serve(stream, connection, &seen, &*greet, &*behave));
             }
         });
-        Self { address, requests }
+        Self { port, seen }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.requests.lock().expect("requests").clone()
+        self.seen.requests.lock().expect("requests").clone()
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(Relaxed)
+    }
+
+    /// Bytes of floods that went out.
+    pub(crate) fn flooded(&self) -> usize {
+        self.seen.flooded.load(Relaxed)
     }
 }
 
-fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, behave: &dyn Fn(usize, &Request) -> Answer) {
+fn serve(stream: TcpStream, connection: usize, seen: &Seen, greet: &Greet, behave: &Behave) {
     let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
-    while let Some(request) = read(&mut reader) {
+    if let Some(deed) = greet(connection) {
+        // The client has spoken, but only what is answered is read.
+        if deed.0.is_empty() {
+            stream.peek(&mut [0]).is_ok()
+        } else {
+            reader.fill_buf().is_ok()
+        };
+        let _ = act(&stream, &mut reader, seen, deed);
+        return;
+    }
+    while let Some(request) = read(&mut reader, connection) {
         let number = {
-            let mut seen = seen.lock().expect("requests");
+            let mut seen = seen.requests.lock().expect("requests");
             seen.push(request.clone());
             seen.len() - 1
         };
-        match behave(number, &request) {
-            Some(answer) => {
-                if (&stream).write_all(&answer).is_err() {
-                    return;
-                }
-            }
-            None => {
-                let _ = stream.shutdown(Shutdown::Both);
-                return;
-            }
+        if act(&stream, &mut reader, seen, behave(number, &request)).is_none() {
+            return;
         }
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+/// Some if the connection stays of use.
+fn act(
+    mut stream: &TcpStream,
+    reader: &mut BufReader<TcpStream>,
+    seen: &Seen,
+    (bytes, then): Deed,
+) -> Option<()> {
+    stream.write_all(&bytes).ok()?;
+    match then {
+        Then::GoOn => return Some(()),
+        Then::Close => stream.shutdown(Shutdown::Both).ok()?,
+        // Closed with no time to linger, the connection is reset.
+        Then::Reset => SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()?,
+        Then::Hang => while reader.read(&mut [0]).ok()? > 0 {},
+        Then::Trickle => loop {
+            stream.write_all(b"x").ok()?;
+            thread::sleep(Duration::from_millis(20));
+        },
+        Then::Flood(words) => {
+            let flood = words.repeat(1 << 10);
+            loop {
+                stream.write_all(flood.as_bytes()).ok()?;
+                seen.flooded.fetch_add(flood.len(), Relaxed);
+            }
+        }
+        Then::Tunnel(port) => tunnel(stream, port).ok()?,
+    }
+    None
+}
+
+fn tunnel(near: &TcpStream, port: u16) -> std::io::Result<()> {
+    let far = TcpStream::connect(("127.0.0.1", port))?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _ = std::io::copy(&mut &*near, &mut &far);
+            far.shutdown(Shutdown::Write)
+        });
+        let _ = std::io::copy(&mut &far, &mut &*near);
+        near.shutdown(Shutdown::Both)
+    })
+}
+
+fn read(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Request> {
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -91,7 +200,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { head, body: String::from_utf8_lossy(&body).into_owned() })
+    Some(Request { connection, head, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// An answer with a JSON body.
