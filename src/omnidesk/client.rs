@@ -19,6 +19,13 @@ const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// would pass for one whose answer was lost.
 const CONNECT_SHARE: u32 = 2;
 
+/// Between the pings of HTTP/2, and the wait for what they bring back; at most
+/// a third of `timeout`. A request that times out closes a connection of
+/// HTTP/1.1, but not one of HTTP/2: if that went dead without a word, each
+/// further request would go the same way for as long as the kernel keeps it.
+const PING_MAX: Duration = Duration::from_secs(10);
+const PING_SHARE: u32 = 3;
+
 /// Below the keep-alive of common servers (5 s and more), so that a request
 /// rarely meets a connection that the server is closing.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -60,11 +67,14 @@ impl Client {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_static("apikey"), value);
         }
+        let ping = (settings.timeout / PING_SHARE).min(PING_MAX);
         let mut builder = reqwest::Client::builder()
             .default_headers(headers)
             .user_agent(concat!("omnidesk-sync/", env!("CARGO_PKG_VERSION")))
             .connect_timeout((settings.timeout / CONNECT_SHARE).min(CONNECT_TIMEOUT_MAX))
             .timeout(settings.timeout)
+            .http2_keep_alive_interval(ping)
+            .http2_keep_alive_timeout(ping)
             .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(settings.connections)
             .tcp_nodelay(true)

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use socket2::{Domain, Socket, Type};
 
 use crate::server::{Answer, Deed, RESULT, Request, Server, Then, json, refusal, with_headers};
-use crate::tls::{Authority, Identity, TlsServer};
+use crate::tls::{Authority, First, Identity, TlsServer};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World};
 
 /// Far more than any of these runs takes, so that a bug ends them.
@@ -517,7 +517,7 @@ fn a_certificate_that_is_wrong() {
         (authority.certifies("127.0.0.1", 2020), "expired"),
     ];
     for (identity, says) in cases {
-        let server = TlsServer::new(identity, "http/1.1", 0);
+        let server = TlsServer::new(identity, "http/1.1", First::Succeeds);
         let url = format!("https://127.0.0.1:{}", server.port());
         unreachable(&url, "20s", &[("SSL_CERT_FILE", trusted)], &["certificate", says]);
         assert!(server.requests().is_empty());
@@ -537,7 +537,7 @@ fn a_machine_without_certificates_of_authorities() {
 fn https_by_the_protocol_that_the_server_offers() {
     let authority = Authority::new("the authority of the tests");
     for (alpn, version) in [("http/1.1", "HTTP/1.1"), ("h2", "HTTP/2.0")] {
-        let server = TlsServer::new(authority.certifies("127.0.0.1", 2099), alpn, 0);
+        let server = TlsServer::new(authority.certifies("127.0.0.1", 2099), alpn, First::Succeeds);
         let world = world(&format!("https://127.0.0.1:{}", server.port()), "20s");
         let trusted = world.file("authority.pem", authority.pem().as_bytes());
         let environment = [("SSL_CERT_FILE", trusted.to_str().expect("UTF-8"))];
@@ -548,22 +548,25 @@ fn https_by_the_protocol_that_the_server_offers() {
 }
 
 /// A refused stream may be repeated by HTTP/2's own rules; a create is not.
+/// And a connection that is dead without a word takes no second request.
 #[test]
-fn a_create_on_a_stream_that_is_reset_is_asked_about() {
+fn a_create_that_http2_loses_is_asked_about_once() {
     let authority = Authority::new("the authority of the tests");
-    let server = TlsServer::new(authority.certifies("127.0.0.1", 2099), "h2", 1);
-    let world = world(&format!("https://127.0.0.1:{}", server.port()), "20s");
-    let trusted = world.file("authority.pem", authority.pem().as_bytes());
-    let ended = run(&world, CREATE, &[("SSL_CERT_FILE", trusted.to_str().expect("UTF-8"))]);
-    assert_eq!(ended.found(), "0: 1 created", "{}", ended.stderr);
-    let expected = ["HTTP/2.0 POST /api/v2/customer", "HTTP/2.0 PUT /api/v2/customer/updateCustomer"];
-    assert_eq!(server.requests(), expected);
+    for first in [First::IsReset, First::GetsStuck] {
+        let server = TlsServer::new(authority.certifies("127.0.0.1", 2099), "h2", first);
+        let world = world(&format!("https://127.0.0.1:{}", server.port()), "3s");
+        let trusted = world.file("authority.pem", authority.pem().as_bytes());
+        let ended = run(&world, CREATE, &[("SSL_CERT_FILE", trusted.to_str().expect("UTF-8"))]);
+        assert_eq!(ended.found(), "0: 1 created", "{first:?} {}", ended.stderr);
+        let expected = ["HTTP/2.0 POST /api/v2/customer", "HTTP/2.0 PUT /api/v2/customer/updateCustomer"];
+        assert_eq!(server.requests(), expected, "{first:?}");
+    }
 }
 
 #[test]
 fn a_proxy_of_the_environment_carries_https_and_does_not_see_the_key() {
     let authority = Authority::new("the authority of the tests");
-    let server = TlsServer::new(authority.certifies("account.omnidesk.test", 2099), "h2", 0);
+    let server = TlsServer::new(authority.certifies("account.omnidesk.test", 2099), "h2", First::Succeeds);
     let port = server.port();
     let connected = b"HTTP/1.1 200 Connected\r\n\r\n";
     let proxy = Server::doing(|_| None, move |_, _| (connected.to_vec(), Then::Tunnel(port)));

@@ -1,12 +1,13 @@
 //! A server behind TLS, with certificates of every sort and HTTP/1.1 or 2.
 
 use std::error::Error;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -55,28 +56,45 @@ impl Identity {
     }
 }
 
-/// Answers every request with success, or resets the first of them.
+/// What the first request meets; all others succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    Succeeds,
+    /// Its HTTP/2 stream is refused.
+    IsReset,
+    /// Its connection stays open, and dead.
+    GetsStuck,
+}
+
+/// Answers every request with success, but perhaps the first.
 pub(crate) struct TlsServer {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl TlsServer {
-    /// Offers the protocol `alpn`; resets the streams of the first `refused` requests.
-    pub(crate) fn new(identity: Identity, alpn: &str, refused: usize) -> Self {
+    /// Offers the protocol `alpn`.
+    pub(crate) fn new(identity: Identity, alpn: &str, first: First) -> Self {
         let Identity(certificate, key) = identity;
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .expect("a certificate");
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::default();
         let seen = Arc::clone(&requests);
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(listen(listener, config, seen, refused))
+            for stream in listener.incoming().flatten() {
+                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                // A thread each, so that one that is stuck is stuck alone.
+                thread::spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    runtime.expect("a runtime").block_on(serve(stream, acceptor, seen, first))
+                });
+            }
         });
         Self { port, requests }
     }
@@ -91,46 +109,42 @@ impl TlsServer {
     }
 }
 
-async fn listen(
-    listener: TcpListener,
-    config: ServerConfig,
+/// However the client leaves is fine.
+async fn serve(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
     seen: Arc<Mutex<Vec<String>>>,
-    refused: usize,
-) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    loop {
-        let (stream, _) = listener.accept().await?;
-        let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-        tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
-            let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-            let service = service_fn(move |request| answer(request, Arc::clone(&seen), refused));
-            let stream = TokioIo::new(stream);
-            // However the client leaves is fine.
-            let _ = match is_two {
-                true => {
-                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    server.serve_connection(stream, service).await
-                }
-                false => hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await,
-            };
-        });
+    first: First,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    stream.set_nonblocking(true)?;
+    let stream = acceptor.accept(tokio::net::TcpStream::from_std(stream)?).await?;
+    let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let service = service_fn(move |request| answer(request, Arc::clone(&seen), first));
+    let stream = TokioIo::new(stream);
+    match is_two {
+        true => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await?,
+        false => http1::Builder::new().serve_connection(stream, service).await?,
     }
+    Ok(())
 }
 
 async fn answer(
     request: Request<Incoming>,
     seen: Arc<Mutex<Vec<String>>>,
-    refused: usize,
+    first: First,
 ) -> Result<Response<Full<Bytes>>, Box<dyn Error + Send + Sync>> {
     let line = format!("{:?} {} {}", request.version(), request.method(), request.uri().path());
     request.into_body().collect().await?;
-    let mut seen = seen.lock().expect("requests");
-    seen.push(line);
-    if seen.len() <= refused {
-        return Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into());
+    let is_first = {
+        let mut seen = seen.lock().expect("requests");
+        seen.push(line);
+        seen.len() == 1
+    };
+    match first {
+        First::IsReset if is_first => Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into()),
+        First::GetsStuck if is_first => loop {
+            thread::park();
+        },
+        _ => Ok(Response::new(Full::from(RESULT))),
     }
-    Ok(Response::new(Full::from(RESULT)))
 }
