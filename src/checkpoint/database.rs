@@ -11,6 +11,7 @@ use super::CheckpointError;
 use super::lock::Lock;
 use super::lookups::Lookups;
 use super::records::{self, RunRecord, RunState};
+use super::seal;
 use crate::planning::{Flight, HashKey, Told};
 use crate::source::Fingerprint;
 
@@ -24,12 +25,13 @@ const CHECKED_BYTES_MAX: u64 = 64 << 20;
 
 const SCHEMA: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE export (id INTEGER PRIMARY KEY, fingerprint BLOB NOT NULL UNIQUE);
-    CREATE TABLE run (id INTEGER PRIMARY KEY, export INTEGER NOT NULL, plan BLOB NOT NULL, record BLOB NOT NULL, worklist BLOB);
+    CREATE TABLE export (fingerprint BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE run (id INTEGER PRIMARY KEY, export INTEGER NOT NULL, plan BLOB NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE worklist (run INTEGER PRIMARY KEY, list BLOB NOT NULL);
     CREATE TABLE customer (key BLOB PRIMARY KEY, told BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE flight (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE progress (row INTEGER PRIMARY KEY, record BLOB NOT NULL);
-    CREATE TABLE ahead (row INTEGER PRIMARY KEY);
+    CREATE TABLE progress (row INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE ahead (row INTEGER PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE unfinished (run INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (run, row)) WITHOUT ROWID;
 ";
 
@@ -123,11 +125,15 @@ impl Checkpoint {
         if found > FORMAT {
             return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
+        let damaged = |what: &str| CheckpointError::Damaged { path: path.to_owned(), what: what.to_owned() };
+        if found < FORMAT {
+            return Err(damaged("no version of this program has written such a format"));
+        }
+        if !seal::holds(&connection).map_err(wrong)? {
+            return Err(damaged("its rows are not those that were written"));
+        }
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
-        let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| CheckpointError::Damaged {
-            path: path.to_owned(),
-            what: "its hash key is cut".to_owned(),
-        })?;
+        let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
         Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
     }
 
@@ -168,6 +174,7 @@ impl Checkpoint {
     fn configure(&mut self) -> Result<(), CheckpointError> {
         self.connection
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
+            .and_then(|()| seal::keep(&self.connection))
             .map_err(|source| self.explain(source))?;
         self.connection.set_prepared_statement_cache_capacity(32);
         Ok(())
@@ -340,6 +347,7 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     ))?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
     connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
+    seal::set(&connection)?;
     connection.close().map_err(|(_, error)| error)
 }
 

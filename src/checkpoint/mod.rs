@@ -4,8 +4,9 @@
 //! SQLite in WAL mode with `synchronous = FULL`: what [`Batch::commit`] has
 //! returned is on the disk. One process writes, which the lock file beside it
 //! ensures; anybody may read. Names, addresses and ids are in it only as keyed
-//! hashes. Every record carries a check value, and a file that cannot be
-//! trusted is an error, never a fresh start.
+//! hashes. Every record carries a check value and all rows together another
+//! one ([`seal`]), and a file that cannot be trusted is an error, never a
+//! fresh start.
 
 mod batch;
 mod database;
@@ -13,6 +14,7 @@ mod lock;
 mod lookups;
 mod records;
 mod run;
+mod seal;
 
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
@@ -58,7 +60,9 @@ pub enum CheckpointError {
         what: String,
     },
     /// Another program's file.
-    #[error("{path} is no checkpoint of omnidesk-sync; set another path in [checkpoint]")]
+    #[error(
+        "{path} is no checkpoint of omnidesk-sync, or one whose beginning is damaged; if it was one, put back a copy of it, else set another path in [checkpoint]"
+    )]
     Foreign {
         /// The file.
         path: PathBuf,

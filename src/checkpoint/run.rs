@@ -93,8 +93,9 @@ impl Checkpoint {
         let found = self
             .connection
             .query_row(
-                "SELECT run.id, run.export, export.fingerprint, run.plan, run.record, run.worklist FROM run
-                 JOIN export ON export.id = run.export ORDER BY run.id DESC LIMIT 1",
+                "SELECT run.id, run.export, export.fingerprint, run.plan, run.record, worklist.list FROM run
+                 JOIN export ON export.id = run.export LEFT JOIN worklist ON worklist.run = run.id
+                 ORDER BY run.id DESC LIMIT 1",
                 [],
                 |row| {
                     let blobs = (row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
@@ -166,7 +167,10 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
         self.connection
-            .execute("INSERT OR IGNORE INTO export (fingerprint) VALUES (?)", params![fingerprint.0])
+            .execute(
+                "INSERT OR IGNORE INTO export SELECT ?, coalesce(max(id), 0) + 1 FROM export",
+                params![fingerprint.0],
+            )
             .map_err(|source| self.explain(source))?;
         self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
     }
@@ -191,21 +195,24 @@ impl Checkpoint {
         transaction
             .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
-        transaction.execute_batch("DELETE FROM ahead; DELETE FROM progress;").map_err(wrong)?;
+        transaction
+            .execute_batch("DELETE FROM ahead; DELETE FROM progress; DELETE FROM worklist;")
+            .map_err(wrong)?;
         let id: i64 = transaction
             .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
             .map_err(wrong)?;
         transaction
             .execute(
-                "INSERT INTO run VALUES (?, ?, ?, ?, ?)",
-                params![
-                    id,
-                    export,
-                    plan,
-                    records::encode(&id.to_le_bytes(), &record),
-                    // The other byte order, so that the two cannot be exchanged.
-                    records::encode(&id.to_be_bytes(), &worklist)
-                ],
+                "INSERT INTO run VALUES (?, ?, ?, ?)",
+                params![id, export, plan, records::encode(&id.to_le_bytes(), &record)],
+            )
+            .map_err(wrong)?;
+        // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
+        // The other byte order, so that the two records cannot be exchanged.
+        transaction
+            .execute(
+                "INSERT INTO worklist VALUES (?, ?)",
+                params![id, records::encode(&id.to_be_bytes(), &worklist)],
             )
             .map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
@@ -220,13 +227,15 @@ impl Checkpoint {
     pub fn close_run(&self, run: &mut OpenRun, state: RunState, ended: &str) -> Result<(), CheckpointError> {
         run.record.state = state;
         ended.clone_into(&mut run.record.ended);
-        let keep_list = state == RunState::Open;
-        self.connection
-            .execute(
-                "UPDATE run SET record = ?, worklist = CASE WHEN ? THEN worklist END WHERE id = ?",
-                params![records::encode(&run.id.to_le_bytes(), &run.record), keep_list, run.id],
-            )
-            .map_err(|source| self.explain(source))?;
-        Ok(())
+        let record = records::encode(&run.id.to_le_bytes(), &run.record);
+        let close = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
+            if state != RunState::Open {
+                transaction.execute("DELETE FROM worklist WHERE run = ?", [run.id])?;
+            }
+            transaction.commit()
+        };
+        close().map_err(|source| self.explain(source))
     }
 }

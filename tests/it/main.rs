@@ -1,5 +1,6 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
+mod disk;
 mod example_config;
 mod faults;
 mod fixtures;

@@ -1,0 +1,108 @@
+//! One check value over all rows.
+//!
+//! A record's own check value cannot tell that the record is no longer found:
+//! with a flipped bit in a customer's key the customer is unknown, and would
+//! be created a second time. SQLite's page checksums are an extension that the
+//! bundled library has not, and `integrity_check` looks at the shape of the
+//! tree, not at what is in it. So the XOR of a hash of every row is kept
+//! beside the rows and compared when the file is opened. Triggers of the
+//! connection keep it, in the same transaction as the change, so that no
+//! statement can forget it; a program that knows nothing of it cannot write
+//! without being found out.
+//!
+//! No table has an index besides itself: every key is there once, and a scan
+//! that finds all of them has seen all that a look-up will.
+
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::types::ValueRef;
+
+/// Tables and their columns.
+const TABLES: [(&str, &[&str]); 8] = [
+    ("export", &["fingerprint", "id"]),
+    ("run", &["id", "export", "plan", "record"]),
+    ("worklist", &["run", "list"]),
+    ("customer", &["key", "told"]),
+    ("flight", &["key", "record"]),
+    ("progress", &["row", "record"]),
+    ("ahead", &["row"]),
+    ("unfinished", &["run", "row"]),
+];
+
+/// What never changes: no trigger, but under the seal as well.
+const FIXED: (&str, &[&str]) = ("meta", &["name", "value"]);
+
+/// Has the seal follow every change that this connection makes.
+pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("sealed", -1, flags, |arguments| {
+        let values = (1..arguments.len()).map(|at| arguments.get_raw(at));
+        Ok(arguments.get::<i64>(0)? ^ hash(values))
+    })?;
+    // Without the second, a row that is replaced goes without a trigger.
+    connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;")?;
+    for (table, columns) in TABLES {
+        let row = |which: &str| {
+            let columns: Vec<String> = columns.iter().map(|column| format!("{which}.{column}")).collect();
+            format!("'{table}', {}", columns.join(", "))
+        };
+        let (old, new) = (row("OLD"), row("NEW"));
+        for (event, sealed) in [
+            ("INSERT", format!("sealed(value, {new})")),
+            ("DELETE", format!("sealed(value, {old})")),
+            ("UPDATE", format!("sealed(sealed(value, {old}), {new})")),
+        ] {
+            connection.execute_batch(&format!(
+                "CREATE TEMP TRIGGER seal_{table}_{event} AFTER {event} ON {table}
+                 BEGIN UPDATE meta SET value = {sealed} WHERE name = 'seal'; END;"
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// Seals a new file.
+pub(super) fn set(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("INSERT INTO meta VALUES ('seal', ?)", [of_all(connection)?]).map(drop)
+}
+
+/// Whether the rows are those that were written. It reads all of them.
+pub(super) fn holds(connection: &Connection) -> rusqlite::Result<bool> {
+    // One snapshot: another process may be writing.
+    let snapshot = connection.unchecked_transaction()?;
+    let kept: i64 = snapshot.query_row("SELECT value FROM meta WHERE name = 'seal'", [], |row| row.get(0))?;
+    Ok(of_all(&snapshot)? == kept)
+}
+
+fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
+    let mut seal = 0;
+    for (table, columns) in TABLES.into_iter().chain([FIXED]) {
+        let all = if table == FIXED.0 { "WHERE name <> 'seal'" } else { "" };
+        let mut statement =
+            connection.prepare(&format!("SELECT {} FROM {table} {all}", columns.join(", ")))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let values: Vec<ValueRef> =
+                (0..columns.len()).map(|at| row.get_ref(at)).collect::<rusqlite::Result<_>>()?;
+            seal ^= hash([ValueRef::Text(table.as_bytes())].into_iter().chain(values));
+        }
+    }
+    Ok(seal)
+}
+
+/// Types and lengths keep the values apart.
+fn hash<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for value in values {
+        match value {
+            ValueRef::Null => hasher.update(&[0]),
+            ValueRef::Integer(number) => hasher.update(&[1]).update(&number.to_le_bytes()),
+            ValueRef::Real(number) => hasher.update(&[2]).update(&number.to_le_bytes()),
+            ValueRef::Text(bytes) => hasher.update(&[3]).update(&bytes.len().to_le_bytes()).update(bytes),
+            ValueRef::Blob(bytes) => hasher.update(&[4]).update(&bytes.len().to_le_bytes()).update(bytes),
+        };
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_le_bytes(first)
+}
