@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, params};
 
 use super::CheckpointError;
-use super::database::{Checkpoint, explain};
+use super::database::{self, Checkpoint, Identity, explain};
 use super::lookups::Lookups;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
@@ -15,6 +15,7 @@ use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
     path: std::path::PathBuf,
+    identity: Identity,
     changed: bool,
 }
 
@@ -25,9 +26,9 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
-        let path = self.path().to_owned();
+        let (path, identity) = (self.path().to_owned(), self.identity);
         let transaction = self.connection.transaction().map_err(|source| explain(&path, source))?;
-        Ok(Batch { transaction, path, changed: false })
+        Ok(Batch { transaction, path, identity, changed: false })
     }
 }
 
@@ -140,8 +141,7 @@ impl Batch<'_> {
         run.record.files = files;
         let record = records::encode(&run.id.to_le_bytes(), &run.record);
         self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
-        let path = self.path;
-        self.transaction.commit().map_err(|source| explain(&path, source))
+        database::commit(&self.path, self.identity, &self.transaction)
     }
 
     /// Makes changes durable that are no run's.
@@ -150,8 +150,7 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn commit_told(self) -> Result<(), CheckpointError> {
-        let path = self.path;
-        self.transaction.commit().map_err(|source| explain(&path, source))
+        database::commit(&self.path, self.identity, &self.transaction)
     }
 
     fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), CheckpointError> {

@@ -2,9 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::CheckpointError;
@@ -40,9 +41,13 @@ const SCHEMA: &str = "
 pub struct Checkpoint {
     pub(super) connection: Connection,
     path: PathBuf,
+    pub(super) identity: Identity,
     key: HashKey,
     _lock: Option<Lock>,
 }
+
+/// Device and inode: which file it is, whatever has its name by now.
+pub(super) type Identity = (u64, u64);
 
 /// What `status` tells besides the runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -106,10 +111,9 @@ impl Checkpoint {
 
     fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(path, source);
-        let size = std::fs::metadata(path)
-            .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?
-            .len();
-        if size == 0 {
+        let file = std::fs::metadata(path)
+            .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
+        if file.len() == 0 {
             return Err(CheckpointError::Damaged { path: path.to_owned(), what: "it is empty".to_owned() });
         }
         let connection =
@@ -134,7 +138,8 @@ impl Checkpoint {
         }
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
-        Ok(Self { connection, path: path.to_owned(), key: HashKey::new(key), _lock: lock })
+        let identity = (file.dev(), file.ino());
+        Ok(Self { connection, path: path.to_owned(), identity, key: HashKey::new(key), _lock: lock })
     }
 
     /// Whether it belongs to the tenant `wanted`.
@@ -349,6 +354,30 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
     seal::set(&connection)?;
     connection.close().map_err(|(_, error)| error)
+}
+
+/// Makes the changes of an open transaction durable.
+pub(super) fn commit(
+    path: &Path,
+    identity: Identity,
+    connection: &Connection,
+) -> Result<(), CheckpointError> {
+    // Into a file that has no name any more, everything could be written, and
+    // the next run would know nothing of it.
+    if !std::fs::metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == identity) {
+        let what = "it was taken away or replaced while this run had it open".to_owned();
+        return Err(CheckpointError::Damaged { path: path.to_owned(), what });
+    }
+    // A failed sync is not tried again, since the kernel may have dropped what
+    // it could not write; without this, closing would sync once more.
+    let on_close =
+        |writes: bool| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !writes);
+    let commit = || {
+        on_close(false)?;
+        connection.execute_batch("COMMIT")?;
+        on_close(true)
+    };
+    commit().map(drop).map_err(|source| explain(path, source))
 }
 
 /// Tells damage from other trouble.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 
 use super::CheckpointError;
-use super::database::Checkpoint;
+use super::database::{self, Checkpoint};
 use super::records::{self, RunRecord, RunState};
 use crate::planning::{Outcome, Work, Worklist};
 use crate::source::Fingerprint;
@@ -166,12 +166,14 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
-        self.connection
+        let transaction = self.connection.unchecked_transaction().map_err(|source| self.explain(source))?;
+        transaction
             .execute(
                 "INSERT OR IGNORE INTO export SELECT ?, coalesce(max(id), 0) + 1 FROM export",
                 params![fingerprint.0],
             )
             .map_err(|source| self.explain(source))?;
+        database::commit(self.path(), self.identity, &transaction)?;
         self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
     }
 
@@ -189,7 +191,7 @@ impl Checkpoint {
         worklist: Worklist,
     ) -> Result<OpenRun, CheckpointError> {
         let export = self.register_export(&fingerprint)?;
-        let path = self.path().to_owned();
+        let (path, identity) = (self.path().to_owned(), self.identity);
         let wrong = |source| super::database::explain(&path, source);
         let transaction = self.connection.transaction().map_err(wrong)?;
         transaction
@@ -215,7 +217,7 @@ impl Checkpoint {
                 params![id, records::encode(&id.to_be_bytes(), &worklist)],
             )
             .map_err(wrong)?;
-        transaction.commit().map_err(wrong)?;
+        database::commit(&path, identity, &transaction)?;
         Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
     }
 
@@ -234,8 +236,9 @@ impl Checkpoint {
             if state != RunState::Open {
                 transaction.execute("DELETE FROM worklist WHERE run = ?", [run.id])?;
             }
-            transaction.commit()
+            Ok(transaction)
         };
-        close().map_err(|source| self.explain(source))
+        let transaction = close().map_err(|source| self.explain(source))?;
+        database::commit(self.path(), self.identity, &transaction)
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -237,10 +237,11 @@ impl RunFiles {
         self.files
             .iter_mut()
             .map(|(name, appended)| {
-                appended
-                    .flush()
-                    .map(|()| (name.clone(), appended.len))
-                    .map_err(|source| FilesError { path: folder.join(name), source })
+                let path = folder.join(name);
+                match appended.flush(&path) {
+                    Ok(()) => Ok((name.clone(), appended.len)),
+                    Err(source) => Err(FilesError { path, source }),
+                }
             })
             .collect()
     }
@@ -300,9 +301,16 @@ impl RunFiles {
 }
 
 impl Appended {
-    fn flush(&mut self) -> io::Result<()> {
+    fn flush(&mut self, path: &Path) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
+        }
+        // What is written into a file without a name, nobody will read.
+        let (ours, named) = (self.file.metadata()?, std::fs::symlink_metadata(path));
+        if !named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+            return Err(io::Error::other(
+                "was taken away or replaced while this run wrote it; run the same command again to begin it again",
+            ));
         }
         self.file.write_all(&self.pending)?;
         self.len += self.pending.len() as u64;

@@ -3,16 +3,18 @@
 //! forgotten something.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, RunRecord, RunState};
 use omnidesk_sync::mapping::{Customer, PrimaryId};
 use omnidesk_sync::omnidesk::Kind;
 use omnidesk_sync::planning::{CustomerKey, Flight, Outcome, Progress, Told, Work, Worklist};
-use omnidesk_sync::sandbox::Settings;
+use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use tempfile::TempDir;
 
-use crate::world::World;
+use crate::world::{Ended, HEADER, MAPPING, World};
 
 const TENANT: &str = "account.omnidesk.example";
 const CUSTOMERS: u64 = 12;
@@ -235,4 +237,207 @@ fn newer_foreign_empty_and_halved_checkpoints_are_refused_with_the_way_out() {
     assert!(ended.stderr.contains("they belong together"), "{}", ended.stderr);
     assert_eq!(world.state().counters.requests, requests);
     assert!(!path.exists(), "nothing was begun beside it");
+}
+
+/// A file system of its own in a folder of a world.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`, with a word about it, where nobody may mount.
+    #[expect(clippy::print_stdout, reason = "a test that is left out says so")]
+    fn of(path: PathBuf, size: &str) -> Option<Self> {
+        std::fs::create_dir(&path).expect("a folder");
+        let options = format!("size={size},mode=700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(path));
+        }
+        println!("LEFT OUT: this user may not mount a tmpfs, so no disk can be filled or made read-only");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        let done = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
+        assert!(done.expect("mount").success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn strict(latency_ms: u64) -> Settings {
+    // Doubles must show, not be refused.
+    let latency = Duration::from_millis(latency_ms);
+    Settings { duplicates: Duplicates::Allow, latency, ..Settings::default() }
+}
+
+/// Keeps the checkpoint and the result files in these folders of the world.
+fn keeping(world: World, checkpoint: &str, runs: &str) -> World {
+    let places = format!("{MAPPING}\n[checkpoint]\npath = \"{checkpoint}\"\n[report]\ndir = \"{runs}\"\n");
+    world.with_mapping(&places, "")
+}
+
+fn rows(count: usize) -> String {
+    let rows = (0..count).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,c{id}@example.net,,\n"));
+    format!("{HEADER}{}", rows.collect::<String>())
+}
+
+const RUN: [&str; 3] = ["run", "--json", "export.csv"];
+
+/// What one run without any trouble comes to.
+fn assert_as_undisturbed(world: &World, ended: &Ended, export: &str) {
+    let calm = World::new(strict(0));
+    calm.file("export.csv", export.as_bytes());
+    let undisturbed = calm.ends(&RUN).expect(0);
+    let (left, right) = (calm.state(), world.state());
+    assert_eq!(left.customers, right.customers);
+    assert_eq!(right.counters.doubled, 0);
+    assert_eq!(right.violations, Vec::<String>::new());
+    assert_eq!(undisturbed.outcomes(), ended.outcomes());
+    assert_eq!(world.ends(&RUN).expect(0).calls(), 0, "all of it is known");
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_the_run_and_once_there_is_room_the_same_command_goes_on() {
+    let export = rows(300);
+    for size in ["160k", "420k", "1m"] {
+        let world = keeping(World::new(strict(1)), "small/state/checkpoint", "small/runs");
+        let Some(disk) = SmallDisk::of(world.path("small"), size) else { return };
+        world.file("export.csv", export.as_bytes());
+        let full = world.ends(&RUN).expect(5);
+        let names_it = ["small/state/checkpoint", "outcomes.csv", "summary.json"];
+        assert!(names_it.iter().any(|name| full.stderr.contains(name)), "{}", full.stderr);
+        assert!(full.stderr.contains("full") || full.stderr.contains("No space left"), "{}", full.stderr);
+        assert!(!full.stderr.contains("panicked"), "{}", full.stderr);
+        let sent = world.state().counters.requests;
+        assert!(sent < 600, "{sent} calls were made before {size} were full");
+        if let Some(summary) = world.result_in("small/runs", "summary.json") {
+            serde_json::from_slice::<serde_json::Value>(&summary).expect("a summary is whole");
+        }
+        // Nobody has looked yet, and cron tries again.
+        world.ends(&RUN).expect(5);
+
+        disk.remount("size=32m");
+        let ended = world.ends(&RUN).expect(0);
+        let outcomes = world.result_in("small/runs", "outcomes.csv").expect("outcomes.csv");
+        let outcomes = String::from_utf8(outcomes).expect("UTF-8");
+        assert!(outcomes.ends_with('\n') && outcomes.lines().all(|line| line.matches(',').count() == 6));
+        assert_as_undisturbed(&world, &ended, &export);
+    }
+}
+
+/// Starts the run and kills it when so many requests have arrived.
+fn kill_after(world: &World, requests: u64) {
+    let mut child = world.starts(&RUN);
+    world.wait_for_requests(requests, &mut child);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+}
+
+#[test]
+fn a_read_only_disk_ends_the_run_before_anything_is_sent() {
+    let export = rows(60);
+    for both in [true, false] {
+        let world = World::new(strict(5));
+        let world = keeping(world, if both { "small/checkpoint" } else { "checkpoint" }, "small/runs");
+        let Some(disk) = SmallDisk::of(world.path("small"), "32m") else { return };
+        world.file("export.csv", export.as_bytes());
+        let refused = |at: &str| {
+            let before = world.state().counters.requests;
+            let ended = world.ends(&RUN).expect(5);
+            assert!(
+                ended.stderr.contains("small/") && ended.stderr.contains("Read-only"),
+                "{}",
+                ended.stderr
+            );
+            assert_eq!(world.state().counters.requests, before, "{at}");
+        };
+        disk.remount("ro");
+        refused("anew");
+        disk.remount("rw");
+        kill_after(&world, 30);
+        disk.remount("ro");
+        refused("resumed");
+        disk.remount("rw");
+        let ended = world.ends(&RUN).expect(0);
+        assert_as_undisturbed(&world, &ended, &export);
+    }
+}
+
+/// Starts the run, waits until it writes its results, and takes a folder away.
+fn taken_away(world: &World, folder: &str) -> Ended {
+    let mut command = world.command(&RUN);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
+    while !world.path("runs").exists() || world.result("outcomes.csv").is_none_or(|lines| lines.is_empty()) {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended too soon");
+        std::thread::yield_now();
+    }
+    std::fs::rename(world.path(folder), world.path("away")).expect("renamed");
+    Ended::of(child.wait_with_output().expect("an end"))
+}
+
+#[test]
+fn a_checkpoint_that_is_taken_away_ends_the_run_and_once_it_is_back_the_same_command_goes_on() {
+    let export = rows(200);
+    let world = keeping(World::new(strict(5)), "state/checkpoint", "runs");
+    world.file("export.csv", export.as_bytes());
+    let ended = taken_away(&world, "state").expect(5);
+    assert!(
+        ended.stderr.contains("state/checkpoint") && ended.stderr.contains("taken away"),
+        "{}",
+        ended.stderr
+    );
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    assert!(world.state().counters.requests < 400, "it did not go on without");
+    assert!(!world.path("state").exists(), "no other was begun in its place");
+    std::fs::rename(world.path("away"), world.path("state")).expect("renamed");
+    let ended = world.ends(&RUN).expect(0);
+    assert_as_undisturbed(&world, &ended, &export);
+}
+
+#[test]
+fn result_files_that_are_taken_away_end_the_run_and_are_begun_again_by_the_next() {
+    let export = rows(200);
+    for back in [true, false] {
+        let world = keeping(World::new(strict(5)), "checkpoint", "runs");
+        world.file("export.csv", export.as_bytes());
+        let ended = taken_away(&world, "runs").expect(5);
+        assert!(
+            ended.stderr.contains("outcomes.csv") && ended.stderr.contains("taken away"),
+            "{}",
+            ended.stderr
+        );
+        if back {
+            std::fs::rename(world.path("away"), world.path("runs")).expect("renamed");
+        }
+        let ended = world.ends(&RUN).expect(0);
+        assert_eq!(ended.stderr.contains("its lines so far are lost"), !back, "{}", ended.stderr);
+        assert_as_undisturbed(&world, &ended, &export);
+    }
+}
+
+#[test]
+fn a_second_run_ends_at_once_also_when_the_first_has_just_taken_over_from_a_killed_one() {
+    let export = rows(200);
+    let world = World::new(strict(10));
+    world.file("export.csv", export.as_bytes());
+    for taken_over in 1..=4 {
+        let before = world.state().counters.requests;
+        let mut first = world.starts(&RUN);
+        world.wait_for_requests(before + 15, &mut first);
+        let second = world.ends(&RUN).expect(6);
+        assert!(
+            second.stderr.contains("another run holds the checkpoint"),
+            "{taken_over}: {}",
+            second.stderr
+        );
+        first.kill().expect("killed");
+        first.wait().expect("gone");
+    }
+    let ended = world.ends(&RUN).expect(0);
+    assert_as_undisturbed(&world, &ended, &export);
 }

@@ -83,12 +83,14 @@ impl World {
 
     /// The result file of that name in the folder of the last run.
     pub(crate) fn result(&self, name: &str) -> Option<Vec<u8>> {
-        let mut runs: Vec<_> = std::fs::read_dir(self.path("runs"))
-            .expect("runs")
-            .map(|run| run.expect("a run").path())
-            .collect();
-        runs.sort();
-        std::fs::read(runs.last().expect("a run").join(name)).ok()
+        self.result_in("runs", name)
+    }
+
+    /// The same for another folder of runs, if there is a run.
+    pub(crate) fn result_in(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
+        let runs = std::fs::read_dir(self.path(folder)).expect("runs");
+        let last = runs.map(|run| run.expect("a run").path()).max();
+        std::fs::read(last?.join(name)).ok()
     }
 
     pub(crate) fn state(&self) -> State {
