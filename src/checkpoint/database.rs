@@ -177,8 +177,15 @@ impl Checkpoint {
     }
 
     fn configure(&mut self) -> Result<(), CheckpointError> {
+        let io = |source| CheckpointError::Io { path: self.path.clone(), source };
+        if !into_wal(&self.connection).map_err(|source| self.explain(source))? {
+            return Err(io(std::io::Error::other("it cannot have a write-ahead log")));
+        }
+        // The log is there now. SQLite would sync its name as well, but does
+        // not look whether that worked.
+        sync_folder(&self.path).map_err(io)?;
         self.connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
             .and_then(|()| seal::keep(&self.connection))
             .map_err(|source| self.explain(source))?;
         self.connection.set_prepared_statement_cache_capacity(32);
@@ -341,18 +348,33 @@ fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
     fill(&new, tenant, &secret).map_err(|source| explain(path, source))?;
     std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
     std::fs::rename(&new, path).map_err(io)?;
+    sync_folder(path).map_err(io)
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all())
+}
+
+/// What stands in the way is told by another mode, not by an error.
+fn into_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA journal_mode = WAL", [], |row| Ok(row.get::<_, String>(0)? == "wal"))
 }
 
 fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     let connection = Connection::open(path)?;
+    // The file gets its name when it is whole and synced: until then there is
+    // nothing to go back to.
+    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")?;
     connection.execute_batch(&format!(
-        "PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"
+        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"
     ))?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
     connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
     seal::set(&connection)?;
+    connection.execute_batch("COMMIT")?;
+    // Whether that worked is looked at when the file is opened.
+    into_wal(&connection)?;
     connection.close().map_err(|(_, error)| error)
 }
 
