@@ -7,49 +7,11 @@ use std::time::Duration;
 
 use omnidesk_sync::sandbox::{Duplicates, Faults, Settings};
 
-use crate::world::{HEADER, World};
+use crate::rows::mixed_rows;
+use crate::world::World;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-}
-
-/// Rows of all kinds, several for many customers, in an order that mixes
-/// customers and keeps the rows of each.
-fn mixed_rows(rows: u64, random: &mut fastrand::Rng) -> String {
-    let mut queues: Vec<Vec<String>> = Vec::new();
-    let mut made = 0;
-    while made < rows {
-        let id = queues.len();
-        let first = ["Ann", "Bob", "Cor", "Dik"][random.usize(..4)];
-        let mut queue = vec![match random.u8(..3) {
-            0 => format!("C{id},{first},Smit,c{id}@example.org,,,create"),
-            1 => format!("C{id},{first},Smit,c{id}@example.org,c{id}@example.net,,sync"),
-            _ => format!("C{id},{first},Smit,,,06{:08},sync", 10_000_000 + id),
-        }];
-        for more in 0..random.u8(..4) {
-            queue.push(match random.u8(..4) {
-                0 => format!("C{id},Eva{},Smit,,,,update", ["", "n", "line", "na"][usize::from(more)]),
-                1 => format!("C{id},,,c{id}.{more}@example.com,,,add-channel"),
-                2 => format!("C{id},{first},de Wit,c{id}.x@example.com,,,sync"),
-                _ => format!("C{id},,,no-address-{more},,,sync"),
-            });
-        }
-        if random.u8(..8) == 0 {
-            queue.push(format!("C{id},,,,,,purge"));
-        }
-        made += queue.len() as u64;
-        queue.reverse();
-        queues.push(queue);
-    }
-    let mut text = HEADER.to_owned();
-    while !queues.is_empty() {
-        let at = random.usize(..queues.len().min(50));
-        match queues[at].pop() {
-            Some(row) => text.push_str(&format!("{row}\n")),
-            None => drop(queues.remove(at)),
-        }
-    }
-    text
 }
 
 fn world(faults: Faults, seed: u64) -> World {

@@ -9,6 +9,7 @@ mod order;
 mod privacy;
 mod readme;
 mod rooms;
+mod rows;
 mod run;
 mod sandbox;
 mod server;

@@ -9,6 +9,8 @@ use omnidesk_sync::sandbox::{Sandbox, Settings, State};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use crate::rows::{HEADER, MAPPING};
+
 /// The key that every test uses; it must never be seen again.
 pub(crate) const KEY: &str = "s3cr3t-k3y-0f-the-tests";
 
@@ -25,22 +27,6 @@ pub(crate) struct Ended {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
-
-/// The mapping of most tests.
-pub(crate) const MAPPING: &str = r#"
-[customer]
-primary_id = "id"
-brand_id = { value = 2 }
-firstname = "first"
-lastname = "last"
-email = ["email", "email2"]
-telephone = { column = "phone", region = "NL" }
-[operation]
-column = "op"
-"#;
-
-/// The header for it.
-pub(crate) const HEADER: &str = "id,first,last,email,email2,phone,op\n";
 
 impl World {
     /// With a sandbox of its own.
