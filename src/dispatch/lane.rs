@@ -145,8 +145,8 @@ impl Lane {
             }
             End::Exists => goes_on = turned_existing(&mut self.situation),
             End::NotFound => goes_on = turned_absent(&self.job.intent, &mut self.situation),
-            End::Refused { perhaps_done: false } => {}
-            End::Stopped if sent.tries.lost == 0 => {}
+            // An earlier try whose answer was lost may have done what this one was refused.
+            End::Refused { perhaps_done: false } | End::Stopped if sent.tries.lost == 0 => {}
             End::Refused { .. } | End::GaveUp | End::Stopped | End::InDoubt => {
                 self.situation.told = recorded.told.clone();
             }
@@ -167,10 +167,11 @@ impl Lane {
     fn flight_after(&self, call: &Call, sent: &Sent) -> FlightChange {
         let stays = match sent.end {
             // An earlier try may still be under way, and overwrite what comes next.
-            End::Done | End::DoneBefore => sent.tries.lost > 0,
-            End::Exists | End::NotFound => false,
+            End::Done | End::DoneBefore | End::Exists | End::NotFound => sent.tries.lost > 0,
             // A create that may have worked is probed before the next one.
-            End::Refused { perhaps_done } => perhaps_done && call.kind() == Kind::Create,
+            End::Refused { perhaps_done } => {
+                sent.tries.lost > 0 || perhaps_done && call.kind() == Kind::Create
+            }
             End::GaveUp | End::InDoubt => true,
             End::Stopped => sent.tries.lost > 0 || self.has_open_doubt,
         };
