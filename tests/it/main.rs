@@ -5,6 +5,7 @@ mod example_config;
 mod faults;
 mod fixtures;
 mod kill;
+mod model;
 mod order;
 mod privacy;
 mod readme;
