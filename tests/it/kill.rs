@@ -1,13 +1,17 @@
-//! SIGKILL at any moment, and the same command line again: in the end the
-//! sandbox holds what one uninterrupted run leaves, and nothing was doubled.
+//! SIGKILL and SIGTERM at any moment, also of a run that goes on with a killed
+//! one, and the same command line again: in the end the sandbox holds what one
+//! uninterrupted run leaves, and nothing was doubled.
 //!
-//! `KILL_ROWS`, `KILLS` and `KILL_SEED` make it longer or replay it.
+//! The long form is `examples/kill_loop.rs`; `KILL_ROWS`, `KILLS` and
+//! `KILL_SEED` change this one.
 
+use std::process::Child;
 use std::time::Duration;
 
 use omnidesk_sync::sandbox::{Duplicates, Faults, Settings};
 
 use crate::rows::mixed_rows;
+use crate::run::signal;
 use crate::world::World;
 
 fn setting(name: &str, default: u64) -> u64 {
@@ -27,10 +31,23 @@ fn world(faults: Faults, seed: u64) -> World {
     World::new(settings)
 }
 
+/// Two are killed, one is asked to stop, one is asked twice.
+fn end(nth: u64, child: &mut Child) -> Option<i32> {
+    match nth % 4 {
+        1 | 2 => child.kill().expect("killed"),
+        3 => signal(child, "TERM"),
+        _ => ["TERM", "TERM"].iter().for_each(|name| signal(child, name)),
+    }
+    let code = child.wait().expect("an end").code();
+    // Killed, or interrupted and resumable.
+    assert_eq!(code, if matches!(nth % 4, 1 | 2) { None } else { Some(4) });
+    code
+}
+
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are what the long form is for")]
 fn a_killed_run_ends_where_an_uninterrupted_one_does() {
-    let (rows, kills) = (setting("KILL_ROWS", 1500), setting("KILLS", 4));
+    let (rows, kills) = (setting("KILL_ROWS", 900), setting("KILLS", 6));
     let seed = setting("KILL_SEED", 20_261_123);
     let mut random = fastrand::Rng::with_seed(seed);
     let export = mixed_rows(rows, &mut random);
@@ -62,9 +79,12 @@ fn a_killed_run_ends_where_an_uninterrupted_one_does() {
         let mut child = stormy.starts(&arguments);
         let at = calls * kill / (kills + 1) + random.u64(..calls / 20 + 1);
         stormy.wait_for_requests(at, &mut child);
-        child.kill().expect("killed");
-        child.wait().expect("gone");
-        println!("kill {kill} after {} requests", stormy.state().counters.requests);
+        let code = end(kill, &mut child);
+        println!("end {kill} ({code:?}) after {} requests", stormy.state().counters.requests);
+        // While it still reads, plans or opens what the one before has left.
+        let mut early = stormy.starts(&arguments);
+        early.kill().expect("killed");
+        early.wait().expect("gone");
     }
     let resumed = stormy.ends(&arguments).expect(1);
     assert_eq!(resumed.json()["resumed"], true);

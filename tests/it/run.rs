@@ -253,7 +253,7 @@ fn the_second_of_two_runs_ends_at_once_with_its_own_code() {
     assert_ne!(third.wait().expect("an end").code(), Some(6), "a dead holder holds nothing");
 }
 
-fn signal(child: &std::process::Child, name: &str) {
+pub(crate) fn signal(child: &std::process::Child, name: &str) {
     let sent = std::process::Command::new("kill").args(["-s", name, &child.id().to_string()]).status();
     assert!(sent.expect("kill").success());
 }
