@@ -96,11 +96,16 @@ pub(super) fn sniff_crlf(sample: &[u8]) -> bool {
 }
 
 /// The delimiter of Excel's own first line `sep=;`, and that line's length.
-pub(super) fn excel_separator(sample: &[u8]) -> Option<(u8, usize)> {
+pub(super) fn excel_separator(sample: &[u8], terminator: u8) -> Option<(u8, usize)> {
     let rest = sample.strip_prefix(b"sep=")?;
     let (&delimiter, rest) = rest.split_first()?;
-    let end = rest.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(rest.len()).min(2);
-    (DELIMITERS.contains(&delimiter) && end > 0).then_some((delimiter, 5 + end))
+    // One line end: a blank line behind it is a line of its own.
+    let end = match rest {
+        [b'\r', b'\n', ..] if terminator == b'\n' => 2,
+        [byte, ..] if *byte == terminator => 1,
+        _ => return None,
+    };
+    DELIMITERS.contains(&delimiter).then_some((delimiter, 5 + end))
 }
 
 /// Rows looked at to find the delimiter.
@@ -179,10 +184,14 @@ mod tests {
 
     #[test]
     fn excel_names_its_separator_in_a_line_of_its_own() {
-        assert_eq!(excel_separator(b"sep=;\r\na;b"), Some((b';', 7)));
-        assert_eq!(excel_separator(b"sep=;\na;b"), Some((b';', 6)));
-        assert_eq!(excel_separator(b"sep=;x"), None);
-        assert_eq!(excel_separator(b"a;b"), None);
+        let found = |text: &str| excel_separator(text.as_bytes(), b'\n');
+        assert_eq!(found("sep=;\r\na;b"), Some((b';', 7)));
+        assert_eq!(found("sep=;\na;b"), Some((b';', 6)));
+        assert_eq!(found("sep=;\n\na;b"), Some((b';', 6)));
+        assert_eq!(found("sep=;\ra;b\n"), None);
+        assert_eq!(found("sep=;x"), None);
+        assert_eq!(found("a;b"), None);
+        assert_eq!(excel_separator(b"sep=;\r\ra;b", b'\r'), Some((b';', 6)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use super::SourceError;
 use super::columns::Columns;
 use super::dialect::{self, Dialect, Format};
-use super::records::{RECORD_BYTES_MAX, Records};
+use super::records::{Fault, RECORD_BYTES_MAX, Records};
 use super::rows::{Row, RowRef, Rows};
 use super::settings::{FormatSetting, Settings};
 
@@ -226,7 +226,7 @@ impl Export {
     }
 
     fn read_header(&mut self, sample: &[u8], settings: &Settings) -> Result<(), SourceError> {
-        let excel = dialect::excel_separator(sample);
+        let excel = dialect::excel_separator(sample, self.dialect.terminator);
         if let Some((_, len)) = excel {
             self.first.offset += len as u64;
             self.first.line += 1;
@@ -245,8 +245,16 @@ impl Export {
         let bytes = bytes.to_vec();
         let header =
             |problem: String| SourceError::Header { name: self.name.clone(), line: extent.line, problem };
-        if extent.fault.is_some() {
-            return Err(header("the quotes of the header are not balanced; mend that line".to_owned()));
+        match extent.fault {
+            None => {}
+            Some(Fault::TooLong) => {
+                return Err(header(format!(
+                    "the header is longer than {RECORD_BYTES_MAX} bytes; is a line end missing?"
+                )));
+            }
+            Some(Fault::UnclosedQuote { .. } | Fault::TextAfterQuote { .. }) => {
+                return Err(header("the quotes of the header are not balanced; mend that line".to_owned()));
+            }
         }
         self.columns = Columns::of_header(self.header_names(&bytes).map_err(header)?).map_err(header)?;
         let next = records.next().map_err(|source| self.io_error(source))?;

@@ -159,13 +159,19 @@ impl Cells {
         self.buffer.resize(record.len() + 1, 0);
         self.ends.resize(expected + 1, 0);
         parser.reset();
-        let (mut input, mut written) = (record, 0);
+        // The parser drops a byte order mark at the start of its input, which
+        // it takes for the start of a file. Here that is a cell's own text, so
+        // it gets to see the first byte alone.
+        let marked = record.starts_with(b"\xef\xbb\xbf");
+        let (mut input, mut shown) = (record, if marked { 1 } else { record.len() });
+        let mut written = 0;
         self.len = 0;
         loop {
             let (result, read, wrote, ended) =
-                parser.read_record(input, &mut self.buffer[written..], &mut self.ends[self.len..]);
+                parser.read_record(&input[..shown], &mut self.buffer[written..], &mut self.ends[self.len..]);
             // An empty input tells the parser that the record is complete.
             input = &input[read..];
+            shown = input.len();
             written += wrote;
             self.len += ended;
             match result {
@@ -263,5 +269,19 @@ fn parse(
     match cells.len {
         found if found == expected => Ok(()),
         found => Err(Malformed::Ragged { found, expected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_inside_the_file_is_text() {
+        for record in ["\u{feff}a,b", "\u{feff}\"a,b"] {
+            let (mut cells, mut parser) = (Cells::default(), csv_core::Reader::new());
+            cells.split(&mut parser, record.as_bytes(), 2);
+            assert_eq!((cells.len, [cells.get(0), b",", cells.get(1)].concat()), (2, record.into()));
+        }
     }
 }

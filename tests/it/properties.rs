@@ -1,0 +1,298 @@
+//! What has to hold for any input whatever.
+//!
+//! The bounded tests in `inputs.rs` and the fuzz targets in `fuzz/` judge by
+//! the same functions, so that what one of them finds the other can replay.
+
+use std::io::Write;
+use std::path::Path;
+
+use omnidesk_sync::config::Config;
+use omnidesk_sync::mapping::{
+    Channel, CustomerSettings, From, Intent, Invalid, Mapped, Mapping, Names, Operation, OperationSettings,
+    Rule, Value,
+};
+use omnidesk_sync::omnidesk::{Answer, Exchange, Kind, RetryAfter, Texts, judge};
+use omnidesk_sync::source::{self, Export, Format, RECORD_BYTES_MAX, Row, RowRef, Settings};
+
+/// Rows that are read a second time, from their own offset.
+const REREAD_MAX: u64 = 4;
+
+/// Opens `bytes` as an export, or not: an export that cannot be read is an
+/// error with a place and never a panic.
+pub(crate) fn opened(bytes: &[u8], settings: &Settings) -> Option<Export> {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(bytes).expect("written");
+    match source::open(file.path(), settings) {
+        Ok(mut export) => {
+            for name in ["id", "a", "a.b", "name"] {
+                export.columns_mut().want(name);
+            }
+            Some(export)
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            None
+        }
+    }
+}
+
+/// Every byte behind the header is in exactly one row or in a blank line, each
+/// row knows its line, and is the same when read from its own offset.
+pub(crate) fn rows_cover_the_export(bytes: &[u8], settings: &Settings) {
+    let Some(export) = opened(bytes, settings) else { return };
+    let content = is_read_in_place(bytes, settings).then_some(bytes);
+    let (mut rows, mut row) = (export.rows(), Row::default());
+    let mut last: Option<RowRef> = None;
+    while rows.read(&mut row).expect("readable") {
+        let at = row.at();
+        assert_eq!(at.number, last.map_or(1, |last| last.number + 1), "numbers follow one another");
+        if let Some(last) = last {
+            assert!(at.offset > last.offset + last.len && at.line > last.line, "rows overlap: {at:?}");
+        }
+        if let Some(content) = content {
+            row_is_whole(content, &export, at, last);
+        }
+        if at.number <= REREAD_MAX {
+            row_is_the_same_again(&export, &row);
+        }
+        last = Some(at);
+    }
+    if let (Some(content), Some(last)) = (content, last) {
+        assert_blank(&content[(last.offset + last.len) as usize..]);
+    }
+    export.fingerprint().expect("readable");
+    export.is_result_file().expect("readable");
+    export.own_bytes_of_first().expect("readable");
+}
+
+/// Whether offsets in the export are offsets in `bytes`.
+fn is_read_in_place(bytes: &[u8], settings: &Settings) -> bool {
+    let packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let encoding = settings.encoding.0.unwrap_or(encoding_rs::UTF_8);
+    let marked = bytes.starts_with(b"\xef\xbb\xbf");
+    !packed && !wide && (marked || encoding == encoding_rs::UTF_8 || encoding.is_single_byte())
+}
+
+fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) {
+    let dialect = export.dialect();
+    let (start, end) = (at.offset as usize, (at.offset + at.len) as usize);
+    let lines_before = content[..start].iter().filter(|byte| **byte == dialect.terminator).count() as u64;
+    assert_eq!(at.line, lines_before + 1, "the line of {at:?}");
+    let behind = &content[end..];
+    let ends_line = |bytes: &[u8]| bytes.first().is_none_or(|byte| *byte == dialect.terminator);
+    assert!(
+        ends_line(behind) || behind.strip_prefix(b"\r").is_some_and(ends_line),
+        "{at:?} ends inside a line"
+    );
+    if let Some(last) = last {
+        assert_blank(&content[(last.offset + last.len) as usize..start]);
+    }
+    let as_it_stands = dialect.format == Format::Csv && !export.columns().has_results();
+    if as_it_stands && end - start <= RECORD_BYTES_MAX {
+        assert_eq!(export.own_bytes(at).expect("readable"), &content[start..end]);
+    }
+}
+
+/// Between two rows is nothing but blank lines.
+fn assert_blank(gap: &[u8]) {
+    assert!(gap.iter().all(u8::is_ascii_whitespace), "belongs to no row: {:?}", String::from_utf8_lossy(gap));
+}
+
+fn row_is_the_same_again(export: &Export, row: &Row) {
+    let mut again = Row::default();
+    assert!(export.rows_from(row.at()).read(&mut again).expect("readable"));
+    assert_eq!((again.at(), again.fault()), (row.at(), row.fault()));
+    for column in 0..export.columns().names().len() {
+        assert_eq!(again.bytes(column), row.bytes(column));
+        assert_eq!(again.text(column), row.text(column));
+    }
+}
+
+/// A row and a mapping, both as odd as may be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MappingCase {
+    /// For a custom field.
+    pub(crate) template: String,
+    /// For a rule.
+    pub(crate) condition: String,
+    /// A cell for each of [`COLUMNS`]; missing ones are blank.
+    pub(crate) cells: Vec<Vec<u8>>,
+    /// Picks one of each kind of setting.
+    pub(crate) choice: u16,
+}
+
+/// The columns of a [`MappingCase`].
+pub(crate) const COLUMNS: [&str; 12] = [
+    "id", "brand", "first", "last", "mail", "mail 2", "phone", "twitter", "facebook", "ticket", "flag", "op",
+];
+
+/// A row is an intent that holds only what may be sent, or is rejected.
+pub(crate) fn mapping_is_sound(case: &MappingCase) {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(COLUMNS).expect("written");
+    let blank = Vec::new();
+    let cells = (0..COLUMNS.len()).map(|at| case.cells.get(at).unwrap_or(&blank));
+    writer.write_record(cells).expect("written");
+    let bytes = writer.into_inner().expect("in memory");
+    let input = input(case.choice);
+    let mut export = opened(&bytes, &input).expect("a header");
+    let names = [Names::Send, Names::Transliterate, Names::Reject][case.choice as usize % 3];
+    let (customer, operation) = (customer(case), operation(case));
+    let compiled = Mapping::compile(&customer, &operation, names, "cf_", &input, export.columns_mut());
+    let mapping = match compiled {
+        Ok(mapping) => mapping,
+        Err(problems) => return assert!(!problems.is_empty()),
+    };
+    let (mut rows, mut row) = (export.rows(), Row::default());
+    while rows.read(&mut row).expect("readable") {
+        match (mapping.map(&row), mapping.map(&row)) {
+            (Mapped::Intent(intent), Mapped::Intent(again)) => {
+                assert_eq!(sendable(&intent), sendable(&again), "the same row means the same");
+            }
+            (Mapped::Rejected(rejection), Mapped::Rejected(_)) => {
+                assert!(!rejection.message.is_empty() && !rejection.hint.is_empty());
+            }
+            (Mapped::Skip, Mapped::Skip) => {}
+            _ => panic!("the same row means two things"),
+        }
+    }
+}
+
+fn input(choice: u16) -> Settings {
+    let encoding = (choice & 64 != 0).then_some(encoding_rs::WINDOWS_1252);
+    Settings {
+        delimiter: source::Delimiter(Some(b',')),
+        encoding: source::Encoding(encoding),
+        blank: vec![String::new(), "NULL".into()],
+        clear: vec!["<clear>".into()],
+        ..Settings::default()
+    }
+}
+
+fn customer(case: &MappingCase) -> CustomerSettings {
+    let choice = case.choice;
+    let value = |from| Value { from, default: None, region: None, invalid: Invalid::Reject };
+    let column = |name: &str| value(From::Columns(vec![name.to_owned()]));
+    let invalid = if choice & 1 == 0 { Invalid::Reject } else { Invalid::Drop };
+    let region = ["NL", "US", "GB", "DE"][choice as usize / 2 % 4].to_owned();
+    let mails = From::Columns(vec!["mail".into(), "mail 2".into()]);
+    let default = (choice & 128 != 0).then(|| "7".to_owned());
+    CustomerSettings {
+        primary_id: column("id"),
+        brand_id: Value { default, ..column("brand") },
+        firstname: Some(column("first")),
+        lastname: Some(column("last")),
+        email: Some(Value { invalid, ..value(mails) }),
+        telephone: Some(Value { invalid, region: (choice & 8 == 0).then_some(region), ..column("phone") }),
+        twitter: Some(Value { invalid, ..column("twitter") }),
+        facebook: Some(Value { invalid, ..column("facebook") }),
+        ticket_id: Some(column("ticket")),
+        no_sync: Some(column("flag")),
+        custom: [("made".to_owned(), value(From::Template(case.template.clone())))].into(),
+    }
+}
+
+fn operation(case: &MappingCase) -> OperationSettings {
+    let rule = Rule { when: case.condition.clone(), then: Operation::Purge };
+    OperationSettings {
+        column: (case.choice & 16 == 0).then(|| "op".to_owned()),
+        rule: if case.choice & 32 == 0 { vec![rule] } else { Vec::new() },
+        ..OperationSettings::default()
+    }
+}
+
+/// Everything of an intent that goes to the API, checked.
+fn sendable(intent: &Intent) -> Vec<String> {
+    let id = intent.customer.primary_id.as_str();
+    assert!(!id.trim().is_empty() && id.len() <= 255 && !id.chars().any(char::is_control), "{id:?}");
+    let mut parts = vec![id.to_owned(), intent.customer.brand_id.to_string(), format!("{intent:?}")];
+    let mut identities = Vec::new();
+    for address in &intent.addresses {
+        let (channel, text) = (address.channel(), address.as_str());
+        assert!(
+            !text.is_empty() && !text.chars().any(|letter| letter.is_control() || letter == ' '),
+            "{text:?}"
+        );
+        if channel == Channel::Telephone {
+            let digits = text.strip_prefix('+').expect("E.164");
+            assert!((4..=15).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()));
+        }
+        let identity = (channel, address.identity());
+        assert!(!identities.contains(&identity), "an address is there twice");
+        identities.push(identity);
+        parts.push(text.to_owned());
+    }
+    if intent.operation == Operation::Purge {
+        assert!(intent.fields.is_empty() && intent.addresses.is_empty());
+    }
+    parts.extend(intent.fields.iter().map(|(_, value)| value.as_str().to_owned()));
+    parts
+}
+
+/// A key that somebody has put into the configuration itself.
+pub(crate) const MISPLACED_KEY: &str = "k3y-0f-th3-t3nant";
+
+/// The ways in which people write it there.
+const KEY_FORMS: [&str; 12] = [
+    "api_key = \"{}\"",
+    "api_key = {}",
+    "api_key = '{}' # the key",
+    "api_key = { key = \"{}\" }",
+    "api_key = { env = [\"{}\"] }",
+    "api_key = [\"{}\"]",
+    "api_key = \"\"\"\n{}\n\"\"\"",
+    "api_key = \"{}",
+    "api_key.value = \"{}\"",
+    "apikey = \"{}\"",
+    "api-key = \"{}\"",
+    "[omnidesk.api_key]\nkey = \"{}\"",
+];
+
+/// Any text is a configuration or an error that does not tell the key.
+pub(crate) fn config_keeps_the_key_quiet(before: &str, form: u8, after: &str) {
+    let line = KEY_FORMS[form as usize % KEY_FORMS.len()].replace("{}", MISPLACED_KEY);
+    let text = format!("{before}\n{line}\n{after}");
+    // Where an earlier text is still open, the quotes of this form close it, and
+    // the key stands on a line of its own, which nothing tells from any other.
+    let stands_alone = line.contains("\"\"\"") && before.contains("\"\"\"");
+    if stands_alone || before.contains(MISPLACED_KEY) || after.contains(MISPLACED_KEY) {
+        return;
+    }
+    if let Err(error) = Config::parse(&text, Path::new("some.toml")) {
+        let told = error.to_string();
+        assert!(!told.contains(MISPLACED_KEY), "{told}");
+        assert!(told.starts_with("some.toml"), "{told}");
+    }
+}
+
+/// Any text at all is a configuration or an error with its place.
+pub(crate) fn config_is_read_or_explained(text: &str) {
+    if let Err(error) = Config::parse(text, Path::new("some.toml")) {
+        assert!(error.to_string().starts_with("some.toml"), "{error}");
+    }
+}
+
+/// Characters of a message that a person may be shown.
+const MESSAGE_CHARS_MAX: usize = 400;
+
+/// Any answer has a meaning, in few and printable words.
+pub(crate) fn answers_have_a_meaning(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
+    let kind = Kind::ALL[kind as usize % Kind::ALL.len()];
+    let retry_after = RetryAfter::parse(retry_after, None);
+    let exchange = Exchange::Answered { status, retry_after, body: body.to_vec() };
+    let answer = judge(kind, &exchange, &Texts::default());
+    if let Answer::Done = answer {
+        assert!((200..300).contains(&status), "{status} is no success");
+    }
+    let (Answer::Exists { message, .. }
+    | Answer::NotFound { message, .. }
+    | Answer::Refused { message, .. }
+    | Answer::KeyRefused { message, .. }
+    | Answer::Unsettled { message, .. }) = answer
+    else {
+        return;
+    };
+    assert!(!message.is_empty() && message.chars().count() <= MESSAGE_CHARS_MAX, "{message}");
+    assert!(!message.chars().any(char::is_control), "{message:?}");
+}
