@@ -4,8 +4,8 @@ use std::path::Path;
 
 /// A message with file, line, column, the line itself and a proposal.
 pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> String {
-    let message = error.message();
-    let hint = near_name(message).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = near_name(error.message()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let message = without_inner_lines(error.message());
     let Some(span) = error.span() else {
         return format!("{}: {message}{hint}", path.display());
     };
@@ -22,7 +22,28 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
             "{place}: api_key says where the key is kept; the key itself does not belong into the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
-    format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
+    match may_hold_a_key(line) {
+        // Of such a line the parser's words name only what stands before the `=`.
+        true => format!("{place}: {message}{hint}"),
+        false => format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1)),
+    }
+}
+
+/// The message without the inner lines of a value that it quotes: a text that
+/// was opened and never closed takes in what stands below it, and that may be
+/// the key.
+fn without_inner_lines(message: &str) -> String {
+    let message = message.replace('\n', "\\n");
+    match (message.find("\\n"), message.rfind("\\n")) {
+        (Some(first), Some(last)) => format!("{}…{}", &message[..first], &message[last + 2..]),
+        _ => message,
+    }
+}
+
+/// Whether a line gives a value to something called a key: `apikey`, `api-key`,
+/// or `key` below `[omnidesk.api_key]`, misspelt, hold the key all the same.
+fn may_hold_a_key(line: &str) -> bool {
+    line.split('=').next().is_some_and(|name| name.to_lowercase().contains("key"))
 }
 
 /// Of serde's "unknown field `x`, expected one of `a`, `b`": the nearest to x.

@@ -98,6 +98,17 @@ fn mistakes_are_shown_with_their_place_and_the_near_name() {
             ":3:11",
             "does not belong into the file",
         ),
+        (
+            "[omnidesk]\nbase_url = \"https://a.b\"\napi-key = \"hunter2\"\n",
+            ":3:1",
+            "did you mean `api_key`?",
+        ),
+        ("[omnidesk.api_key]\nkey = \"hunter2\"\n", ":2:1", "unknown variant `key`"),
+        (
+            "[limits]\nrate = \"\"\"\n[omnidesk]\napi_key = 'hunter2'\n\"\"\"\n",
+            ":2:8",
+            "a whole number and a unit",
+        ),
         ("[omnidesk]\nbase_url = \"https://a.b\"\nin_doubt = \"prob\"\n", ":3:12", "did you mean `probe`?"),
         ("[limits]\nrate = \"fast\"\n", ":2:8", "write a whole number and a unit"),
         ("[guard]\nmax_purge = -1\n", ":2:13", "cannot be negative"),
