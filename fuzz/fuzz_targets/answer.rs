@@ -1,0 +1,13 @@
+//! Status, `Retry-After` and body → a meaning.
+#![no_main]
+
+#[allow(dead_code, reason = "each target judges by some of them")]
+#[path = "../../tests/it/properties.rs"]
+mod properties;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u16, u8, &str, &[u8])| {
+    let (status, kind, retry_after, body) = input;
+    properties::answers_have_a_meaning(status % 700, kind, retry_after, body);
+});

@@ -1,0 +1,21 @@
+//! Bytes, and a byte that picks the settings → rows.
+#![no_main]
+
+#[allow(dead_code, reason = "each target judges by some of them")]
+#[path = "../../tests/it/properties.rs"]
+mod properties;
+
+use libfuzzer_sys::fuzz_target;
+use omnidesk_sync::source::{Delimiter, Encoding, Settings};
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, bytes)) = data.split_last() else { return };
+    let delimiters = [None, Some(b','), Some(b';'), Some(b'\t')];
+    let encodings = [None, None, Some(encoding_rs::WINDOWS_1252), Some(encoding_rs::SHIFT_JIS)];
+    let settings = Settings {
+        delimiter: Delimiter(delimiters[usize::from(choice & 3)]),
+        encoding: Encoding(encodings[usize::from(choice >> 2 & 3)]),
+        ..Settings::default()
+    };
+    properties::rows_cover_the_export(bytes, &settings);
+});

@@ -1,0 +1,14 @@
+//! Bytes → rows of JSON lines.
+#![no_main]
+
+#[allow(dead_code, reason = "each target judges by some of them")]
+#[path = "../../tests/it/properties.rs"]
+mod properties;
+
+use libfuzzer_sys::fuzz_target;
+use omnidesk_sync::source::{FormatSetting, Settings};
+
+fuzz_target!(|data: &[u8]| {
+    let settings = Settings { format: FormatSetting::Jsonl, ..Settings::default() };
+    properties::rows_cover_the_export(data, &settings);
+});
