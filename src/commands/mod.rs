@@ -66,7 +66,8 @@ fn start_log(common: Option<&Common>) -> LogWriter {
     };
     let made = writer.clone();
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+        // The verifier of certificates repeats on its own what our message says.
+        .with_env_filter(EnvFilter::new(format!("{level},rustls_platform_verifier=off")))
         .with_writer(move || made.clone())
         .with_ansi(false);
     match common.map(|common| common.log_format) {

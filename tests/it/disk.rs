@@ -64,7 +64,7 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
 fn checkpoint_bytes(open: bool) -> Vec<u8> {
     let folder = quick_folder();
     let path = folder.path().join("checkpoint");
-    let mut checkpoint = Checkpoint::open(&path, TENANT).expect("a checkpoint");
+    let mut checkpoint = crate::world::open_checkpoint(&path, TENANT).expect("a checkpoint");
     let mut run = begun(&mut checkpoint, 1);
     checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00Z").expect("closed");
     if open {
@@ -79,7 +79,7 @@ fn checkpoint_bytes(open: bool) -> Vec<u8> {
 /// write into it.
 fn learned(path: &Path) -> Result<String, CheckpointError> {
     let mut checkpoint = loop {
-        match Checkpoint::open(path, TENANT) {
+        match crate::world::open_checkpoint(path, TENANT) {
             // A child that another test has just forked has the last one's lock until it executes.
             Err(CheckpointError::Locked { .. }) => std::thread::yield_now(),
             opened => break opened?,

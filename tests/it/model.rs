@@ -398,7 +398,7 @@ struct World {
 
 impl World {
     fn open(&self) -> (Checkpoint, OpenRun) {
-        let mut checkpoint = Checkpoint::open(&self.checkpoint, "tenant").expect("a checkpoint");
+        let mut checkpoint = crate::world::open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint");
         let run = match checkpoint.open_run().expect("a run") {
             Some(run) => run,
             None => {
@@ -616,7 +616,7 @@ impl World {
             assert!(self.execute(None).await);
         }
         assert_eq!(self.settled.borrow().len(), self.case.rows.len());
-        self.check_claims(&Checkpoint::open(&self.checkpoint, "tenant").expect("a checkpoint"));
+        self.check_claims(&crate::world::open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint"));
         let truth = self.truth.borrow();
         assert_eq!(truth.violations, Vec::<String>::new());
         if !truth.refused {

@@ -2,9 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError};
 use omnidesk_sync::sandbox::{Sandbox, Settings, State};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -184,4 +185,17 @@ impl Ended {
         let calls = &self.json()["calls"];
         ["create", "update", "add-channel", "purge"].iter().filter_map(|call| calls[*call].as_u64()).sum()
     }
+}
+
+/// Opens a checkpoint in this process. Its lock may be taken a moment longer
+/// than its last holder lived: a child that another test starts shares every
+/// open file until it becomes the program.
+pub(crate) fn open_checkpoint(path: &Path, tenant: &str) -> Result<Checkpoint, CheckpointError> {
+    for _ in 0..1_000_000 {
+        match Checkpoint::open(path, tenant) {
+            Err(CheckpointError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
+    Checkpoint::open(path, tenant)
 }
