@@ -12,6 +12,10 @@
 //!
 //! No table has an index besides itself: every key is there once, and a scan
 //! that finds all of them has seen all that a look-up will.
+//!
+//! What it cannot tell: damage in the write-ahead log that a killed run left
+//! looks to SQLite like the end of the log, and the commits behind it are gone
+//! as after a power failure.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
