@@ -216,7 +216,8 @@ impl Summary {
             );
         }
         let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
-        if earlier > 0 {
+        // A run that stopped has such creates of its own, which it goes on with.
+        if earlier > 0 && self.stopped.is_none() {
             let _ = writeln!(
                 text,
                 "{earlier} creates of earlier runs are in doubt, and their customers are not in this export"
