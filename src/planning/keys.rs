@@ -36,7 +36,7 @@ impl std::fmt::Debug for HashKey {
 impl HashKey {
     /// Takes 32 bytes that nobody can guess.
     #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -299,3 +299,283 @@ pub fn found_by_probe(flight: &Flight, intent: &Intent, situation: &mut Situatio
         situation.progress.addresses.push(address);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{Address, Channel, Customer, PrimaryId};
+    use crate::omnidesk::Kind;
+    use crate::source::RowRef;
+    use Operation::{AddChannel, Create, Purge, Sync, Update};
+
+    const POLICY: Policy =
+        Policy { key: HashKey::new([7; 32]), export: 1, full: false, allow_recreate: false };
+
+    /// `first=Jan last= mail` : fields, a cleared one, and an address at `x.nl`.
+    fn intent(operation: Operation, row: u64, words: &str) -> Intent {
+        let (mut fields, mut addresses) = (Vec::new(), Vec::new());
+        for word in words.split_whitespace() {
+            match word.split_once('=') {
+                None => addresses
+                    .push(Address::parse(Channel::Email, &format!("{word}@x.nl"), None).expect("an address")),
+                Some((name, value)) => {
+                    let name = match name {
+                        "first" => FieldName::First,
+                        "last" => FieldName::Last,
+                        other => FieldName::Custom(other.into()),
+                    };
+                    let value =
+                        if value.is_empty() { FieldValue::Clear } else { FieldValue::Text(value.into()) };
+                    fields.push((name, value));
+                }
+            }
+        }
+        Intent {
+            at: RowRef { number: row, ..RowRef::default() },
+            customer: Customer { primary_id: PrimaryId::new("1").expect("an id"), brand_id: 2 },
+            operation,
+            fields,
+            addresses,
+            ticket_id: None,
+            no_sync: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// A call in the words of [`intent`].
+    fn words(call: &Call) -> String {
+        let mail = |address: &Address| address.as_str().trim_end_matches("@x.nl").to_owned();
+        let fields = |fields: &[(FieldName, FieldValue)]| {
+            fields.iter().fold(String::new(), |all, (name, value)| {
+                let name = match name {
+                    FieldName::First => "first",
+                    FieldName::Last => "last",
+                    FieldName::Custom(name) => name,
+                };
+                format!("{all} {name}={}", value.as_str())
+            })
+        };
+        match &call.action {
+            Action::Create { fields: some, first, .. } => {
+                let first = first.as_ref().map(|address| format!(" {}", mail(address))).unwrap_or_default();
+                format!("create{}{first}", fields(some))
+            }
+            Action::Update { fields: some } => format!("update{}", fields(some)),
+            Action::AddChannel { address, .. } => format!("add {}", mail(address)),
+            Action::Purge => "purge".to_owned(),
+        }
+    }
+
+    /// The calls of a row that all work, and its outcome.
+    fn row(told: &mut Option<Told>, policy: &Policy, intent: &Intent) -> String {
+        let mut situation = Situation::new(told.take(), Progress::default());
+        let said = match rehearse(intent, &mut situation, policy) {
+            Ok((calls, outcome)) => {
+                if calls.is_empty() {
+                    settled_silently(intent, &mut situation, policy);
+                }
+                let calls: Vec<String> = calls.iter().map(words).collect();
+                format!("{} → {outcome:?}", calls.join(", "))
+            }
+            Err(rejection) => rejection.code.word().to_owned(),
+        };
+        *told = situation.told;
+        said
+    }
+
+    /// Rows of one customer, one after the other: export, row, operation, words
+    /// → calls and outcome.
+    fn check(rows: &[(u32, u64, Operation, &str, &str)]) {
+        let mut told = None;
+        for (export, number, operation, asked, expected) in rows {
+            let policy = Policy { export: *export, ..POLICY };
+            let said = row(&mut told, &policy, &intent(*operation, *number, asked));
+            assert_eq!(said, *expected, "export {export}, row {number}: {operation:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_customer_is_made_once_and_told_only_what_is_new() {
+        check(&[
+            (1, 1, Sync, "first=Jan last= a b", "create first=Jan a, add b → Created"),
+            (2, 1, Sync, "first=Jan last= a b", " → Unchanged"),
+            (2, 2, Sync, "first=Piet last= a b", "update first=Piet → Updated"),
+            (2, 3, Sync, "first=Piet a c", "add c → ChannelAdded"),
+            (2, 4, Create, "first=Piet last=Vis a d", "update last=Vis, add d → Updated"),
+            (2, 5, Update, "first=Piet e", "update first=Piet → Updated"),
+            (2, 6, Update, "e", " → Unchanged"),
+            (2, 7, AddChannel, "first=Klaas a e", "add a, add e → ChannelAdded"),
+            (3, 1, Sync, "first=Piet last=Vis a b c d e", " → Unchanged"),
+        ]);
+        check(&[(1, 1, Update, "first=Jan a", "update first=Jan → Updated")]);
+        check(&[(1, 1, AddChannel, "first=Jan a", "add a → ChannelAdded")]);
+    }
+
+    #[test]
+    fn a_purge_is_the_last_word_until_a_later_row() {
+        check(&[
+            (1, 1, Sync, "first=Jan a", "create first=Jan a → Created"),
+            (1, 5, Purge, "", "purge → Purged"),
+            (1, 6, Purge, "", " → Unchanged"),
+            (1, 4, Sync, "first=Jan a", " → Unchanged"),
+            (1, 7, Sync, "first=Jan a", "create first=Jan a → Created"),
+            (1, 5, Purge, "", " → Unchanged"),
+            (1, 8, Purge, "", "purge → Purged"),
+            (2, 1, Sync, "first=Jan a", "purged_before"),
+            (2, 2, Purge, "", " → Unchanged"),
+        ]);
+        let mut told = Some(Told::tombstone(1, 8));
+        let recreate = Policy { export: 2, allow_recreate: true, ..POLICY };
+        assert_eq!(
+            row(&mut told, &recreate, &intent(Sync, 1, "first=Jan a")),
+            "create first=Jan a → Created"
+        );
+        let full = Policy { full: true, ..POLICY };
+        assert_eq!(row(&mut Some(Told::tombstone(1, 1)), &full, &intent(Purge, 9, "")), "purge → Purged");
+    }
+
+    #[test]
+    fn an_earlier_row_that_is_tried_again_undoes_nothing() {
+        check(&[
+            (1, 10, Sync, "first=Jan", "create first=Jan → Created"),
+            (1, 20, Sync, "first=Piet", "update first=Piet → Updated"),
+            (1, 10, Sync, "first=Jan last=Vis", "update last=Vis → Updated"),
+            (1, 30, Sync, "last=Vis", " → Unchanged"),
+            (1, 25, Update, "last=Bot first=Jan", "update first=Jan → Updated"),
+        ]);
+    }
+
+    #[test]
+    fn a_full_run_sends_everything_once() {
+        let mut told = None;
+        let full = Policy { full: true, ..POLICY };
+        let asked = intent(Sync, 1, "first=Jan a b");
+        assert_eq!(row(&mut told, &full, &asked), "create first=Jan a, add b → Created");
+        let again = intent(Sync, 2, "first=Jan a b");
+        assert_eq!(row(&mut told, &full, &again), "update first=Jan, add a, add b → Updated");
+    }
+
+    #[test]
+    fn a_create_that_meets_a_customer_goes_on_as_an_update_once() {
+        let asked = intent(Sync, 1, "first=Jan a");
+        let mut situation = Situation::new(None, Progress::default());
+        assert!(turned_existing(&mut situation));
+        let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
+        let calls: Vec<_> = calls.iter().map(words).collect();
+        assert_eq!((calls.join(", ").as_str(), outcome), ("update first=Jan, add a", Outcome::Updated));
+        assert!(!turned_existing(&mut situation));
+        assert!(!turned_absent(&asked, &mut situation), "no way back");
+        let mut absent = Situation::new(None, Progress::default());
+        assert!(turned_absent(&asked, &mut absent) && !turned_existing(&mut absent), "nor the other way");
+    }
+
+    #[test]
+    fn an_update_that_meets_nobody_goes_on_as_a_create_if_it_can() {
+        let created = Progress { created: true, ..Progress::default() };
+        let cases = [
+            (Update, "first=Jan", None, Progress::default(), true),
+            (Sync, "last=Vis", Some(Told::existing()), Progress::default(), true),
+            (Create, "a", None, Progress::default(), true),
+            (Update, "first= tier=x", None, Progress::default(), false),
+            (Update, "tier=x", None, Progress::default(), false),
+            (Update, "", None, Progress::default(), false),
+            (AddChannel, "first=Jan a", None, Progress::default(), false),
+            (Purge, "first=Jan a", None, Progress::default(), false),
+            (Update, "first=Jan", Some(Told::tombstone(1, 1)), Progress::default(), false),
+            (Update, "first=Jan", None, created, false),
+        ];
+        for (operation, asked, told, progress, expected) in cases {
+            let asked_for = intent(operation, 1, asked);
+            let mut situation = Situation::new(told, progress);
+            assert_eq!(turned_absent(&asked_for, &mut situation), expected, "{operation:?} {asked}");
+            assert!(!turned_absent(&asked_for, &mut situation), "twice: {operation:?} {asked}");
+        }
+        let asked = intent(Update, 1, "first=Jan a b");
+        let mut situation = Situation::new(Some(Told::existing()), Progress::default());
+        assert!(turned_absent(&asked, &mut situation));
+        let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
+        let calls: Vec<_> = calls.iter().map(words).collect();
+        assert_eq!(
+            (calls.join(", ").as_str(), outcome),
+            ("create first=Jan a, add b", Outcome::Created),
+            "with its addresses"
+        );
+    }
+
+    #[test]
+    fn a_tombstone_outlives_the_answer_that_there_is_nobody() {
+        let mut situation = Situation::new(Some(Told::tombstone(1, 1)), Progress::default());
+        turned_absent(&intent(Update, 2, "first=Jan"), &mut situation);
+        assert_eq!(situation.told, Some(Told::tombstone(1, 1)));
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_certain() {
+        let key = &POLICY.key;
+        let (first, last) = (FieldName::First, FieldName::Last);
+        let mut told = Told::existing();
+        told.touch(1, 4);
+        let (jan, vis) = (FieldValue::Text("Jan".into()), FieldValue::Text("Vis".into()));
+        told.tell(key, &first, &jan, 4);
+        told.tell(key, &last, &vis, 4);
+        let customer = intent(Sync, 1, "").customer;
+        let under = |action| {
+            under_way(&Call { customer: customer.clone(), action }, Some(&told), &POLICY).expect("known")
+        };
+        let update = under(Action::Update { fields: vec![(first.clone(), jan.clone())] });
+        assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
+        assert_eq!(under(Action::Purge), Told { export: 1, row: 4, ..Told::existing() });
+        let address = intent(Sync, 1, "a").addresses.remove(0);
+        assert_eq!(under(Action::AddChannel { address, no_sync: false }), told);
+        assert_eq!(under_way(&Call { customer, action: Action::Purge }, None, &POLICY), None);
+    }
+
+    #[test]
+    fn a_row_without_calls_is_recorded_unless_something_stands_behind_it() {
+        let silently = |told: Option<Told>, asked: &Intent| {
+            let mut situation = Situation::new(told, Progress::default());
+            (settled_silently(asked, &mut situation, &POLICY), situation.told)
+        };
+        let mut told = Told::existing();
+        told.touch(1, 10);
+        let jan = FieldValue::Text("Jan".into());
+        told.tell(&POLICY.key, &FieldName::First, &jan, 10);
+        let (recorded, after) = silently(Some(told.clone()), &intent(Sync, 20, "first=Jan last=Vis"));
+        let after = after.expect("known");
+        assert!(recorded && after.has_later(&POLICY.key, &FieldName::First, 1, 19));
+        assert!(
+            !after.has(&POLICY.key, &FieldName::Last, &FieldValue::Text("Vis".into())),
+            "it was not told"
+        );
+        let unrecorded = [
+            (None, Sync, 20),
+            (Some(Told::tombstone(1, 1)), Sync, 20),
+            (Some(told.clone()), Purge, 20),
+            (Some(told.clone()), Sync, 9),
+        ];
+        for (told, operation, row) in unrecorded {
+            let (recorded, after) = silently(told.clone(), &intent(operation, row, "first=Jan"));
+            assert_eq!((recorded, after), (false, told), "{operation:?} {row}");
+        }
+        assert!(silently(Some(told), &intent(Sync, 10, "first=Jan")).0, "its own row again");
+    }
+
+    #[test]
+    fn a_probe_finds_the_customer_of_this_row_or_of_another() {
+        let asked = intent(Sync, 3, "first=Jan a");
+        let address = POLICY.key.address(&asked.addresses[0]);
+        assert_eq!(words(&probe(&asked)), "update first=Jan");
+        assert_eq!(words(&probe(&intent(AddChannel, 3, "first=Jan a"))), "update");
+        for (export, row, own) in [(1, 3, true), (1, 2, false), (2, 3, false)] {
+            let mut situation = Situation::new(None, Progress::default());
+            let flight = Flight::new(export, row, Kind::Create, Some(address), 0);
+            found_by_probe(&flight, &asked, &mut situation, &POLICY);
+            let progress = &situation.progress;
+            assert_eq!((progress.created, progress.updated), (own, !own), "export {export}, row {row}");
+            assert_eq!(progress.addresses, [address]);
+            assert!(situation.told.as_ref().is_some_and(|told| told.has_address(address)));
+            let (calls, _) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
+            assert!(calls.is_empty(), "nothing is left to do: {calls:?}");
+        }
+    }
+}

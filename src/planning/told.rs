@@ -145,3 +145,91 @@ pub struct Progress {
     /// The addresses that were acknowledged.
     pub addresses: Vec<AddressHash>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use FieldName::{First, Last};
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn text(text: &str) -> FieldValue {
+        FieldValue::Text(text.to_owned())
+    }
+
+    /// Rows 10 and 20 of export 1 have each told a name.
+    fn told_by_10_and_20(key: &HashKey) -> Told {
+        let mut told = Told::existing();
+        told.touch(1, 10);
+        told.tell(key, &First, &text("a"), 10);
+        told.touch(1, 20);
+        told.tell(key, &Last, &text("b"), 20);
+        told
+    }
+
+    #[test]
+    fn a_field_is_later_than_the_rows_before_the_one_that_told_it() {
+        let key = HashKey::new(KEY);
+        let told = told_by_10_and_20(&key);
+        for row in 1..30 {
+            assert_eq!(told.has_later(&key, &First, 1, row), row < 10, "first, {row}");
+            assert_eq!(told.has_later(&key, &Last, 1, row), row < 20, "last, {row}");
+            assert!(!told.has_later(&key, &First, 2, row), "another export");
+        }
+    }
+
+    #[test]
+    fn an_earlier_row_that_is_tried_again_moves_no_later_field() {
+        let key = HashKey::new(KEY);
+        let mut told = told_by_10_and_20(&key);
+        told.touch(1, 15);
+        told.tell(&key, &First, &text("c"), 15);
+        assert_eq!((told.export, told.row), (1, 20));
+        assert!(told.has(&key, &First, &text("c")) && told.has(&key, &Last, &text("b")));
+        for row in 1..30 {
+            assert_eq!(told.has_later(&key, &First, 1, row), row < 15, "first, {row}");
+            assert_eq!(told.has_later(&key, &Last, 1, row), row < 20, "last, {row}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_export_is_later() {
+        let key = HashKey::new(KEY);
+        let mut told = told_by_10_and_20(&key);
+        told.touch(2, 5);
+        assert_eq!((told.export, told.row), (2, 5));
+        assert!((0..9).all(|row| !told.has_later(&key, &First, 2, row)));
+        assert!(told.has(&key, &First, &text("a")), "what was told is not forgotten");
+    }
+
+    #[test]
+    fn told_is_told_until_it_is_told_otherwise_or_forgotten() {
+        let key = HashKey::new(KEY);
+        let mut told = told_by_10_and_20(&key);
+        assert!(!told.has(&key, &First, &text("A")) && !told.has(&key, &First, &FieldValue::Clear));
+        assert!(!told.has(&key, &Last, &text("a")), "another field");
+        told.tell(&key, &First, &FieldValue::Clear, 20);
+        assert!(told.has(&key, &First, &FieldValue::Clear) && !told.has(&key, &First, &text("a")));
+        told.forget(&key, &First);
+        assert!(!told.has(&key, &First, &FieldValue::Clear) && told.has(&key, &Last, &text("b")));
+        let (one, two) = (AddressHash([1; 8]), AddressHash([2; 8]));
+        told.add_address(one);
+        told.add_address(one);
+        assert!(told.has_address(one) && !told.has_address(two));
+        assert_eq!(told.addresses.len(), 1);
+    }
+
+    #[test]
+    fn a_tombstone_knows_its_row_and_nothing_else() {
+        let expected = Told { purged: true, export: 3, row: 9, ..Told::existing() };
+        assert_eq!(Told::tombstone(3, 9), expected);
+    }
+
+    #[test]
+    fn a_flight_knows_its_kind_and_an_unknown_one_is_taken_for_the_gravest() {
+        for kind in Kind::ALL {
+            assert_eq!(Flight::new(1, 2, kind, None, 3).kind(), kind);
+        }
+        assert_eq!(Flight { kind: 99, ..Flight::new(1, 2, Kind::Purge, None, 3) }.kind(), Kind::Create);
+    }
+}
