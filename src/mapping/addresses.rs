@@ -130,23 +130,28 @@ fn twitter(text: &str) -> Result<String, Rejection> {
 }
 
 fn facebook(text: &str) -> Result<String, Rejection> {
-    let Some(path) = profile(text, &["facebook.com", "fb.com", "fb.me"]) else {
-        let account = text.trim_start_matches('@').trim();
-        return if account.is_empty() || account.contains("://") {
-            Err(no_facebook())
-        } else {
-            Ok(account.to_owned())
-        };
+    let account = match profile(text, &["facebook.com", "fb.com", "fb.me"]) {
+        Some(rest) => facebook_account(rest),
+        None => Some(text.trim_start_matches('@')).filter(|account| !account.contains("://")),
     };
-    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    // The vendor names no pattern, so that nearly everything goes.
+    account
+        .map(str::trim)
+        .filter(|account| !account.is_empty() && !account.contains(char::is_control))
+        .map(str::to_owned)
+        .ok_or_else(no_facebook)
+}
+
+/// The account in what follows the host of a profile's URL.
+fn facebook_account(rest: &str) -> Option<&str> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut parts = path.split('/').filter(|part| !part.is_empty());
-    let account = match parts.next() {
+    match parts.next() {
         Some("profile.php") => query.split('&').find_map(|pair| pair.strip_prefix("id=")),
         Some("people") => parts.nth(1),
         Some("pg" | "pages") => parts.next_back(),
         other => other,
-    };
-    account.filter(|account| !account.is_empty()).map(str::to_owned).ok_or_else(no_facebook)
+    }
 }
 
 fn no_facebook() -> Rejection {
@@ -184,6 +189,9 @@ mod tests {
             (Facebook, "100001234", Some("100001234")),
             (Facebook, "https://www.facebook.com/", None),
             (Facebook, "https://example.org/ann", None),
+            (Facebook, "https://www.facebook.com/ /", None),
+            (Facebook, "ann\0b", None),
+            (Facebook, "ann\nb", None),
         ];
         for (channel, text, expected) in cases {
             let found = Address::parse(channel, text, None);
