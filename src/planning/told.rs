@@ -196,9 +196,10 @@ mod tests {
     fn nothing_of_an_earlier_export_is_later() {
         let key = HashKey::new(KEY);
         let mut told = told_by_10_and_20(&key);
-        told.touch(2, 5);
-        assert_eq!((told.export, told.row), (2, 5));
-        assert!((0..9).all(|row| !told.has_later(&key, &First, 2, row)));
+        told.touch(2, 50);
+        assert_eq!((told.export, told.row), (2, 50));
+        assert!((0..60).all(|row| !told.has_later(&key, &First, 2, row)));
+        assert!((0..60).all(|row| !told.has_later(&key, &Last, 2, row)));
         assert!(told.has(&key, &First, &text("a")), "what was told is not forgotten");
     }
 
