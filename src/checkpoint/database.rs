@@ -419,3 +419,17 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
         _ => CheckpointError::Database { path, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_waits_for_the_disk() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
+        let pragma = |sql| checkpoint.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        // 2 is FULL.
+        assert_eq!(pragma("PRAGMA synchronous").expect("a number"), 2);
+    }
+}

@@ -114,8 +114,8 @@ pub struct Flight {
     kind: u8,
     /// The address that a create carries.
     pub address: Option<AddressHash>,
-    /// When it was recorded, in seconds since 1970, for display and for
-    /// forgetting calls that may be repeated anyway.
+    /// When it was recorded, in seconds since 1970, for people: the clock of
+    /// the wall may jump, so nothing is decided by it.
     pub at_unix: u64,
 }
 

@@ -1,6 +1,8 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
+mod clock;
 mod disk;
+mod durable;
 mod example_config;
 mod faults;
 mod fixtures;
