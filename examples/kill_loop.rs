@@ -18,7 +18,7 @@
 mod rows;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ struct World {
 }
 
 impl World {
-    fn new(settings: Settings, binary: &PathBuf, concurrency: u32) -> Self {
+    fn new(settings: Settings, binary: &Path, concurrency: u32) -> Self {
         let folder = TempDir::new().expect("a folder");
         let sandbox = Sandbox::start(settings).expect("a sandbox");
         let config = format!(
@@ -135,7 +135,7 @@ impl World {
             rows::MAPPING
         );
         std::fs::write(folder.path().join("omnidesk-sync.toml"), config).expect("a configuration");
-        Self { folder, sandbox, binary: binary.clone(), concurrency }
+        Self { folder, sandbox, binary: binary.to_owned(), concurrency }
     }
 
     fn start(&self, export: &str) -> Child {
@@ -220,7 +220,7 @@ struct Round {
 }
 
 impl Round {
-    fn new(seed: u64, binary: &PathBuf) -> Self {
+    fn new(seed: u64, binary: &Path) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let rows = if random.u8(..6) == 0 { random.u64(1..30) } else { random.u64(30..800) };
         let exports = match random.u8(..4) {
