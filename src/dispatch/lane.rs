@@ -127,7 +127,9 @@ impl Lane {
             // While it is under way, nobody knows what the customer holds.
             told: under_way(call, self.situation.told.as_ref(), policy),
         };
-        let lost_before = self.sent_before.take() == Some(call.kind());
+        let purge_lost = self.situation.told.as_ref().is_some_and(|told| told.perhaps_purged);
+        let lost_before =
+            self.sent_before.take() == Some(call.kind()) || purge_lost && call.kind() == Kind::Purge;
         let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
         self.take_in(&sent);
         if !sent.is_recorded {

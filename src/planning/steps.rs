@@ -175,6 +175,7 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
         _ => Told::existing(),
     };
     told.touch(policy.export, row);
+    told.perhaps_purged = false;
     match &call.action {
         Action::Create { first, .. } => {
             // Cleared fields too, though they were not sent: a new customer's are empty.
@@ -238,14 +239,22 @@ pub fn turned_existing(situation: &mut Situation) -> bool {
 /// it has not, has come this way before, or the customer was purged.
 pub fn turned_absent(intent: &Intent, situation: &mut Situation) -> bool {
     let first = !situation.absent && !situation.existing && !situation.progress.created;
-    let was_purged = situation.told.as_ref().is_some_and(|told| told.purged);
     let named = intent.fields.iter().any(|(name, value)| {
         matches!(name, FieldName::First | FieldName::Last) && *value != FieldValue::Clear
     });
-    let can = matches!(intent.operation, Operation::Sync | Operation::Create | Operation::Update);
     situation.absent = true;
+    // A purge whose answer was lost has been carried out, as is seen now.
+    if let Some(told) = situation.told.take_if(|told| told.perhaps_purged) {
+        situation.told = Some(Told::tombstone(told.export, told.row));
+    }
+    let was_purged = situation.told.as_ref().is_some_and(|told| told.purged);
     situation.told.take_if(|told| !told.purged);
-    first && can && !was_purged && (named || !intent.addresses.is_empty())
+    let can = match intent.operation {
+        Operation::Sync | Operation::Create => true,
+        Operation::Update => !was_purged,
+        _ => false,
+    };
+    first && can && (named || !intent.addresses.is_empty())
 }
 
 /// What is certain of a customer while `call` is under way: what it may change
@@ -255,7 +264,9 @@ pub fn under_way(call: &Call, told: Option<&Told>, policy: &Policy) -> Option<To
     let mut told = told?.clone();
     match &call.action {
         Action::Update { fields } => fields.iter().for_each(|(name, _)| told.forget(&policy.key, name)),
-        Action::Purge => told = Told { export: told.export, row: told.row, ..Told::existing() },
+        Action::Purge => {
+            told = Told { perhaps_purged: true, export: told.export, row: told.row, ..Told::existing() };
+        }
         Action::Create { .. } | Action::AddChannel { .. } => {}
     }
     Some(told)

@@ -12,6 +12,8 @@ use crate::omnidesk::Kind;
 pub struct Told {
     /// The customer's data was purged; nothing else below counts then.
     pub purged: bool,
+    /// A purge was sent, and nobody knows yet whether it was carried out.
+    pub perhaps_purged: bool,
     /// Ordinal of the export whose row was acknowledged last.
     pub export: u32,
     /// The highest row of that export that was acknowledged.

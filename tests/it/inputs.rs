@@ -92,7 +92,7 @@ fn settings() -> impl Strategy<Value = Settings> {
 }
 
 fn bounded(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    crate::world::cases(cases)
 }
 
 proptest! {

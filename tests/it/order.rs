@@ -8,7 +8,7 @@ use omnidesk_sync::sandbox::Settings;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::world::{HEADER, World};
+use crate::world::{HEADER, World, cases};
 
 #[derive(Debug, Clone)]
 struct Row {
@@ -48,7 +48,7 @@ fn by_customer<'a>(calls: impl Iterator<Item = (&'a Value, &'a Value)>) -> BTree
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn what_arrives_is_what_was_planned_in_order_and_one_at_a_time(rows in rows()) {
