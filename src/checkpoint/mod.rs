@@ -5,7 +5,7 @@
 //! returned is on the disk. One process writes, which the lock file beside it
 //! ensures; anybody may read. Names, addresses and ids are in it only as keyed
 //! hashes. Every record carries a check value and all rows together another
-//! one ([`seal`]), and a file that cannot be trusted is an error, never a
+//! one (`seal`), and a file that cannot be trusted is an error, never a
 //! fresh start.
 
 mod batch;
