@@ -182,61 +182,9 @@ impl Summary {
         let mut text = String::new();
         let head = if self.stopped.is_some() { "stopped" } else { "done" };
         let _ = writeln!(text, "{head}: {} rows of {} in {}", self.rows, self.export, Period(self.took));
-        for outcome in Outcome::ALL {
-            let rows = self.counts.get(outcome);
-            if rows > 0 {
-                let _ = writeln!(text, "  {:<14} {rows:>10}", outcome.word());
-            }
-        }
-        let _ = writeln!(
-            text,
-            "  {:<14} {:>10}{}",
-            "sum",
-            self.counts.total(),
-            if self.balances() { "" } else { "  (the books do not balance: this is a bug)" }
-        );
-        let calls: Vec<String> = Kind::ALL
-            .iter()
-            .filter(|kind| self.tally.done[**kind as usize] > 0)
-            .map(|kind| format!("{} {}", self.tally.done[*kind as usize], kind.word()))
-            .collect();
-        if !calls.is_empty() || self.tally.attempts > 0 {
-            let _ = writeln!(
-                text,
-                "calls: {} in {} requests",
-                if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") },
-                self.tally.attempts
-            );
-        }
-        if self.tally.existing > 0 {
-            let _ = writeln!(
-                text,
-                "{} addresses were there already, by the API's word: \"exists\" in outcomes.csv",
-                self.tally.existing
-            );
-        }
-        let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
-        // A run that stopped has such creates of its own, which it goes on with.
-        if earlier > 0 && self.stopped.is_none() {
-            let _ = writeln!(
-                text,
-                "{earlier} creates of earlier runs are in doubt, and their customers are not in this export"
-            );
-        }
-        for (outcome, code, cause) in self.causes.iter() {
-            let place =
-                cause.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "{} {} ({code}), first row {} on line {}{place}: {}",
-                cause.count,
-                outcome.word(),
-                cause.row,
-                cause.line,
-                cause.message
-            );
-            let _ = writeln!(text, "    {}", cause.hint);
-        }
+        self.write_outcomes(&mut text);
+        self.write_calls(&mut text);
+        self.write_causes(&mut text);
         if let (Some(folder), false) = (&self.folder, self.files.is_empty()) {
             let _ = writeln!(text, "files: {folder}/ {}", self.files.join(" "));
         }
@@ -244,6 +192,51 @@ impl Summary {
             let _ = writeln!(text, "{message}");
         }
         text
+    }
+
+    fn write_outcomes(&self, text: &mut String) {
+        for outcome in Outcome::ALL {
+            let rows = self.counts.get(outcome);
+            if rows > 0 {
+                let _ = writeln!(text, "  {:<14} {rows:>10}", outcome.word());
+            }
+        }
+        let bug = if self.balances() { "" } else { "  (the books do not balance: this is a bug)" };
+        let _ = writeln!(text, "  {:<14} {:>10}{bug}", "sum", self.counts.total());
+    }
+
+    fn write_calls(&self, text: &mut String) {
+        let Tally { done, attempts, existing, .. } = &self.tally;
+        let calls: Vec<String> = Kind::ALL
+            .iter()
+            .filter(|kind| done[**kind as usize] > 0)
+            .map(|kind| format!("{} {}", done[*kind as usize], kind.word()))
+            .collect();
+        if *attempts > 0 {
+            let calls = if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") };
+            let _ = writeln!(text, "calls: {calls} in {attempts} requests");
+        }
+        if *existing > 0 {
+            let words = "addresses were there already, by the API's word: \"exists\" in outcomes.csv";
+            let _ = writeln!(text, "{existing} {words}");
+        }
+    }
+
+    fn write_causes(&self, text: &mut String) {
+        let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
+        // A run that stopped has such creates of its own, which it goes on with.
+        if earlier > 0 && self.stopped.is_none() {
+            let words = "creates of earlier runs are in doubt, and their customers are not in this export";
+            let _ = writeln!(text, "{earlier} {words}");
+        }
+        for (outcome, code, cause) in self.causes.iter() {
+            let CauseLine { count, row, line, column, message, hint } = cause;
+            let place = column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
+            let word = outcome.word();
+            let _ =
+                writeln!(text, "{count} {word} ({code}), first row {row} on line {line}{place}: {message}");
+            let _ = writeln!(text, "    {hint}");
+        }
     }
 
     /// In one line, for `--quiet`.
