@@ -535,7 +535,8 @@ mod tests {
         };
         let update = under(Action::Update { fields: vec![(first.clone(), jan.clone())] });
         assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
-        assert_eq!(under(Action::Purge), Told { export: 1, row: 4, ..Told::existing() });
+        let unknown = Told { perhaps_purged: true, export: 1, row: 4, ..Told::existing() };
+        assert_eq!(under(Action::Purge), unknown);
         let address = intent(Sync, 1, "a").addresses.remove(0);
         assert_eq!(under(Action::AddChannel { address, no_sync: false }), told);
         assert_eq!(under_way(&Call { customer, action: Action::Purge }, None, &POLICY), None);
