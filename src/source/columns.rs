@@ -95,12 +95,6 @@ impl Columns {
         self.names.iter().any(|name| name.starts_with(SYNC_PREFIX))
     }
 
-    /// Whether the set is open, as for JSON lines.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
-
     /// Whether a wanted name lies below the JSON object `path`.
     pub(super) fn wants_below(&self, path: &str) -> bool {
         self.names.iter().any(|name| name.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))

@@ -478,6 +478,15 @@ fn limit_full_and_fresh() {
 }
 
 #[test]
+fn fresh_gives_up_an_open_run_and_nothing_else() {
+    let world = world();
+    world.run(&rows(3)).expect(0);
+    world.run("C0,Bob,,,,,update\n").expect(0);
+    let again = world.ends(&["run", "--json", "--fresh", "export.csv"]).expect(0);
+    assert_eq!((again.outcomes().as_str(), again.calls()), ("1 unchanged", 0));
+}
+
+#[test]
 fn a_changed_mapping_sends_what_changed_and_no_more() {
     let world = world();
     world.run(&rows(5)).expect(0);

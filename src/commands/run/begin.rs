@@ -45,7 +45,7 @@ pub(super) fn begin(
     }
     let export = checkpoint.register_export(&prepared.fingerprint)?;
     let policy = policy(&checkpoint, export);
-    let unfinished = match args.common.full || args.fresh || open.is_some() {
+    let unfinished = match args.common.full || open.is_some() {
         true => Default::default(),
         false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
     };
@@ -58,11 +58,10 @@ pub(super) fn begin(
     let rows_before = if partial { None } else { checkpoint.rows_of_last_finished()? };
     let verdicts = judge_guards(&config.guard, &survey, rows_before);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts };
+    tell(args, || view.head());
     if !verdicts.is_empty() {
-        tell(args, || view.head());
         return Err(CommandError::Blocked { verdicts });
     }
-    tell(args, || view.head());
     if let Some(mut run) = open {
         tell(args, || superseding(&run, prepared));
         checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
