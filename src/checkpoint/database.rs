@@ -18,7 +18,9 @@ use crate::source::Fingerprint;
 
 /// "omds": tells the file from any other SQLite database.
 const APPLICATION_ID: i64 = 0x6f6d_6473;
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// The first format that there was.
+const FORMAT_MIN: i64 = 1;
 
 /// Up to this size the whole file is checked when it is opened for writing;
 /// beyond it, that would take longer than a night's changes.
@@ -36,10 +38,20 @@ const SCHEMA: &str = "
     CREATE TABLE unfinished (run INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (run, row)) WITHOUT ROWID;
 ";
 
+/// What format 2 has besides: a new file gets both, a file of format 1 this.
+/// Each table is under the seal too (`seal::TABLES_2`).
+pub(super) const SCHEMA_2: &str = "
+    CREATE TABLE named (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE missing (nth INTEGER PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE missing_run (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+";
+
 /// An open checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(super) connection: Connection,
+    /// Of the file as it is; one that is only looked at may have an older.
+    pub(super) format: i64,
     path: PathBuf,
     pub(super) identity: Identity,
     key: HashKey,
@@ -130,7 +142,7 @@ impl Checkpoint {
             return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
         let damaged = |what: &str| CheckpointError::Damaged { path: path.to_owned(), what: what.to_owned() };
-        if found < FORMAT {
+        if found < FORMAT_MIN {
             return Err(damaged("no version of this program has written such a format"));
         }
         if !seal::holds(&connection).map_err(wrong)? {
@@ -139,7 +151,8 @@ impl Checkpoint {
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
         let identity = (file.dev(), file.ino());
-        Ok(Self { connection, path: path.to_owned(), identity, key: HashKey::new(key), _lock: lock })
+        let (path, key) = (path.to_owned(), HashKey::new(key));
+        Ok(Self { connection, format: found, path, identity, key, _lock: lock })
     }
 
     /// Whether it belongs to the tenant `wanted`.
@@ -186,9 +199,28 @@ impl Checkpoint {
         sync_folder(&self.path).map_err(io)?;
         self.connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
-            .and_then(|()| seal::keep(&self.connection))
             .map_err(|source| self.explain(source))?;
+        self.upgrade()?;
+        seal::keep(&self.connection).map_err(|source| self.explain(source))?;
         self.connection.set_prepared_statement_cache_capacity(32);
+        Ok(())
+    }
+
+    /// Brings a file of an earlier format to this one, all of it or nothing:
+    /// the version is in the same transaction.
+    fn upgrade(&mut self) -> Result<(), CheckpointError> {
+        if self.format == FORMAT {
+            return Ok(());
+        }
+        let (path, identity) = (self.path.clone(), self.identity);
+        let wrong = |source| explain(&path, source);
+        let transaction = self.connection.transaction().map_err(wrong)?;
+        transaction
+            .execute_batch(&format!("{SCHEMA_2} PRAGMA user_version = {FORMAT};"))
+            .and_then(|()| seal::renew(&transaction))
+            .map_err(wrong)?;
+        commit(&path, identity, &transaction)?;
+        self.format = FORMAT;
         Ok(())
     }
 
@@ -367,7 +399,7 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     // nothing to go back to.
     connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")?;
     connection.execute_batch(&format!(
-        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA}"
+        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA} {SCHEMA_2}"
     ))?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
     connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
@@ -431,5 +463,100 @@ mod tests {
         let pragma = |sql| checkpoint.connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         // 2 is FULL.
         assert_eq!(pragma("PRAGMA synchronous").expect("a number"), 2);
+    }
+
+    /// As the first version of the program made them, with one run in it.
+    fn of_format_1(path: &Path) {
+        let connection = Connection::open(path).expect("a file");
+        let run = records::encode(&1_i64.to_le_bytes(), &RunRecord::adopted("2026-11-01T00:00:00Z"));
+        connection
+            .execute_batch(&format!(
+                "PRAGMA journal_mode = WAL; BEGIN; PRAGMA application_id = {APPLICATION_ID};
+                 PRAGMA user_version = 1; {SCHEMA}
+                 INSERT INTO meta VALUES ('hash_key', x'{}'), ('tenant', CAST('tenant' AS BLOB));
+                 INSERT INTO export VALUES (x'{}', 1);",
+                "07".repeat(32),
+                "08".repeat(32)
+            ))
+            .and_then(|()| connection.execute("INSERT INTO run VALUES (1, 1, x'00', ?)", [run]))
+            .expect("tables");
+        seal::set(&connection).expect("a seal");
+        connection.execute_batch("COMMIT").expect("a commit");
+    }
+
+    fn tables(connection: &Connection) -> Vec<String> {
+        let mut statement =
+            connection.prepare("SELECT name FROM sqlite_schema ORDER BY name").expect("a schema");
+        let names = statement.query_map([], |row| row.get(0)).expect("names");
+        names.collect::<Result<_, _>>().expect("names")
+    }
+
+    #[test]
+    fn a_file_of_format_1_is_looked_at_as_it_is_and_upgraded_when_it_is_written() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        of_format_1(&old);
+        let before = std::fs::read(&old).expect("a file");
+        let looked = Checkpoint::look(&old).expect("whole").expect("there");
+        assert_eq!(looked.format, 1);
+        assert_eq!(looked.runs(9).expect("runs").len(), 1);
+        assert_eq!(looked.totals().expect("totals").customers, 0);
+        drop(looked);
+        assert_eq!(std::fs::read(&old).expect("a file"), before, "looking has changed it");
+
+        for _ in 0..2 {
+            let opened = Checkpoint::open(&old, "tenant").expect("upgraded");
+            assert_eq!(opened.format, FORMAT);
+            assert_eq!(opened.runs(9).expect("runs").len(), 1, "what was in it is in it");
+            let fresh = Checkpoint::open(&new, "tenant").expect("new");
+            assert_eq!(tables(&opened.connection), tables(&fresh.connection));
+            // A change behind the upgrade is under the seal.
+            opened
+                .connection
+                .execute("INSERT OR REPLACE INTO named VALUES (x'01', x'02')", [])
+                .expect("written");
+        }
+    }
+
+    #[test]
+    fn every_table_is_under_the_seal() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        drop(Checkpoint::open(&path, "tenant").expect("new"));
+        let connection = Connection::open(&path).expect("a database");
+        for table in tables(&connection) {
+            let columns: i64 = connection
+                .query_row("SELECT count(*) FROM pragma_table_info(?)", [&table], |row| row.get(0))
+                .expect("columns");
+            let values = vec!["77"; columns as usize].join(", ");
+            connection.execute(&format!("INSERT INTO {table} VALUES ({values})"), []).expect("a row");
+            let opened = Checkpoint::look(&path);
+            assert!(matches!(opened, Err(CheckpointError::Damaged { .. })), "{table}");
+            let first: String = connection
+                .query_row("SELECT name FROM pragma_table_info(?) WHERE cid = 0", [&table], |row| row.get(0))
+                .expect("a column");
+            connection.execute(&format!("DELETE FROM {table} WHERE {first} = 77"), []).expect("deleted");
+            Checkpoint::look(&path).expect("as before");
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_refused_and_left_as_it_is() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        drop(Checkpoint::open(&path, "tenant").expect("new"));
+        let raw = Connection::open(&path).expect("a database");
+        raw.execute_batch(&format!("PRAGMA user_version = {}", FORMAT + 1)).expect("written");
+        drop(raw);
+        let before = std::fs::read(&path).expect("a file");
+        for opened in [Checkpoint::open(&path, "tenant").map(Some), Checkpoint::look(&path)] {
+            match opened {
+                Err(CheckpointError::Newer { found, known, .. }) => {
+                    assert_eq!((found, known), (FORMAT + 1, FORMAT));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(std::fs::read(&path).expect("a file"), before);
     }
 }

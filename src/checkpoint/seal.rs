@@ -33,6 +33,10 @@ const TABLES: [(&str, &[&str]); 8] = [
     ("unfinished", &["run", "row"]),
 ];
 
+/// Those that a file has from format 2 on.
+const TABLES_2: [(&str, &[&str]); 3] =
+    [("named", &["key", "name"]), ("missing", &["nth", "key"]), ("missing_run", &["run", "record"])];
+
 /// What never changes: no trigger, but under the seal as well.
 const FIXED: (&str, &[&str]) = ("meta", &["name", "value"]);
 
@@ -45,7 +49,7 @@ pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
     })?;
     // Without the second, a row that is replaced goes without a trigger.
     connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;")?;
-    for (table, columns) in TABLES {
+    for (table, columns) in TABLES.into_iter().chain(TABLES_2) {
         let row = |which: &str| {
             let columns: Vec<String> = columns.iter().map(|column| format!("{which}.{column}")).collect();
             format!("'{table}', {}", columns.join(", "))
@@ -70,6 +74,11 @@ pub(super) fn set(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("INSERT INTO meta VALUES ('seal', ?)", [of_all(connection)?]).map(drop)
 }
 
+/// Seals a file anew that has been upgraded.
+pub(super) fn renew(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'seal'", [of_all(connection)?]).map(drop)
+}
+
 /// Whether the rows are those that were written. It reads all of them.
 pub(super) fn holds(connection: &Connection) -> rusqlite::Result<bool> {
     // One snapshot: another process may be writing.
@@ -80,7 +89,10 @@ pub(super) fn holds(connection: &Connection) -> rusqlite::Result<bool> {
 
 fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
     let mut seal = 0;
-    for (table, columns) in TABLES.into_iter().chain([FIXED]) {
+    // As it is in this snapshot: another process may just have upgraded it.
+    let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let later = TABLES_2.into_iter().filter(|_| format >= 2);
+    for (table, columns) in TABLES.into_iter().chain(later).chain([FIXED]) {
         let all = if table == FIXED.0 { "WHERE name <> 'seal'" } else { "" };
         let mut statement =
             connection.prepare(&format!("SELECT {} FROM {table} {all}", columns.join(", ")))?;

@@ -222,7 +222,7 @@ fn newer_foreign_empty_and_halved_checkpoints_are_refused_with_the_way_out() {
         rusqlite::Connection::open(&path).expect("the file").execute_batch(sql).expect("changed");
     };
     edit("PRAGMA user_version = 99");
-    assert!(refused(5, "has format 99, this program knows 1; use the version that wrote it"));
+    assert!(refused(5, "has format 99, this program knows 2; use the version that wrote it"));
     edit("PRAGMA user_version = 0");
     assert!(refused(5, "is damaged"));
     edit("PRAGMA application_id = 7");
