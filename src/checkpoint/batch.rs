@@ -3,7 +3,7 @@
 use rusqlite::{Transaction, params};
 
 use super::CheckpointError;
-use super::database::{self, Checkpoint, Identity, explain};
+use super::database::{Checkpoint, Place, explain};
 use super::lookups::Lookups;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
@@ -14,8 +14,7 @@ use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
 #[derive(Debug)]
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
-    path: std::path::PathBuf,
-    identity: Identity,
+    place: &'a Place,
     changed: bool,
 }
 
@@ -26,9 +25,9 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
-        let (path, identity) = (self.path().to_owned(), self.identity);
-        let transaction = self.connection.transaction().map_err(|source| explain(&path, source))?;
-        Ok(Batch { transaction, path, identity, changed: false })
+        let Self { connection, place, .. } = self;
+        let transaction = connection.transaction().map_err(|source| explain(&place.path, source))?;
+        Ok(Batch { transaction, place, changed: false })
     }
 }
 
@@ -36,7 +35,7 @@ impl Batch<'_> {
     /// What is known, this batch's own changes included.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { connection: &self.transaction, path: &self.path }
+        Lookups { connection: &self.transaction, path: &self.place.path }
     }
 
     /// A call is about to be sent.
@@ -141,7 +140,7 @@ impl Batch<'_> {
         run.record.files = files;
         let record = records::encode(&run.id.to_le_bytes(), &run.record);
         self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
-        database::commit(&self.path, self.identity, &self.transaction)
+        self.place.commit(&self.transaction)
     }
 
     /// Makes changes durable that are no run's.
@@ -150,7 +149,7 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn commit_told(self) -> Result<(), CheckpointError> {
-        database::commit(&self.path, self.identity, &self.transaction)
+        self.place.commit(&self.transaction)
     }
 
     fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), CheckpointError> {
@@ -159,6 +158,6 @@ impl Batch<'_> {
             .prepare_cached(sql)
             .and_then(|mut statement| statement.execute(parameters))
             .map(drop)
-            .map_err(|source| explain(&self.path, source))
+            .map_err(|source| explain(&self.place.path, source))
     }
 }

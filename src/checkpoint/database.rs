@@ -9,7 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::CheckpointError;
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::lookups::Lookups;
 use super::records::{self, RunRecord, RunState};
 use super::seal;
@@ -41,6 +41,8 @@ const SCHEMA: &str = "
 /// What format 2 has besides: a new file gets both, a file of format 1 this.
 /// Each table is under the seal too (`seal::TABLES_2`).
 pub(super) const SCHEMA_2: &str = "
+    CREATE TABLE commits (only INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+    INSERT INTO commits VALUES (0, 0);
     CREATE TABLE named (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE missing (nth INTEGER PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE missing_run (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
@@ -52,14 +54,19 @@ pub struct Checkpoint {
     pub(super) connection: Connection,
     /// Of the file as it is; one that is only looked at may have an older.
     pub(super) format: i64,
-    path: PathBuf,
-    pub(super) identity: Identity,
+    pub(super) place: Place,
     key: HashKey,
-    _lock: Option<Lock>,
 }
 
-/// Device and inode: which file it is, whatever has its name by now.
-pub(super) type Identity = (u64, u64);
+/// The file itself, beside what is in it.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// Device and inode: which file it is, whatever has its name by now.
+    identity: (u64, u64),
+    /// Of the one who writes.
+    lock: Option<Lock>,
+}
 
 /// What `status` tells besides the runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -85,6 +92,8 @@ impl Checkpoint {
         }
         let lock = Lock::take(path)?;
         if !path.try_exists().map_err(io)? {
+            // Of the one that was here before.
+            lock.note(0);
             create(path, tenant)?;
         }
         let mut checkpoint = Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
@@ -112,7 +121,7 @@ impl Checkpoint {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.place.path
     }
 
     /// The key of its hashes.
@@ -123,6 +132,8 @@ impl Checkpoint {
 
     fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(path, source);
+        // Before the database: a run that goes on meanwhile only adds to it.
+        let noted = lock::noted(path);
         let file = std::fs::metadata(path)
             .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
         if file.len() == 0 {
@@ -148,11 +159,15 @@ impl Checkpoint {
         if !seal::holds(&connection).map_err(wrong)? {
             return Err(damaged("its rows are not those that were written"));
         }
+        let commits = commits(&connection, found).map_err(wrong)?;
+        if commits < noted {
+            let (path, lock) = (path.to_owned(), lock::beside(path));
+            return Err(CheckpointError::Older { path, lock, found: commits, noted });
+        }
         let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
-        let identity = (file.dev(), file.ino());
-        let (path, key) = (path.to_owned(), HashKey::new(key));
-        Ok(Self { connection, format: found, path, identity, key, _lock: lock })
+        let place = Place { path: path.to_owned(), identity: (file.dev(), file.ino()), lock };
+        Ok(Self { connection, format: found, place, key: HashKey::new(key) })
     }
 
     /// Whether it belongs to the tenant `wanted`.
@@ -165,7 +180,7 @@ impl Checkpoint {
         if found == wanted {
             return Ok(());
         }
-        Err(CheckpointError::OtherTenant { path: self.path.clone(), found, wanted: wanted.to_owned() })
+        Err(CheckpointError::OtherTenant { path: self.place.path.clone(), found, wanted: wanted.to_owned() })
     }
 
     /// Whose checkpoint it is.
@@ -179,7 +194,7 @@ impl Checkpoint {
     }
 
     fn check_whole(&self) -> Result<(), CheckpointError> {
-        if std::fs::metadata(&self.path).map_or(0, |meta| meta.len()) > CHECKED_BYTES_MAX {
+        if std::fs::metadata(&self.place.path).map_or(0, |meta| meta.len()) > CHECKED_BYTES_MAX {
             return Ok(());
         }
         let said: String = self
@@ -190,18 +205,22 @@ impl Checkpoint {
     }
 
     fn configure(&mut self) -> Result<(), CheckpointError> {
-        let io = |source| CheckpointError::Io { path: self.path.clone(), source };
+        let io = |source| CheckpointError::Io { path: self.place.path.clone(), source };
         if !into_wal(&self.connection).map_err(|source| self.explain(source))? {
             return Err(io(std::io::Error::other("it cannot have a write-ahead log")));
         }
         // The log is there now. SQLite would sync its name as well, but does
         // not look whether that worked.
-        sync_folder(&self.path).map_err(io)?;
+        sync_folder(&self.place.path).map_err(io)?;
         self.connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
+            .and_then(|()| self.connection.execute_batch(seal::PRAGMAS))
             .map_err(|source| self.explain(source))?;
-        self.upgrade()?;
-        seal::keep(&self.connection).map_err(|source| self.explain(source))?;
+        if self.format == FORMAT {
+            seal::keep(&self.connection).map_err(|source| self.explain(source))?;
+        } else {
+            self.upgrade()?;
+        }
         self.connection.set_prepared_statement_cache_capacity(32);
         Ok(())
     }
@@ -209,27 +228,25 @@ impl Checkpoint {
     /// Brings a file of an earlier format to this one, all of it or nothing:
     /// the version is in the same transaction.
     fn upgrade(&mut self) -> Result<(), CheckpointError> {
-        if self.format == FORMAT {
-            return Ok(());
-        }
-        let (path, identity) = (self.path.clone(), self.identity);
-        let wrong = |source| explain(&path, source);
-        let transaction = self.connection.transaction().map_err(wrong)?;
+        let Self { connection, place, format, .. } = self;
+        let wrong = |source| explain(&place.path, source);
+        let transaction = connection.transaction().map_err(wrong)?;
         transaction
             .execute_batch(&format!("{SCHEMA_2} PRAGMA user_version = {FORMAT};"))
             .and_then(|()| seal::renew(&transaction))
+            .and_then(|()| seal::keep(&transaction))
             .map_err(wrong)?;
-        commit(&path, identity, &transaction)?;
-        self.format = FORMAT;
+        place.commit(&transaction)?;
+        *format = FORMAT;
         Ok(())
     }
 
     pub(super) fn explain(&self, source: rusqlite::Error) -> CheckpointError {
-        explain(&self.path, source)
+        explain(&self.place.path, source)
     }
 
     pub(super) fn damaged(&self, what: &str) -> CheckpointError {
-        CheckpointError::Damaged { path: self.path.clone(), what: what.to_owned() }
+        CheckpointError::Damaged { path: self.place.path.clone(), what: what.to_owned() }
     }
 
     /// The ordinal of an export, the same for the same content.
@@ -247,7 +264,7 @@ impl Checkpoint {
     /// Looking things up.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { connection: &self.connection, path: &self.path }
+        Lookups { connection: &self.connection, path: &self.place.path }
     }
 
     pub(super) fn decoded<T: serde::de::DeserializeOwned>(
@@ -255,7 +272,7 @@ impl Checkpoint {
         place: &[u8],
         bytes: &[u8],
     ) -> Result<T, CheckpointError> {
-        decoded(&self.path, place, bytes)
+        decoded(&self.place.path, place, bytes)
     }
 
     /// The last `limit` runs, the latest first, with their ids.
@@ -410,28 +427,45 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     connection.close().map_err(|(_, error)| error)
 }
 
-/// Makes the changes of an open transaction durable.
-pub(super) fn commit(
-    path: &Path,
-    identity: Identity,
-    connection: &Connection,
-) -> Result<(), CheckpointError> {
-    // Into a file that has no name any more, everything could be written, and
-    // the next run would know nothing of it.
-    if !std::fs::metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == identity) {
-        let what = "it was taken away or replaced while this run had it open".to_owned();
-        return Err(CheckpointError::Damaged { path: path.to_owned(), what });
+impl Place {
+    /// Makes the changes of an open transaction durable.
+    pub(super) fn commit(&self, connection: &Connection) -> Result<(), CheckpointError> {
+        // Into a file that has no name any more, everything could be written, and
+        // the next run would know nothing of it.
+        let is_there =
+            std::fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
+        if !is_there {
+            let what = "it was taken away or replaced while this run had it open".to_owned();
+            return Err(CheckpointError::Damaged { path: self.path.clone(), what });
+        }
+        let commits = counted_commit(connection).map_err(|source| explain(&self.path, source))?;
+        if let Some(lock) = &self.lock {
+            lock.note(commits);
+        }
+        Ok(())
     }
+}
+
+fn counted_commit(connection: &Connection) -> rusqlite::Result<u64> {
     // A failed sync is not tried again, since the kernel may have dropped what
     // it could not write; without this, closing would sync once more.
     let on_close =
         |writes: bool| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !writes);
-    let commit = || {
-        on_close(false)?;
-        connection.execute_batch("COMMIT")?;
-        on_close(true)
-    };
-    commit().map(drop).map_err(|source| explain(path, source))
+    let commits = connection
+        .prepare_cached("UPDATE commits SET count = count + 1 RETURNING count")?
+        .query_row([], |row| row.get::<_, i64>(0))?;
+    on_close(false)?;
+    connection.execute_batch("COMMIT")?;
+    on_close(true)?;
+    Ok(commits.cast_unsigned())
+}
+
+/// How often it was written; files of format 1 do not say.
+fn commits(connection: &Connection, format: i64) -> rusqlite::Result<u64> {
+    if format < 2 {
+        return Ok(u64::MAX);
+    }
+    connection.query_row("SELECT count FROM commits", [], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
 /// Tells damage from other trouble.

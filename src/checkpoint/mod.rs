@@ -5,7 +5,8 @@
 //! returned is on the disk. One process writes, which the lock file beside it
 //! ensures; anybody may read. Names, addresses and ids are in it only as keyed
 //! hashes. Every record carries a check value and all rows together another
-//! one (`seal`), and a file that cannot be trusted is an error, never a
+//! one (`seal`); that the last commits are there is known by their number
+//! (`lock`). A file that cannot be trusted is an error, never a
 //! fresh start.
 
 mod batch;
@@ -58,6 +59,20 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What shows it.
         what: String,
+    },
+    /// Less is in it than was written.
+    #[error(
+        "the checkpoint {path} has {found} commits and was written {noted} times: the end of its write-ahead log {path}-wal is lost, or an older copy has taken its place; put back the latest copy of both files (if you mean the older one, delete {lock}: what was sent since is then sent again)"
+    )]
+    Older {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Where the commits are noted.
+        lock: PathBuf,
+        /// Commits in it.
+        found: u64,
+        /// Commits that there were.
+        noted: u64,
     },
     /// Another program's file.
     #[error(

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 
 use super::CheckpointError;
-use super::database::{self, Checkpoint};
+use super::database::Checkpoint;
 use super::records::{self, RunRecord, RunState};
 use crate::planning::{Outcome, Work, Worklist};
 use crate::source::Fingerprint;
@@ -166,14 +166,17 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
+        if let Some(known) = self.export_ordinal(fingerprint)? {
+            return Ok(known);
+        }
         let transaction = self.connection.unchecked_transaction().map_err(|source| self.explain(source))?;
         transaction
             .execute(
-                "INSERT OR IGNORE INTO export SELECT ?, coalesce(max(id), 0) + 1 FROM export",
+                "INSERT INTO export SELECT ?, coalesce(max(id), 0) + 1 FROM export",
                 params![fingerprint.0],
             )
             .map_err(|source| self.explain(source))?;
-        database::commit(self.path(), self.identity, &transaction)?;
+        self.place.commit(&transaction)?;
         self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
     }
 
@@ -191,9 +194,9 @@ impl Checkpoint {
         worklist: Worklist,
     ) -> Result<OpenRun, CheckpointError> {
         let export = self.register_export(&fingerprint)?;
-        let (path, identity) = (self.path().to_owned(), self.identity);
-        let wrong = |source| super::database::explain(&path, source);
-        let transaction = self.connection.transaction().map_err(wrong)?;
+        let Self { connection, place, .. } = self;
+        let wrong = |source| super::database::explain(&place.path, source);
+        let transaction = connection.transaction().map_err(wrong)?;
         transaction
             .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
@@ -217,7 +220,7 @@ impl Checkpoint {
                 params![id, records::encode(&id.to_be_bytes(), &worklist)],
             )
             .map_err(wrong)?;
-        database::commit(&path, identity, &transaction)?;
+        place.commit(&transaction)?;
         Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
     }
 
@@ -239,6 +242,6 @@ impl Checkpoint {
             Ok(transaction)
         };
         let transaction = close().map_err(|source| self.explain(source))?;
-        database::commit(self.path(), self.identity, &transaction)
+        self.place.commit(&transaction)
     }
 }

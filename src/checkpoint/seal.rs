@@ -13,9 +13,8 @@
 //! No table has an index besides itself: every key is there once, and a scan
 //! that finds all of them has seen all that a look-up will.
 //!
-//! What it cannot tell: damage in the write-ahead log that a killed run left
-//! looks to SQLite like the end of the log, and the commits behind it are gone
-//! as after a power failure.
+//! What it cannot tell: that the end of the write-ahead log is gone. The count
+//! of commits can, see `lock`.
 
 use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
@@ -34,11 +33,19 @@ const TABLES: [(&str, &[&str]); 8] = [
 ];
 
 /// Those that a file has from format 2 on.
-const TABLES_2: [(&str, &[&str]); 3] =
-    [("named", &["key", "name"]), ("missing", &["nth", "key"]), ("missing_run", &["run", "record"])];
+const TABLES_2: [(&str, &[&str]); 4] = [
+    ("commits", &["only", "count"]),
+    ("named", &["key", "name"]),
+    ("missing", &["nth", "key"]),
+    ("missing_run", &["run", "record"]),
+];
 
 /// What never changes: no trigger, but under the seal as well.
 const FIXED: (&str, &[&str]) = ("meta", &["name", "value"]);
+
+/// What a connection needs for [`keep`], set outside of a transaction: without
+/// the second, a row that is replaced goes without a trigger.
+pub(super) const PRAGMAS: &str = "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;";
 
 /// Has the seal follow every change that this connection makes.
 pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
@@ -47,8 +54,6 @@ pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
         let values = (1..arguments.len()).map(|at| arguments.get_raw(at));
         Ok(arguments.get::<i64>(0)? ^ hash(values))
     })?;
-    // Without the second, a row that is replaced goes without a trigger.
-    connection.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;")?;
     for (table, columns) in TABLES.into_iter().chain(TABLES_2) {
         let row = |which: &str| {
             let columns: Vec<String> = columns.iter().map(|column| format!("{which}.{column}")).collect();

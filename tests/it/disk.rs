@@ -110,15 +110,49 @@ fn learned(path: &Path) -> Result<String, CheckpointError> {
     Ok(text)
 }
 
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(ending);
+    beside.into()
+}
+
 /// Learns from these bytes.
 fn learned_of(path: &Path, bytes: &[u8]) -> Result<String, CheckpointError> {
-    for ending in ["-wal", "-shm", "-journal"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(ending);
-        let _ = std::fs::remove_file(PathBuf::from(beside));
+    for ending in ["-wal", "-shm", "-journal", ".lock"] {
+        let _ = std::fs::remove_file(beside(path, ending));
     }
     std::fs::write(path, bytes).expect("a file");
     learned(path)
+}
+
+/// What a killed run leaves: the file, its log, and the lock file.
+struct Killed([Vec<u8>; 3]);
+
+impl Killed {
+    const ENDINGS: [&str; 3] = ["", "-wal", ".lock"];
+
+    fn new() -> Self {
+        let folder = quick_folder();
+        let path = folder.path().join("checkpoint");
+        let mut checkpoint = crate::world::open_checkpoint(&path, TENANT).expect("a checkpoint");
+        let mut run = begun(&mut checkpoint, 1);
+        checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00Z").expect("closed");
+        begun(&mut checkpoint, 2);
+        // It is open still: nobody has merged the log into the file.
+        Self(Self::ENDINGS.map(|ending| std::fs::read(beside(&path, ending)).expect("bytes")))
+    }
+
+    fn learned(&self, path: &Path, log: Option<&[u8]>) -> Result<String, CheckpointError> {
+        let _ = std::fs::remove_file(beside(path, "-shm"));
+        for (ending, bytes) in Self::ENDINGS.into_iter().zip(&self.0) {
+            let bytes = if ending == "-wal" { log } else { Some(bytes.as_slice()) };
+            match bytes {
+                Some(bytes) => std::fs::write(beside(path, ending), bytes).expect("a file"),
+                None => drop(std::fs::remove_file(beside(path, ending))),
+            }
+        }
+        learned(path)
+    }
 }
 
 /// Offsets worth damaging: every byte of what is written, and one in some of
@@ -181,6 +215,60 @@ fn a_checkpoint_cut_anywhere_is_an_error() {
             "cut at {len}: {found:?}"
         );
         assert_eq!(std::fs::metadata(&path).expect("still there").len(), len as u64, "it is left as it was");
+    }
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are part of the test's use")]
+fn a_log_of_a_killed_run_that_is_damaged_cut_or_gone_is_an_error() {
+    let folder = quick_folder();
+    let path = folder.path().join("checkpoint");
+    let killed = Killed::new();
+    let log = &killed.0[1];
+    let expected = killed.learned(&path, Some(log)).expect("it is whole");
+    let (mut harmless, mut refused) = (0, 0);
+    let mut look = |what: &str, log: Option<&[u8]>| match killed.learned(&path, log) {
+        Ok(found) if found == expected => harmless += 1,
+        Ok(found) => panic!("{what}:\n{expected}\n{found}"),
+        Err(CheckpointError::Older { found, noted, .. }) if found < noted => refused += 1,
+        Err(error) => panic!("{what}: {error}"),
+    };
+    look("gone", None);
+    for at in offsets(log).into_iter().filter(|at| at % 3 == 0) {
+        let mut flipped = log.clone();
+        flipped[at] ^= 1 << (at % 8);
+        look(&format!("a bit of byte {at}"), Some(&flipped));
+        look(&format!("cut at {at}"), Some(&log[..at]));
+    }
+    println!("a log of {} bytes: {refused} flips and cuts refused, {harmless} without effect", log.len());
+    assert!(refused > 100 && harmless < refused / 100, "{refused} refused, {harmless} not");
+}
+
+#[test]
+fn an_older_copy_of_a_checkpoint_is_refused_until_its_owner_says_so() {
+    let world = World::new(Settings { duplicates: Duplicates::Allow, ..Settings::default() });
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    let path = world.path("omnidesk-sync.checkpoint");
+    let older = std::fs::read(&path).expect("bytes");
+    world.run("A1,Ann,Smit,a@example.org,,,\nA2,Bob,Smit,b@example.org,,,\n").expect(0);
+    std::fs::write(&path, older).expect("put back");
+    let requests = world.state().counters.requests;
+    for command in ["run", "plan", "adopt"] {
+        let ended = world.ends(&[command, "export.csv"]).expect(5);
+        assert!(ended.stderr.contains("delete omnidesk-sync.checkpoint.lock"), "{}", ended.stderr);
+    }
+    assert_eq!(world.state().counters.requests, requests);
+    std::fs::remove_file(beside(&path, ".lock")).expect("deleted");
+    assert_eq!(world.ends(&RUN).expect(0).calls(), 1, "A2 is not known to the older one");
+}
+
+#[test]
+fn a_checkpoint_that_was_taken_away_on_purpose_is_begun_anew() {
+    let world = World::new(Settings::default());
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("deleted");
+    for _ in 0..2 {
+        world.ends(&["run", "export.csv"]).expect(0);
     }
 }
 
