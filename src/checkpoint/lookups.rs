@@ -27,6 +27,36 @@ impl Lookups<'_> {
         self.record("SELECT told FROM customer WHERE key = ?", key.0.as_slice(), &key.0)
     }
 
+    /// What many customers were last told, each at the place of its key.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn told_of_all(&self, keys: &[Option<CustomerKey>]) -> Result<Vec<Option<Told>>, CheckpointError> {
+        let mut order: Vec<usize> = (0..keys.len()).filter(|at| keys[*at].is_some()).collect();
+        order.sort_unstable_by_key(|at| keys[*at]);
+        let wrong = |source| explain(self.path, source);
+        // One snapshot: without it every look-up locks the file and forgets its pages.
+        let snapshot = match self.connection.is_autocommit() {
+            true => Some(self.connection.unchecked_transaction().map_err(wrong)?),
+            false => None,
+        };
+        let mut statement =
+            self.connection.prepare_cached("SELECT told FROM customer WHERE key = ?").map_err(wrong)?;
+        let mut told = vec![None; keys.len()];
+        for at in order {
+            let Some(key) = keys[at] else { continue };
+            let mut rows = statement.query([key.0.as_slice()]).map_err(wrong)?;
+            if let Some(row) = rows.next().map_err(wrong)? {
+                let record = row.get_ref(0).and_then(|value| Ok(value.as_blob()?)).map_err(wrong)?;
+                told[at] = Some(decoded(self.path, &key.0, record)?);
+            }
+        }
+        drop(statement);
+        snapshot.map_or(Ok(()), rusqlite::Transaction::finish).map_err(wrong)?;
+        Ok(told)
+    }
+
     /// The call of a customer that has no outcome yet.
     ///
     /// # Errors

@@ -51,8 +51,9 @@ pub(super) const PRAGMAS: &str = "PRAGMA temp_store = MEMORY; PRAGMA recursive_t
 pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("sealed", -1, flags, |arguments| {
-        let values = (1..arguments.len()).map(|at| arguments.get_raw(at));
-        Ok(arguments.get::<i64>(0)? ^ hash(values))
+        let mut together = Vec::with_capacity(256);
+        (1..arguments.len()).for_each(|at| append(&mut together, arguments.get_raw(at)));
+        Ok(arguments.get::<i64>(0)? ^ hash(&together))
     })?;
     for (table, columns) in TABLES.into_iter().chain(TABLES_2) {
         let row = |which: &str| {
@@ -93,7 +94,7 @@ pub(super) fn holds(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
-    let mut seal = 0;
+    let (mut seal, mut together) = (0, Vec::new());
     // As it is in this snapshot: another process may just have upgraded it.
     let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let later = TABLES_2.into_iter().filter(|_| format >= 2);
@@ -103,27 +104,41 @@ fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
             connection.prepare(&format!("SELECT {} FROM {table} {all}", columns.join(", ")))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let values: Vec<ValueRef> =
-                (0..columns.len()).map(|at| row.get_ref(at)).collect::<rusqlite::Result<_>>()?;
-            seal ^= hash([ValueRef::Text(table.as_bytes())].into_iter().chain(values));
+            together.clear();
+            append(&mut together, ValueRef::Text(table.as_bytes()));
+            for at in 0..columns.len() {
+                append(&mut together, row.get_ref(at)?);
+            }
+            seal ^= hash(&together);
         }
     }
     Ok(seal)
 }
 
 /// Types and lengths keep the values apart.
-fn hash<'a>(values: impl Iterator<Item = ValueRef<'a>>) -> i64 {
-    let mut hasher = blake3::Hasher::new();
-    for value in values {
-        match value {
-            ValueRef::Null => hasher.update(&[0]),
-            ValueRef::Integer(number) => hasher.update(&[1]).update(&number.to_le_bytes()),
-            ValueRef::Real(number) => hasher.update(&[2]).update(&number.to_le_bytes()),
-            ValueRef::Text(bytes) => hasher.update(&[3]).update(&bytes.len().to_le_bytes()).update(bytes),
-            ValueRef::Blob(bytes) => hasher.update(&[4]).update(&bytes.len().to_le_bytes()).update(bytes),
-        };
-    }
+fn append(together: &mut Vec<u8>, value: ValueRef) {
+    let (kind, bytes) = match value {
+        ValueRef::Null => return together.push(0),
+        ValueRef::Integer(number) => {
+            together.push(1);
+            return together.extend_from_slice(&number.to_le_bytes());
+        }
+        ValueRef::Real(number) => {
+            together.push(2);
+            return together.extend_from_slice(&number.to_le_bytes());
+        }
+        ValueRef::Text(bytes) => (3, bytes),
+        ValueRef::Blob(bytes) => (4, bytes),
+    };
+    together.push(kind);
+    together.extend_from_slice(&bytes.len().to_le_bytes());
+    together.extend_from_slice(bytes);
+}
+
+/// In one piece: setting up a hasher for a row of a hundred bytes is more work
+/// than hashing it.
+fn hash(together: &[u8]) -> i64 {
     let mut first = [0; 8];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    first.copy_from_slice(&blake3::hash(together).as_bytes()[..8]);
     i64::from_le_bytes(first)
 }

@@ -6,6 +6,7 @@
 //! which only an export with such customers pays for.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
@@ -17,10 +18,11 @@ use crate::omnidesk::Call;
 use crate::planning::{CustomerKey, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
 use crate::source::{Row, RowRef, SourceError};
 
-/// Rows handed over at once: enough to make the hand-over cheap.
-const BATCH_ROWS: usize = 512;
+/// Rows handed over at once: the more, the nearer together their customers lie
+/// in the checkpoint. Some 0.7 kB each.
+const BATCH_ROWS: usize = 8192;
 /// Batches on their way.
-const BATCHES_AHEAD: usize = 4;
+const BATCHES_AHEAD: usize = 1;
 
 /// One mapped row.
 struct MappedRow {
@@ -50,7 +52,7 @@ struct Pass<'a, W> {
     only: Option<&'a BTreeSet<u64>>,
     survey: Survey,
     /// The first 64 bits of the keys of customers met so far.
-    met: HashSet<u64>,
+    met: HashSet<u64, BuildHasherDefault<HashedAlready>>,
     /// Customers with several rows, and what they will have been told.
     several: HashMap<CustomerKey, Several>,
     /// Rows of such customers that are not their first.
@@ -78,7 +80,7 @@ pub(super) fn survey<W: Watcher>(
         policy,
         only,
         survey: Survey::new(),
-        met: HashSet::new(),
+        met: HashSet::default(),
         several: HashMap::new(),
         later: BTreeSet::new(),
         watcher,
@@ -101,7 +103,8 @@ fn read(
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
-            let (mut rows, mut row, mut batch) = (prepared.export.rows(), Row::default(), Vec::new());
+            let (mut rows, mut row) = (prepared.export.rows(), Row::default());
+            let mut batch = Vec::with_capacity(BATCH_ROWS);
             while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
                 if row.at().number > prepared.rows_max {
                     break;
@@ -112,8 +115,11 @@ fn read(
                     _ => None,
                 };
                 batch.push(MappedRow { at: row.at(), mapped, key });
-                if batch.len() == BATCH_ROWS && sender.send(std::mem::take(&mut batch)).is_err() {
-                    break;
+                if batch.len() == BATCH_ROWS {
+                    let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
+                    if sender.send(full).is_err() {
+                        break;
+                    }
                 }
             }
             let _ = sender.send(batch);
@@ -137,15 +143,15 @@ fn take_all(
 impl<W: Watcher> Pass<'_, W> {
     fn first_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
         self.watcher.check()?;
-        let mut told = self.look_up(&batch)?;
-        for row in batch {
+        let told = self.look_up(&batch)?;
+        for (row, told) in batch.into_iter().zip(told) {
             self.survey.rows += 1;
             self.survey.worklist.pass(row.at);
             match (row.mapped, row.key) {
                 (Mapped::Intent(intent), Some(key)) => {
                     self.survey.note(&intent);
                     if self.met.insert(short(key)) {
-                        self.decide(&intent, key, told.remove(&key).flatten(), false)?;
+                        self.decide(&intent, key, told, false)?;
                     } else {
                         self.later.insert(row.at.number);
                         self.several.entry(key).or_default();
@@ -232,10 +238,14 @@ impl<W: Watcher> Pass<'_, W> {
         self.only.is_none_or(|only| only.contains(&at.number))
     }
 
-    fn look_up(&self, batch: &[MappedRow]) -> Result<HashMap<CustomerKey, Option<Told>>, CommandError> {
-        let mut keys: Vec<CustomerKey> = batch.iter().filter_map(|row| row.key).collect();
-        keys.sort_unstable();
-        keys.into_iter().map(|key| Ok((key, self.told(key)?))).collect()
+    fn look_up(&self, batch: &[MappedRow]) -> Result<Vec<Option<Told>>, CommandError> {
+        match self.checkpoint {
+            None => Ok(vec![None; batch.len()]),
+            Some(checkpoint) => {
+                let keys: Vec<_> = batch.iter().map(|row| row.key).collect();
+                Ok(checkpoint.lookups().told_of_all(&keys)?)
+            }
+        }
     }
 
     fn told(&self, key: CustomerKey) -> Result<Option<Told>, CommandError> {
@@ -252,4 +262,22 @@ fn short(key: CustomerKey) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&key.0[..8]);
     u64::from_le_bytes(first)
+}
+
+/// Parts of a keyed hash need no hashing, and nobody can choose them.
+#[derive(Default)]
+struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(8) ^ number;
+    }
 }

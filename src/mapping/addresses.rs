@@ -1,5 +1,6 @@
 //! Addresses by which Omnidesk knows a customer.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use email_address::{EmailAddress, Options};
@@ -56,10 +57,12 @@ impl Address {
 
     /// The form by which two spellings of one address are the same.
     #[must_use]
-    pub fn identity(&self) -> String {
+    pub fn identity(&self) -> Cow<'_, str> {
+        let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
         match self.channel {
-            Channel::Telephone => self.text.clone(),
-            Channel::Email | Channel::Facebook | Channel::Twitter => self.text.to_lowercase(),
+            Channel::Telephone => Cow::Borrowed(&self.text),
+            _ if is_lower(&self.text) => Cow::Borrowed(&self.text),
+            Channel::Email | Channel::Facebook | Channel::Twitter => Cow::Owned(self.text.to_lowercase()),
         }
     }
 
@@ -89,6 +92,9 @@ impl fmt::Debug for Address {
 
 fn email(text: &str) -> Result<String, Rejection> {
     let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
+    if is_common_email(text) {
+        return Ok(text.to_owned());
+    }
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
     match EmailAddress::parse_with_options(text, options) {
         Ok(_) => Ok(text.to_owned()),
@@ -98,6 +104,25 @@ fn email(text: &str) -> Result<String, Rejection> {
             "mend the address, empty the cell, add its word for \"none\" to blank in [input], or leave such addresses out with invalid = \"drop\"",
         )),
     }
+}
+
+/// Whether it is an address of the shape that nearly all have: letters, digits
+/// and a few signs. Only saves time: all of them are addresses to the library,
+/// which a test holds against it.
+fn is_common_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    let is_part = |part: &[u8], signs: &[u8]| {
+        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_alphanumeric() || signs.contains(byte))
+    };
+    let is_label = |label: &[u8]| {
+        let is_inner = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        label.len() <= 63 && is_part(label, b"-") && is_inner(label.first()) && is_inner(label.last())
+    };
+    local.len() <= 64
+        && domain.len() <= 253
+        && domain.contains('.')
+        && local.as_bytes().split(|byte| *byte == b'.').all(|part| is_part(part, b"-_+"))
+        && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
 /// The account in a profile's URL on one of `hosts`, with the rest of the URL.
@@ -165,6 +190,31 @@ fn no_facebook() -> Rejection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_common_address_is_one_to_the_library(
+            text in "[a-cA-C0-2._+@-]{0,4}[a-c.-]{1,66}@[a-z0-9.@-]{0,70}\\.?[a-z-]{1,3}"
+        ) {
+            let options =
+                Options::default().with_required_tld().without_domain_literal().without_display_text();
+            let library = EmailAddress::parse_with_options(&text, options);
+            prop_assert!(!is_common_email(&text) || library.is_ok(), "{}: {:?}", text, library);
+        }
+    }
+
+    #[test]
+    fn the_common_shape_is_seen() {
+        for common in ["ann@example.org", "Ann-B.c_d+e@mail.example-1.co.uk"] {
+            assert!(is_common_email(common), "{common}");
+        }
+        for other in
+            ["ann@example", ".a@b.nl", "a..b@c.nl", "a@-b.nl", "a@b-.nl", "a@b..nl", "a@b@c.nl", "é@b.nl"]
+        {
+            assert!(!is_common_email(other), "{other}");
+        }
+    }
 
     #[test]
     fn addresses_are_cleaned_or_refused() {
@@ -201,7 +251,8 @@ mod tests {
 
     #[test]
     fn spellings_of_one_address_are_the_same() {
-        let parse = |text| Address::parse(Channel::Email, text, None).expect("an address").identity();
+        let parse =
+            |text| Address::parse(Channel::Email, text, None).expect("an address").identity().into_owned();
         assert_eq!(parse("Ann@example.org"), parse("ann@EXAMPLE.org"));
     }
 }

@@ -1,7 +1,7 @@
 //! Telephone numbers: whatever people type becomes E.164 (ITU-T E.164, at
 //! most 15 digits behind a `+`), or the reason why it cannot.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumberFormat, enums::Region};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
 /// Why a text is no telephone number, and what would help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,9 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
             hint: "export again with that column formatted as text; the digits are lost",
         });
     }
+    if is_clean(text) {
+        return Ok(text.to_owned());
+    }
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
@@ -45,6 +48,31 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
         });
     }
     Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+/// Country codes whose national numbers the library rewrites in no way, as
+/// long as they begin with neither `0` nor `1`.
+const PLAIN_CODES: [&str; 16] =
+    ["1", "31", "32", "33", "34", "41", "43", "44", "45", "46", "47", "48", "49", "351", "353", "420"];
+
+/// Whether `text` is a number that exists, written as E.164 already. Only
+/// saves time: the library's parser would hand it back as it is, and a test
+/// holds that against it. Whether it exists is the library's to say.
+fn is_clean(text: &str) -> bool {
+    let Some(digits) = text.strip_prefix('+') else { return false };
+    if !(8..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
+    let split = PLAIN_CODES.iter().find_map(|code| Some((*code, digits.strip_prefix(code)?)));
+    let Some((code, national)) = split.filter(|(_, national)| !national.starts_with(['0', '1'])) else {
+        return false;
+    };
+    let number = PhoneNumber {
+        country_code: code.parse().unwrap_or_default(),
+        national_number: national.parse().unwrap_or_default(),
+        ..PhoneNumber::default()
+    };
+    number.is_valid()
 }
 
 const HINT: &str = "mend the number, set another region, or leave such numbers out with invalid = \"drop\"";
@@ -83,6 +111,61 @@ pub fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The answer without the short way.
+    fn by_library(text: &str, region: Option<Region>) -> Option<String> {
+        let number = PHONE_NUMBER_UTIL.parse(text, region).ok().filter(PhoneNumber::is_valid)?;
+        Some(number.format_as(PhoneNumberFormat::E164).into_owned())
+    }
+
+    fn same_answer(text: &str) {
+        for region in [None, region("NL"), region("US"), region("GB")] {
+            assert_eq!(e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn the_short_way_leads_where_the_library_leads(
+            code in proptest::sample::select(&PLAIN_CODES[..]), national in "[0-9]{4,12}"
+        ) {
+            same_answer(&format!("+{code}{national}"));
+        }
+
+        #[test]
+        fn so_it_does_for_numbers_of_any_country(digits in "[0-9]{6,16}") {
+            same_answer(&format!("+{digits}"));
+        }
+    }
+
+    /// Random digits seldom make a number that exists: these do, and nearly do.
+    #[test]
+    fn so_it_does_for_every_kind_of_number_and_its_neighbours() {
+        use rlibphonenumber::PhoneNumberType::{FixedLine, Mobile, PremiumRate, TollFree, VoIP};
+        let mut clean = 0;
+        for code in PLAIN_CODES.map(|code| code.parse().expect("a number")) {
+            let region = PHONE_NUMBER_UTIL.get_region_for_country_code(code).expect("a region");
+            for kind in [FixedLine, Mobile, PremiumRate, TollFree, VoIP] {
+                let Ok(number) = PHONE_NUMBER_UTIL.get_example_number_for_type_and_region(region, kind)
+                else {
+                    continue;
+                };
+                let text = number.format_as(PhoneNumberFormat::E164).into_owned();
+                clean += u32::from(is_clean(&text));
+                for at in 1..text.len() {
+                    let (head, tail) = (&text[..at], &text[at + 1..]);
+                    for near in ["", "0", "1", "5", "8", "06"] {
+                        let near = format!("{head}{near}{tail}");
+                        assert_eq!(e164(&near, None).ok(), by_library(&near, None), "{near}");
+                    }
+                }
+            }
+        }
+        assert!(clean > 40, "the short way is hardly ever taken: {clean}");
+    }
 
     #[test]
     fn numbers_as_people_write_them() {

@@ -295,10 +295,11 @@ impl<'a> Reading<'a> {
         let Some(found) = self.one(getter)?.filter(|found| !found.clear) else {
             return Ok(false);
         };
-        match found.text.to_lowercase().as_str() {
-            "true" | "yes" | "y" | "1" | "on" | "ja" | "j" => Ok(true),
-            "false" | "no" | "n" | "0" | "off" | "nee" => Ok(false),
-            _ => {
+        let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(&found.text));
+        match () {
+            () if is_one_of(&["true", "yes", "y", "1", "on", "ja", "j"]) => Ok(true),
+            () if is_one_of(&["false", "no", "n", "0", "off", "nee"]) => Ok(false),
+            () => {
                 let message = format!("{} needs true or false (yes, no, 1, 0, ja, nee)", getter.key);
                 Err(Box::new(
                     Rejection::new(

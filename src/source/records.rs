@@ -33,6 +33,8 @@ pub(super) struct Extent {
     pub(super) line: u64,
     /// In bytes, without the line end.
     pub(super) len: usize,
+    /// Whether there is a quote in it.
+    pub(super) is_quoted: bool,
     pub(super) fault: Option<Fault>,
 }
 
@@ -100,6 +102,7 @@ impl Records {
                 offset: self.base + start as u64,
                 line: self.line,
                 len: without_cr(&self.buffer[bytes.clone()]).len(),
+                is_quoted: quoted.is_some(),
                 fault,
             };
             self.consume(len, lines);
@@ -159,7 +162,7 @@ impl Records {
             }
             self.fill()?;
         }
-        Ok(Some((Extent { offset, line, len, fault: Some(Fault::TooLong) }, &[])))
+        Ok(Some((Extent { offset, line, len, is_quoted: false, fault: Some(Fault::TooLong) }, &[])))
     }
 
     fn consume(&mut self, len: usize, lines: u64) {

@@ -112,7 +112,7 @@ impl Row {
         } else {
             self.encoding.decode_without_bom_handling_and_without_replacement(bytes)
         };
-        text.filter(|text| !text.contains('\u{FFFD}')).ok_or(bad)
+        text.filter(|text| !holds_replacement(text)).ok_or(bad)
     }
 
     /// The cell's own bytes.
@@ -122,6 +122,12 @@ impl Row {
     }
 }
 
+/// Whether U+FFFD is in the text, of which the first byte is rare enough to
+/// look for it alone.
+fn holds_replacement(text: &str) -> bool {
+    memchr::memchr(0xEF, text.as_bytes()).is_some() && text.contains('\u{FFFD}')
+}
+
 /// Cells end to end in one buffer, so that a row allocates nothing once the
 /// buffer has grown.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +135,8 @@ pub(super) struct Cells {
     buffer: Vec<u8>,
     ends: Vec<usize>,
     len: usize,
+    /// Bytes between two cells.
+    gap: usize,
 }
 
 impl Cells {
@@ -136,7 +144,7 @@ impl Cells {
         if at >= self.len {
             return &[];
         }
-        let from = if at == 0 { 0 } else { self.ends[at - 1] };
+        let from = if at == 0 { 0 } else { self.ends[at - 1] + self.gap };
         &self.buffer[from..self.ends[at]]
     }
 
@@ -144,12 +152,25 @@ impl Cells {
         self.buffer.clear();
         self.ends.clear();
         self.len = 0;
+        self.gap = 0;
     }
 
     pub(super) fn push(&mut self, cell: &[u8]) {
         self.buffer.extend_from_slice(cell);
         self.ends.push(self.buffer.len());
         self.len += 1;
+    }
+
+    /// Splits a CSV record that has no quotes: a cell is what stands between
+    /// two delimiters, which stay in the buffer.
+    fn split_plain(&mut self, delimiter: u8, record: &[u8]) {
+        self.buffer.clear();
+        self.buffer.extend_from_slice(record);
+        self.ends.clear();
+        self.ends.extend(memchr::memchr_iter(delimiter, record));
+        self.ends.push(record.len());
+        self.len = self.ends.len();
+        self.gap = 1;
     }
 
     /// Splits one sound CSV record.
@@ -165,7 +186,7 @@ impl Cells {
         let marked = record.starts_with(b"\xef\xbb\xbf");
         let (mut input, mut shown) = (record, if marked { 1 } else { record.len() });
         let mut written = 0;
-        self.len = 0;
+        (self.len, self.gap) = (0, 0);
         loop {
             let (result, read, wrote, ended) =
                 parser.read_record(&input[..shown], &mut self.buffer[written..], &mut self.ends[self.len..]);
@@ -265,7 +286,10 @@ fn parse(
         return json::split(bytes, dialect.encoding, columns, cells);
     }
     let expected = columns.names().len();
-    cells.split(parser, bytes, expected);
+    match extent.is_quoted {
+        true => cells.split(parser, bytes, expected),
+        false => cells.split_plain(dialect.delimiter, bytes),
+    }
     match cells.len {
         found if found == expected => Ok(()),
         found => Err(Malformed::Ragged { found, expected }),
@@ -275,6 +299,22 @@ fn parse(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_record_without_quotes_is_split_as_the_parser_splits_it(record in "[a\u{feff}é;, \t\r]{1,30}") {
+            let (mut parsed, mut plain) = (Cells::default(), Cells::default());
+            let terminator = csv_core::Terminator::Any(b'\n');
+            let mut parser = csv_core::ReaderBuilder::new().terminator(terminator).build();
+            parsed.split(&mut parser, record.as_bytes(), 3);
+            plain.split_plain(b',', record.as_bytes());
+            prop_assert_eq!(plain.len, parsed.len);
+            for cell in 0..=plain.len {
+                prop_assert_eq!(plain.get(cell), parsed.get(cell), "cell {}", cell);
+            }
+        }
+    }
 
     #[test]
     fn a_byte_order_mark_inside_the_file_is_text() {
