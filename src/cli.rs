@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::ProgressSetting;
-use crate::units::{Amount, Period, Rate};
+use crate::units::{Amount, Period, Rate, Share};
 
 /// Moves a company's customer base from a CRM export into Omnidesk.
 ///
@@ -120,6 +120,18 @@ pub struct RunArgs {
     /// The most purges, as a count or a share of the rows
     #[arg(long, value_name = "N|N%")]
     pub max_purge: Option<Amount>,
+    /// The most rows that create or update, likewise
+    #[arg(long, value_name = "N|N%")]
+    pub max_changes: Option<Amount>,
+    /// The fewest rows, as a count or a share of the last finished run's
+    #[arg(long, value_name = "N|N%")]
+    pub min_rows: Option<Amount>,
+    /// The least share of a column's values, of the last finished run's share
+    #[arg(long, value_name = "N%")]
+    pub min_fill: Option<Share>,
+    /// Several customers may have the same address
+    #[arg(long)]
+    pub allow_shared_addresses: bool,
     /// Stop after so long, such as 5h
     #[arg(long, value_name = "PERIOD")]
     pub max_duration: Option<Period>,

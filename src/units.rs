@@ -143,6 +143,39 @@ impl<'de> Deserialize<'de> for Amount {
     }
 }
 
+/// A share of a whole: `"50%"`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Share {
+    /// Of a hundred, 0 to 100.
+    pub percent: f64,
+}
+
+impl Share {
+    /// Half, a tenth and so on of `whole`, rounded down.
+    #[must_use]
+    pub fn of(self, whole: u64) -> u64 {
+        Amount::Percent(self.percent).of(whole)
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(Amount::Percent(percent)) => Ok(Self { percent }),
+            _ => Err(format!("{text:?} is no share; write one such as \"50%\"")),
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}%", self.percent)
+    }
+}
+
 /// A length of time: `30s`, `1500ms`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -196,7 +229,7 @@ macro_rules! through_strings {
         }
     )*};
 }
-through_strings!(Rate, Period);
+through_strings!(Rate, Period, Share);
 
 impl From<Amount> for String {
     fn from(amount: Amount) -> String {
@@ -227,6 +260,13 @@ mod tests {
         for wrong in ["", "%", "-1", "101%", "many"] {
             assert!(wrong.parse::<Amount>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_share_is_no_count() {
+        let share: Share = "12.5%".parse().expect("a share");
+        assert_eq!((share.of(80), share.to_string().as_str()), (10, "12.5%"));
+        assert!("12".parse::<Share>().is_err() && "101%".parse::<Share>().is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::database::{Checkpoint, Place, explain};
 use super::lookups::Lookups;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
-use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
+use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_customer};
 
 /// Changes on their way to the disk: nothing of them holds before
 /// [`Batch::commit`], and all of them after.
@@ -67,6 +67,9 @@ impl Batch<'_> {
         match told {
             None => self.execute("DELETE FROM customer WHERE key = ?", [key.0.as_slice()]),
             Some(told) => {
+                if told.purged {
+                    self.execute("DELETE FROM gone WHERE customer = ?", [gone_customer(key)])?;
+                }
                 let record = records::encode(&key.0, told);
                 self.execute(
                     "INSERT OR REPLACE INTO customer VALUES (?, ?)",

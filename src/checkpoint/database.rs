@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::CheckpointError;
 use super::lock::{self, Lock};
 use super::lookups::Lookups;
-use super::records::{self, RunRecord, RunState};
+use super::records::{self, RunRecord};
 use super::seal;
 use crate::planning::{Flight, HashKey, Told};
 use crate::source::Fingerprint;
@@ -46,6 +46,8 @@ pub(super) const SCHEMA_2: &str = "
     CREATE TABLE named (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE missing (nth INTEGER PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE missing_run (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE seen (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE gone (customer INTEGER NOT NULL, address INTEGER NOT NULL, PRIMARY KEY (customer, address)) WITHOUT ROWID;
 ";
 
 /// An open checkpoint.
@@ -293,19 +295,6 @@ impl Checkpoint {
             Ok((id, self.decoded(&id.to_le_bytes(), &bytes)?))
         })
         .collect()
-    }
-
-    /// The rows that the last finished run over a whole export read.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn rows_of_last_finished(&self) -> Result<Option<u64>, CheckpointError> {
-        let runs = self.runs(u32::MAX)?;
-        Ok(runs
-            .into_iter()
-            .find(|(_, run)| run.state == RunState::Finished && !run.partial)
-            .map(|(_, run)| run.rows))
     }
 
     /// Creates whose answer is missing.

@@ -13,6 +13,7 @@ mod batch;
 mod database;
 mod lock;
 mod lookups;
+mod past;
 mod records;
 mod run;
 mod seal;

@@ -6,8 +6,9 @@ use rusqlite::{OptionalExtension, params};
 
 use super::CheckpointError;
 use super::database::Checkpoint;
+use super::past;
 use super::records::{self, RunRecord, RunState};
-use crate::planning::{Outcome, Work, Worklist};
+use crate::planning::{Findings, Outcome, Work, Worklist};
 use crate::source::Fingerprint;
 
 /// The open run, with what is settled of it. It owns the watermark.
@@ -192,8 +193,10 @@ impl Checkpoint {
         plan: [u8; 32],
         record: RunRecord,
         worklist: Worklist,
+        findings: &Findings,
     ) -> Result<OpenRun, CheckpointError> {
         let export = self.register_export(&fingerprint)?;
+        let compared = self.last_whole_run()?.map(|(id, _)| id);
         let Self { connection, place, .. } = self;
         let wrong = |source| super::database::explain(&place.path, source);
         let transaction = connection.transaction().map_err(wrong)?;
@@ -220,6 +223,7 @@ impl Checkpoint {
                 params![id, records::encode(&id.to_be_bytes(), &worklist)],
             )
             .map_err(wrong)?;
+        past::keep(&transaction, id, findings, compared).map_err(wrong)?;
         place.commit(&transaction)?;
         Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
     }

@@ -33,11 +33,13 @@ const TABLES: [(&str, &[&str]); 8] = [
 ];
 
 /// Those that a file has from format 2 on.
-const TABLES_2: [(&str, &[&str]); 4] = [
+const TABLES_2: [(&str, &[&str]); 6] = [
     ("commits", &["only", "count"]),
     ("named", &["key", "name"]),
     ("missing", &["nth", "key"]),
     ("missing_run", &["run", "record"]),
+    ("seen", &["run", "record"]),
+    ("gone", &["customer", "address"]),
 ];
 
 /// What never changes: no trigger, but under the seal as well.

@@ -9,7 +9,9 @@ use crate::cli::AdoptArgs;
 use crate::config::Config;
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
-use crate::planning::{Counts, CustomerKey, Outcome, Policy, Told, Worklist};
+use crate::planning::{
+    Counts, CustomerKey, Findings, Look, Outcome, Policy, Seen, SharedAddresses, Told, Worklist,
+};
 use crate::source::RowRef;
 
 /// Customers written at once.
@@ -27,9 +29,11 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     let export = checkpoint.register_export(&prepared.fingerprint)?;
     let policy = Policy { key: checkpoint.key(), export, full: args.common.full, allow_recreate: false };
+    let past = checkpoint.past()?;
+    let look = || Look::new(policy.key, &prepared.keys, &past, SharedAddresses::Ignore, false);
     // Decided twice: nothing is recorded of an export that cannot be adopted.
-    let looked =
-        survey(&prepared, Some(&checkpoint), &policy, None, &mut Adopted { writer: None, told: Vec::new() })?;
+    let mut nothing = Adopted { writer: None, told: Vec::new() };
+    let looked = survey(&prepared, Some(&checkpoint), &policy, None, look(), &mut nothing)?;
     if looked.calls(Kind::Purge) > 0 {
         let message =
             format!("{} rows purge a customer: that cannot be adopted, only done", looked.calls(Kind::Purge));
@@ -37,16 +41,25 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     }
     let reader = Checkpoint::look(&config.checkpoint.path)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
-    survey(&prepared, reader.as_ref(), &policy, None, &mut adopted)?;
+    survey(&prepared, reader.as_ref(), &policy, None, look(), &mut adopted)?;
     adopted.write()?;
     let rejected = looked.expected.get(Outcome::Rejected);
     let mut counts = Counts::default();
     counts.add_many(Outcome::Rejected, rejected);
     counts.add_many(Outcome::Unchanged, looked.rows - rejected);
     let now = jiff::Timestamp::now().to_string();
-    let record =
-        RunRecord { rows: looked.rows, only_sync: looked.only_sync, counts, ..RunRecord::adopted(&now) };
-    let mut run = checkpoint.begin(prepared.fingerprint, prepared.plan, record, Worklist::default())?;
+    let record = RunRecord {
+        rows: looked.rows,
+        only_sync: looked.only_sync,
+        partial: prepared.is_part()?,
+        counts,
+        ..RunRecord::adopted(&now)
+    };
+    // What has vanished is said by the next run: nobody looks for it here.
+    let seen = Seen { notices: Vec::new(), ..looked.findings.seen };
+    let findings = Findings { seen, ..Findings::default() };
+    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
+    let mut run = checkpoint.begin(fingerprint, plan, record, Worklist::default(), &findings)?;
     checkpoint.close_run(&mut run, RunState::Finished, &now)?;
     if args.common.json {
         let value = serde_json::json!({ "rows": looked.rows, "adopted": looked.rows - rejected, "rejected": rejected });

@@ -82,10 +82,15 @@ pub enum CommandError {
     #[error("interrupted before the first call; nothing was sent")]
     Interrupted,
     /// A guard.
-    #[error("blocked before the first call; nothing was sent.\n{}", said(verdicts))]
+    #[error(
+        "blocked before the first call; nothing was sent.\n{}\nif all of that is meant, this is the command:\n  {command}",
+        said(verdicts)
+    )]
     Blocked {
         /// What the guards say.
         verdicts: Vec<Verdict>,
+        /// The command line that gives leave.
+        command: String,
     },
     /// stdout is gone.
     #[error("stdout: {0}")]
@@ -96,12 +101,8 @@ pub enum CommandError {
 }
 
 fn said(verdicts: &[Verdict]) -> String {
-    let lines: Vec<String> = verdicts
-        .iter()
-        .map(|verdict| {
-            format!("  {}: {}\n    if that is meant: {}", verdict.guard, verdict.message, verdict.leave)
-        })
-        .collect();
+    let lines: Vec<String> =
+        verdicts.iter().map(|verdict| format!("  {}: {}", verdict.guard, verdict.message)).collect();
     lines.join("\n")
 }
 

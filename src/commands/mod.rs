@@ -3,6 +3,7 @@
 mod adopt;
 mod exit;
 mod init;
+mod leave;
 mod plan;
 mod prepare;
 mod run;

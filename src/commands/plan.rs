@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::exit::{CommandError, Exit};
+use super::leave;
 use super::prepare::{self, Prepared};
 use super::survey::{Watcher, survey};
 use super::{print, say};
@@ -14,7 +15,7 @@ use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::mapping::{Rejection, suggest_region};
 use crate::omnidesk::{Call, Kind, Request};
-use crate::planning::{CustomerKey, HashKey, Outcome, Policy, Survey, Told, Verdict, judge_guards};
+use crate::planning::{CustomerKey, HashKey, Look, Outcome, Policy, Survey, Told, Verdict, judge_guards};
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -42,13 +43,11 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
         most: usize::try_from(args.show).unwrap_or(usize::MAX),
         requests: BTreeMap::new(),
     };
-    let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, &mut shown)?;
-    let partial = args.common.limit.is_some() || prepared.export.is_result_file()?;
-    let before = match &checkpoint {
-        Some(found) if !partial => found.rows_of_last_finished()?,
-        _ => None,
-    };
-    let verdicts = judge_guards(&config.guard, &survey, before);
+    let past = checkpoint.as_ref().map(Checkpoint::past).transpose()?.unwrap_or_default();
+    let past = if prepared.is_part()? { past.of_part() } else { past };
+    let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, true);
+    let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, look, &mut shown)?;
+    let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View { config: &config, prepared: &prepared, survey: &survey, verdicts: &verdicts };
     if let Some(open) = &open {
         let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
@@ -177,7 +176,10 @@ impl View<'_> {
             "rows_of_known_customers": self.survey.rows_of_known_customers,
             "unseen_columns": self.survey.unseen,
             "phone_region": self.phone_region().map(|(region, _)| region),
+            "notices": self.survey.findings.seen.notices,
+            "mapping": self.survey.findings.remapped,
             "guards": self.verdicts,
+            "leave": (!self.verdicts.is_empty()).then(|| leave::this_command(self.verdicts)),
             "balanced": self.survey.expected.total() == self.survey.rows,
         })
     }
@@ -220,6 +222,7 @@ impl View<'_> {
         for (warning, times) in &self.survey.warnings {
             let _ = writeln!(text, "{times} {}", warning.words());
         }
+        text.push_str(&self.survey.findings.remapped.text());
         text
     }
 
@@ -261,12 +264,17 @@ impl View<'_> {
                 self.survey.bad_phones.len()
             );
         }
+        for notice in &self.survey.findings.seen.notices {
+            if notice.count > 0 {
+                let _ = writeln!(text, "{}", notice.message);
+            }
+        }
         for verdict in self.verdicts {
-            let _ = writeln!(
-                text,
-                "the guard {} will block: {}\n    if that is meant: {}",
-                verdict.guard, verdict.message, verdict.leave
-            );
+            let _ = writeln!(text, "the guard {} will block: {}", verdict.guard, verdict.message);
+        }
+        if !self.verdicts.is_empty() {
+            let command = leave::this_command(self.verdicts);
+            let _ = writeln!(text, "if all of that is meant, this is the command:\n  {command}");
         }
         text
     }

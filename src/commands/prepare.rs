@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::exit::CommandError;
 use crate::cli::Common;
 use crate::config::Config;
-use crate::mapping::Mapping;
+use crate::mapping::{MappedKey, Mapping};
 use crate::source::{self, Export, Fingerprint};
 
 /// An export that is ready to be read with its mapping.
@@ -17,6 +17,16 @@ pub(super) struct Prepared {
     /// Which rows become which calls: the mapping's own fingerprint.
     pub(super) plan: [u8; 32],
     pub(super) rows_max: u64,
+    /// What is mapped, to tell a changed mapping from changed data.
+    pub(super) keys: Vec<MappedKey>,
+}
+
+impl Prepared {
+    /// Whether it is read only in part on purpose, so that it is no measure of
+    /// a whole export: a limit, or a repaired result file.
+    pub(super) fn is_part(&self) -> Result<bool, CommandError> {
+        Ok(self.rows_max != u64::MAX || self.export.is_result_file()?)
+    }
 }
 
 /// Opens the export and compiles the mapping for it.
@@ -39,6 +49,12 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         fingerprint,
         plan: plan_fingerprint(config, common),
         rows_max: common.limit.unwrap_or(u64::MAX),
+        keys: MappedKey::all(
+            &config.customer,
+            config.omnidesk.names,
+            &config.omnidesk.custom_field_prefix,
+            &config.input,
+        ),
     })
 }
 

@@ -13,9 +13,9 @@ use std::thread;
 use super::exit::CommandError;
 use super::prepare::Prepared;
 use crate::checkpoint::Checkpoint;
-use crate::mapping::{Intent, Mapped, Rejection};
+use crate::mapping::{Fill, Intent, Mapped, Rejection};
 use crate::omnidesk::Call;
-use crate::planning::{CustomerKey, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
+use crate::planning::{CustomerKey, Look, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
 use crate::source::{Row, RowRef, SourceError};
 
 /// Rows handed over at once: the more, the nearer together their customers lie
@@ -51,6 +51,7 @@ struct Pass<'a, W> {
     /// Only these rows are decided; the others were applied by an earlier run.
     only: Option<&'a BTreeSet<u64>>,
     survey: Survey,
+    look: Look,
     /// The first 64 bits of the keys of customers met so far.
     met: HashSet<u64, BuildHasherDefault<HashedAlready>>,
     /// Customers with several rows, and what they will have been told.
@@ -73,6 +74,7 @@ pub(super) fn survey<W: Watcher>(
     checkpoint: Option<&Checkpoint>,
     policy: &Policy,
     only: Option<&BTreeSet<u64>>,
+    look: Look,
     watcher: &mut W,
 ) -> Result<Survey, CommandError> {
     let mut pass = Pass {
@@ -80,36 +82,49 @@ pub(super) fn survey<W: Watcher>(
         policy,
         only,
         survey: Survey::new(),
+        look,
         met: HashSet::default(),
         several: HashMap::new(),
         later: BTreeSet::new(),
         watcher,
     };
-    pass.survey.unseen = read(prepared, policy, |batch| pass.first_reading(batch))?;
-    if !pass.several.is_empty() {
+    let End { unseen, fill } = read(prepared, policy, |batch| pass.first_reading(batch))?;
+    if pass.look.needs_names() || !pass.several.is_empty() {
         read(prepared, policy, |batch| pass.second_reading(batch))?;
     }
     prepared.export.check_unchanged()?;
-    Ok(pass.survey)
+    let Pass { mut survey, look, several, .. } = pass;
+    survey.unseen = unseen;
+    survey.findings = look.finish(&fill, several.iter().map(|(key, several)| (*key, several.told.as_ref())));
+    Ok(survey)
 }
 
-/// Reads and maps on a thread of its own, and hands batches to `take`. Returns
-/// the keys that no row has.
+/// What is known at the end of a reading.
+struct End {
+    /// Keys that no row has.
+    unseen: Vec<String>,
+    /// How full the mapped columns are.
+    fill: Fill,
+}
+
+/// Reads and maps on a thread of its own, and hands batches to `take`.
 fn read(
     prepared: &Prepared,
     policy: &Policy,
     mut take: impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
-) -> Result<Vec<String>, CommandError> {
+) -> Result<End, CommandError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let (mut rows, mut row) = (prepared.export.rows(), Row::default());
             let mut batch = Vec::with_capacity(BATCH_ROWS);
+            let mut fill = prepared.mapping.fill();
             while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
                 if row.at().number > prepared.rows_max {
                     break;
                 }
                 let mapped = prepared.mapping.map(&row);
+                fill.count(&prepared.mapping, &row, &mapped);
                 let key = match &mapped {
                     Mapped::Intent(intent) => Some(policy.key.customer(&intent.customer)),
                     _ => None,
@@ -123,13 +138,13 @@ fn read(
                 }
             }
             let _ = sender.send(batch);
-            Ok::<_, SourceError>(rows.unseen())
+            Ok::<_, SourceError>(End { unseen: rows.unseen(), fill })
         });
         let taken = take_all(&receiver, &mut take);
         drop(receiver);
-        let unseen =
+        let end =
             reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
-        taken.map(|()| unseen)
+        taken.map(|()| end)
     })
 }
 
@@ -150,7 +165,9 @@ impl<W: Watcher> Pass<'_, W> {
             match (row.mapped, row.key) {
                 (Mapped::Intent(intent), Some(key)) => {
                     self.survey.note(&intent);
-                    if self.met.insert(short(key)) {
+                    let is_first = self.met.insert(short(key));
+                    self.look.row(key, &intent, is_first);
+                    if is_first {
                         self.decide(&intent, key, told, false)?;
                     } else {
                         self.later.insert(row.at.number);
@@ -164,16 +181,17 @@ impl<W: Watcher> Pass<'_, W> {
         Ok(())
     }
 
-    /// Only customers with several rows; each row on top of those before.
+    /// Customers with several rows, each row on top of those before; of the
+    /// others only what is looked for a second time.
     fn second_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
         self.watcher.check()?;
         for row in batch {
             let (Mapped::Intent(intent), Some(key)) = (row.mapped, row.key) else {
                 continue;
             };
-            let Some(mut several) = self.several.remove(&key) else {
-                continue;
-            };
+            let several = self.several.remove(&key);
+            self.look.again(key, &intent, several.is_some());
+            let Some(mut several) = several else { continue };
             if !several.loaded {
                 several.told = self.told(key)?;
                 several.loaded = true;
@@ -219,6 +237,7 @@ impl<W: Watcher> Pass<'_, W> {
                 if visit {
                     self.survey.worklist.mark(intent.at.number, Work::Calls);
                 }
+                self.look.decided(key, intent, &calls, situation.told.as_ref(), !visit);
                 self.watcher.calls(intent.at, &calls, outcome);
                 if !calls.is_empty() {
                     self.watcher.told(key, situation.told.as_ref())?;

@@ -58,6 +58,15 @@ impl Expressions {
         self.columns = Arc::new(columns.clone());
     }
 
+    /// The columns that a template uses, with where they stand.
+    pub(super) fn columns_of(&self, expression: &Expression) -> Vec<(usize, String)> {
+        let Ok(template) = self.environment.get_template(&expression.0) else { return Vec::new() };
+        let used = template.undeclared_variables(true);
+        let names = used.iter().map(|name| name.strip_prefix("row.").unwrap_or(name));
+        let names = names.chain(subscripts(template.source()));
+        names.filter_map(|name| Some((self.columns.find(name)?, name.to_owned()))).collect()
+    }
+
     /// The row as a template sees it.
     pub(super) fn context(&self, row: &Row) -> Value {
         Value::from_object(Cells {

@@ -9,7 +9,9 @@
 mod addresses;
 mod compile;
 mod expressions;
+mod fill;
 mod intent;
+mod marks;
 mod names;
 mod phone;
 mod rejection;
@@ -17,7 +19,9 @@ mod row;
 mod settings;
 
 pub use addresses::{Address, Channel};
+pub use fill::Fill;
 pub use intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
+pub use marks::{MappedKey, Subject};
 pub use phone::suggest_region;
 pub use rejection::{Rejection, RejectionCode};
 pub use row::{Mapped, Mapping};

@@ -69,6 +69,16 @@ impl Blanks {
         text.is_empty() || self.blank.iter().any(|word| word == text)
     }
 
+    /// Whether nothing but no text at all is blank, and nothing clears.
+    pub(super) fn are_plain(&self) -> bool {
+        self.clear.is_empty() && self.blank.iter().all(String::is_empty)
+    }
+
+    /// Whether a trimmed text is a value: not blank, and no `clear` marker.
+    pub(super) fn is_value(&self, text: &str) -> bool {
+        !self.is_blank(text) && !self.clear.iter().any(|word| word == text)
+    }
+
     /// The cell's text, for a template.
     pub(super) fn text_or_empty(&self, text: &str) -> String {
         let text = text.trim();

@@ -2,9 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::notices::NoticeKind;
+use super::seen::Past;
+use super::shared::SharedAddresses;
 use super::survey::Survey;
 use crate::omnidesk::Kind;
-use crate::units::Amount;
+use crate::units::{Amount, Share};
+
+/// Fewer filled cells than this are too few to see a collapse in: by chance,
+/// three rows of which one is blank would be one.
+const FILLED_MIN: u64 = 20;
 
 /// `[guard]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -20,6 +27,11 @@ pub struct GuardSettings {
     pub canary: u32,
     /// The fewest rows, of those that the last finished run read.
     pub min_rows: Amount,
+    /// The least share of rows with a value in a mapped column, of the share
+    /// that the last finished run saw.
+    pub min_fill: Share,
+    /// What to do about an address that several customers have.
+    pub shared_addresses: SharedAddresses,
 }
 
 impl Default for GuardSettings {
@@ -30,6 +42,8 @@ impl Default for GuardSettings {
             max_changes: Amount::Percent(100.0),
             canary: 5,
             min_rows: Amount::Percent(50.0),
+            min_fill: Share { percent: 50.0 },
+            shared_addresses: SharedAddresses::Report,
         }
     }
 }
@@ -41,89 +55,176 @@ pub struct Verdict {
     pub guard: &'static str,
     /// The figures.
     pub message: String,
-    /// How to give leave.
+    /// The arguments of `run` that give leave, and no more than is needed.
     pub leave: String,
 }
 
-/// What the guards say to a plan; nothing if it may start. `rows_before` is
-/// how many rows the last finished run read.
+/// What the guards say to a plan; nothing if it may start.
 #[must_use]
-pub fn judge_guards(settings: &GuardSettings, survey: &Survey, rows_before: Option<u64>) -> Vec<Verdict> {
-    let rows = survey.rows;
-    let purges = survey.calls(Kind::Purge);
-    let changes = survey.rows_changing;
+pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> Vec<Verdict> {
+    let mut verdicts = judge_purges(settings, survey.calls(Kind::Purge), survey.rows);
+    verdicts.extend(judge_changes(settings, survey));
+    verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey.rows, before)));
+    verdicts.extend(judge_fill(settings, survey, past));
+    verdicts.extend(judge_shared(settings, survey));
+    verdicts
+}
+
+/// What the guards say to so many purges by an export of so many rows.
+#[must_use]
+pub fn judge_purges(settings: &GuardSettings, purges: u64, rows: u64) -> Vec<Verdict> {
+    let verdict =
+        |guard, message| Verdict { guard, message, leave: format!("--allow-purge --max-purge {purges}") };
     let mut verdicts = Vec::new();
+    let most = settings.max_purge;
     if purges > 0 && !settings.allow_purge {
-        verdicts.push(Verdict {
-            guard: "allow_purge",
-            message: format!(
-                "{purges} of {rows} rows would purge a customer's data, and purging is not allowed"
-            ),
-            leave: format!("--allow-purge --max-purge {purges}"),
-        });
+        let message =
+            format!("{purges} of {rows} rows would purge a customer's data, and purging is not allowed");
+        verdicts.push(verdict("allow_purge", message));
     }
-    if purges > settings.max_purge.of(rows) {
-        verdicts.push(Verdict {
-            guard: "max_purge",
-            message: format!(
-                "{purges} of {rows} rows would purge a customer's data; {} is the most",
-                settings.max_purge
-            ),
-            leave: format!("--allow-purge --max-purge {purges}"),
-        });
-    }
-    if changes > settings.max_changes.of(rows) {
-        verdicts.push(Verdict {
-            guard: "max_changes",
-            message: format!(
-                "{changes} of {rows} rows would create or update a customer; {} is the most",
-                settings.max_changes
-            ),
-            leave: format!("max_changes = {changes} in [guard]"),
-        });
-    }
-    if let Some(before) = rows_before.filter(|before| rows < settings.min_rows.of(*before)) {
-        verdicts.push(Verdict {
-            guard: "min_rows",
-            message: format!(
-                "the export has {rows} rows, the last finished run read {before}; fewer than {} looks truncated",
-                settings.min_rows
-            ),
-            leave: format!("min_rows = {rows} in [guard]"),
-        });
+    if purges > most.of(rows) {
+        let message = format!("{purges} of {rows} rows would purge a customer's data; {most} is the most");
+        verdicts.push(verdict("max_purge", message));
     }
     verdicts
 }
 
+fn judge_changes(settings: &GuardSettings, survey: &Survey) -> Option<Verdict> {
+    let (changes, rows, most) = (survey.rows_changing, survey.rows, settings.max_changes);
+    (changes > most.of(rows)).then(|| Verdict {
+        guard: "max_changes",
+        message: format!("{changes} of {rows} rows would create or update a customer; {most} is the most"),
+        leave: format!("--max-changes {changes}"),
+    })
+}
+
+fn judge_rows(settings: &GuardSettings, rows: u64, before: u64) -> Option<Verdict> {
+    let least = settings.min_rows;
+    (rows < least.of(before)).then(|| Verdict {
+        guard: "min_rows",
+        message: format!(
+            "the export has {rows} rows, the last finished run read {before}; fewer than {least} looks truncated"
+        ),
+        leave: format!("--min-rows {rows}"),
+    })
+}
+
+/// One verdict over all columns that collapsed.
+fn judge_fill(settings: &GuardSettings, survey: &Survey, past: &Past) -> Option<Verdict> {
+    let (before, now) = (past.seen.as_ref()?, &survey.findings.seen);
+    let mut least = settings.min_fill.percent;
+    let mut columns = Vec::new();
+    for (name, filled) in &now.fill {
+        let Some((_, filled_before)) = before.fill.iter().find(|(known, _)| known == name) else { continue };
+        let expected = share_of(*filled_before, before.describing, now.describing);
+        if expected < FILLED_MIN || *filled >= settings.min_fill.of(expected) {
+            continue;
+        }
+        least = least.min(percent(*filled, expected));
+        let shares = (percent(*filled, now.describing), percent(*filled_before, before.describing));
+        columns.push(format!(
+            "{name:?} has a value in {filled} of {} rows ({:.0} %), and had one in {:.0} % at the last finished run",
+            now.describing, shares.0, shares.1
+        ));
+    }
+    (!columns.is_empty()).then(|| Verdict {
+        guard: "min_fill",
+        message: format!("{}; below {} of that a column looks lost", columns.join("; "), settings.min_fill),
+        // Rounded down, so that it is leave.
+        leave: format!("--min-fill {}%", (least * 100.0).floor() / 100.0),
+    })
+}
+
+fn judge_shared(settings: &GuardSettings, survey: &Survey) -> Option<Verdict> {
+    let count = survey.findings.notices.of(NoticeKind::SharedAddress);
+    (count > 0 && settings.shared_addresses == SharedAddresses::Block).then(|| Verdict {
+        guard: "shared_addresses",
+        message: format!(
+            "{count} addresses are those of several customers each, such as {}",
+            survey.findings.notices.examples(NoticeKind::SharedAddress)
+        ),
+        leave: "--allow-shared-addresses".to_owned(),
+    })
+}
+
+/// As many of `whole` as `part` is of `of`.
+fn share_of(part: u64, of: u64, whole: u64) -> u64 {
+    let share = u128::from(part) * u128::from(whole) / u128::from(of.max(1));
+    u64::try_from(share).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share of a count below 2^53")]
+fn percent(part: u64, of: u64) -> f64 {
+    100.0 * part as f64 / of.max(1) as f64
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::seen::Seen;
     use super::*;
+    use crate::mapping::Fill;
 
-    fn blocked(settings: &GuardSettings, survey: &Survey, before: Option<u64>) -> Vec<&'static str> {
-        judge_guards(settings, survey, before).into_iter().map(|verdict| verdict.guard).collect()
+    fn blocked(settings: &GuardSettings, survey: &Survey, past: &Past) -> Vec<&'static str> {
+        judge_guards(settings, survey, past).into_iter().map(|verdict| verdict.guard).collect()
+    }
+
+    fn of_rows(rows: u64) -> Past {
+        Past { rows: Some(rows), ..Past::default() }
     }
 
     #[test]
     fn purges_need_leave_and_stay_below_the_cap() {
         let survey = Survey::for_tests(100, 3, 40);
-        let mut settings = GuardSettings::default();
-        assert_eq!(blocked(&settings, &survey, None), ["allow_purge"]);
+        let (mut settings, past) = (GuardSettings::default(), Past::default());
+        assert_eq!(blocked(&settings, &survey, &past), ["allow_purge"]);
         settings.allow_purge = true;
-        assert!(blocked(&settings, &survey, None).is_empty());
+        assert!(blocked(&settings, &survey, &past).is_empty());
         settings.max_purge = Amount::Percent(2.0);
-        assert_eq!(blocked(&settings, &survey, None), ["max_purge"]);
+        assert_eq!(blocked(&settings, &survey, &past), ["max_purge"]);
         // The cap never gives leave by itself.
         settings = GuardSettings { max_purge: Amount::Count(1000), ..GuardSettings::default() };
-        assert_eq!(blocked(&settings, &survey, None), ["allow_purge"]);
+        assert_eq!(blocked(&settings, &survey, &past), ["allow_purge"]);
     }
 
     #[test]
     fn a_truncated_export_and_a_mass_change_are_blocked() {
         let survey = Survey::for_tests(100, 0, 40);
         let mut settings = GuardSettings::default();
-        assert!(blocked(&settings, &survey, Some(200)).is_empty());
-        assert_eq!(blocked(&settings, &survey, Some(202)), ["min_rows"]);
+        assert!(blocked(&settings, &survey, &of_rows(200)).is_empty());
+        assert_eq!(blocked(&settings, &survey, &of_rows(202)), ["min_rows"]);
         settings.max_changes = Amount::Count(39);
-        assert_eq!(blocked(&settings, &survey, None), ["max_changes"]);
+        assert_eq!(blocked(&settings, &survey, &Past::default()), ["max_changes"]);
+    }
+
+    /// What is said if `now` rows of a column have a value, of 100, and
+    /// `before` of 200 had.
+    fn filled(settings: &GuardSettings, before: u64, now: u64) -> Option<Verdict> {
+        let seen = |rows, filled| Seen::of(&Fill::for_tests(rows, &[("email", filled)]), &[]);
+        let mut survey = Survey::for_tests(100, 0, 0);
+        survey.findings.seen = seen(100, now);
+        let past = Past { seen: Some(seen(200, before)), ..Past::default() };
+        judge_guards(settings, &survey, &past).pop()
+    }
+
+    #[test]
+    fn a_column_that_lost_its_values_is_blocked_and_the_leave_is_enough() {
+        let mut settings = GuardSettings::default();
+        assert_eq!(filled(&settings, 180, 45), None, "just half of 90 %");
+        let verdict = filled(&settings, 180, 44).expect("a verdict");
+        assert_eq!((verdict.guard, verdict.leave.as_str()), ("min_fill", "--min-fill 48.88%"));
+        assert!(verdict.message.contains("44 of 100 rows (44 %)") && verdict.message.contains("90 %"));
+        for now in 0..45 {
+            let leave = filled(&GuardSettings::default(), 180, now).expect("a verdict").leave;
+            let share = leave.strip_prefix("--min-fill ").expect("a flag");
+            settings.min_fill = share.parse().expect("a share");
+            assert_eq!(filled(&settings, 180, now), None, "{leave}");
+        }
+    }
+
+    #[test]
+    fn a_column_that_was_nearly_empty_is_left_to_chance() {
+        let settings = GuardSettings::default();
+        assert_eq!(filled(&settings, 38, 0), None);
+        assert!(filled(&settings, 40, 0).is_some());
     }
 }

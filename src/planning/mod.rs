@@ -5,17 +5,30 @@
 //! follows cannot disagree: `plan` walks [`next`] with every call succeeding,
 //! `dispatch` walks it with what the API really answers.
 
+mod changes;
+mod conflicts;
+mod gone;
 mod guards;
 mod keys;
+mod look;
+mod notices;
 mod outcome;
+mod seen;
+mod shared;
 mod steps;
 mod survey;
 mod told;
 mod worklist;
 
-pub use guards::{GuardSettings, Verdict, judge_guards};
+pub use changes::{Change, KeyChange, Remapped};
+pub use gone::{GoneChanges, GoneMark, gone_customer};
+pub use guards::{GuardSettings, Verdict, judge_guards, judge_purges};
 pub use keys::{AddressHash, CustomerKey, HashKey};
+pub use look::{Findings, Look};
+pub use notices::{Notice, NoticeKind, Notices};
 pub use outcome::{Counts, Outcome};
+pub use seen::{NoticeLine, Past, Seen};
+pub use shared::SharedAddresses;
 pub use steps::{
     Policy, Situation, Step, acknowledged, found_by_probe, next, probe, rehearse, settled_silently,
     turned_absent, turned_existing, under_way,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::look::Findings;
 use super::outcome::{Counts, Outcome};
 use super::worklist::{Work, Worklist};
 use crate::mapping::{Intent, Operation, Rejection, RejectionCode, Warning};
@@ -37,6 +38,8 @@ pub struct Survey {
     pub brands: BTreeSet<u64>,
     /// Keys of JSON lines that are mapped and that no row has.
     pub unseen: Vec<String>,
+    /// What was seen besides the calls.
+    pub findings: Findings,
     /// Rows to visit.
     pub worklist: Worklist,
     calls: [u64; 4],

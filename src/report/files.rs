@@ -14,7 +14,7 @@ use std::sync::Arc;
 use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::dispatch::{CallLine, Trouble};
-use crate::planning::Outcome;
+use crate::planning::{Notices, Outcome};
 use crate::source::{Export, Format, RowRef};
 
 /// A result file cannot be written.
@@ -162,10 +162,59 @@ impl RunFiles {
         outcome: Outcome,
         trouble: &Trouble,
     ) -> Result<(), FilesError> {
-        let dialect = *self.export.dialect();
-        let ending = if dialect.format == Format::Csv { "csv" } else { "jsonl" };
-        let name = format!("{}.{ending}", outcome.word());
-        let own = self.export.own_bytes(at).map_err(|source| self.error(&name, source))?;
+        let name = format!("{}.{}", outcome.word(), self.ending());
+        let line = self.row_line(at, operation, trouble).map_err(|source| self.error(&name, source))?;
+        let header = self.header();
+        self.append(&name, &header, &line, true)
+    }
+
+    /// The rows that a person should know of, in `notices`: whole before the
+    /// run begins. Without such rows there is no file.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn write_notices(&self, notices: &Notices) -> Result<(), FilesError> {
+        let name = self.notices_file();
+        let mut content = Vec::new();
+        for notice in notices.rows() {
+            if content.is_empty() {
+                content = self.header();
+            }
+            let trouble = Trouble {
+                code: notice.kind.word(),
+                column: notice.field.clone(),
+                value: None,
+                message: notice.message(),
+                hint: notice.kind.hint().into(),
+                status: None,
+                attempts: 0,
+            };
+            let line = self.row_line(notice.at, "", &trouble).map_err(|source| self.error(&name, source))?;
+            content.extend_from_slice(&line);
+        }
+        if content.is_empty() { Ok(()) } else { self.write_whole(&name, &content) }
+    }
+
+    /// The name of the file of notices, if there is one.
+    #[must_use]
+    pub fn notices_name(&self) -> Option<String> {
+        let name = self.notices_file();
+        self.folder.join(&name).is_file().then_some(name)
+    }
+
+    fn notices_file(&self) -> String {
+        format!("notices.{}", self.ending())
+    }
+
+    fn ending(&self) -> &'static str {
+        if self.export.dialect().format == Format::Csv { "csv" } else { "jsonl" }
+    }
+
+    /// The export's own row with the results behind.
+    fn row_line(&self, at: RowRef, operation: &str, trouble: &Trouble) -> io::Result<Vec<u8>> {
+        let dialect = self.export.dialect();
+        let own = self.export.own_bytes(at)?;
         let cells = cells(at, operation, trouble);
         let line = match dialect.format {
             Format::Csv => {
@@ -176,9 +225,7 @@ impl RunFiles {
                 self.encoded_as_read(json_line(&dialect.encoding.decode(&own).0, &cells).as_bytes())
             }
         };
-        let header = self.header();
-        let line = self.written(line);
-        self.append(&name, &header, &line, true)
+        Ok(self.written(line))
     }
 
     fn header(&self) -> Vec<u8> {

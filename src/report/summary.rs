@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dispatch::{CallLine, Trouble};
 use crate::omnidesk::Kind;
-use crate::planning::{Counts, Outcome};
+use crate::planning::{Counts, NoticeLine, Outcome};
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -116,6 +116,8 @@ pub struct Summary {
     pub folder: Option<String>,
     /// Their names.
     pub files: Vec<String>,
+    /// What a person should know of rows that went their way.
+    pub notices: Vec<NoticeLine>,
     /// Creates in doubt, those of earlier runs included.
     pub in_doubt: u64,
     /// The exit code.
@@ -169,6 +171,7 @@ impl Summary {
             "addresses_there_before": self.tally.existing,
             "creates_in_doubt": self.in_doubt,
             "causes": causes,
+            "notices": self.notices,
             "stopped": self.stopped.as_ref().map(|(reason, message)| json!({ "reason": reason, "message": message })),
             "folder": self.folder,
             "files": self.files,
@@ -185,6 +188,9 @@ impl Summary {
         self.write_outcomes(&mut text);
         self.write_calls(&mut text);
         self.write_causes(&mut text);
+        for notice in self.notices.iter().filter(|notice| notice.count > 0) {
+            let _ = writeln!(text, "{}", notice.message);
+        }
         if let (Some(folder), false) = (&self.folder, self.files.is_empty()) {
             let _ = writeln!(text, "files: {folder}/ {}", self.files.join(" "));
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, RunRecord, RunState};
 use omnidesk_sync::mapping::{Customer, PrimaryId};
 use omnidesk_sync::omnidesk::Kind;
-use omnidesk_sync::planning::{CustomerKey, Flight, Outcome, Progress, Told, Work, Worklist};
+use omnidesk_sync::planning::{CustomerKey, Findings, Flight, Outcome, Progress, Told, Work, Worklist};
 use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use tempfile::TempDir;
@@ -41,7 +41,8 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
     let record =
         RunRecord { rows: CUSTOMERS, calls_planned: 10, ..RunRecord::adopted("2026-11-23T17:00:00Z") };
     let plan = [export; 32];
-    let mut run = checkpoint.begin(Fingerprint([export; 32]), plan, record, worklist).expect("a run");
+    let (fingerprint, findings) = (Fingerprint([export; 32]), Findings::default());
+    let mut run = checkpoint.begin(fingerprint, plan, record, worklist, &findings).expect("a run");
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
     let mut batch = checkpoint.batch().expect("a batch");
     batch.settle_rejected(&mut run, 5, true).expect("settled");

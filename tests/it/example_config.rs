@@ -45,7 +45,10 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("operation", &["default", "column", "values", "rule"]),
     ("missing", &["action"]),
-    ("guard", &["allow_purge", "max_purge", "max_changes", "canary", "min_rows"]),
+    (
+        "guard",
+        &["allow_purge", "max_purge", "max_changes", "canary", "min_rows", "min_fill", "shared_addresses"],
+    ),
     ("checkpoint", &["path"]),
     ("report", &["dir"]),
 ];

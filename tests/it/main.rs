@@ -1,11 +1,13 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
+mod changes;
 mod clock;
 mod disk;
 mod durable;
 mod example_config;
 mod faults;
 mod fixtures;
+mod guards;
 mod inputs;
 mod kill;
 mod model;

@@ -24,7 +24,7 @@ use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, Client, Texts};
-use omnidesk_sync::planning::{Outcome, Policy, Situation, Step, Work, Worklist, next};
+use omnidesk_sync::planning::{Findings, Outcome, Policy, Situation, Step, Work, Worklist, next};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use omnidesk_sync::units::Amount;
 use proptest::prelude::*;
@@ -409,7 +409,8 @@ impl World {
                     worklist.mark(number, Work::Calls);
                 }
                 let record = RunRecord { rows, ..RunRecord::adopted("now") };
-                checkpoint.begin(Fingerprint([7; 32]), [7; 32], record, worklist).expect("a run")
+                let findings = Findings::default();
+                checkpoint.begin(Fingerprint([7; 32]), [7; 32], record, worklist, &findings).expect("a run")
             }
         };
         (checkpoint, run)

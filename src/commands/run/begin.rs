@@ -1,6 +1,10 @@
 //! Where a run begins: anew, at the unfinished row, or not at all.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use super::super::exit::CommandError;
+use super::super::leave;
 use super::super::plan::View;
 use super::super::prepare::Prepared;
 use super::super::say;
@@ -10,9 +14,9 @@ use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::omnidesk::Kind;
-use crate::planning::{Policy, Survey, Verdict, judge_guards};
-use crate::report::make_folder;
-use crate::units::{Amount, Period};
+use crate::planning::{Look, Policy, Survey, judge_guards, judge_purges};
+use crate::report::{RunFiles, make_folder};
+use crate::units::Period;
 
 /// A run that may send.
 pub(super) struct Begun {
@@ -50,17 +54,19 @@ pub(super) fn begin(
         false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
     };
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
-    let survey = survey(prepared, Some(&checkpoint), &policy, only, interrupts)?;
+    let part = prepared.is_part()?;
+    let past = checkpoint.past()?;
+    let past = if part { past.of_part() } else { past };
+    let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, false);
+    let survey = survey(prepared, Some(&checkpoint), &policy, only, look, interrupts)?;
     if let Some(run) = &open {
         check_superseding(args, run, &survey, prepared)?;
     }
-    let partial = args.common.limit.is_some() || prepared.export.is_result_file()?;
-    let rows_before = if partial { None } else { checkpoint.rows_of_last_finished()? };
-    let verdicts = judge_guards(&config.guard, &survey, rows_before);
+    let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts };
     tell(args, || view.head());
     if !verdicts.is_empty() {
-        return Err(CommandError::Blocked { verdicts });
+        return Err(leave::blocked(verdicts));
     }
     if let Some(mut run) = open {
         tell(args, || superseding(&run, prepared));
@@ -73,8 +79,10 @@ pub(super) fn begin(
             ),
         });
     }
-    let record = record_of(config, prepared, &survey, partial, unfinished.record.as_ref())?;
-    let run = checkpoint.begin(prepared.fingerprint, prepared.plan, record, survey.worklist)?;
+    let record = record_of(config, prepared, &survey, part, unfinished.record.as_ref())?;
+    write_notices(&record, prepared, &survey)?;
+    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
+    let run = checkpoint.begin(fingerprint, plan, record, survey.worklist, &survey.findings)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
 }
 
@@ -165,15 +173,25 @@ fn record_of(
 /// Leave to purge can be taken back while a run is open.
 fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), CommandError> {
     let (purges, rows) = (run.record.purges_planned, run.record.rows);
-    let most = config.guard.max_purge.of(rows);
-    if purges == 0 || config.guard.allow_purge && purges <= most {
+    let mut verdicts = judge_purges(&config.guard, purges, rows);
+    if verdicts.is_empty() || purges == 0 {
         return Ok(());
     }
-    let message = format!("the open run, begun {}, plans {purges} purges of {rows} rows", run.record.started);
-    let leave =
-        format!("--allow-purge --max-purge {}, or give the run up with --fresh", Amount::Count(purges));
-    let guard = if config.guard.allow_purge { "max_purge" } else { "allow_purge" };
-    Err(CommandError::Blocked { verdicts: vec![Verdict { guard, message, leave }] })
+    for verdict in &mut verdicts {
+        verdict.message = format!(
+            "in the open run, begun {}, {}; --fresh gives that run up",
+            run.record.started, verdict.message
+        );
+    }
+    Err(leave::blocked(verdicts))
+}
+
+/// Before the run is begun: once the checkpoint holds that something was said,
+/// it is in the file.
+fn write_notices(record: &RunRecord, prepared: &Prepared, survey: &Survey) -> Result<(), CommandError> {
+    let folder = PathBuf::from(&record.folder);
+    let files = RunFiles::open(folder, Arc::clone(&prepared.export), &[])?;
+    Ok(files.write_notices(&survey.findings.notices)?)
 }
 
 fn tell(args: &RunArgs, text: impl FnOnce() -> String) {

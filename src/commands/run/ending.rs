@@ -81,7 +81,8 @@ impl Ending<'_> {
             causes: closed.causes.clone(),
             stopped: stop.map(|stop| self.words(stop)),
             folder: Some(closed.files.folder().display().to_string()),
-            files: closed.files.names().map(str::to_owned).collect(),
+            files: closed.files.names().map(str::to_owned).chain(closed.files.notices_name()).collect(),
+            notices: closed.checkpoint.seen(closed.run.id)?.unwrap_or_default().notices,
             exit_code: Exit::of_run(stop, &counts) as u8,
         })
     }

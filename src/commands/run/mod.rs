@@ -26,7 +26,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::dispatch::{self, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
-use crate::planning::{Policy, Work};
+use crate::planning::{Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
 use recorder::Recorder;
@@ -76,6 +76,12 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     config.limits.concurrency = args.concurrency.unwrap_or(config.limits.concurrency);
     config.guard.allow_purge |= args.allow_purge;
     config.guard.max_purge = args.max_purge.unwrap_or(config.guard.max_purge);
+    config.guard.max_changes = args.max_changes.unwrap_or(config.guard.max_changes);
+    config.guard.min_rows = args.min_rows.unwrap_or(config.guard.min_rows);
+    config.guard.min_fill = args.min_fill.unwrap_or(config.guard.min_fill);
+    if args.allow_shared_addresses && config.guard.shared_addresses == SharedAddresses::Block {
+        config.guard.shared_addresses = SharedAddresses::Report;
+    }
     if let Some(dir) = &args.report_dir {
         config.report.dir.clone_from(dir);
     }

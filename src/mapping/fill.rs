@@ -1,0 +1,108 @@
+//! How full the mapped columns are: what tells an export with an empty column
+//! from an honest one.
+
+use std::collections::BTreeMap;
+
+use super::compile::{Getter, Origin};
+use super::row::{Mapped, Mapping};
+use super::settings::Operation;
+use crate::source::Row;
+
+/// Rows with a value, by mapped column.
+///
+/// Columns that decide what a row asks for, and not what a customer holds,
+/// are not among them: a night without a single purge is an honest one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fill {
+    rows: u64,
+    columns: Vec<Filled>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Filled {
+    at: usize,
+    name: String,
+    rows: u64,
+}
+
+impl Mapping {
+    /// Begins to count.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        let mut columns = BTreeMap::new();
+        let addresses = self.addresses.iter().map(|(_, getter)| getter);
+        let fields = self.fields.iter().map(|(_, getter)| getter);
+        let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
+        for getter in
+            [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses).chain(others)
+        {
+            columns.extend(self.columns_of(getter));
+        }
+        let columns = columns.into_iter().map(|(at, name)| Filled { at, name, rows: 0 }).collect();
+        Fill { rows: 0, columns }
+    }
+
+    fn columns_of(&self, getter: &Getter) -> Vec<(usize, String)> {
+        match &getter.origin {
+            Origin::Columns(columns) => columns.clone(),
+            Origin::Template(template) => self.expressions.columns_of(template),
+            Origin::Constant(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the cell gives its customer a value: it is not blank, and no
+    /// `clear` marker.
+    fn has_value(&self, row: &Row, column: usize) -> bool {
+        let bytes = row.bytes(column);
+        match bytes.first() {
+            None => false,
+            Some(first) if first.is_ascii_graphic() && self.blanks.are_plain() => true,
+            Some(_) => row.text(column).is_ok_and(|text| self.blanks.is_value(text.trim())),
+        }
+    }
+}
+
+impl Fill {
+    /// Takes in a row and what became of it. Rows that describe nobody (not
+    /// readable, skipped or purging) do not count.
+    pub fn count(&mut self, mapping: &Mapping, row: &Row, mapped: &Mapped) {
+        let describes = match mapped {
+            Mapped::Intent(intent) => intent.operation != Operation::Purge,
+            Mapped::Rejected(_) => row.fault().is_none(),
+            Mapped::Skip => false,
+        };
+        if !describes {
+            return;
+        }
+        self.rows += 1;
+        for column in &mut self.columns {
+            column.rows += u64::from(mapping.has_value(row, column.at));
+        }
+    }
+
+    /// Adds what another counted with the same mapping.
+    pub fn add(&mut self, other: &Self) {
+        self.rows += other.rows;
+        for (own, other) in self.columns.iter_mut().zip(&other.columns) {
+            own.rows += other.rows;
+        }
+    }
+
+    /// Rows counted.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The mapped columns by name, with their rows.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.columns.iter().map(|column| (column.name.as_str(), column.rows))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(rows: u64, columns: &[(&str, u64)]) -> Self {
+        let columns =
+            columns.iter().map(|(name, rows)| Filled { at: 0, name: (*name).to_owned(), rows: *rows });
+        Self { rows, columns: columns.collect() }
+    }
+}

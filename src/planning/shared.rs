@@ -1,0 +1,149 @@
+//! The same address on several customers of one brand.
+//!
+//! The first reading keeps 64 bits of every address's hash and nothing else;
+//! sorting shows which of them came twice. Only if there are such, a second
+//! reading says in which rows.
+
+use serde::{Deserialize, Serialize};
+
+use super::gone::mark;
+use super::keys::{CustomerKey, HashKey};
+use super::notices::{Notice, NoticeKind, Notices, channel_word};
+use crate::mapping::{Address, Intent};
+use crate::source::RowRef;
+
+/// `shared_addresses`: what to do about an address that several customers have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SharedAddresses {
+    /// Say which rows.
+    #[default]
+    Report,
+    /// Let nothing be sent.
+    Block,
+    /// Do not look.
+    Ignore,
+}
+
+/// Looks for shared addresses.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    setting: SharedAddresses,
+    /// Of the first row of each customer.
+    marks: Vec<u64>,
+    /// Of further rows, which may repeat an address of their own customer.
+    later: Vec<(u64, i64)>,
+    /// Sorted: addresses that came twice.
+    suspects: Vec<u64>,
+    /// Who had each suspect first, and where.
+    holders: Vec<Option<Holder>>,
+    count: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Holder {
+    customer: i64,
+    at: RowRef,
+    is_shared: bool,
+}
+
+impl Shared {
+    pub(super) fn new(setting: SharedAddresses) -> Self {
+        Self { setting, ..Self::default() }
+    }
+
+    /// First reading: a row, and whether it is its customer's first.
+    pub(super) fn row(&mut self, key: &HashKey, customer: CustomerKey, intent: &Intent, is_first: bool) {
+        if self.setting == SharedAddresses::Ignore {
+            return;
+        }
+        for address in &intent.addresses {
+            let mark = mark_of(key, address, intent);
+            if is_first {
+                self.marks.push(mark);
+            } else {
+                self.later.push((mark, super::gone::mark(&customer.0)));
+            }
+        }
+    }
+
+    /// Ends the first reading; says by which mark tonight's suspects can be
+    /// known again.
+    pub(super) fn suspect(&mut self) -> u64 {
+        let Self { marks, later, suspects, .. } = self;
+        marks.sort_unstable();
+        suspects.extend(marks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
+        suspects.dedup();
+        self.count = suspects.len() as u64;
+        later.sort_unstable();
+        later.dedup();
+        let twice = later.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0);
+        suspects.extend(twice);
+        suspects.extend(later.iter().map(|(mark, _)| *mark).filter(|mark| marks.binary_search(mark).is_ok()));
+        suspects.sort_unstable();
+        suspects.dedup();
+        (self.marks, self.later) = (Vec::new(), Vec::new());
+        self.suspects.iter().fold(0, |mark, suspect| mark ^ suspect)
+    }
+
+    /// Whether rows can be named by a second reading.
+    pub(super) fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
+    /// Nobody needs the rows.
+    pub(super) fn forget_rows(&mut self) {
+        self.suspects = Vec::new();
+    }
+
+    /// Begins the second reading.
+    pub(super) fn begin_naming(&mut self) {
+        self.holders = vec![None; self.suspects.len()];
+        self.count = 0;
+    }
+
+    /// Second reading: any row.
+    pub(super) fn name(
+        &mut self,
+        key: &HashKey,
+        customer: CustomerKey,
+        intent: &Intent,
+        notices: &mut Notices,
+    ) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        let customer = mark(&customer.0);
+        for address in &intent.addresses {
+            let Ok(at) = self.suspects.binary_search(&mark_of(key, address, intent)) else { continue };
+            let Some(holder) = &mut self.holders[at] else {
+                self.holders[at] = Some(Holder { customer, at: intent.at, is_shared: false });
+                continue;
+            };
+            if holder.customer == customer {
+                continue;
+            }
+            let mut notice = |at, other: RowRef| {
+                let field = channel_word(address.channel());
+                notices.add(Notice { at, kind: NoticeKind::SharedAddress, field, other: Some(other.number) });
+            };
+            notice(intent.at, holder.at);
+            if !std::mem::replace(&mut holder.is_shared, true) {
+                notice(holder.at, intent.at);
+                self.count += 1;
+            }
+        }
+    }
+
+    /// Addresses that several customers have.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// Customers of different brands may well be the same person.
+fn mark_of(key: &HashKey, address: &Address, intent: &Intent) -> u64 {
+    // An odd factor: different brands stay different, and zero changes nothing.
+    let brand = intent.customer.brand_id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mark(&key.address(address).0).cast_unsigned() ^ brand
+}
