@@ -12,12 +12,13 @@ target=${SAFEGUARDS_TARGET:-$here/target/safeguards}
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 unmissed=0
-[ $# -gt 0 ] || set -- record sync lock settle watermark
+[ $# -gt 0 ] || set -- record reply sync lock settle watermark count
 for name in "$@"; do
     # The tests that are there for it; all others may fail too.
     case $name in
     record) tests="model:: kill::" ;;
-    sync) tests="durable::" ;;
+    reply | sync) tests="durable::" ;;
+    count) tests="disk::a_log" ;;
     lock) tests="run::the_second" ;;
     settle | watermark) tests="model::" ;;
     *) tests="" ;;
