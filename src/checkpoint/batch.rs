@@ -5,6 +5,7 @@ use rusqlite::{Transaction, params};
 use super::CheckpointError;
 use super::database::{Checkpoint, Place, explain};
 use super::lookups::Lookups;
+use super::named::Names;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
 use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_customer};
@@ -16,6 +17,7 @@ pub struct Batch<'a> {
     transaction: Transaction<'a>,
     place: &'a Place,
     changed: bool,
+    pub(super) names: Names,
 }
 
 impl Checkpoint {
@@ -25,9 +27,10 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
+        let names = Names::new(&self.key());
         let Self { connection, place, .. } = self;
         let transaction = connection.transaction().map_err(|source| explain(&place.path, source))?;
-        Ok(Batch { transaction, place, changed: false })
+        Ok(Batch { transaction, place, changed: false, names })
     }
 }
 
@@ -155,7 +158,11 @@ impl Batch<'_> {
         self.place.commit(&self.transaction)
     }
 
-    fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), CheckpointError> {
+    pub(super) fn execute(
+        &mut self,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+    ) -> Result<(), CheckpointError> {
         self.changed = true;
         self.transaction
             .prepare_cached(sql)

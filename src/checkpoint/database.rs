@@ -215,7 +215,7 @@ impl Checkpoint {
         // not look whether that worked.
         sync_folder(&self.place.path).map_err(io)?;
         self.connection
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;")
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON;")
             .and_then(|()| self.connection.execute_batch(seal::PRAGMAS))
             .map_err(|source| self.explain(source))?;
         if self.format == FORMAT {

@@ -4,15 +4,18 @@
 //! SQLite in WAL mode with `synchronous = FULL`: what [`Batch::commit`] has
 //! returned is on the disk. One process writes, which the lock file beside it
 //! ensures; anybody may read. Names, addresses and ids are in it only as keyed
-//! hashes. Every record carries a check value and all rows together another
-//! one (`seal`); that the last commits are there is known by their number
-//! (`lock`). A file that cannot be trusted is an error, never a
+//! hashes; with `[missing] action`, ids are in it besides, encrypted with a
+//! key that is in the same file (`named`). Every record carries a check value
+//! and all rows together another one (`seal`); that the last commits are there
+//! is known by their number (`lock`). A file that cannot be trusted is an error, never a
 //! fresh start.
 
 mod batch;
 mod database;
 mod lock;
 mod lookups;
+mod missing;
+mod named;
 mod past;
 mod records;
 mod run;
@@ -21,6 +24,7 @@ mod seal;
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
 pub use lookups::Lookups;
+pub use missing::{PurgeList, ToPurge};
 pub use records::{FileLengths, RunRecord, RunState};
 pub use run::{OpenRun, Unfinished};
 

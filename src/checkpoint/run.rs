@@ -6,9 +6,10 @@ use rusqlite::{OptionalExtension, params};
 
 use super::CheckpointError;
 use super::database::Checkpoint;
+use super::missing;
 use super::past;
 use super::records::{self, RunRecord, RunState};
-use crate::planning::{Findings, Outcome, Work, Worklist};
+use crate::planning::{Findings, Missing, MissingSurvey, Outcome, Work, Worklist};
 use crate::source::Fingerprint;
 
 /// The open run, with what is settled of it. It owns the watermark.
@@ -26,6 +27,8 @@ pub struct OpenRun {
     pub record: RunRecord,
     /// Rows to visit.
     pub worklist: Worklist,
+    /// Customers that no row has; none if nobody asked.
+    pub missing: Option<Missing>,
     /// Rows with calls that are settled behind the watermark.
     pub(super) ahead: BTreeSet<u64>,
 }
@@ -114,7 +117,8 @@ impl Checkpoint {
         }
         let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
         let ahead = self.rows_of("SELECT row FROM ahead WHERE row > ?", record.watermark.cast_signed())?;
-        Ok(Some(OpenRun { id, export, fingerprint: Fingerprint(fingerprint), plan, record, worklist, ahead }))
+        let (fingerprint, missing) = (Fingerprint(fingerprint), self.missing_of(id)?);
+        Ok(Some(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead }))
     }
 
     /// What the last run over this export, with this mapping, left, if that
@@ -195,6 +199,24 @@ impl Checkpoint {
         worklist: Worklist,
         findings: &Findings,
     ) -> Result<OpenRun, CheckpointError> {
+        self.begin_missing(fingerprint, plan, record, worklist, findings, None)
+    }
+
+    /// The same with who is missing: the list of those to be purged becomes
+    /// durable together with the run.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn begin_missing(
+        &mut self,
+        fingerprint: Fingerprint,
+        plan: [u8; 32],
+        record: RunRecord,
+        worklist: Worklist,
+        findings: &Findings,
+        found: Option<&MissingSurvey>,
+    ) -> Result<OpenRun, CheckpointError> {
         let export = self.register_export(&fingerprint)?;
         let compared = self.last_whole_run()?.map(|(id, _)| id);
         let Self { connection, place, .. } = self;
@@ -224,8 +246,10 @@ impl Checkpoint {
             )
             .map_err(wrong)?;
         past::keep(&transaction, id, findings, compared).map_err(wrong)?;
+        missing::list(&transaction, id, found).map_err(wrong)?;
         place.commit(&transaction)?;
-        Ok(OpenRun { id, export, fingerprint, plan, record, worklist, ahead: BTreeSet::new() })
+        let missing = found.map(|found| found.missing);
+        Ok(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead: BTreeSet::new() })
     }
 
     /// Ends the open run, or notes that its execution ended.
@@ -242,6 +266,7 @@ impl Checkpoint {
             transaction.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
             if state != RunState::Open {
                 transaction.execute("DELETE FROM worklist WHERE run = ?", [run.id])?;
+                transaction.execute("DELETE FROM missing", [])?;
             }
             Ok(transaction)
         };

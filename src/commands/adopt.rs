@@ -1,12 +1,13 @@
 //! `adopt`: records that Omnidesk already holds an export. Sends nothing.
 
 use super::exit::{CommandError, Exit};
+use super::missing::keep_names;
 use super::prepare;
 use super::survey::{Watcher, survey};
 use super::{print, say};
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::AdoptArgs;
-use crate::config::Config;
+use crate::config::{Config, MissingAction};
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
@@ -26,7 +27,9 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
             "a run is open; finish it, or give it up with `run --fresh`, before anything is adopted";
         return Err(CommandError::Usage(message.to_owned()));
     }
-    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    let mut prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    // Nobody is missing from an export that is only taken note of.
+    prepared.missing = MissingAction::Ignore;
     let export = checkpoint.register_export(&prepared.fingerprint)?;
     let policy = Policy { key: checkpoint.key(), export, full: args.common.full, allow_recreate: false };
     let past = checkpoint.past()?;
@@ -43,6 +46,10 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
     survey(&prepared, reader.as_ref(), &policy, None, look(), &mut adopted)?;
     adopted.write()?;
+    drop(reader);
+    if config.missing.action != MissingAction::Ignore {
+        keep_names(&prepared, &policy, &mut checkpoint)?;
+    }
     let rejected = looked.expected.get(Outcome::Rejected);
     let mut counts = Counts::default();
     counts.add_many(Outcome::Rejected, rejected);

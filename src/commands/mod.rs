@@ -4,6 +4,7 @@ mod adopt;
 mod exit;
 mod init;
 mod leave;
+mod missing;
 mod plan;
 mod prepare;
 mod run;

@@ -14,8 +14,9 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::mapping::{Rejection, suggest_region};
-use crate::omnidesk::{Call, Kind, Request};
+use crate::omnidesk::{Action, Call, Kind, Request};
 use crate::planning::{CustomerKey, HashKey, Look, Outcome, Policy, Survey, Told, Verdict, judge_guards};
+use crate::report::missing_json;
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -47,6 +48,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let past = if prepared.is_part()? { past.of_part() } else { past };
     let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, true);
     let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, look, &mut shown)?;
+    shown.missing(checkpoint.as_ref(), &survey)?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View { config: &config, prepared: &prepared, survey: &survey, verdicts: &verdicts };
     if let Some(open) = &open {
@@ -101,6 +103,20 @@ impl Watcher for Shown<'_> {
 }
 
 impl Shown<'_> {
+    /// Purges of the missing stand behind all rows.
+    fn missing(&mut self, checkpoint: Option<&Checkpoint>, survey: &Survey) -> Result<(), CommandError> {
+        let (Some(checkpoint), Some(found)) = (checkpoint, &survey.missing) else { return Ok(()) };
+        let left = if found.missing.purge { self.most.saturating_sub(self.requests.len()) } else { 0 };
+        for (nth, key) in (1..).zip(found.keys.iter().take(left)) {
+            let Some(customer) = checkpoint.named(*key)? else { continue };
+            let at = RowRef { number: survey.rows + nth, ..RowRef::default() };
+            let mut request = self.request(at, &Call { customer, action: Action::Purge });
+            (request["row"], request["line"]) = (Value::Null, Value::Null);
+            self.requests.insert((at.number, 0), request);
+        }
+        Ok(())
+    }
+
     fn request(&self, at: RowRef, call: &Call) -> Value {
         let request = Request::of(call, self.config.omnidesk.body);
         let body: Value = serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
@@ -178,10 +194,19 @@ impl View<'_> {
             "phone_region": self.phone_region().map(|(region, _)| region),
             "notices": self.survey.findings.seen.notices,
             "mapping": self.survey.findings.remapped,
+            "missing": self.missing_json(),
             "guards": self.verdicts,
             "leave": (!self.verdicts.is_empty()).then(|| leave::this_command(self.verdicts)),
             "balanced": self.survey.expected.total() == self.survey.rows,
         })
+    }
+
+    fn missing_json(&self) -> Value {
+        let Some(found) = &self.survey.missing else { return Value::Null };
+        match found.undecided {
+            Some(why) => json!({ "undecided": why }),
+            None => missing_json(&found.missing),
+        }
     }
 
     fn phone_region(&self) -> Option<(String, usize)> {
@@ -223,7 +248,22 @@ impl View<'_> {
             let _ = writeln!(text, "{times} {}", warning.words());
         }
         text.push_str(&self.survey.findings.remapped.text());
+        self.write_missing(&mut text);
         text
+    }
+
+    fn write_missing(&self, text: &mut String) {
+        let Some(found) = &self.survey.missing else { return };
+        if let Some(why) = found.undecided {
+            let _ = writeln!(text, "{}", why.words());
+            return;
+        }
+        let what = if found.missing.purge { "to be purged" } else { "to be reported" };
+        let _ =
+            writeln!(text, "missing: {} known customers are not in the export, {what}", found.missing.found);
+        for remark in found.missing.remarks() {
+            let _ = writeln!(text, "{remark}");
+        }
     }
 
     fn text(&self) -> String {

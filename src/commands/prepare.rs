@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::exit::CommandError;
 use crate::cli::Common;
-use crate::config::Config;
+use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping};
 use crate::source::{self, Export, Fingerprint};
 
@@ -19,6 +19,8 @@ pub(super) struct Prepared {
     pub(super) rows_max: u64,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
+    /// What to do about customers whom the export does not hold.
+    pub(super) missing: MissingAction,
 }
 
 impl Prepared {
@@ -55,6 +57,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
             &config.omnidesk.custom_field_prefix,
             &config.input,
         ),
+        missing: config.missing.action,
     })
 }
 

@@ -11,7 +11,8 @@ use super::run::rehearsal_path;
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
-use crate::planning::Outcome;
+use crate::planning::{Missing, Outcome};
+use crate::report::missing_json;
 
 /// Runs shown.
 const RUNS_SHOWN: u32 = 10;
@@ -37,26 +38,34 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
         path,
         tenant: checkpoint.tenant()?,
         totals: checkpoint.totals()?,
-        runs: checkpoint.runs(RUNS_SHOWN)?,
+        runs: runs_of(&checkpoint)?,
     };
     print(if args.json { format!("{}\n", shown.json()) } else { shown.text() }.as_bytes())
+}
+
+fn runs_of(checkpoint: &Checkpoint) -> Result<Vec<Run>, CommandError> {
+    let with_missing = |(id, record)| Ok(Run { id, missing: checkpoint.missing_of(id)?, record });
+    checkpoint.runs(RUNS_SHOWN)?.into_iter().map(with_missing).collect()
+}
+
+/// A run, and who was missing from its export.
+struct Run {
+    id: i64,
+    record: RunRecord,
+    missing: Option<Missing>,
 }
 
 struct Shown {
     path: PathBuf,
     tenant: String,
     totals: crate::checkpoint::Totals,
-    runs: Vec<(i64, RunRecord)>,
+    runs: Vec<Run>,
 }
 
 impl Shown {
     fn json(&self) -> Value {
-        let runs: Vec<Value> = self.runs.iter().map(|(id, run)| run_json(*id, run)).collect();
-        let open = self
-            .runs
-            .first()
-            .filter(|(_, run)| run.state == RunState::Open)
-            .map(|(id, run)| run_json(*id, run));
+        let runs: Vec<Value> = self.runs.iter().map(run_json).collect();
+        let open = self.runs.first().filter(|run| run.record.state == RunState::Open).map(run_json);
         json!({
             "checkpoint": self.path,
             "exists": true,
@@ -77,7 +86,7 @@ impl Shown {
             "{} customers known, {} of them purged; {} creates in doubt",
             self.totals.customers, self.totals.purged, self.totals.in_doubt
         );
-        for (id, run) in &self.runs {
+        for Run { id, record: run, missing } in &self.runs {
             let settled = run.counts.total();
             let outcomes: Vec<String> = Outcome::ALL
                 .iter()
@@ -92,12 +101,15 @@ impl Shown {
                 run.rows,
                 outcomes.join(", ")
             );
+            if let Some(missing) = missing {
+                let _ = writeln!(text, "  {}", missing.line());
+            }
         }
         text
     }
 }
 
-fn run_json(id: i64, run: &RunRecord) -> Value {
+fn run_json(Run { id, record: run, missing }: &Run) -> Value {
     let outcomes: serde_json::Map<String, Value> = Outcome::ALL
         .iter()
         .map(|outcome| (outcome.word().to_owned(), run.counts.get(*outcome).into()))
@@ -111,6 +123,7 @@ fn run_json(id: i64, run: &RunRecord) -> Value {
         "rows": run.rows,
         "settled": run.counts.total(),
         "outcomes": outcomes,
+        "missing": missing.as_ref().map(missing_json),
         "calls_planned": run.calls_planned,
         "calls_done": run.calls_done,
     })

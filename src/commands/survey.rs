@@ -11,9 +11,11 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use super::exit::CommandError;
+use super::missing::Attendance;
 use super::prepare::Prepared;
 use crate::checkpoint::Checkpoint;
-use crate::mapping::{Fill, Intent, Mapped, Rejection};
+use crate::config::MissingAction;
+use crate::mapping::{Fill, Intent, Mapped, Presence, Rejection};
 use crate::omnidesk::Call;
 use crate::planning::{CustomerKey, Look, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
 use crate::source::{Row, RowRef, SourceError};
@@ -25,10 +27,12 @@ const BATCH_ROWS: usize = 8192;
 const BATCHES_AHEAD: usize = 1;
 
 /// One mapped row.
-struct MappedRow {
-    at: RowRef,
-    mapped: Mapped,
-    key: Option<CustomerKey>,
+pub(super) struct MappedRow {
+    pub(super) at: RowRef,
+    pub(super) mapped: Mapped,
+    pub(super) key: Option<CustomerKey>,
+    /// Whose it is though it asks for nothing, if somebody wants to know.
+    pub(super) presence: Option<Presence>,
 }
 
 /// Looks at what a decision was.
@@ -58,6 +62,8 @@ struct Pass<'a, W> {
     several: HashMap<CustomerKey, Several>,
     /// Rows of such customers that are not their first.
     later: BTreeSet<u64>,
+    /// Who else is there, and of which brands.
+    attendance: Attendance,
     watcher: &'a mut W,
 }
 
@@ -86,6 +92,7 @@ pub(super) fn survey<W: Watcher>(
         met: HashSet::default(),
         several: HashMap::new(),
         later: BTreeSet::new(),
+        attendance: Attendance::default(),
         watcher,
     };
     let End { unseen, fill } = read(prepared, policy, |batch| pass.first_reading(batch))?;
@@ -93,14 +100,18 @@ pub(super) fn survey<W: Watcher>(
         read(prepared, policy, |batch| pass.second_reading(batch))?;
     }
     prepared.export.check_unchanged()?;
-    let Pass { mut survey, look, several, .. } = pass;
+    let Pass { mut survey, look, several, met, attendance, .. } = pass;
     survey.unseen = unseen;
     survey.findings = look.finish(&fill, several.iter().map(|(key, several)| (*key, several.told.as_ref())));
+    if prepared.missing != MissingAction::Ignore {
+        let found = attendance.missing(prepared, checkpoint, &survey, |key| met.contains(&short(key)))?;
+        survey.miss(found);
+    }
     Ok(survey)
 }
 
 /// What is known at the end of a reading.
-struct End {
+pub(super) struct End {
     /// Keys that no row has.
     unseen: Vec<String>,
     /// How full the mapped columns are.
@@ -108,7 +119,7 @@ struct End {
 }
 
 /// Reads and maps on a thread of its own, and hands batches to `take`.
-fn read(
+pub(super) fn read(
     prepared: &Prepared,
     policy: &Policy,
     mut take: impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
@@ -129,7 +140,9 @@ fn read(
                     Mapped::Intent(intent) => Some(policy.key.customer(&intent.customer)),
                     _ => None,
                 };
-                batch.push(MappedRow { at: row.at(), mapped, key });
+                let asked = prepared.missing != MissingAction::Ignore && key.is_none();
+                let presence = asked.then(|| prepared.mapping.presence(&row));
+                batch.push(MappedRow { at: row.at(), mapped, key, presence });
                 if batch.len() == BATCH_ROWS {
                     let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
                     if sender.send(full).is_err() {
@@ -162,9 +175,13 @@ impl<W: Watcher> Pass<'_, W> {
         for (row, told) in batch.into_iter().zip(told) {
             self.survey.rows += 1;
             self.survey.worklist.pass(row.at);
+            if let Some(presence) = row.presence {
+                self.attendance.take(&presence, self.policy);
+            }
             match (row.mapped, row.key) {
                 (Mapped::Intent(intent), Some(key)) => {
                     self.survey.note(&intent);
+                    self.attendance.brand(&intent.customer);
                     let is_first = self.met.insert(short(key));
                     self.look.row(key, &intent, is_first);
                     if is_first {
@@ -277,7 +294,7 @@ impl<W: Watcher> Pass<'_, W> {
 
 /// 64 bits tell customers apart well enough to find those with several rows:
 /// a false alarm costs a second reading, and nothing else.
-fn short(key: CustomerKey) -> u64 {
+pub(super) fn short(key: CustomerKey) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&key.0[..8]);
     u64::from_le_bytes(first)

@@ -157,7 +157,7 @@ pub enum MissingAction {
     /// Nothing.
     #[default]
     Ignore,
-    /// Say how many.
+    /// Say who.
     Report,
     /// Purge them.
     Purge,
@@ -240,9 +240,6 @@ impl Config {
         let names = self.customer.custom.keys().map(String::as_str);
         if let Err(collisions) = check_custom_names(names, &self.omnidesk.custom_field_prefix) {
             problems.extend(collisions);
-        }
-        if self.missing.action != MissingAction::Ignore {
-            problems.push("missing.action: only \"ignore\" can be done by this version".to_owned());
         }
         if self.omnidesk.timeout.0.is_zero() {
             problems.push("omnidesk.timeout: no call can be made in no time".to_owned());

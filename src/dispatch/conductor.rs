@@ -177,8 +177,15 @@ impl Conductor {
         };
         self.ended += end.calls;
         self.failed += u64::from(matches!(outcome, Outcome::Failed | Outcome::InDoubt));
-        let record =
-            Record::Settled { at: end.job.intent.at, operation: end.job.intent.operation, outcome, trouble };
+        let Job { key, intent } = end.job;
+        let record = Record::Settled {
+            customer: intent.customer,
+            key,
+            at: intent.at,
+            operation: intent.operation,
+            outcome,
+            trouble,
+        };
         if self.shared.books.tell(record).await.is_err() {
             self.shared.switch.stop(Stop::RecorderGone);
         }

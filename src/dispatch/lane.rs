@@ -227,6 +227,7 @@ impl Lane {
     pub(super) async fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
         let end = CallEnd {
             key: self.job.key,
+            customer: self.job.intent.customer.clone(),
             row: self.row(),
             told: self.situation.told.clone(),
             progress: self.situation.progress.clone(),
@@ -237,6 +238,7 @@ impl Lane {
                 result: sent.end.word(),
                 status: sent.status,
                 attempts: sent.requests,
+                purged: (call.kind() == Kind::Purge).then(|| call.customer.clone()),
             },
         };
         self.shared.books.tell(Record::Ended(Box::new(end))).await

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::mapping::{Operation, Rejection};
+use crate::mapping::{Customer, Operation, Rejection};
 use crate::omnidesk::Kind;
 use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
 use crate::source::RowRef;
@@ -45,6 +45,10 @@ pub enum Record {
     },
     /// A row has its outcome.
     Settled {
+        /// Whom it is about.
+        customer: Customer,
+        /// The customer's key.
+        key: CustomerKey,
         /// The row.
         at: RowRef,
         /// What it asked for.
@@ -72,6 +76,8 @@ pub struct Loaded {
 pub struct CallEnd {
     /// The customer.
     pub key: CustomerKey,
+    /// Who that is.
+    pub customer: Customer,
     /// The row.
     pub row: u64,
     /// What the customer is known to have been told now.
@@ -95,7 +101,8 @@ pub enum FlightChange {
     Become(Flight),
 }
 
-/// One line of `outcomes.csv`. Nothing personal is in it.
+/// One line of `outcomes.csv`. Nothing personal is in it but the id of who was
+/// purged: a receipt says whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLine {
     /// The row.
@@ -108,6 +115,8 @@ pub struct CallLine {
     pub status: Option<u16>,
     /// Requests sent for it.
     pub attempts: u32,
+    /// Whom a purge is about.
+    pub purged: Option<Customer>,
 }
 
 /// What a person needs to mend a row.

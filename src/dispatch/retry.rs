@@ -64,10 +64,11 @@ pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -
             Kind::Update | Kind::Purge => Verdict::Refuse,
         },
         Answer::NotFound { .. } => match kind {
-            Kind::Update | Kind::AddChannel => Verdict::TurnAbsent,
             // An earlier try, whose answer was lost, has purged it.
             Kind::Purge if tries.lost > 0 => Verdict::Accept,
-            Kind::Purge | Kind::Create => Verdict::Refuse,
+            // A purge goes on as nothing, but who is gone is to be forgotten.
+            Kind::Update | Kind::AddChannel | Kind::Purge => Verdict::TurnAbsent,
+            Kind::Create => Verdict::Refuse,
         },
         Answer::Refused { .. } => Verdict::Refuse,
         Answer::KeyRefused { .. } => Verdict::StopRun,
@@ -165,7 +166,7 @@ mod tests {
             (Kind::Create, "go on as update", "refuse"),
             (Kind::Update, "refuse", "go on as create"),
             (Kind::AddChannel, "accept existing", "go on as create"),
-            (Kind::Purge, "refuse", "refuse"),
+            (Kind::Purge, "refuse", "go on as create"),
         ];
         for (kind, if_exists, if_absent) in cases {
             assert_eq!(word(kind, &exists, tries(1, 0)), if_exists, "{kind:?}");

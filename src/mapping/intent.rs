@@ -116,6 +116,24 @@ pub struct Intent {
     pub warnings: Vec<Warning>,
 }
 
+impl Intent {
+    /// The purge of a customer who has no row. `at` tells it from all rows of
+    /// the export.
+    #[must_use]
+    pub fn purge(at: RowRef, customer: Customer) -> Self {
+        Self {
+            at,
+            customer,
+            operation: Operation::Purge,
+            fields: Vec::new(),
+            addresses: Vec::new(),
+            ticket_id: None,
+            no_sync: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// What a person should know of a row that goes its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Warning {

@@ -24,5 +24,5 @@ pub use intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
 pub use marks::{MappedKey, Subject};
 pub use phone::suggest_region;
 pub use rejection::{Rejection, RejectionCode};
-pub use row::{Mapped, Mapping};
+pub use row::{Mapped, Mapping, Presence};
 pub use settings::{CustomerSettings, From, Invalid, Names, Operation, OperationSettings, Rule, Value};

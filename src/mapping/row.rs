@@ -122,6 +122,33 @@ impl Mapping {
     }
 }
 
+/// Whose a row is, and what it asks for, as far as that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Whose.
+    pub customer: Option<Customer>,
+    /// What for.
+    pub operation: Option<Operation>,
+}
+
+impl Mapping {
+    /// Whose `row` is, also when it is skipped or refused: its customer is
+    /// there, whatever else is wrong with it.
+    #[must_use]
+    pub fn presence(&self, row: &Row) -> Presence {
+        if row.fault().is_some() {
+            return Presence { customer: None, operation: None };
+        }
+        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let operation = reading.operation().ok();
+        let customer = match (reading.primary_id(), reading.brand_id()) {
+            (Ok(primary_id), Ok(brand_id)) => Some(Customer { primary_id, brand_id }),
+            _ => None,
+        };
+        Presence { customer, operation }
+    }
+}
+
 type Checked<T> = Result<T, Box<Rejection>>;
 
 impl<'a> Reading<'a> {

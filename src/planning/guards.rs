@@ -62,7 +62,9 @@ pub struct Verdict {
 /// What the guards say to a plan; nothing if it may start.
 #[must_use]
 pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> Vec<Verdict> {
-    let mut verdicts = judge_purges(settings, survey.calls(Kind::Purge), survey.rows);
+    let mut verdicts: Vec<Verdict> = judge_missing(survey).into_iter().collect();
+    let purges = Purges { all: survey.calls(Kind::Purge), missing: survey.missing_purges() };
+    verdicts.extend(judge_purges(settings, purges, survey.rows));
     verdicts.extend(judge_changes(settings, survey));
     verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey.rows, before)));
     verdicts.extend(judge_fill(settings, survey, past));
@@ -70,21 +72,34 @@ pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> V
     verdicts
 }
 
+/// Purges that a run would make.
+#[derive(Debug, Clone, Copy)]
+pub struct Purges {
+    /// All of them.
+    pub all: u64,
+    /// Those of customers whom the export does not hold.
+    pub missing: u64,
+}
+
 /// What the guards say to so many purges by an export of so many rows.
 #[must_use]
-pub fn judge_purges(settings: &GuardSettings, purges: u64, rows: u64) -> Vec<Verdict> {
+pub fn judge_purges(settings: &GuardSettings, purges: Purges, rows: u64) -> Vec<Verdict> {
+    let Purges { all, missing } = purges;
+    let would_purge = match missing {
+        0 => format!("{all} of {rows} rows would purge a customer's data"),
+        _ => format!(
+            "{all} customers' data would be purged, of whom {missing} are missing from the export of {rows} rows"
+        ),
+    };
     let verdict =
-        |guard, message| Verdict { guard, message, leave: format!("--allow-purge --max-purge {purges}") };
+        |guard, message| Verdict { guard, message, leave: format!("--allow-purge --max-purge {all}") };
     let mut verdicts = Vec::new();
     let most = settings.max_purge;
-    if purges > 0 && !settings.allow_purge {
-        let message =
-            format!("{purges} of {rows} rows would purge a customer's data, and purging is not allowed");
-        verdicts.push(verdict("allow_purge", message));
+    if all > 0 && !settings.allow_purge {
+        verdicts.push(verdict("allow_purge", format!("{would_purge}, and purging is not allowed")));
     }
-    if purges > most.of(rows) {
-        let message = format!("{purges} of {rows} rows would purge a customer's data; {most} is the most");
-        verdicts.push(verdict("max_purge", message));
+    if all > most.of(rows) {
+        verdicts.push(verdict("max_purge", format!("{would_purge}; {most} is the most")));
     }
     verdicts
 }
@@ -158,11 +173,45 @@ fn percent(part: u64, of: u64) -> f64 {
     100.0 * part as f64 / of.max(1) as f64
 }
 
+/// Somebody whose row cannot be read is not missing.
+fn judge_missing(survey: &Survey) -> Option<Verdict> {
+    let unreadable = survey.missing.as_ref()?.missing.unreadable;
+    let missing = survey.missing_purges();
+    (unreadable > 0 && missing > 0).then(|| Verdict {
+        guard: "missing",
+        message: format!(
+            "{missing} customers missing from the export would be purged, and {unreadable} rejected rows do not tell whose they are"
+        ),
+        leave: "mend these rows; or action = \"report\" in [missing]".to_owned(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::seen::Seen;
     use super::*;
     use crate::mapping::Fill;
+    use crate::planning::{Missing, MissingSurvey};
+
+    #[test]
+    fn purges_of_the_missing_count_with_those_of_rows() {
+        let mut survey = Survey::for_tests(100, 3, 0);
+        let found = Missing { purge: true, found: 18, ..Missing::default() };
+        survey.miss(MissingSurvey { missing: found, ..MissingSurvey::default() });
+        let mut settings = GuardSettings { allow_purge: true, ..GuardSettings::default() };
+        let verdicts = judge_guards(&settings, &survey, &Past::default());
+        assert_eq!(verdicts.len(), 1);
+        assert!(
+            verdicts[0].message.starts_with("21 customers' data would be purged, of whom 18 are missing")
+        );
+        assert_eq!(verdicts[0].leave, "--allow-purge --max-purge 21");
+        settings.max_purge = Amount::Count(21);
+        assert!(blocked(&settings, &survey, &Past::default()).is_empty());
+        let mut survey = Survey::for_tests(100, 0, 0);
+        let unsure = Missing { unreadable: 1, ..found };
+        survey.miss(MissingSurvey { missing: unsure, ..MissingSurvey::default() });
+        assert_eq!(blocked(&settings, &survey, &Past::default()), ["missing"]);
+    }
 
     fn blocked(settings: &GuardSettings, survey: &Survey, past: &Past) -> Vec<&'static str> {
         judge_guards(settings, survey, past).into_iter().map(|verdict| verdict.guard).collect()

@@ -40,6 +40,12 @@ impl HashKey {
         Self(bytes)
     }
 
+    /// A key for another purpose, which tells nothing of this one.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0)
+    }
+
     /// A customer's key.
     #[must_use]
     pub fn customer(&self, customer: &Customer) -> CustomerKey {

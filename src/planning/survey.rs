@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::look::Findings;
+use super::missing::MissingSurvey;
 use super::outcome::{Counts, Outcome};
 use super::worklist::{Work, Worklist};
 use crate::mapping::{Intent, Operation, Rejection, RejectionCode, Warning};
@@ -42,6 +43,8 @@ pub struct Survey {
     pub findings: Findings,
     /// Rows to visit.
     pub worklist: Worklist,
+    /// Customers that no row has; none if nobody asks.
+    pub missing: Option<MissingSurvey>,
     calls: [u64; 4],
 }
 
@@ -73,6 +76,20 @@ impl Survey {
     #[must_use]
     pub fn calls_total(&self) -> u64 {
         self.calls.iter().sum()
+    }
+
+    /// Takes in who is missing. Purges of theirs are calls, and no rows.
+    pub fn miss(&mut self, found: MissingSurvey) {
+        if found.missing.purge {
+            self.calls[Kind::Purge as usize] += found.missing.found;
+        }
+        self.missing = Some(found);
+    }
+
+    /// Purges of customers that no row has.
+    #[must_use]
+    pub fn missing_purges(&self) -> u64 {
+        self.missing.as_ref().map_or(0, |found| found.missing.pending())
     }
 
     /// Takes in what is true of a row whatever is decided for it.

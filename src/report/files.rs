@@ -14,6 +14,7 @@ use std::sync::Arc;
 use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::dispatch::{CallLine, Trouble};
+use crate::mapping::Customer;
 use crate::planning::{Notices, Outcome};
 use crate::source::{Export, Format, RowRef};
 
@@ -41,6 +42,63 @@ const RESULT_COLUMNS: [&str; 9] = [
 ];
 
 const CALLS_FILE: &str = "outcomes.csv";
+
+/// Customers that the export does not hold.
+pub const MISSING_FILE: &str = "missing.csv";
+const MISSING_HEADER: &[u8] = b"brand_id,primary_id,outcome,code,message,hint,http_status,attempts\n";
+
+/// All of `missing.csv`, for those who are only reported.
+pub fn missing_file(customers: impl Iterator<Item = Customer>) -> Vec<u8> {
+    let mut text = MISSING_HEADER.to_vec();
+    customers.for_each(|customer| text.extend(missing_line(&customer, "reported", None)));
+    text
+}
+
+/// Writes a file into the folder of a run; see [`RunFiles::write_whole`].
+///
+/// # Errors
+///
+/// [`FilesError`]
+pub fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), FilesError> {
+    let write = || -> io::Result<()> {
+        // tempfile makes it 0600; a rename does not follow a planted link.
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(folder.join(name)).map_err(|error| error.error)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| FilesError { path: folder.join(name), source })
+}
+
+fn missing_line(customer: &Customer, outcome: &str, trouble: Option<&Trouble>) -> Vec<u8> {
+    let (brand, id) = cells_of(customer);
+    let (code, message, hint) =
+        trouble.map_or(("", "", ""), |trouble| (trouble.code, &trouble.message, &trouble.hint));
+    let status = trouble.and_then(|trouble| trouble.status).map(|status| status.to_string());
+    let attempts = trouble.map(|trouble| trouble.attempts.to_string());
+    csv_line(&[
+        &brand,
+        &id,
+        outcome,
+        code,
+        message,
+        hint,
+        &status.unwrap_or_default(),
+        &attempts.unwrap_or_default(),
+    ])
+}
+
+fn cells_of(customer: &Customer) -> (String, String) {
+    (customer.brand_id.to_string(), customer.primary_id.as_str().to_owned())
+}
+
+fn csv_line(cells: &[&str]) -> Vec<u8> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Into memory, with one record: neither can fail.
+    let _ = writer.write_record(cells);
+    writer.into_inner().unwrap_or_default()
+}
 
 /// Makes the folder of a run of `export` that starts at `started` (RFC 3339):
 /// one that was not there before, mode 0700.
@@ -138,16 +196,40 @@ impl RunFiles {
     pub fn call(&mut self, line: &CallLine) -> Result<(), FilesError> {
         let status = line.status.map(|status| status.to_string()).unwrap_or_default();
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-        let text = format!(
-            "{now},{},{},{},{},{status},{}\n",
-            line.at.number,
-            line.at.line,
+        // A missing customer has no row.
+        let of_row = |number: u64| if line.at.line == 0 { String::new() } else { number.to_string() };
+        let (brand, id) = line.purged.as_ref().map(cells_of).unwrap_or_default();
+        let run = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = csv_line(&[
+            &now.to_string(),
+            &of_row(line.at.number),
+            &of_row(line.at.line),
             line.kind.word(),
             line.result,
-            line.attempts
-        );
-        let header = b"time,row,line,call,result,http_status,attempts\n";
-        self.append(CALLS_FILE, header, text.as_bytes(), false)
+            &status,
+            &line.attempts.to_string(),
+            &run,
+            &brand,
+            &id,
+        ]);
+        let header = b"time,row,line,call,result,http_status,attempts,run,brand_id,primary_id\n";
+        self.append(CALLS_FILE, header, &text, false)
+    }
+
+    /// One line of `missing.csv`: a customer who was to be purged, and how
+    /// that ended.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`]
+    pub fn missing(
+        &mut self,
+        customer: &Customer,
+        outcome: Outcome,
+        trouble: Option<&Trouble>,
+    ) -> Result<(), FilesError> {
+        let line = missing_line(customer, outcome.word(), trouble);
+        self.append(MISSING_FILE, MISSING_HEADER, &line, true)
     }
 
     /// A row that needs a person, in `failed`, `rejected` or `in_doubt`.
@@ -299,16 +381,8 @@ impl RunFiles {
     ///
     /// [`FilesError`]
     pub fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
-        let write = || -> io::Result<()> {
-            self.folder_again()?;
-            // tempfile makes it 0600; a rename does not follow a planted link.
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(content)?;
-            file.as_file().sync_all()?;
-            file.persist(self.folder.join(name)).map_err(|error| error.error)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        write().map_err(|source| self.error(name, source))
+        self.folder_again().map_err(|source| self.error(name, source))?;
+        write_into(&self.folder, name, content)
     }
 
     fn folder_again(&self) -> io::Result<()> {

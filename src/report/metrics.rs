@@ -39,6 +39,16 @@ fn text(summary: &Summary) -> String {
         })
         .collect();
     metric("rows", "Rows of the last run by outcome.", &rows);
+    if let Some(missing) = &summary.missing {
+        let counts = [
+            ("found", missing.found),
+            ("purged", missing.counts.get(Outcome::Purged)),
+            ("failed", missing.counts.get(Outcome::Failed)),
+            ("not_named", missing.unnamed),
+        ];
+        let samples = counts.map(|(what, count)| (format!("{{what=\"{what}\"}}"), count.to_string()));
+        metric("missing", "Known customers that the export of the last run does not hold.", &samples);
+    }
     metric(
         "calls",
         "Calls that worked in the last execution.",

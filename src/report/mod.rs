@@ -10,8 +10,8 @@ mod page;
 mod progress;
 mod summary;
 
-pub use files::{FilesError, RunFiles, make_folder};
+pub use files::{FilesError, MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 pub use metrics::write_metrics;
 pub use page::page;
 pub use progress::{LogWriter, Progress, ProgressSetting};
-pub use summary::{CauseLine, Causes, Summary, Tally};
+pub use summary::{CauseLine, Causes, Summary, Tally, missing_json};

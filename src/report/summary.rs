@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dispatch::{CallLine, Trouble};
 use crate::omnidesk::Kind;
-use crate::planning::{Counts, NoticeLine, Outcome};
+use crate::planning::{Counts, Missing, NoticeLine, Outcome};
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -83,6 +83,22 @@ impl Causes {
     }
 }
 
+/// The missing as JSON.
+#[must_use]
+pub fn missing_json(missing: &Missing) -> Value {
+    json!({
+        "action": if missing.purge { "purge" } else { "report" },
+        "found": missing.found,
+        "purged": missing.counts.get(Outcome::Purged),
+        "failed": missing.counts.get(Outcome::Failed),
+        "in_doubt": missing.counts.get(Outcome::InDoubt),
+        "not_attempted": missing.pending(),
+        "not_named": missing.unnamed,
+        "of_other_brands": missing.other_brands,
+        "unreadable_rows": missing.unreadable,
+    })
+}
+
 /// What a run came to.
 #[derive(Debug, Clone)]
 pub struct Summary {
@@ -104,6 +120,8 @@ pub struct Summary {
     pub rows: u64,
     /// By outcome; the sum must be `rows`.
     pub counts: Counts,
+    /// Customers that no row has, if somebody asked.
+    pub missing: Option<Missing>,
     /// Calls that the plan came to.
     pub calls_planned: u64,
     /// Calls of this execution.
@@ -164,6 +182,7 @@ impl Summary {
             "resumed": self.resumed,
             "rows": self.rows,
             "outcomes": outcomes,
+            "missing": self.missing.as_ref().map(missing_json),
             "balanced": self.balances(),
             "calls_planned": self.calls_planned,
             "calls": calls,
@@ -186,6 +205,12 @@ impl Summary {
         let head = if self.stopped.is_some() { "stopped" } else { "done" };
         let _ = writeln!(text, "{head}: {} rows of {} in {}", self.rows, self.export, Period(self.took));
         self.write_outcomes(&mut text);
+        if let Some(missing) = &self.missing {
+            let _ = writeln!(text, "{}", missing.line());
+            missing.remarks().iter().for_each(|remark| {
+                let _ = writeln!(text, "{remark}");
+            });
+        }
         self.write_calls(&mut text);
         self.write_causes(&mut text);
         for notice in self.notices.iter().filter(|notice| notice.count > 0) {
@@ -255,8 +280,10 @@ impl Summary {
             .collect();
         let stopped =
             self.stopped.as_ref().map(|(reason, _)| format!(", stopped: {reason}")).unwrap_or_default();
+        let missing = self.missing.as_ref().filter(|missing| missing.found > 0);
+        let missing = missing.map(|missing| format!("; {}", missing.line())).unwrap_or_default();
         format!(
-            "{}: {} rows, {} calls: {}, {}{stopped}",
+            "{}: {} rows, {} calls: {}{missing}, {}{stopped}",
             self.export,
             self.rows,
             self.tally.done(),

@@ -418,7 +418,7 @@ fn a_disk_that_fills_up_ends_the_run_and_once_there_is_room_the_same_command_goe
         let ended = world.ends(&RUN).expect(0);
         let outcomes = world.result_in("small/runs", "outcomes.csv").expect("outcomes.csv");
         let outcomes = String::from_utf8(outcomes).expect("UTF-8");
-        assert!(outcomes.ends_with('\n') && outcomes.lines().all(|line| line.matches(',').count() == 6));
+        assert!(outcomes.ends_with('\n') && outcomes.lines().all(|line| line.matches(',').count() == 9));
         assert_as_undisturbed(&world, &ended, &export);
     }
 }

@@ -10,6 +10,7 @@ mod fixtures;
 mod guards;
 mod inputs;
 mod kill;
+mod missing;
 mod model;
 mod order;
 mod privacy;

@@ -1,10 +1,11 @@
 //! Where a run begins: anew, at the unfinished row, or not at all.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::exit::CommandError;
 use super::super::leave;
+use super::super::missing::keep_names;
 use super::super::plan::View;
 use super::super::prepare::Prepared;
 use super::super::say;
@@ -12,10 +13,10 @@ use super::super::survey::survey;
 use super::signals::Interrupts;
 use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
-use crate::config::Config;
+use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
-use crate::planning::{Look, Policy, Survey, judge_guards, judge_purges};
-use crate::report::{RunFiles, make_folder};
+use crate::planning::{Look, MissingSurvey, Policy, Purges, Survey, judge_guards, judge_purges};
+use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 use crate::units::Period;
 
 /// A run that may send.
@@ -41,8 +42,10 @@ pub(super) fn begin(
         allow_recreate: args.allow_recreate,
     };
     let mut open = checkpoint.open_run()?;
-    if let Some(run) = open.take_if(|run| !args.fresh && is_same(run, prepared)) {
+    if let Some(mut run) = open.take_if(|run| !args.fresh && is_same(run, prepared)) {
+        withdraw_missing(args, config, &mut checkpoint, &mut run)?;
         check_purges_left(config, &run)?;
+        forget_names_unless_asked(config, &mut checkpoint)?;
         tell(args, || resuming(config, &run));
         let policy = policy(&checkpoint, run.export);
         return Ok(Begun { checkpoint, run, policy, resumed: true });
@@ -79,11 +82,70 @@ pub(super) fn begin(
             ),
         });
     }
+    forget_names_unless_asked(config, &mut checkpoint)?;
     let record = record_of(config, prepared, &survey, part, unfinished.record.as_ref())?;
     write_notices(&record, prepared, &survey)?;
-    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
-    let run = checkpoint.begin(fingerprint, plan, record, survey.worklist, &survey.findings)?;
+    let run = anew(prepared, &policy, &mut checkpoint, record, survey)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
+}
+
+/// A run whose plan may be carried out.
+fn anew(
+    prepared: &Prepared,
+    policy: &Policy,
+    checkpoint: &mut Checkpoint,
+    record: RunRecord,
+    survey: Survey,
+) -> Result<OpenRun, CommandError> {
+    if survey.missing.as_ref().is_some_and(|found| found.to_name > 0) {
+        keep_names(prepared, policy, checkpoint)?;
+    }
+    // Nothing is kept of a question that was not answered.
+    let found = survey.missing.filter(|found| found.undecided.is_none());
+    if let Some(found) = found.as_ref().filter(|found| !found.missing.purge && found.missing.found > 0) {
+        report(checkpoint, found, Path::new(&record.folder))?;
+    }
+    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
+    Ok(checkpoint.begin_missing(
+        fingerprint,
+        plan,
+        record,
+        survey.worklist,
+        &survey.findings,
+        found.as_ref(),
+    )?)
+}
+
+/// The setting may have changed while the run was open.
+fn withdraw_missing(
+    args: &RunArgs,
+    config: &Config,
+    checkpoint: &mut Checkpoint,
+    run: &mut OpenRun,
+) -> Result<(), CommandError> {
+    let pending = run.missing.map_or(0, |missing| missing.pending());
+    if config.missing.action == MissingAction::Purge || pending == 0 {
+        return Ok(());
+    }
+    tell(args, || format!("{pending} missing customers are not purged any more: [missing] says so"));
+    Ok(checkpoint.withdraw_missing(run)?)
+}
+
+/// Ids are in the checkpoint as long as somebody asks who is missing.
+fn forget_names_unless_asked(config: &Config, checkpoint: &mut Checkpoint) -> Result<(), CommandError> {
+    match config.missing.action {
+        MissingAction::Ignore => Ok(checkpoint.forget_names()?),
+        MissingAction::Report | MissingAction::Purge => Ok(()),
+    }
+}
+
+/// `missing.csv`, before the run begins: one that is open has it.
+fn report(checkpoint: &Checkpoint, found: &MissingSurvey, folder: &Path) -> Result<(), CommandError> {
+    let mut customers = Vec::with_capacity(found.keys.len());
+    for key in &found.keys {
+        customers.extend(checkpoint.named(*key)?);
+    }
+    Ok(write_into(folder, MISSING_FILE, &missing_file(customers.into_iter()))?)
 }
 
 fn is_same(run: &OpenRun, prepared: &Prepared) -> bool {
@@ -172,9 +234,10 @@ fn record_of(
 
 /// Leave to purge can be taken back while a run is open.
 fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), CommandError> {
-    let (purges, rows) = (run.record.purges_planned, run.record.rows);
-    let mut verdicts = judge_purges(&config.guard, purges, rows);
-    if verdicts.is_empty() || purges == 0 {
+    let missing = run.missing.map_or(0, |missing| missing.pending());
+    let purges = Purges { all: run.record.purges_planned, missing };
+    let mut verdicts = judge_purges(&config.guard, purges, run.record.rows);
+    if verdicts.is_empty() || purges.all == 0 {
         return Ok(());
     }
     for verdict in &mut verdicts {

@@ -11,8 +11,8 @@ use crate::checkpoint::RunState;
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::dispatch::Stop;
-use crate::planning::{Outcome, Work};
-use crate::report::{Summary, page, write_metrics};
+use crate::planning::{Counts, Missing, Outcome, Work};
+use crate::report::{MISSING_FILE, Summary, page, write_metrics};
 
 /// What the end of a run needs to know of its beginning.
 pub(super) struct Ending<'a> {
@@ -28,10 +28,12 @@ impl Ending<'_> {
     pub(super) fn end(&self, recorder: Recorder, stop: Option<Stop>) -> Result<Exit, CommandError> {
         let mut closed = recorder.close();
         let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
+        let pending_missing = closed.run.missing.map_or(0, |missing| missing.pending());
         // A signal that came when all was done stops nothing.
-        let stop =
-            stop.filter(|stop| pending > 0 || matches!(stop, Stop::RecorderGone | Stop::ExportLost { .. }));
-        let state = if pending == 0 { RunState::Finished } else { RunState::Open };
+        let stop = stop.filter(|stop| {
+            pending + pending_missing > 0 || matches!(stop, Stop::RecorderGone | Stop::ExportLost { .. })
+        });
+        let state = if pending + pending_missing == 0 { RunState::Finished } else { RunState::Open };
         let mut summary = self.summary(&closed, pending, stop.as_ref())?;
         if !summary.balances() {
             summary.exit_code = Exit::Broken as u8;
@@ -53,7 +55,7 @@ impl Ending<'_> {
             false => say(summary.text().trim_end()),
         }
         match summary.balances() {
-            true => Ok(Exit::of_run(stop.as_ref(), &summary.counts)),
+            true => Ok(exit(stop.as_ref(), &summary.counts, closed.run.missing.as_ref())),
             false => Err(CommandError::Bug(format!(
                 "{} rows were read, and {} have an outcome",
                 summary.rows,
@@ -76,18 +78,19 @@ impl Ending<'_> {
             resumed: self.resumed,
             rows: closed.run.record.rows,
             counts,
+            missing: closed.run.missing,
             calls_planned: closed.run.record.calls_planned,
             tally: closed.tally.clone(),
             causes: closed.causes.clone(),
-            stopped: stop.map(|stop| self.words(stop)),
+            stopped: stop.map(|stop| self.words(stop, closed.run.record.rows)),
             folder: Some(closed.files.folder().display().to_string()),
-            files: closed.files.names().map(str::to_owned).chain(closed.files.notices_name()).collect(),
+            files: files_of(closed),
             notices: closed.checkpoint.seen(closed.run.id)?.unwrap_or_default().notices,
-            exit_code: Exit::of_run(stop, &counts) as u8,
+            exit_code: exit(stop, &counts, closed.run.missing.as_ref()) as u8,
         })
     }
 
-    fn words(&self, stop: &Stop) -> (&'static str, String) {
+    fn words(&self, stop: &Stop, rows: u64) -> (&'static str, String) {
         let resume = "run the same command again to go on";
         match stop {
             Stop::Interrupted => ("interrupted", format!("interrupted; {resume}")),
@@ -95,12 +98,15 @@ impl Ending<'_> {
             Stop::KeyRefused { row, message } => (
                 "key_refused",
                 format!(
-                    "the API refused the key at row {row}: {message}\nThe key needs the permission CUSTOMER_CUD. Give it one, or set auth = \"header\" or \"query\" in [omnidesk]; then {resume}"
+                    "the API refused the key at {}: {message}\nThe key needs the permission CUSTOMER_CUD. Give it one, or set auth = \"header\" or \"query\" in [omnidesk]; then {resume}",
+                    place(*row, rows)
                 ),
             ),
             Stop::CanaryFailed { reasons } => {
-                let lines: Vec<String> =
-                    reasons.iter().map(|(row, reason)| format!("  row {row}: {reason}")).collect();
+                let lines: Vec<String> = reasons
+                    .iter()
+                    .map(|(row, reason)| format!("  {}: {reason}", place(*row, rows)))
+                    .collect();
                 (
                     "canary_failed",
                     format!(
@@ -133,4 +139,27 @@ impl Ending<'_> {
             Stop::RecorderGone => ("broken", format!("this program failed; {resume}")),
         }
     }
+}
+
+/// Behind the rows stand the purges of the missing.
+fn place(row: u64, rows: u64) -> String {
+    if row > rows { "the purge of a missing customer".to_owned() } else { format!("row {row}") }
+}
+
+/// Of a run that began, the missing included.
+fn exit(stop: Option<&Stop>, counts: &Counts, missing: Option<&Missing>) -> Exit {
+    match Exit::of_run(stop, counts) {
+        Exit::Clean if missing.is_some_and(|missing| !missing.is_clean()) => Exit::Troubles,
+        exit => exit,
+    }
+}
+
+fn files_of(closed: &Closed) -> Vec<String> {
+    let mut files: Vec<String> = closed.files.names().map(str::to_owned).collect();
+    // Those who are only reported were written down when the run began.
+    if closed.run.missing.is_some_and(|missing| !missing.purge && missing.found > 0) {
+        files.push(MISSING_FILE.to_owned());
+        files.sort_unstable();
+    }
+    files
 }

@@ -23,7 +23,7 @@ use super::prepare::{self, Prepared};
 use super::say;
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::RunArgs;
-use crate::config::Config;
+use crate::config::{Config, MissingAction};
 use crate::dispatch::{self, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
 use crate::planning::{Policy, SharedAddresses, Work};
@@ -137,11 +137,13 @@ impl Execution<'_> {
             Arc::clone(&self.prepared.export),
             &run.record.files.0,
         )?;
-        let calls = run.worklist.count(Work::Calls);
-        let done = calls - run.pending(Work::Calls);
+        let missing = run.missing.unwrap_or_default();
+        let calls = run.worklist.count(Work::Calls) + if missing.purge { missing.found } else { 0 };
+        let done = calls - run.pending(Work::Calls) - missing.pending();
         let progress = Progress::start(self.args.common.progress, self.args.common.quiet, calls, done);
         self.log.watch(&progress);
         let mut recorder = Recorder::new(checkpoint, run, files, progress);
+        recorder.keep_names(self.config.missing.action != MissingAction::Ignore);
         recorder.settle_rejected(self.prepared, &self.policy)?;
         if done == calls {
             return Ok((recorder, None));
@@ -150,9 +152,14 @@ impl Execution<'_> {
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
         let settings = self.dispatch_settings(recorder.run())?;
+        let rows = recorder.run().record.rows;
+        let list = (missing.pending() > 0).then(|| recorder.purge_list()).transpose()?;
         std::thread::scope(|scope| {
             let keeper = scope.spawn(move || recorder.keep(inbox));
-            let reader = scope.spawn(move || visits.feed(&jobs));
+            let reader = scope.spawn(move || {
+                visits.feed(&jobs)?;
+                list.map_or(Ok(()), |list| visit::feed_missing(&list, rows, &jobs))
+            });
             let stop = self.dispatch(settings, client, feed, records, interrupts)?;
             let read =
                 reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::exit::CommandError;
 use super::super::prepare::Prepared;
 use super::visit::Visits;
-use crate::checkpoint::{Batch, Checkpoint, FileLengths, OpenRun};
+use crate::checkpoint::{Batch, Checkpoint, FileLengths, OpenRun, PurgeList};
 use crate::dispatch::{CallEnd, FlightChange, Loaded, Record, Trouble};
 use crate::mapping::Mapped;
 use crate::planning::{Outcome, Policy, Situation, rehearse};
@@ -30,6 +30,8 @@ pub(super) struct Recorder {
     progress: Progress,
     tally: Tally,
     causes: Causes,
+    /// Whether ids of customers are kept, for whoever asks who is missing.
+    keeps_names: bool,
 }
 
 /// The books, closed.
@@ -43,7 +45,16 @@ pub(super) struct Closed {
 
 impl Recorder {
     pub(super) fn new(checkpoint: Checkpoint, run: OpenRun, files: RunFiles, progress: Progress) -> Self {
-        Self { checkpoint, run, files, progress, tally: Tally::default(), causes: Causes::default() }
+        let (tally, causes) = (Tally::default(), Causes::default());
+        Self { checkpoint, run, files, progress, tally, causes, keeps_names: false }
+    }
+
+    pub(super) fn keep_names(&mut self, keeps_names: bool) {
+        self.keeps_names = keeps_names;
+    }
+
+    pub(super) fn purge_list(&self) -> Result<PurgeList, CommandError> {
+        Ok(self.checkpoint.purge_list()?)
     }
 
     pub(super) fn run(&self) -> &OpenRun {
@@ -139,6 +150,7 @@ impl Recorder {
             tally: &mut self.tally,
             causes: &mut self.causes,
             progress: &mut self.progress,
+            keeps_names: self.keeps_names,
         };
         for record in records {
             match record {
@@ -158,7 +170,15 @@ impl Recorder {
                 }
                 Record::Told { key, told } => batch.told(key, told.as_ref())?,
                 Record::Ended(end) => books.call_ended(&mut batch, &end)?,
-                Record::Settled { at, operation, outcome, trouble } => {
+                Record::Settled { customer, key, at, outcome, trouble, .. }
+                    if at.number > books.run.record.rows =>
+                {
+                    books.files.missing(&customer, outcome, trouble.as_deref())?;
+                    let nth = at.number - books.run.record.rows;
+                    batch.settle_missing(books.run, nth, key, outcome)?;
+                    books.progress.row();
+                }
+                Record::Settled { at, operation, outcome, trouble, .. } => {
                     if let Some(trouble) = trouble {
                         books.files.trouble(at, operation.word(), outcome, &trouble)?;
                         books.causes.add(at, outcome, &trouble);
@@ -181,12 +201,24 @@ struct Books<'a> {
     tally: &'a mut Tally,
     causes: &'a mut Causes,
     progress: &'a mut Progress,
+    keeps_names: bool,
 }
 
 impl Books<'_> {
+    /// Who a customer is, is kept as long as there is one. A missing customer
+    /// is needed until the purge is settled.
+    fn name(&self, batch: &mut Batch, end: &CallEnd) -> Result<(), CommandError> {
+        match &end.told {
+            _ if !self.keeps_names || end.row > self.run.record.rows => Ok(()),
+            Some(told) if !told.purged => Ok(batch.name(end.key, &end.customer)?),
+            _ => Ok(batch.unname(end.key)?),
+        }
+    }
+
     fn call_ended(&mut self, batch: &mut Batch, end: &CallEnd) -> Result<(), CommandError> {
         batch.told(end.key, end.told.as_ref())?;
         batch.progress(end.row, &end.progress)?;
+        self.name(batch, end)?;
         match &end.flight {
             FlightChange::Clear => batch.landed(end.key)?,
             FlightChange::Become(flight) => batch.intend(end.key, flight)?,

@@ -7,11 +7,11 @@ use tokio::sync::mpsc;
 
 use super::super::exit::CommandError;
 use super::super::prepare::Prepared;
-use crate::checkpoint::OpenRun;
+use crate::checkpoint::{OpenRun, PurgeList};
 use crate::dispatch::Job;
-use crate::mapping::{Mapped, Mapping};
+use crate::mapping::{Intent, Mapped, Mapping};
 use crate::planning::{HashKey, Work, Worklist};
-use crate::source::{Export, Row, Rows};
+use crate::source::{Export, Row, RowRef, Rows};
 
 /// Rows handed over at once; one at a time costs a tenth of the speed.
 const BATCH_ROWS: usize = 64;
@@ -110,6 +110,29 @@ impl Visits {
         // Nobody takes them any more once the run has stopped.
         let _ = jobs.blocking_send(batch);
         Ok(())
+    }
+}
+
+/// Sends the missing who are to be purged, behind all rows.
+pub(super) fn feed_missing(
+    list: &PurgeList,
+    rows: u64,
+    jobs: &mpsc::Sender<Vec<Job>>,
+) -> Result<(), CommandError> {
+    let mut nth = 0;
+    loop {
+        let some = list.after(nth, BATCH_ROWS as u32)?;
+        let Some(last) = some.last() else { return Ok(()) };
+        nth = last.nth;
+        let batch = some.into_iter().map(|one| {
+            // Behind the export's rows, and on no line of it.
+            let at = RowRef { number: rows + one.nth, ..RowRef::default() };
+            Job { key: one.key, intent: Box::new(Intent::purge(at, one.customer)) }
+        });
+        // Nobody takes them any more once the run has stopped.
+        if jobs.blocking_send(batch.collect()).is_err() {
+            return Ok(());
+        }
     }
 }
 

@@ -1,0 +1,107 @@
+//! Who is missing from an export, and whose ids are to be kept for that.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::exit::CommandError;
+use super::prepare::Prepared;
+use super::survey::{MappedRow, read, short};
+use crate::checkpoint::Checkpoint;
+use crate::config::MissingAction;
+use crate::mapping::{Customer, Mapped, Operation, Presence};
+use crate::planning::{CustomerKey, MissingSurvey, Policy, Survey, Undecided};
+
+/// Customers whose ids are written at once.
+const BATCH_NAMES: usize = 8192;
+
+/// Who is there besides the rows that ask for something.
+#[derive(Debug, Default)]
+pub(super) struct Attendance {
+    /// Customers of skipped and refused rows: the first 64 bits of their
+    /// keys. Two with the same bits are both there, which harms nobody.
+    keys: HashSet<u64>,
+    brands: BTreeSet<u64>,
+    unreadable: u64,
+    own_operations: bool,
+}
+
+impl Attendance {
+    /// A brand that the export is for.
+    pub(super) fn brand(&mut self, customer: &Customer) {
+        self.brands.insert(customer.brand_id);
+    }
+
+    /// A row that is skipped or refused: its customer is there all the same.
+    pub(super) fn take(&mut self, presence: &Presence, policy: &Policy) {
+        if let Some(customer) = &presence.customer {
+            self.brand(customer);
+            self.keys.insert(short(policy.key.customer(customer)));
+        }
+        match (presence.operation, &presence.customer) {
+            // Somebody wrote a rule about such rows: they may be nobody's.
+            (Some(Operation::Skip), _) => {}
+            (Some(Operation::Sync), Some(_)) => {}
+            (Some(Operation::Sync) | None, _) => self.unreadable += 1,
+            (Some(_), _) => self.own_operations = true,
+        }
+    }
+
+    /// Who is not there, of those that the checkpoint knows.
+    pub(super) fn missing(
+        self,
+        prepared: &Prepared,
+        checkpoint: Option<&Checkpoint>,
+        survey: &Survey,
+        met: impl Fn(CustomerKey) -> bool,
+    ) -> Result<MissingSurvey, CommandError> {
+        let partial = prepared.rows_max != u64::MAX || prepared.export.is_result_file()?;
+        let undecided = match partial {
+            true => Some(Undecided::Part),
+            false => (self.own_operations || !survey.only_sync).then_some(Undecided::OwnOperations),
+        };
+        let Some(checkpoint) = checkpoint else {
+            return Ok(MissingSurvey { undecided, ..MissingSurvey::default() });
+        };
+        let is_met = |key| met(key) || self.keys.contains(&short(key));
+        let mut found = checkpoint.unmet(is_met, &self.brands)?;
+        if undecided.is_some() {
+            // Whose ids to keep is known from any rows.
+            return Ok(MissingSurvey { undecided, to_name: found.to_name, ..MissingSurvey::default() });
+        }
+        found.missing.unreadable = self.unreadable;
+        found.missing.purge = prepared.missing == MissingAction::Purge;
+        Ok(found)
+    }
+}
+
+/// Keeps the ids of customers who are in the export and known. It reads the
+/// export once more, on the first night that somebody asks for them.
+pub(super) fn keep_names(
+    prepared: &Prepared,
+    policy: &Policy,
+    checkpoint: &mut Checkpoint,
+) -> Result<(), CommandError> {
+    let mut waiting: Vec<(CustomerKey, Customer)> = Vec::new();
+    let mut write = |waiting: &mut Vec<(CustomerKey, Customer)>| -> Result<(), CommandError> {
+        waiting.sort_unstable_by_key(|(key, _)| *key);
+        let mut batch = checkpoint.batch()?;
+        for (key, customer) in waiting.drain(..) {
+            if batch.lookups().told(key)?.is_some_and(|told| !told.purged) {
+                batch.name(key, &customer)?;
+            }
+        }
+        Ok(batch.commit_told()?)
+    };
+    read(prepared, policy, |batch| {
+        waiting.extend(batch.into_iter().filter_map(|row| whose(row, policy)));
+        if waiting.len() >= BATCH_NAMES { write(&mut waiting) } else { Ok(()) }
+    })?;
+    write(&mut waiting)
+}
+
+fn whose(row: MappedRow, policy: &Policy) -> Option<(CustomerKey, Customer)> {
+    let customer = match row.mapped {
+        Mapped::Intent(intent) => Some(intent.customer),
+        _ => row.presence.and_then(|presence| presence.customer),
+    };
+    customer.map(|customer| (policy.key.customer(&customer), customer))
+}
