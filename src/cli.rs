@@ -132,12 +132,9 @@ pub struct RunArgs {
     /// Several customers may have the same address
     #[arg(long)]
     pub allow_shared_addresses: bool,
-    /// Stop after so long, such as 5h
-    #[arg(long, value_name = "PERIOD")]
-    pub max_duration: Option<Period>,
-    /// Stop at this time of day, local time
-    #[arg(long, value_name = "HH:MM")]
-    pub stop_at: Option<jiff::civil::Time>,
+    /// When it has to be over
+    #[command(flatten)]
+    pub window: WindowArgs,
     /// Customers who were purged may be created again
     #[arg(long)]
     pub allow_recreate: bool,
@@ -149,6 +146,17 @@ pub struct RunArgs {
     pub metrics_file: Option<PathBuf>,
 }
 
+/// The time window of a run.
+#[derive(Debug, Clone, Args)]
+pub struct WindowArgs {
+    /// Stop after so long, such as 5h
+    #[arg(long, value_name = "PERIOD")]
+    pub max_duration: Option<Period>,
+    /// Stop at this time of day, local time
+    #[arg(long, value_name = "HH:MM")]
+    pub stop_at: Option<jiff::civil::Time>,
+}
+
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -157,6 +165,12 @@ pub struct PlanArgs {
     pub common: Common,
     /// The CRM export; `-` is standard input
     pub export: PathBuf,
+    /// Requests in a unit of time, such as 5/s or 90/min
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<Rate>,
+    /// When a run begun now has to be over
+    #[command(flatten)]
+    pub window: WindowArgs,
     /// Print the first N requests as they would be sent, the key masked
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub show: u64,

@@ -35,6 +35,13 @@ impl Rate {
         let seconds = calls as f64 / self.per_second();
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
+
+    /// How many requests this rate allows in `time`, rounded down.
+    #[must_use]
+    pub fn calls_in(self, time: Duration) -> u64 {
+        let calls = u128::from(self.calls.get()) * time.as_nanos() / self.per.as_nanos();
+        u64::try_from(calls).unwrap_or(u64::MAX)
+    }
 }
 
 impl FromStr for Rate {
@@ -246,6 +253,7 @@ mod tests {
         let rate: Rate = "90/min".parse().expect("a rate");
         assert_eq!((rate.calls.get(), rate.per), (90, Duration::from_secs(60)));
         assert_eq!(rate.time_for(135), Duration::from_secs(90));
+        assert_eq!(rate.calls_in(Duration::from_millis(90_600)), 135);
         for wrong in ["5", "0/s", "-1/s", "1.5/s", "5/day", "/s", "2000000/s"] {
             assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
         }

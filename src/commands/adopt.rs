@@ -42,6 +42,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
             format!("{} rows purge a customer: that cannot be adopted, only done", looked.calls(Kind::Purge));
         return Err(CommandError::Usage(message));
     }
+    prepare::wait_until_written(&config, &args.common, &prepared)?;
     let reader = Checkpoint::look(&config.checkpoint.path)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
     survey(&prepared, reader.as_ref(), &policy, None, look(), &mut adopted)?;

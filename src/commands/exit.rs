@@ -131,6 +131,21 @@ impl CommandError {
 }
 
 impl Exit {
+    /// What it means, in words that name nobody.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Clean => "every row is applied",
+            Self::Troubles => "some rows are rejected, failed or in doubt",
+            Self::Usage => "usage, configuration or an unreadable export; nothing was sent",
+            Self::Stopped => "stopped early; resumable",
+            Self::Interrupted => "interrupted, or the time window closed; resumable",
+            Self::Broken => "the machine or the program failed",
+            Self::Locked => "another run holds the checkpoint",
+            Self::Blocked => "a guard blocked the run before its first call",
+        }
+    }
+
     /// Of a run that began.
     #[must_use]
     pub fn of_run(stop: Option<&Stop>, counts: &Counts) -> Self {

@@ -11,6 +11,7 @@ mod run;
 mod sandbox;
 mod status;
 mod survey;
+mod window;
 
 use std::io::Write;
 use std::process::ExitCode;

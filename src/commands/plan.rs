@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -9,20 +10,26 @@ use super::exit::{CommandError, Exit};
 use super::leave;
 use super::prepare::{self, Prepared};
 use super::survey::{Watcher, survey};
+use super::window::{Fit, Window};
 use super::{print, say};
 use crate::checkpoint::Checkpoint;
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::mapping::{Rejection, suggest_region};
 use crate::omnidesk::{Action, Call, Kind, Request};
-use crate::planning::{CustomerKey, HashKey, Look, Outcome, Policy, Survey, Told, Verdict, judge_guards};
+use crate::planning::{
+    CustomerKey, HashKey, Look, Outcome, Policy, Survey, Told, Verdict, Work, judge_guards,
+};
 use crate::report::missing_json;
 use crate::source::RowRef;
 use crate::units::Period;
 
 /// Does it.
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
-    let config = Config::read(&args.common.config)?;
+    let began = Instant::now();
+    let mut config = Config::read(&args.common.config)?;
+    config.limits.rate = args.rate.unwrap_or(config.limits.rate);
+    let window = Window::of(&args.window, config.limits.max_duration, began)?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
     if let Some(found) = &checkpoint {
@@ -50,7 +57,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, look, &mut shown)?;
     shown.missing(checkpoint.as_ref(), &survey)?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
-    let view = View { config: &config, prepared: &prepared, survey: &survey, verdicts: &verdicts };
+    let view = View {
+        config: &config,
+        prepared: &prepared,
+        survey: &survey,
+        verdicts: &verdicts,
+        window: window.as_ref(),
+    };
     if let Some(open) = &open {
         let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
         let what = if same { "`run` goes on with it" } else { "it is over another export or mapping" };
@@ -139,11 +152,19 @@ pub(super) struct View<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) survey: &'a Survey,
     pub(super) verdicts: &'a [Verdict],
+    pub(super) window: Option<&'a Window>,
 }
 
 impl View<'_> {
     fn duration(&self) -> std::time::Duration {
         self.config.limits.rate.time_for(self.survey.calls_total())
+    }
+
+    /// How much fits into the time window, if there is one.
+    fn fit(&self) -> Option<Fit> {
+        let (limits, timeout) = (&self.config.limits, self.config.omnidesk.timeout.0);
+        let rows = self.survey.worklist.count(Work::Calls);
+        self.window.map(|window| window.fit(limits.rate, timeout, self.survey.calls_total(), rows))
     }
 
     fn json(&self) -> Value {
@@ -187,6 +208,7 @@ impl View<'_> {
             "calls_total": self.survey.calls_total(),
             "rate": self.config.limits.rate.to_string(),
             "seconds": self.duration().as_secs_f64(),
+            "window": self.fit(),
             "rejected": rejected,
             "warnings": warnings,
             "rows_of_known_customers": self.survey.rows_of_known_customers,
@@ -241,6 +263,9 @@ impl View<'_> {
             let _ = write!(text, " and take {} at {}", Period(self.duration()), self.config.limits.rate);
         }
         text.push('\n');
+        if let Some(words) = self.fit().and_then(|fit| fit.words()) {
+            let _ = writeln!(text, "{words}");
+        }
         if !self.survey.unseen.is_empty() && self.survey.rows > 0 {
             let _ = writeln!(text, "mapped, but in no row: {}", self.survey.unseen.join(", "));
         }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::exit::CommandError;
+use super::say;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping};
 use crate::source::{self, Export, Fingerprint};
+use crate::units::Period;
 
 /// An export that is ready to be read with its mapping.
 pub(super) struct Prepared {
@@ -59,6 +61,27 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         ),
         missing: config.missing.action,
     })
+}
+
+/// An export that was written a moment ago is looked at again in a moment: its
+/// writer may only have paused. To be called when it was read, before anything
+/// is done by it.
+pub(super) fn wait_until_written(
+    config: &Config,
+    common: &Common,
+    prepared: &Prepared,
+) -> Result<(), CommandError> {
+    let min_age = config.input.min_age.0;
+    let wait = prepared.export.unsettled_for(min_age)?;
+    if wait.is_zero() {
+        return Ok(());
+    }
+    if !common.quiet {
+        say(&format!("{} was written just now; looking again in {}", prepared.export.name(), Period(wait)));
+    }
+    std::thread::sleep(wait);
+    prepared.export.unsettled_for(min_age)?;
+    Ok(())
 }
 
 /// BLAKE3 of every setting that decides what a row becomes.

@@ -100,6 +100,10 @@ pub(super) fn survey<W: Watcher>(
         read(prepared, policy, |batch| pass.second_reading(batch))?;
     }
     prepared.export.check_unchanged()?;
+    let near_end = pass.survey.worklist.entry(pass.survey.rows);
+    if let Some(near) = near_end.filter(|_| pass.survey.rows < prepared.rows_max) {
+        prepared.export.check_end(near)?;
+    }
     let Pass { mut survey, look, several, met, attendance, .. } = pass;
     survey.unseen = unseen;
     survey.findings = look.finish(&fill, several.iter().map(|(key, several)| (*key, several.told.as_ref())));

@@ -16,6 +16,7 @@ use crate::dispatch::InDoubt;
 use crate::mapping::{CustomerSettings, Names, OperationSettings};
 use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, Texts, check_custom_names};
 use crate::planning::GuardSettings;
+use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
 use crate::units::{Amount, Period, Rate};
 
@@ -72,6 +73,9 @@ pub struct Config {
     /// Where results go.
     #[serde(default)]
     pub report: ReportSection,
+    /// Who is told that a run began, and how it ended.
+    #[serde(default)]
+    pub notify: NotifySettings,
 }
 
 /// `[omnidesk]`
@@ -183,11 +187,19 @@ impl Default for CheckpointSection {
 pub struct ReportSection {
     /// The folder.
     pub dir: PathBuf,
+    /// How many runs' folders are kept in it.
+    pub keep_runs: KeepRuns,
+    /// Between two lines of progress where there is no terminal.
+    pub heartbeat: Period,
 }
 
 impl Default for ReportSection {
     fn default() -> Self {
-        Self { dir: "runs".into() }
+        Self {
+            dir: "runs".into(),
+            keep_runs: KeepRuns::default(),
+            heartbeat: Period(std::time::Duration::from_secs(60)),
+        }
     }
 }
 
@@ -244,11 +256,23 @@ impl Config {
         if self.omnidesk.timeout.0.is_zero() {
             problems.push("omnidesk.timeout: no call can be made in no time".to_owned());
         }
-        if let KeySource::Command(words) = &self.omnidesk.api_key
-            && words.is_empty()
-        {
-            problems.push("omnidesk.api_key: the command has no program".to_owned());
+        match &self.omnidesk.api_key {
+            KeySource::Command(words) if words.is_empty() => {
+                problems.push("omnidesk.api_key: the command has no program".to_owned());
+            }
+            KeySource::Credential(name) if matches!(name.as_str(), "" | "." | "..") || name.contains('/') => {
+                problems.push(
+                    "omnidesk.api_key: a credential has a name, as in LoadCredential=, and no path"
+                        .to_owned(),
+                );
+            }
+            _ => {}
         }
+        if self.report.heartbeat.0.is_zero() {
+            problems
+                .push("report.heartbeat: there must be some time between two lines, such as 60s".to_owned());
+        }
+        problems.extend(self.notify.problems());
         let texts = [
             ("exists_texts", &self.omnidesk.exists_texts),
             ("not_found_texts", &self.omnidesk.not_found_texts),

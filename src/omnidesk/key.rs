@@ -1,6 +1,6 @@
 //! The API key: where it comes from, and that it is never seen.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -17,6 +17,9 @@ pub enum KeySource {
     File(PathBuf),
     /// The standard output of a program; the first word is the program.
     Command(Vec<String>),
+    /// A credential of the service manager, by its name in `LoadCredential=`:
+    /// a file in the folder that `$CREDENTIALS_DIRECTORY` names.
+    Credential(String),
 }
 
 /// Why there is no key. Never holds any of it.
@@ -35,6 +38,11 @@ pub enum KeyError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No credentials.
+    #[error(
+        "CREDENTIALS_DIRECTORY is not set, so that there is no credential {0}; systemd sets it for a service with LoadCredential={0}:FILE, else change api_key in [omnidesk]"
+    )]
+    NoCredentials(String),
     /// The program could not be started.
     #[error("the API key's command {program}: {source}")]
     Command {
@@ -72,12 +80,13 @@ impl ApiKey {
                 let key = std::env::var(name).map_err(|_| KeyError::NoVariable(name.clone()))?;
                 Self::new(&key, name)
             }
-            KeySource::File(path) => {
-                let key = std::fs::read_to_string(path)
-                    .map_err(|source| KeyError::File { path: path.clone(), source })?;
-                Self::new(&key, &path.display().to_string())
-            }
+            KeySource::File(path) => Self::from_file(path),
             KeySource::Command(words) => Self::from_command(words),
+            KeySource::Credential(name) => {
+                let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
+                let folder = folder.ok_or_else(|| KeyError::NoCredentials(name.clone()))?;
+                Self::from_file(&Path::new(&folder).join(name))
+            }
         }
     }
 
@@ -85,6 +94,12 @@ impl ApiKey {
     #[must_use]
     pub fn none_needed() -> Self {
         Self(SecretString::from("rehearsal".to_owned()))
+    }
+
+    fn from_file(path: &Path) -> Result<Self, KeyError> {
+        let key = std::fs::read_to_string(path)
+            .map_err(|source| KeyError::File { path: path.to_owned(), source })?;
+        Self::new(&key, &path.display().to_string())
     }
 
     fn from_command(words: &[String]) -> Result<Self, KeyError> {

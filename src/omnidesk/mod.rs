@@ -19,5 +19,5 @@ pub use answer::{Answer, Exchange, RetryAfter, judge};
 pub use call::{Action, Call, Kind};
 pub use client::{Client, ClientError};
 pub use key::{ApiKey, KeyError, KeySource};
-pub use settings::{Auth, BaseUrl, BodyEncoding, Settings, Texts, check_custom_names};
+pub use settings::{Auth, BaseUrl, BodyEncoding, Settings, Texts, check_custom_names, is_loopback};
 pub use wire::Request;

@@ -1,44 +1,129 @@
-//! Figures for Prometheus' textfile collector: replaced as a whole, without
-//! time stamps, which the collector refuses.
+//! Figures for Prometheus' textfile collector (node_exporter): replaced as a
+//! whole, and without time stamps, which the collector refuses.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use super::files::FilesError;
 use super::summary::Summary;
+use crate::omnidesk::Kind;
 use crate::planning::Outcome;
 
-/// Writes the figures of a run to `path`.
+/// For everybody to read: the collector is another user, and no customer is in
+/// it. A stricter umask goes before it.
+const MODE: u32 = 0o644;
+
+/// Of an earlier file, no more is read: ours is a few kilobytes.
+const EARLIER_BYTES_MAX: u64 = 1 << 16;
+
+const LAST_SUCCESS: &str = "last_success_timestamp_seconds";
+
+/// How an execution ended, also one that never got to a summary.
+#[derive(Debug, Clone, Copy)]
+pub struct Execution<'a> {
+    /// Its exit code.
+    pub exit_code: u8,
+    /// Whether that counts as a success.
+    pub succeeded: bool,
+    /// Its length.
+    pub took: Duration,
+    /// What it came to, if it came to anything.
+    pub summary: Option<&'a Summary>,
+}
+
+/// Whether there can be a file: a run of hours should not end with a typing error.
 ///
 /// # Errors
 ///
 /// [`FilesError`]
-pub fn write_metrics(path: &Path, summary: &Summary) -> Result<(), FilesError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+pub fn check_metrics_file(path: &Path) -> Result<(), FilesError> {
+    let made = temporary(path).map(drop);
+    made.map_err(|source| FilesError { path: path.to_owned(), source })
+}
+
+/// Writes the figures of an execution to `path`. The time of the last success
+/// is carried over from the file that was there.
+///
+/// # Errors
+///
+/// [`FilesError`]
+pub fn write_metrics(path: &Path, execution: &Execution) -> Result<(), FilesError> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let last_success = if execution.succeeded { Some(now) } else { last_success(path) };
+    // Two files of one folder must not hold the same series.
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text(summary).as_bytes())?;
+        let mut file = temporary(path)?;
+        file.write_all(text(&name, execution, now, last_success).as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)
     };
     write().map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
 }
 
-fn text(summary: &Summary) -> String {
+/// A file beside it, which the collector does not read: it has another ending.
+fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(MODE)).tempfile_in(folder)
+}
+
+/// Of the file that is there, if it is one of ours.
+fn last_success(path: &Path) -> Option<u64> {
     let mut text = String::new();
-    let mut metric = |name: &str, help: &str, samples: &[(String, String)]| {
-        text.push_str(&format!("# HELP omnidesk_sync_{name} {help}\n# TYPE omnidesk_sync_{name} gauge\n"));
-        for (labels, value) in samples {
-            text.push_str(&format!("omnidesk_sync_{name}{labels} {value}\n"));
+    File::open(path).ok()?.take(EARLIER_BYTES_MAX).read_to_string(&mut text).ok()?;
+    let line = text.lines().find(|line| line.starts_with(&format!("omnidesk_sync_{LAST_SUCCESS}{{")))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Lines in the making; all carry the name of the file.
+struct Lines<'a> {
+    text: String,
+    name: &'a str,
+}
+
+impl Lines<'_> {
+    /// One metric. Each sample has at most one label of its own.
+    fn gauge(&mut self, metric: &str, help: &str, samples: &[(Option<(&str, &str)>, String)]) {
+        let name = escaped(self.name);
+        let text = &mut self.text;
+        let _ = writeln!(text, "# HELP omnidesk_sync_{metric} {help}");
+        let _ = writeln!(text, "# TYPE omnidesk_sync_{metric} gauge");
+        for (label, value) in samples {
+            let label = label.map(|(label, value)| format!(",{label}=\"{value}\"")).unwrap_or_default();
+            let _ = writeln!(text, "omnidesk_sync_{metric}{{sync=\"{name}\"{label}}} {value}");
         }
-    };
-    let rows: Vec<_> = Outcome::ALL
-        .iter()
-        .map(|outcome| {
-            (format!("{{outcome=\"{}\"}}", outcome.word()), summary.counts.get(*outcome).to_string())
-        })
-        .collect();
-    metric("rows", "Rows of the last run by outcome.", &rows);
+    }
+}
+
+/// As a label's value is written.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+fn text(name: &str, execution: &Execution, now: u64, last_success: Option<u64>) -> String {
+    let mut lines = Lines { text: String::new(), name };
+    let one = |value: String| [(None, value)];
+    lines.gauge("exit_code", "Exit code of the last execution.", &one(execution.exit_code.to_string()));
+    let seconds = execution.took.as_secs_f64().to_string();
+    lines.gauge("duration_seconds", "Length of the last execution.", &one(seconds));
+    lines.gauge("end_timestamp_seconds", "End of the last execution.", &one(now.to_string()));
+    if let Some(time) = last_success {
+        lines.gauge(LAST_SUCCESS, "End of the last successful execution.", &one(time.to_string()));
+    }
+    if let Some(summary) = execution.summary {
+        of_summary(&mut lines, summary);
+    }
+    lines.text
+}
+
+fn of_summary(lines: &mut Lines, summary: &Summary) {
+    let rows = Outcome::ALL
+        .map(|outcome| (Some(("outcome", outcome.word())), summary.counts.get(outcome).to_string()));
+    lines.gauge("rows", "Rows of the last run by outcome.", &rows);
     if let Some(missing) = &summary.missing {
         let counts = [
             ("found", missing.found),
@@ -46,23 +131,53 @@ fn text(summary: &Summary) -> String {
             ("failed", missing.counts.get(Outcome::Failed)),
             ("not_named", missing.unnamed),
         ];
-        let samples = counts.map(|(what, count)| (format!("{{what=\"{what}\"}}"), count.to_string()));
-        metric("missing", "Known customers that the export of the last run does not hold.", &samples);
+        let samples = counts.map(|(what, count)| (Some(("what", what)), count.to_string()));
+        lines.gauge("missing", "Known customers that the export of the last run does not hold.", &samples);
     }
-    metric(
-        "calls",
-        "Calls that worked in the last execution.",
-        &[(String::new(), summary.tally.done().to_string())],
-    );
-    metric(
-        "duration_seconds",
-        "Length of the last execution.",
-        &[(String::new(), summary.took.as_secs_f64().to_string())],
-    );
-    metric(
-        "exit_code",
-        "Exit code of the last execution.",
-        &[(String::new(), summary.exit_code.to_string())],
-    );
-    text
+    let calls = Kind::ALL.map(|kind| (Some(("call", kind.word())), summary.tally.done_of(kind).to_string()));
+    lines.gauge("calls", "Calls that worked in the last execution, by kind.", &calls);
+    let figures = [
+        ("calls_refused", "Calls that did not work in the last execution.", summary.tally.refused()),
+        ("requests", "Requests sent in the last execution.", summary.tally.attempts()),
+        ("calls_planned", "Calls that the last run came to.", summary.calls_planned),
+        ("creates_in_doubt", "Creates whose answer was lost and is not known yet.", summary.in_doubt),
+    ];
+    for (metric, help, value) in figures {
+        lines.gauge(metric, help, &[(None, value.to_string())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(exit_code: u8) -> Execution<'static> {
+        Execution { exit_code, succeeded: exit_code == 0, took: Duration::from_millis(1500), summary: None }
+    }
+
+    #[test]
+    fn the_last_success_outlives_a_failure() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("nightly.prom");
+        let read = || std::fs::read_to_string(&path).expect("a file");
+        write_metrics(&path, &failed(7)).expect("written");
+        assert!(!read().contains(LAST_SUCCESS) && last_success(&path).is_none());
+        write_metrics(&path, &failed(0)).expect("written");
+        let success = last_success(&path).expect("a time");
+        write_metrics(&path, &failed(3)).expect("written");
+        assert_eq!(last_success(&path), Some(success));
+        assert!(read().contains("omnidesk_sync_exit_code{sync=\"nightly\"} 3\n"), "{}", read());
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+    }
+
+    #[test]
+    fn a_name_cannot_break_its_line() {
+        let text = text("a\"b\\c\nd", &failed(1), 7, None);
+        assert!(text.contains(r#"{sync="a\"b\\c\nd"} 1"#), "{text}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_noticed_before_the_run() {
+        assert!(check_metrics_file(Path::new("/nowhere/at/all.prom")).is_err());
+    }
 }

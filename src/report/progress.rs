@@ -1,7 +1,9 @@
-//! How far a run is, for whoever watches: a bar on a terminal, a line now and
-//! then without one.
+//! How far a run is, for whoever watches: a bar on a terminal, a line at
+//! regular times without one.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -21,21 +23,20 @@ pub enum ProgressSetting {
     Never,
 }
 
-/// Between two lines without a terminal.
-const HEARTBEAT: Duration = Duration::from_secs(60);
-
 /// The progress of one run.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     beat: Option<Beat>,
 }
 
-#[derive(Debug, Clone)]
+/// Writes a line at regular times, also while no row is done: a server that is
+/// waited for is when one looks.
+#[derive(Debug)]
 struct Beat {
-    started: Instant,
-    last: Instant,
-    done_at_start: u64,
+    /// Dropped, it ends the thread.
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
 }
 
 impl Progress {
@@ -45,18 +46,18 @@ impl Progress {
         Self { bar: ProgressBar::hidden(), beat: None }
     }
 
-    /// `rows` to visit, of which `done` are settled.
+    /// `rows` to visit, of which `done` are settled. Without a terminal there
+    /// is a line after each `heartbeat`.
     #[must_use]
-    pub fn start(setting: ProgressSetting, quiet: bool, rows: u64, done: u64) -> Self {
+    pub fn start(setting: ProgressSetting, quiet: bool, heartbeat: Duration, rows: u64, done: u64) -> Self {
         let terminal = io::stderr().is_terminal();
         let shown =
             !quiet && (setting == ProgressSetting::Always || setting == ProgressSetting::Auto && terminal);
         if !shown {
-            let beats = !quiet && setting != ProgressSetting::Never;
-            let now = Instant::now();
-            let beat = beats.then_some(Beat { started: now, last: now, done_at_start: done });
             let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::hidden());
             bar.set_position(done);
+            let beats = !quiet && setting != ProgressSetting::Never;
+            let beat = beats.then(|| Beat::start(bar.clone(), heartbeat));
             return Self { bar, beat };
         }
         let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(5));
@@ -71,14 +72,6 @@ impl Progress {
     /// One more row is settled.
     pub fn row(&mut self) {
         self.bar.inc(1);
-        let (done, rows) = (self.bar.position(), self.bar.length().unwrap_or_default());
-        if let Some(beat) = &mut self.beat
-            && beat.last.elapsed() >= HEARTBEAT
-        {
-            beat.last = Instant::now();
-            let line = beat.line(done, rows);
-            let _ = writeln!(io::stderr(), "{line}");
-        }
     }
 
     /// What went wrong so far, beside the bar.
@@ -92,18 +85,52 @@ impl Progress {
         &self.bar
     }
 
-    /// Takes the bar off the screen.
-    pub fn finish(&self) {
+    /// Takes the bar off the screen; no line comes after this.
+    pub fn finish(self) {
         self.bar.finish_and_clear();
+        if let Some(Beat { stop, thread }) = self.beat {
+            drop(stop);
+            let _ = thread.join();
+        }
     }
 }
 
 impl Beat {
-    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-    fn line(&self, done: u64, rows: u64) -> String {
-        let speed = (done - self.done_at_start) as f64 / self.started.elapsed().as_secs_f64();
-        let left = Duration::try_from_secs_f64((rows - done) as f64 / speed).unwrap_or(Duration::MAX);
-        format!("{done} of {rows} rows done, {speed:.1} rows/s, {} left", Period(left))
+    fn start(bar: ProgressBar, every: Duration) -> Self {
+        let (stop, stopped) = channel();
+        let (started, done_at_start) = (Instant::now(), bar.position());
+        let thread = std::thread::spawn(move || {
+            while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
+                let (done, rows) = (bar.position(), bar.length().unwrap_or_default());
+                let line = line(done, rows, done.saturating_sub(done_at_start), started.elapsed());
+                let _ = writeln!(io::stderr(), "{line}");
+            }
+        });
+        Self { stop, thread }
+    }
+}
+
+/// Of `rows`, `done` are done, the `lately` last of them in `took`.
+#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+fn line(done: u64, rows: u64, lately: u64, took: Duration) -> String {
+    let speed = lately as f64 / took.as_secs_f64();
+    let left = Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / speed);
+    match left {
+        Ok(left) => format!("{done} of {rows} rows done, {speed:.1} rows/s, {} left", Period(left)),
+        // Nothing was done yet, which says nothing about the rest.
+        Err(_) => format!("{done} of {rows} rows done, none in the last {}", Period(took)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_and_how_long_still() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(line(150, 450, 120, minute), "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left");
+        assert_eq!(line(30, 450, 0, minute), "30 of 450 rows done, none in the last 1 min 00 s");
     }
 }
 

@@ -39,6 +39,24 @@ impl Tally {
     pub fn done(&self) -> u64 {
         self.done.iter().sum()
     }
+
+    /// Calls of one kind that worked.
+    #[must_use]
+    pub fn done_of(&self, kind: Kind) -> u64 {
+        self.done[kind as usize]
+    }
+
+    /// Calls that did not.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    /// Requests of all of them.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.attempts
+    }
 }
 
 /// Rows in trouble, by cause.
@@ -212,7 +230,22 @@ impl Summary {
             });
         }
         self.write_calls(&mut text);
-        self.write_causes(&mut text);
+        self.write_trouble(&mut text);
+        text
+    }
+
+    /// For `--quiet`: one line, and what is wrong if anything is.
+    #[must_use]
+    pub fn quiet_text(&self) -> String {
+        let mut text = format!("{}\n", self.line());
+        if self.exit_code != 0 {
+            self.write_trouble(&mut text);
+        }
+        text
+    }
+
+    fn write_trouble(&self, text: &mut String) {
+        self.write_causes(text);
         for notice in self.notices.iter().filter(|notice| notice.count > 0) {
             let _ = writeln!(text, "{}", notice.message);
         }
@@ -222,7 +255,6 @@ impl Summary {
         if let Some((_, message)) = &self.stopped {
             let _ = writeln!(text, "{message}");
         }
-        text
     }
 
     fn write_outcomes(&self, text: &mut String) {
@@ -270,9 +302,15 @@ impl Summary {
         }
     }
 
-    /// In one line, for `--quiet`.
+    /// In one line.
     #[must_use]
     pub fn line(&self) -> String {
+        format!("{}: {}", self.export, self.figures())
+    }
+
+    /// That line without the export's name: nothing but figures.
+    #[must_use]
+    pub fn figures(&self) -> String {
         let outcomes: Vec<String> = Outcome::ALL
             .iter()
             .filter(|outcome| self.counts.get(**outcome) > 0)
@@ -283,8 +321,7 @@ impl Summary {
         let missing = self.missing.as_ref().filter(|missing| missing.found > 0);
         let missing = missing.map(|missing| format!("; {}", missing.line())).unwrap_or_default();
         format!(
-            "{}: {} rows, {} calls: {}{missing}, {}{stopped}",
-            self.export,
+            "{} rows, {} calls: {}{missing}, {}{stopped}",
             self.rows,
             self.tally.done(),
             outcomes.join(", "),

@@ -10,6 +10,7 @@
 //! not depend on the size of the export.
 
 mod columns;
+mod complete;
 mod dialect;
 mod json;
 mod open;
@@ -79,9 +80,23 @@ pub enum SourceError {
         problem: String,
     },
     /// Something else wrote to the export while it was being read.
-    #[error("{name}: changed while it was being read; start again when it is complete")]
+    #[error(
+        "{name}: changed while it was being read; start again when it is complete, or let it be written under another name and renamed once it is"
+    )]
     Changed {
         /// The export as the user named it.
         name: String,
+    },
+    /// The last row breaks off.
+    #[error(
+        "{name}:{line}: the export breaks off in its last row, so it is not complete: {fault}. Start again when it is; if it is meant, end that line"
+    )]
+    CutOff {
+        /// The export as the user named it.
+        name: String,
+        /// Physical line on which the last row starts, 1-based.
+        line: u64,
+        /// What is wrong with that row.
+        fault: String,
     },
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 
 use super::SourceError;
 use super::columns::Columns;
+use super::complete::{Origin, Watched};
 use super::dialect::{self, Dialect, Format};
 use super::records::{Fault, RECORD_BYTES_MAX, Records};
 use super::rows::{Row, RowRef, Rows};
@@ -39,21 +40,9 @@ pub struct Export {
     dialect: Dialect,
     columns: Columns,
     first: RowRef,
+    /// What must not change while the export is read.
     watched: Option<Watched>,
-}
-
-/// What must not change while the export is read.
-#[derive(Debug, PartialEq, Eq)]
-struct Watched {
-    size: u64,
-    modified: (i64, i64),
-}
-
-impl Watched {
-    fn of(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self { size: meta.size(), modified: (meta.mtime(), meta.mtime_nsec()) })
-    }
+    origin: Option<Origin>,
 }
 
 /// Opens an export: `-` is standard input.
@@ -64,8 +53,8 @@ impl Watched {
 pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     let io_error = |source| SourceError::Io { name: name.clone(), source };
-    let (plain, label) = match path == Path::new("-") {
-        true => (spool(&mut io::stdin().lock(), &name, false)?, ""),
+    let (plain, label, origin) = match path == Path::new("-") {
+        true => (spool(&mut io::stdin().lock(), &name, false)?, "", None),
         false => unpacked(path, &name)?,
     };
     let file = transcoded(plain, &name, settings)?;
@@ -87,6 +76,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
         columns: Columns::of_json(),
         first: RowRef { number: 1, line: 1, offset: file.skip, len: 0 },
         watched,
+        origin,
     };
     if format == Format::Csv {
         export.read_header(&sample[file.skip.min(sample.len() as u64) as usize..], settings)?;
@@ -99,6 +89,14 @@ impl Export {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 
     /// Its columns.
@@ -336,26 +334,28 @@ fn sample(file: &File) -> io::Result<Vec<u8>> {
     Ok(sample)
 }
 
-/// A file that is readable at any offset, and whether it is the user's own.
-fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str), SourceError> {
+/// A file that is readable at any offset, whether it is the user's own, and
+/// that one itself.
+fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str, Option<Origin>), SourceError> {
     let io_error = |source| SourceError::Io { name: name.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     if file.metadata().map_err(io_error)?.is_dir() {
         return Err(io_error(io::Error::from(io::ErrorKind::IsADirectory)));
     }
+    let origin = Origin::of(&file).map_err(io_error)?;
     let mut magic = [0; 4];
     let got = file.read_at(&mut magic, 0);
     match got {
         Ok(got) if magic[..got].starts_with(&[0x1f, 0x8b]) => {
-            spool(&mut flate2::read::MultiGzDecoder::new(file), name, true).map(|file| (file, ""))
+            spool(&mut flate2::read::MultiGzDecoder::new(file), name, true).map(|file| (file, "", origin))
         }
         Ok(got) if magic[..got] == [0x28, 0xb5, 0x2f, 0xfd] => {
             let mut decoder = zstd::Decoder::new(file).map_err(io_error)?;
-            spool(&mut decoder, name, true).map(|file| (file, ""))
+            spool(&mut decoder, name, true).map(|file| (file, "", origin))
         }
-        Ok(_) => Ok((file, "plain")),
+        Ok(_) => Ok((file, "plain", origin)),
         // A named pipe can be read only once.
-        Err(_) => spool(&mut &file, name, false).map(|file| (file, "")),
+        Err(_) => spool(&mut &file, name, false).map(|file| (file, "", None)),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The `[input]` section.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::units::Period;
 
 /// How an export is to be read. The defaults find out by themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -16,6 +20,10 @@ pub struct Settings {
     pub blank: Vec<String>,
     /// Cells that mean "empty this field in Omnidesk", compared after trimming.
     pub clear: Vec<String>,
+    /// How long ago the export must have been written; a younger one is looked
+    /// at again when it is as old. Decides no row, so no plan depends on it.
+    #[serde(skip_serializing)]
+    pub min_age: Period,
 }
 
 impl Default for Settings {
@@ -26,6 +34,7 @@ impl Default for Settings {
             encoding: Encoding(None),
             blank: vec![String::new()],
             clear: Vec::new(),
+            min_age: Period(Duration::from_secs(2)),
         }
     }
 }

@@ -26,7 +26,7 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("limits", &["rate", "concurrency", "attempts", "max_errors", "max_duration"]),
-    ("input", &["format", "delimiter", "encoding", "blank", "clear"]),
+    ("input", &["format", "delimiter", "encoding", "blank", "clear", "min_age"]),
     (
         "customer",
         &[
@@ -50,12 +50,17 @@ const KEYS: &[(&str, &[&str])] = &[
         &["allow_purge", "max_purge", "max_changes", "canary", "min_rows", "min_fill", "shared_addresses"],
     ),
     ("checkpoint", &["path"]),
-    ("report", &["dir"]),
+    ("report", &["dir", "keep_runs", "heartbeat"]),
+    ("notify", &["start", "success", "failure", "method", "success_codes"]),
 ];
 
 /// Optional keys stand in the example as comments.
 fn with_optional_keys() -> toml::Table {
-    EXAMPLE.replace("# max_duration", "max_duration").parse().expect("TOML")
+    let keys = ["max_duration", "start", "success", "failure"];
+    let shown = keys
+        .iter()
+        .fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("\n# {key} "), &format!("\n{key} ")));
+    shown.parse().expect("TOML")
 }
 
 fn parsed(text: &str) -> Config {
@@ -89,6 +94,7 @@ fn what_has_a_default_shows_the_default() {
     assert_eq!(example.guard, bare.guard);
     assert_eq!(example.checkpoint, bare.checkpoint);
     assert_eq!(example.report, bare.report);
+    assert_eq!(example.notify, bare.notify);
 }
 
 #[test]
@@ -113,6 +119,8 @@ fn mistakes_are_shown_with_their_place_and_the_near_name() {
             "a whole number and a unit",
         ),
         ("[omnidesk]\nbase_url = \"https://a.b\"\nin_doubt = \"prob\"\n", ":3:12", "did you mean `probe`?"),
+        ("[notify]\nfailure = \"http://a.b/5f3\"\n", ":2:11", "write https"),
+        ("[report]\nkeep_runs = 0\n", ":2:13", "from 1 on"),
         ("[limits]\nrate = \"fast\"\n", ":2:8", "write a whole number and a unit"),
         ("[guard]\nmax_purge = -1\n", ":2:13", "cannot be negative"),
         ("[customer]\nprimary_id = { colum = \"x\" }\n", ":2:16", "did you mean `column`?"),

@@ -2,6 +2,7 @@
 
 mod changes;
 mod clock;
+mod cron;
 mod disk;
 mod durable;
 mod example_config;

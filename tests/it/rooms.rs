@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("checkpoint", &["mapping", "planning", "source"]),
     ("report", &["dispatch", "mapping", "omnidesk", "planning", "source"]),
     ("sandbox", &[]),
-    ("config", &["dispatch", "mapping", "omnidesk", "planning", "source"]),
+    ("config", &["dispatch", "mapping", "omnidesk", "planning", "report", "source"]),
     ("cli", &["report"]),
 ];
 

@@ -50,6 +50,11 @@ impl World {
             "[omnidesk]\nbase_url = \"{}\"\nsettle = \"300ms\"\ntimeout = \"5s\"\n\n[limits]\nrate = \"20000/s\"\n{limits}\n{mapping}",
             self.base_url
         );
+        // Exports of tests are made a moment before they are run.
+        let config = match config.contains("[input]\n") {
+            true => config.replace("[input]\n", "[input]\nmin_age = \"0s\"\n"),
+            false => format!("{config}\n[input]\nmin_age = \"0s\"\n"),
+        };
         self.file("omnidesk-sync.toml", config.as_bytes());
         self
     }

@@ -7,15 +7,16 @@ use super::super::exit::CommandError;
 use super::super::leave;
 use super::super::missing::keep_names;
 use super::super::plan::View;
-use super::super::prepare::Prepared;
+use super::super::prepare::{self, Prepared};
 use super::super::say;
-use super::super::survey::survey;
+use super::super::survey::{Watcher, survey};
+use super::super::window::Window;
 use super::signals::Interrupts;
 use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
-use crate::planning::{Look, MissingSurvey, Policy, Purges, Survey, judge_guards, judge_purges};
+use crate::planning::{Look, MissingSurvey, Policy, Purges, Survey, Work, judge_guards, judge_purges};
 use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 use crate::units::Period;
 
@@ -33,6 +34,7 @@ pub(super) fn begin(
     config: &Config,
     prepared: &Prepared,
     mut checkpoint: Checkpoint,
+    window: Option<&Window>,
     interrupts: &mut Interrupts,
 ) -> Result<Begun, CommandError> {
     let policy = |checkpoint: &Checkpoint, export| Policy {
@@ -46,7 +48,7 @@ pub(super) fn begin(
         withdraw_missing(args, config, &mut checkpoint, &mut run)?;
         check_purges_left(config, &run)?;
         forget_names_unless_asked(config, &mut checkpoint)?;
-        tell(args, || resuming(config, &run));
+        tell(args, || resuming(config, &run, window));
         let policy = policy(&checkpoint, run.export);
         return Ok(Begun { checkpoint, run, policy, resumed: true });
     }
@@ -65,8 +67,10 @@ pub(super) fn begin(
     if let Some(run) = &open {
         check_superseding(args, run, &survey, prepared)?;
     }
+    prepare::wait_until_written(config, &args.common, prepared)?;
+    interrupts.check()?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
-    let view = View { config, prepared, survey: &survey, verdicts: &verdicts };
+    let view = View { config, prepared, survey: &survey, verdicts: &verdicts, window };
     tell(args, || view.head());
     if !verdicts.is_empty() {
         return Err(leave::blocked(verdicts));
@@ -187,10 +191,14 @@ fn superseding(run: &OpenRun, prepared: &Prepared) -> String {
     )
 }
 
-fn resuming(config: &Config, run: &OpenRun) -> String {
+fn resuming(config: &Config, run: &OpenRun, window: Option<&Window>) -> String {
     let brands: Vec<String> = run.record.brands.iter().map(ToString::to_string).collect();
+    let (rate, left) = (config.limits.rate, run.record.calls_planned.saturating_sub(run.record.calls_done));
+    let fit = window
+        .map(|window| window.fit(rate, config.omnidesk.timeout.0, left, run.pending(Work::Calls)))
+        .and_then(|fit| fit.words());
     format!(
-        "to {}, brand {}\ngoing on with the run begun {}: {} of {} rows are settled, {} of {} calls made; the rest takes {} at {}",
+        "to {}, brand {}\ngoing on with the run begun {}: {} of {} rows are settled, {} of {} calls made; the rest takes {} at {rate}\n{}",
         config.omnidesk.base_url,
         brands.join(", "),
         run.record.started,
@@ -198,8 +206,8 @@ fn resuming(config: &Config, run: &OpenRun) -> String {
         run.record.rows,
         run.record.calls_done,
         run.record.calls_planned,
-        Period(config.limits.rate.time_for(run.record.calls_planned.saturating_sub(run.record.calls_done))),
-        config.limits.rate
+        Period(rate.time_for(left)),
+        fit.unwrap_or_default()
     )
 }
 

@@ -1,18 +1,20 @@
 //! The end of a run: the books are closed and everybody is told.
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::super::exit::{CommandError, Exit};
 use super::super::prepare::Prepared;
 use super::super::{print, say};
+use super::aftermath::Ended;
 use super::begin::now;
 use super::recorder::{Closed, Recorder};
-use crate::checkpoint::RunState;
+use crate::checkpoint::{CheckpointError, RunState};
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::dispatch::Stop;
 use crate::planning::{Counts, Missing, Outcome, Work};
-use crate::report::{MISSING_FILE, Summary, page, write_metrics};
+use crate::report::{MISSING_FILE, Summary, page, sweep};
 
 /// What the end of a run needs to know of its beginning.
 pub(super) struct Ending<'a> {
@@ -25,7 +27,7 @@ pub(super) struct Ending<'a> {
 
 impl Ending<'_> {
     /// Closes the books and tells the result.
-    pub(super) fn end(&self, recorder: Recorder, stop: Option<Stop>) -> Result<Exit, CommandError> {
+    pub(super) fn end(&self, recorder: Recorder, stop: Option<Stop>) -> Result<Ended, CommandError> {
         let mut closed = recorder.close();
         let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
         let pending_missing = closed.run.missing.map_or(0, |missing| missing.pending());
@@ -42,26 +44,45 @@ impl Ending<'_> {
         closed.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
         let page = page(&summary).map_err(|error| CommandError::Bug(format!("report.html: {error}")))?;
         closed.files.write_whole("report.html", page.as_bytes())?;
-        if let Some(path) = &self.args.metrics_file {
-            write_metrics(path, &summary)?;
-        }
         // Last: a run whose results could not be written is not finished.
         closed.checkpoint.close_run(&mut closed.run, state, &summary.ended)?;
         if self.args.common.json {
             print(format!("{json}\n").as_bytes())?;
         }
         match self.args.common.quiet {
-            true => say(&summary.line()),
+            true => say(summary.quiet_text().trim_end()),
             false => say(summary.text().trim_end()),
         }
+        self.sweep(&closed)?;
         match summary.balances() {
-            true => Ok(exit(stop.as_ref(), &summary.counts, closed.run.missing.as_ref())),
+            true => {
+                Ok(Ended { exit: exit(stop.as_ref(), &summary.counts, closed.run.missing.as_ref()), summary })
+            }
             false => Err(CommandError::Bug(format!(
                 "{} rows were read, and {} have an outcome",
                 summary.rows,
                 summary.counts.total()
             ))),
         }
+    }
+
+    /// Old folders go; if they do not, that is no reason to fail. A rehearsal
+    /// must not push out the folders of real runs.
+    fn sweep(&self, closed: &Closed) -> Result<(), CheckpointError> {
+        if self.args.sandbox {
+            return Ok(());
+        }
+        let runs = closed.checkpoint.runs(u32::MAX)?;
+        let is_over = |folder: &Path| {
+            let mut known = runs.iter().filter(|(_, run)| Path::new(&run.folder) == folder).peekable();
+            known.peek().is_some() && known.all(|(_, run)| run.state != RunState::Open)
+        };
+        let report = &self.config.report;
+        match sweep(&report.dir, report.keep_runs, closed.files.folder(), is_over) {
+            Ok(folders) => tracing::info!(folders, "folders of old runs were deleted"),
+            Err(error) => tracing::warn!(%error, "the folder of an old run cannot be deleted"),
+        }
+        Ok(())
     }
 
     fn summary(&self, closed: &Closed, pending: u64, stop: Option<&Stop>) -> Result<Summary, CommandError> {

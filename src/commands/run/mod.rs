@@ -5,6 +5,7 @@
 //! that have calls to make. Three threads: one reads and maps ([`visit`]), one
 //! talks to the API (`dispatch`), one keeps the books ([`recorder`]).
 
+mod aftermath;
 mod begin;
 mod ending;
 mod recorder;
@@ -21,6 +22,7 @@ use tokio::task::LocalSet;
 use super::exit::{CommandError, Exit};
 use super::prepare::{self, Prepared};
 use super::say;
+use super::window::Window;
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
@@ -29,6 +31,7 @@ use crate::omnidesk::{self, ApiKey, Client, Texts};
 use crate::planning::{Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
+use aftermath::{Aftermath, Ended};
 use recorder::Recorder;
 use signals::Interrupts;
 pub(super) use signals::wait_for_signal;
@@ -49,11 +52,25 @@ pub(super) fn rehearsal_path(checkpoint: &Path) -> PathBuf {
 /// Does it.
 pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError> {
     let began = Instant::now();
+    let mut aftermath = Aftermath::new(args, began)?;
+    let ended = work(args, log, began, &mut aftermath);
+    aftermath.tell(ended)
+}
+
+fn work(
+    args: &RunArgs,
+    log: &LogWriter,
+    began: Instant,
+    aftermath: &mut Aftermath,
+) -> Result<Ended, CommandError> {
     let mut config = Config::read(&args.common.config)?;
+    aftermath.read(&config);
     override_settings(&mut config, args);
+    let window = Window::of(&args.window, config.limits.max_duration, began)?;
     let sandbox = start_sandbox(&mut config, args)?;
     // First of all the lock: a second process ends at once.
     let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
+    aftermath.started();
     let key = match &sandbox {
         Some(_) => ApiKey::none_needed(),
         None => ApiKey::fetch(&config.omnidesk.api_key)?,
@@ -62,9 +79,15 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError>
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = Interrupts::listen()?;
-    let begun = begin::begin(args, &config, &prepared, checkpoint, &mut interrupts)?;
-    let execution =
-        Execution { args, config: &config, prepared: &prepared, policy: begun.policy, log, began };
+    let begun = begin::begin(args, &config, &prepared, checkpoint, window.as_ref(), &mut interrupts)?;
+    let execution = Execution {
+        args,
+        config: &config,
+        prepared: &prepared,
+        policy: begun.policy,
+        log,
+        window: window.as_ref(),
+    };
     let resumed = begun.resumed;
     let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client, interrupts)?;
     ending::Ending { args, config: &config, prepared: &prepared, began, resumed }.end(recorder, stop)
@@ -85,7 +108,6 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     if let Some(dir) = &args.report_dir {
         config.report.dir.clone_from(dir);
     }
-    config.limits.max_duration = args.max_duration.or(config.limits.max_duration);
 }
 
 fn start_sandbox(config: &mut Config, args: &RunArgs) -> Result<Option<Sandbox>, CommandError> {
@@ -121,7 +143,7 @@ struct Execution<'a> {
     prepared: &'a Prepared,
     policy: Policy,
     log: &'a LogWriter,
-    began: Instant,
+    window: Option<&'a Window>,
 }
 
 impl Execution<'_> {
@@ -140,7 +162,8 @@ impl Execution<'_> {
         let missing = run.missing.unwrap_or_default();
         let calls = run.worklist.count(Work::Calls) + if missing.purge { missing.found } else { 0 };
         let done = calls - run.pending(Work::Calls) - missing.pending();
-        let progress = Progress::start(self.args.common.progress, self.args.common.quiet, calls, done);
+        let (common, heartbeat) = (&self.args.common, self.config.report.heartbeat.0);
+        let progress = Progress::start(common.progress, common.quiet, heartbeat, calls, done);
         self.log.watch(&progress);
         let mut recorder = Recorder::new(checkpoint, run, files, progress);
         recorder.keep_names(self.config.missing.action != MissingAction::Ignore);
@@ -151,7 +174,7 @@ impl Execution<'_> {
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings(recorder.run())?;
+        let settings = self.dispatch_settings(recorder.run());
         let rows = recorder.run().record.rows;
         let list = (missing.pending() > 0).then(|| recorder.purge_list()).transpose()?;
         std::thread::scope(|scope| {
@@ -193,20 +216,25 @@ impl Execution<'_> {
                 interrupts.reach(2).await;
             }
         };
+        let closed = async {
+            match self.window {
+                Some(window) => tokio::time::sleep(window.for_work()).await,
+                None => std::future::pending().await,
+            }
+        };
         Ok(LocalSet::new().block_on(&runtime, async move {
             tokio::select! {
                 stop = dispatch::run(settings, client, feed, records, switch) => stop,
                 // What is under way is in the checkpoint: as safe as a kill.
                 () = signalled => Some(Stop::Interrupted),
+                () = closed => Some(Stop::WindowClosed),
             }
         }))
     }
 
-    fn dispatch_settings(&self, run: &OpenRun) -> Result<dispatch::Settings, CommandError> {
+    fn dispatch_settings(&self, run: &OpenRun) -> dispatch::Settings {
         let limits = &self.config.limits;
-        let window = self.args.stop_at.map(until).transpose()?;
-        let most = limits.max_duration.map(|period| period.0.saturating_sub(self.began.elapsed()));
-        Ok(dispatch::Settings {
+        dispatch::Settings {
             rate: limits.rate,
             concurrency: limits.concurrency,
             attempts: limits.attempts,
@@ -215,21 +243,9 @@ impl Execution<'_> {
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: self.config.omnidesk.in_doubt,
             settle: self.config.omnidesk.settle.0,
-            max_duration: [window, most].into_iter().flatten().min(),
+            max_duration: self.window.map(|window| window.for_new(self.config.omnidesk.timeout.0)),
             texts: texts(self.config),
             policy: self.policy,
-        })
+        }
     }
-}
-
-/// From now until the next time that the local clock shows `time`.
-fn until(time: jiff::civil::Time) -> Result<std::time::Duration, CommandError> {
-    let wrong = |error: jiff::Error| CommandError::Usage(format!("--stop-at {time}: {error}"));
-    let now = jiff::ZonedDateTime::now();
-    let on = |date: jiff::civil::Date| {
-        date.to_datetime(time).to_zoned_datetime(now.time_zone().clone()).map_err(wrong)
-    };
-    let today = on(now.date())?;
-    let next = if today > now { today } else { on(now.date().tomorrow().map_err(wrong)?)? };
-    Ok(std::time::Duration::try_from(now.duration_until(&next)).unwrap_or_default())
 }

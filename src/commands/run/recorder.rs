@@ -62,8 +62,8 @@ impl Recorder {
     }
 
     pub(super) fn close(self) -> Closed {
-        self.progress.finish();
-        let Self { checkpoint, run, files, tally, causes, .. } = self;
+        let Self { checkpoint, run, files, progress, tally, causes, .. } = self;
+        progress.finish();
         Closed { checkpoint, run, files, tally, causes }
     }
 

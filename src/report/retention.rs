@@ -1,0 +1,244 @@
+//! How many runs' folders are kept: they hold rows of customers.
+//!
+//! Only what this program made is ever deleted: a folder with a name of ours, a
+//! summary of ours and nothing but files of ours in it. Links are not followed,
+//! and what somebody added keeps its folder from being deleted.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::files::FilesError;
+
+const SUMMARY: &str = "summary.json";
+
+/// Everything that this program writes into the folder of a run.
+const OWN_FILES: [&str; 12] = [
+    SUMMARY,
+    "report.html",
+    "outcomes.csv",
+    "missing.csv",
+    "notices.csv",
+    "notices.jsonl",
+    "failed.csv",
+    "failed.jsonl",
+    "rejected.csv",
+    "rejected.jsonl",
+    "in_doubt.csv",
+    "in_doubt.jsonl",
+];
+
+/// `keep_runs`: a number of folders, the newest ones, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeepRuns(pub Option<u32>);
+
+impl Default for KeepRuns {
+    /// Three months of nights.
+    fn default() -> Self {
+        Self(Some(90))
+    }
+}
+
+impl<'de> Deserialize<'de> for KeepRuns {
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct KeepVisitor;
+        impl serde::de::Visitor<'_> for KeepVisitor {
+            type Value = KeepRuns;
+            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
+                out.write_str("a number of runs from 1 on, such as 90, or \"all\"")
+            }
+            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<KeepRuns, E> {
+                match u32::try_from(count) {
+                    Ok(count) if count > 0 => Ok(KeepRuns(Some(count))),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Signed(count), &self)),
+                }
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<KeepRuns, E> {
+                match text {
+                    "all" => Ok(KeepRuns(None)),
+                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+                }
+            }
+        }
+        reader.deserialize_any(KeepVisitor)
+    }
+}
+
+/// Deletes the folders below `dir` that are older than the `keep` newest, of
+/// which `current` is one; says how many. A run whose summary says that it is
+/// to be resumed keeps its folder, unless `is_over` knows better.
+///
+/// # Errors
+///
+/// [`FilesError`] of the first that could not be deleted.
+pub fn sweep(
+    dir: &Path,
+    keep: KeepRuns,
+    current: &Path,
+    is_over: impl Fn(&Path) -> bool,
+) -> Result<usize, FilesError> {
+    let KeepRuns(Some(keep)) = keep else { return Ok(0) };
+    let error = |path: &Path, source| FilesError { path: path.to_owned(), source };
+    let dir = dir.canonicalize().map_err(|source| error(dir, source))?;
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(|source| error(&dir, source))? {
+        let path = entry.map_err(|source| error(&dir, source))?.path();
+        if path != current
+            && let Some(is_open) = run_in(&path)
+        {
+            folders.push((path, is_open));
+        }
+    }
+    // Names begin with the time.
+    folders.sort_unstable();
+    let too_many = (folders.len() + 1).saturating_sub(keep as usize);
+    let mut deleted = 0;
+    for (path, is_open) in folders.into_iter().take(too_many) {
+        if !is_open || is_over(&path) {
+            deleted += usize::from(delete(&path).map_err(|source| error(&path, source))?);
+        }
+    }
+    Ok(deleted)
+}
+
+/// Whether a folder is of a run, and if so, whether that is to be resumed.
+fn run_in(path: &Path) -> Option<bool> {
+    let name = path.file_name()?.to_str()?;
+    let summary = path.join(SUMMARY);
+    // Neither of the two may be a link.
+    if !is_name(name)
+        || !path.symlink_metadata().ok()?.is_dir()
+        || !summary.symlink_metadata().ok()?.is_file()
+    {
+        return None;
+    }
+    let summary: Value = serde_json::from_slice(&std::fs::read(summary).ok()?).ok()?;
+    let started: String =
+        summary["started"].as_str()?.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
+    let left = summary["outcomes"]["not_attempted"].as_u64()?;
+    (name.starts_with(&started) && summary["fingerprint"].is_string())
+        .then(|| left > 0 || !summary["stopped"].is_null())
+}
+
+/// `20261123T170509Z-…`
+fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.len() > 17
+        && bytes[..17].iter().enumerate().all(|(at, byte)| match at {
+            8 => *byte == b'T',
+            15 => *byte == b'Z',
+            16 => *byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+}
+
+/// Deletes a folder that holds files of ours and nothing else; `false` if there
+/// is anything else. The summary goes last: until then a next run knows the
+/// folder again.
+fn delete(folder: &Path) -> io::Result<bool> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let is_own = entry.file_name().to_str().is_some_and(|name| OWN_FILES.contains(&name));
+        if !is_own || !entry.file_type()?.is_file() {
+            return Ok(false);
+        }
+        files.push(entry.path());
+    }
+    files.sort_by_key(|path| path.ends_with(SUMMARY));
+    files.iter().try_for_each(std::fs::remove_file)?;
+    std::fs::remove_dir(folder)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A folder of a run of that day, and what its summary says of it.
+    fn run(dir: &Path, day: u32, left: u64) -> PathBuf {
+        let folder = dir.join(format!("202611{day:02}T023000Z-customers"));
+        std::fs::create_dir(&folder).expect("a folder");
+        let summary = serde_json::json!({
+            "started": format!("2026-11-{day:02}T02:30:00.123Z"),
+            "fingerprint": "00",
+            "outcomes": { "not_attempted": left },
+            "stopped": null,
+        });
+        std::fs::write(folder.join(SUMMARY), summary.to_string()).expect("a summary");
+        std::fs::write(folder.join("failed.csv"), "id\n").expect("a file");
+        folder
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).expect("a folder");
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"))
+            .map(|name| {
+                name.get(6..8).filter(|_| name.starts_with("2026")).map_or(name.clone(), str::to_owned)
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn keep(count: u32) -> KeepRuns {
+        KeepRuns(Some(count))
+    }
+
+    #[test]
+    fn the_newest_are_kept_and_the_current_one_is_among_them() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().canonicalize().expect("a path");
+        let folders: Vec<PathBuf> = (1..=5).map(|day| run(&dir, day, 0)).collect();
+        assert_eq!(sweep(&dir, KeepRuns(None), &folders[4], |_| false).expect("swept"), 0);
+        assert_eq!(sweep(&dir, keep(3), &folders[4], |_| false).expect("swept"), 2);
+        assert_eq!(names(&dir), ["03", "04", "05"]);
+        // A resumed run's folder is an old one.
+        assert_eq!(sweep(&dir, keep(1), &folders[2], |_| false).expect("swept"), 2);
+        assert_eq!(names(&dir), ["03"]);
+    }
+
+    #[test]
+    fn an_open_run_keeps_its_folder_until_it_is_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().canonicalize().expect("a path");
+        let open = run(&dir, 1, 7);
+        let current = run(&dir, 2, 0);
+        assert_eq!(sweep(&dir, keep(1), &current, |_| false).expect("swept"), 0);
+        assert_eq!(sweep(&dir, keep(1), &current, |path| path == open).expect("swept"), 1);
+        assert_eq!(names(&dir), ["02"]);
+    }
+
+    #[test]
+    fn what_somebody_else_made_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path().canonicalize().expect("a path");
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let victim = run(elsewhere.path(), 3, 0);
+        // With a file of a person's own, with a folder, and without a summary.
+        std::fs::write(run(&dir, 1, 0).join("failed-mended.csv"), "").expect("a file");
+        std::fs::create_dir(run(&dir, 2, 0).join("report.html")).expect("a folder");
+        std::fs::remove_file(run(&dir, 4, 0).join(SUMMARY)).expect("removed");
+        // Links to a folder of a run, and to its summary.
+        symlink(&victim, dir.join("20261103T023000Z-customers")).expect("a link");
+        let linked = run(&dir, 5, 0).join(SUMMARY);
+        std::fs::remove_file(&linked).expect("removed");
+        symlink(victim.join(SUMMARY), &linked).expect("a link");
+        // A file in a place of ours that is a link keeps its folder too.
+        symlink(victim.join("failed.csv"), run(&dir, 6, 0).join("outcomes.csv")).expect("a link");
+        // Another name, and a summary of something else.
+        std::fs::rename(run(&dir, 7, 0), dir.join("backup-20261107T023000Z")).expect("renamed");
+        std::fs::write(run(&dir, 8, 0).join(SUMMARY), "{\"started\": \"2026\"}").expect("a file");
+        let before = names(&dir);
+        let current = run(&dir, 9, 0);
+        assert_eq!(sweep(&dir, keep(1), &current, |_| true).expect("swept"), 0);
+        assert_eq!(names(&dir).len(), before.len() + 1);
+        assert_eq!(names(elsewhere.path()), ["03"]);
+        assert!(victim.join("failed.csv").exists());
+    }
+}
