@@ -14,6 +14,7 @@ mod kill;
 mod missing;
 mod model;
 mod order;
+mod packaging;
 mod privacy;
 mod properties;
 mod readme;
