@@ -126,6 +126,8 @@ pub struct LimitsSection {
     pub concurrency: NonZeroU32,
     /// Attempts of one call.
     pub attempts: NonZeroU32,
+    /// How long a server that has worked, and does no more, is waited for.
+    pub patience: Period,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
     /// How long a run may last.
@@ -140,6 +142,7 @@ impl Default for LimitsSection {
             rate: Rate { calls: FIVE, per: std::time::Duration::from_secs(1) },
             concurrency: EIGHT,
             attempts: FIVE,
+            patience: Period(std::time::Duration::from_secs(3600)),
             max_errors: Amount::Percent(5.0),
             max_duration: None,
         }

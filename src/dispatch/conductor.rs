@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::lane::{self, RowEnd};
+use super::pace::Finish;
 use super::record::{Books, Record};
 use super::send::Shared;
 use super::settings::Settings;
@@ -56,14 +57,14 @@ struct Conductor {
 }
 
 /// Makes the calls of all `jobs`, in order, and tells `records` of them.
-/// Returns why it stopped early, if it did. To be called in a `LocalSet`.
+/// To be called in a `LocalSet`.
 pub async fn run(
     settings: Settings,
     client: Client,
     mut jobs: mpsc::Receiver<Vec<Job>>,
     records: mpsc::Sender<Record>,
     switch: Switch,
-) -> Option<Stop> {
+) -> Finish {
     let deadline = settings.max_duration.map(|most| Instant::now() + most);
     let held_max = ROWS_HELD_MIN.max(ROWS_HELD_PER_WORKER * settings.concurrency.get() as usize);
     let shared = Rc::new(Shared::new(settings, client, Books::new(records), switch.clone()));
@@ -100,7 +101,7 @@ pub async fn run(
         }
     }
     conductor.finish().await;
-    switch.reason()
+    Finish { stop: switch.reason(), pace: Some(conductor.shared.pace()) }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

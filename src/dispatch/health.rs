@@ -1,66 +1,284 @@
-//! Whether the API is there at all: what no single row is to blame for.
+//! Whether calls may go out: what the answers of all calls together show.
+//!
+//! A gate that is open, or closed until a time and then tried by one call at
+//! a time. Two things close it: the server asks to wait, or so many calls in
+//! a row came to nothing, of several rows, that it is no row's own fault.
+//! Either way one call that works opens it again. A server that does neither
+//! for as long as `patience` is given up.
+//!
+//! A pure state machine, except for reading no clock of its own.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::retry::{HOLD_MAX, Tries};
+/// The longest a server can hold the run with one answer; then it is asked again.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
-/// Without any answer for so long, an API that did answer is called unreachable.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// The first wait where a server asks to wait and not for how long. Each one
+/// that follows at once is twice as long, also if the server names a shorter
+/// one: it says 0 seconds and 429 again, and does not mean it.
+const HOLD_FIRST: Duration = Duration::from_millis(100);
+/// The first wait for a server that fails.
+const OUTAGE_FIRST: Duration = Duration::from_millis(250);
+/// The longest wait that the server did not ask for.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// With no other answer than "too many requests" for so long, it is too.
-const THROTTLED_MAX: Duration = Duration::from_secs(1800);
+/// Failures in a row, and rows that they are of, before the server is to
+/// blame. A row that fails alone comes nowhere near it.
+const FAILURES: u32 = 8;
+const ROWS: usize = 3;
 
-/// The shortest hold; each one that follows at once is twice as long, since a
-/// server that says 0 seconds and 429 again does not mean it.
-const HOLD_MIN: Duration = Duration::from_millis(50);
+/// A 503 without `Retry-After` is how nginx refuses by default what is over
+/// its limit, and how a server fails. So many of so many of the last answers,
+/// with successes between them, are a limit: half of a few, or a sixth of many.
+const BUSY_OF_RECENT: [(u32, u32); 2] = [(6, 12), (20, 128)];
+/// Where a limit needed longer waits than the first, the next one begins with
+/// this part of what it needed: each try is a call refused.
+const LEARNED: u32 = 4;
 
-/// What the answers of all calls together show.
-#[derive(Debug, Default)]
+/// What an answer shows of the server, whatever it says of the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It works.
+    Good,
+    /// It works, and says that its limit is reached for so long.
+    Spent(Duration),
+    /// It asks to wait, perhaps for so long.
+    Limited(Option<Duration>),
+    /// It is limiting, or failing.
+    Busy,
+    /// It fails, or is not there.
+    Failed,
+}
+
+/// Why the gate is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The server asked to wait.
+    Limit,
+    /// The server fails.
+    Outage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    Closed {
+        cause: Cause,
+        until: Instant,
+    },
+    /// One call is on its way to try.
+    Tried {
+        cause: Cause,
+    },
+}
+
+/// Who may go now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// Nobody before then; then one.
+    Closed(Instant),
+    /// Nobody before that one is answered.
+    Tried,
+}
+
+/// What has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing that anybody needs to know.
+    None,
+    /// Everybody waits for so long: the server's limit is reached.
+    Held(Duration),
+    /// The server is failing, for so long so far; the next try is after `wait`.
+    Failing { since: Duration, wait: Duration },
+    /// It works again, after so long.
+    Reopened(Cause, Duration),
+    /// It has not worked for so long that it is given up.
+    GivenUp(Cause, Duration),
+}
+
+/// What is known of the server.
+#[derive(Debug)]
 pub(super) struct Health {
-    answered: Cell<Option<Instant>>,
-    throttled_since: Cell<Option<Instant>>,
-    held_until: Cell<Option<Instant>>,
-    holds: Cell<u32>,
+    state: State,
+    patience: Duration,
+    /// Whether failures may be the server's fault: before anything has
+    /// worked, they are more likely the settings'.
+    is_armed: bool,
+    has_answered: bool,
+    /// Since when nothing has worked.
+    bad_since: Option<Instant>,
+    /// Closed so often since it was last open.
+    closings: u32,
+    /// The first and the last wait, where the server does not say how long.
+    first: Duration,
+    waited: Duration,
+    failures: u32,
+    rows: Vec<u64>,
+    /// The last answers, newest in the lowest bit: whether each was busy, or good.
+    busy: u128,
+    good: u128,
+    is_limiter: bool,
 }
 
 impl Health {
-    /// An answer came.
-    pub(super) fn answered(&self, throttled: bool) {
-        let now = Instant::now();
-        self.answered.set(Some(now));
-        if !throttled {
-            self.throttled_since.set(None);
-            self.holds.set(0);
-        } else if self.throttled_since.get().is_none() {
-            self.throttled_since.set(Some(now));
+    pub(super) fn new(patience: Duration, is_armed: bool) -> Self {
+        Self {
+            state: State::Open,
+            patience,
+            is_armed,
+            has_answered: false,
+            bad_since: None,
+            closings: 0,
+            first: HOLD_FIRST,
+            waited: Duration::ZERO,
+            failures: 0,
+            rows: Vec::new(),
+            busy: 0,
+            good: 0,
+            is_limiter: false,
         }
     }
 
-    /// How long everybody waits when the server asks for `wait`. Answers to
-    /// requests that were under way together count as one.
-    pub(super) fn hold(&self, wait: Duration) -> Duration {
-        let now = Instant::now();
-        if self.held_until.get().is_none_or(|until| until <= now) {
-            self.holds.set(self.holds.get() + 1);
+    /// The API has been shown to work.
+    pub(super) fn arm(&mut self) {
+        self.is_armed = true;
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        match self.state {
+            State::Open => Gate::Open,
+            State::Closed { until, .. } => Gate::Closed(until),
+            State::Tried { .. } => Gate::Tried,
         }
-        let floor = HOLD_MIN.saturating_mul(1 << self.holds.get().min(16)).min(HOLD_MAX);
-        let wait = wait.max(floor);
-        self.held_until.set(Some(now + wait));
-        wait
     }
 
-    /// An API that has never answered gets as many tries as a call; one that
-    /// has is waited for, since rows are not to blame for an outage.
-    pub(super) fn is_unreachable(&self, tries: Tries, attempts: u32) -> bool {
-        let silent = self.answered.get().is_none_or(|last| last.elapsed() > SILENCE_MAX);
-        silent && tries.unconnected >= attempts
+    /// A call goes out; whether it is one that tries.
+    pub(super) fn go(&mut self) -> bool {
+        let State::Closed { cause, .. } = self.state else { return false };
+        self.state = State::Tried { cause };
+        true
     }
 
-    pub(super) fn is_only_throttling(&self) -> bool {
-        self.throttled_since.get().is_some_and(|since| since.elapsed() > THROTTLED_MAX)
+    /// A server that has never said anything is most likely a wrong address.
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
+    pub(super) fn answered(&mut self) {
+        self.has_answered = true;
+    }
+
+    /// Whether what fails now is the server's fault and no row's.
+    pub(super) fn is_outage(&self) -> bool {
+        let (State::Closed { cause, .. } | State::Tried { cause }) = self.state else { return false };
+        cause == Cause::Outage
+    }
+
+    /// Whether a sign means that the call was one too many.
+    pub(super) fn is_limit(&self, sign: Sign) -> bool {
+        match sign {
+            Sign::Spent(_) | Sign::Limited(_) => true,
+            Sign::Busy => self.is_limiter,
+            Sign::Good | Sign::Failed => false,
+        }
+    }
+
+    /// Takes in what the answer to a call of `row` shows. `luck` is from 0 to
+    /// 1: waits get up to a tenth longer by it, so that the clients of one
+    /// limit do not come back together.
+    pub(super) fn note(&mut self, sign: Sign, row: u64, is_try: bool, now: Instant, luck: f64) -> News {
+        self.remember(sign);
+        let is_limit = self.is_limit(sign);
+        match sign {
+            Sign::Good => return self.worked(is_try, now),
+            Sign::Spent(wait) => {
+                self.worked(is_try, now);
+                return self.close(Cause::Limit, Some(wait), now, luck);
+            }
+            Sign::Limited(_) | Sign::Busy | Sign::Failed => {}
+        }
+        let since = *self.bad_since.get_or_insert(now);
+        if !matches!(sign, Sign::Limited(_)) && (is_try || !is_limit) {
+            self.count_failure(row);
+        }
+        let cause = match self.state {
+            // The answer of a call that left before: the one that tries knows better.
+            State::Tried { .. } if !is_try => return News::None,
+            State::Closed { cause: Cause::Outage, .. } => return News::None,
+            State::Tried { cause: Cause::Outage } => Cause::Outage,
+            _ if self.is_armed && self.failures >= FAILURES && self.rows.len() >= ROWS => Cause::Outage,
+            _ if is_limit => Cause::Limit,
+            State::Tried { cause } => cause,
+            State::Open | State::Closed { .. } => return News::None,
+        };
+        let waited = now.saturating_duration_since(since);
+        if waited > self.patience && is_try {
+            return News::GivenUp(cause, waited);
+        }
+        let asked = if let Sign::Limited(wait) = sign { wait } else { None };
+        match self.close(cause, asked, now, luck) {
+            News::Held(wait) if cause == Cause::Outage => News::Failing { since: waited, wait },
+            news => news,
+        }
+    }
+
+    fn remember(&mut self, sign: Sign) {
+        self.busy = self.busy << 1 | u128::from(sign == Sign::Busy);
+        self.good = self.good << 1 | u128::from(sign == Sign::Good);
+        self.is_limiter |= BUSY_OF_RECENT.into_iter().any(|(busy, of)| {
+            let last = u128::MAX >> (u128::BITS - of);
+            (self.busy & last).count_ones() >= busy && self.good & last > 0
+        });
+    }
+
+    fn count_failure(&mut self, row: u64) {
+        self.failures = self.failures.saturating_add(1);
+        if self.rows.len() < ROWS && !self.rows.contains(&row) {
+            self.rows.push(row);
+        }
+    }
+
+    fn worked(&mut self, is_try: bool, now: Instant) -> News {
+        self.failures = 0;
+        self.rows.clear();
+        let since = self.bad_since.take().unwrap_or(now);
+        let State::Tried { cause } = self.state else { return News::None };
+        if !is_try {
+            return News::None;
+        }
+        self.state = State::Open;
+        self.closings = 0;
+        News::Reopened(cause, now.saturating_duration_since(since))
+    }
+
+    /// Closes the gate, or keeps it closed for longer.
+    fn close(&mut self, cause: Cause, asked: Option<Duration>, now: Instant, luck: f64) -> News {
+        let closed = match self.state {
+            State::Closed { until, .. } => Some(until),
+            State::Open | State::Tried { .. } => None,
+        };
+        self.closings = self.closings.saturating_add(u32::from(closed.is_none()));
+        if self.closings == 1 {
+            self.first = match cause {
+                Cause::Outage => OUTAGE_FIRST,
+                Cause::Limit => HOLD_FIRST.max(self.waited / LEARNED),
+            };
+        }
+        let doubled = self.first.saturating_mul(1 << self.closings.saturating_sub(1).min(16)).min(WAIT_MAX);
+        let wait = asked.unwrap_or_default().min(HOLD_MAX).max(doubled);
+        if cause == Cause::Limit || self.is_limiter {
+            self.waited = doubled;
+        }
+        let until = now + wait + wait.mul_f64(luck / 10.0);
+        self.state = State::Closed { cause, until: closed.map_or(until, |known| known.max(until)) };
+        match closed {
+            // Answers to calls that were under way together are one piece of news.
+            Some(known) if known >= now && cause == Cause::Limit => News::None,
+            _ => News::Held(wait),
+        }
     }
 }
 
@@ -68,44 +286,168 @@ impl Health {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn holds_grow_while_nothing_else_is_answered() {
-        let health = Health::default();
-        let mut waits = Vec::new();
-        for _ in 0..4 {
-            health.answered(true);
-            let wait = health.hold(Duration::ZERO);
-            // A second answer of the same moment makes it no longer.
-            assert_eq!(health.hold(Duration::ZERO), wait);
-            waits.push(wait.as_millis());
-            tokio::time::advance(wait).await;
+    const PATIENCE: Duration = Duration::from_secs(3600);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A server and its time.
+    struct World {
+        health: Health,
+        now: Instant,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { health: Health::new(PATIENCE, true), now: Instant::now() }
         }
+
+        /// A call of `row` that left while the gate was open.
+        fn straggler(&mut self, row: u64, sign: Sign) -> News {
+            self.health.note(sign, row, false, self.now, 0.0)
+        }
+
+        /// Waits for the gate, sends a call of `row` and takes in its answer.
+        fn call(&mut self, row: u64, sign: Sign) -> News {
+            if let Gate::Closed(until) = self.health.gate() {
+                self.now = self.now.max(until);
+            }
+            let is_try = self.health.go();
+            self.health.note(sign, row, is_try, self.now, 0.0)
+        }
+
+        fn waited(&mut self, row: u64, sign: Sign) -> u128 {
+            match self.call(row, sign) {
+                News::Held(wait) | News::Failing { wait, .. } => wait.as_millis(),
+                news => panic!("{news:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_waits_as_long_as_the_server_asks_and_then_one_call_tries() {
+        let mut world = World::new();
+        assert_eq!(world.call(1, Sign::Limited(Some(9 * SECOND))), News::Held(9 * SECOND));
+        assert_eq!(world.straggler(2, Sign::Limited(Some(20 * SECOND))), News::None);
+        assert_eq!(world.health.gate(), Gate::Closed(world.now + 20 * SECOND));
+        world.now += 20 * SECOND;
+        assert!(world.health.go());
+        assert_eq!((world.health.gate(), world.health.go()), (Gate::Tried, false));
+        // Others that left before say nothing of it.
+        assert_eq!(world.straggler(3, Sign::Good), News::None);
+        assert_eq!(world.straggler(4, Sign::Limited(None)), News::None);
+        assert_eq!(world.health.gate(), Gate::Tried);
+        assert!(matches!(
+            world.health.note(Sign::Good, 1, true, world.now, 0.0),
+            News::Reopened(Cause::Limit, _)
+        ));
+        assert_eq!(world.health.gate(), Gate::Open);
+    }
+
+    #[test]
+    fn waits_grow_while_nothing_else_is_answered_and_are_bounded() {
+        let mut world = World::new();
+        let waits: Vec<u128> = (0..4).map(|row| world.waited(row, Sign::Limited(None))).collect();
         assert_eq!(waits, [100, 200, 400, 800]);
-        health.answered(false);
-        health.answered(true);
-        assert_eq!(health.hold(Duration::ZERO).as_millis(), 100);
-        assert_eq!(health.hold(Duration::from_secs(9)), Duration::from_secs(9));
+        world.call(9, Sign::Good);
+        // The next time it begins with a part of what was needed.
+        assert_eq!(world.waited(0, Sign::Limited(Some(Duration::ZERO))), 200);
+        assert_eq!(world.waited(0, Sign::Limited(Some(Duration::MAX))), HOLD_MAX.as_millis());
+        let waits: Vec<u128> = (0..40).map(|row| world.waited(row, Sign::Limited(None))).collect();
+        assert_eq!(waits[39], WAIT_MAX.as_millis());
+        // Spread over time, never shorter than asked for.
+        let mut world = World::new();
+        world.health.note(Sign::Limited(Some(10 * SECOND)), 1, false, world.now, 1.0);
+        assert_eq!(world.health.gate(), Gate::Closed(world.now + 11 * SECOND));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_api_that_never_answered_is_given_up_sooner() {
-        let health = Health::default();
-        let tries = |unconnected| Tries { unconnected, ..Tries::default() };
-        assert!(!health.is_unreachable(tries(2), 3) && health.is_unreachable(tries(3), 3));
-        health.answered(false);
-        assert!(!health.is_unreachable(tries(9), 3));
-        tokio::time::advance(SILENCE_MAX + Duration::from_secs(1)).await;
-        assert!(health.is_unreachable(tries(9), 3));
+    #[test]
+    fn a_limit_that_is_announced_with_a_success_holds_too() {
+        let mut world = World::new();
+        assert_eq!(world.call(1, Sign::Spent(7 * SECOND)), News::Held(7 * SECOND));
+        assert!(matches!(world.call(2, Sign::Good), News::Reopened(Cause::Limit, _)));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_only_asks_to_wait_is_given_up_in_the_end() {
-        let health = Health::default();
-        health.answered(true);
-        tokio::time::advance(THROTTLED_MAX).await;
-        health.answered(true);
-        assert!(!health.is_only_throttling());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(health.is_only_throttling());
+    #[test]
+    fn a_run_of_failures_of_several_rows_is_an_outage() {
+        let mut world = World::new();
+        world.call(0, Sign::Good);
+        for row in 1..u64::from(FAILURES) {
+            assert_eq!(world.call(row, Sign::Failed), News::None);
+            assert!(!world.health.is_outage());
+        }
+        let failing = world.call(9, Sign::Failed);
+        assert!(matches!(failing, News::Failing { wait: OUTAGE_FIRST, .. }), "{failing:?}");
+        assert!(world.health.is_outage());
+        // Those under way are part of it.
+        assert_eq!(world.straggler(10, Sign::Failed), News::None);
+        let waits: Vec<u128> = (0..8).map(|row| world.waited(row, Sign::Failed)).collect();
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert!(world.health.is_outage());
+        let back = world.call(1, Sign::Good);
+        assert!(matches!(back, News::Reopened(Cause::Outage, since) if since > 60 * SECOND), "{back:?}");
+        assert!(!world.health.is_outage() && world.health.gate() == Gate::Open);
+    }
+
+    #[test]
+    fn a_row_that_fails_alone_is_no_outage() {
+        let mut world = World::new();
+        for _ in 0..1000 {
+            assert_eq!(world.call(1, Sign::Failed), News::None);
+            assert_eq!(world.call(2, Sign::Failed), News::None);
+        }
+        for row in 0..1000 {
+            world.call(row, Sign::Good);
+            assert_eq!(world.call(1, Sign::Failed), News::None);
+        }
+    }
+
+    #[test]
+    fn before_anything_has_worked_failures_are_not_the_servers() {
+        let mut world = World { health: Health::new(PATIENCE, false), now: Instant::now() };
+        for row in 0..100 {
+            assert_eq!(world.call(row, Sign::Failed), News::None);
+        }
+        world.health.arm();
+        assert!(matches!(world.call(1, Sign::Failed), News::Failing { .. }));
+    }
+
+    #[test]
+    fn many_bare_503_between_successes_are_a_limit_and_few_are_not() {
+        let mut world = World::new();
+        for row in 0..100 {
+            assert_eq!(world.call(row, if row % 8 == 0 { Sign::Busy } else { Sign::Good }), News::None);
+        }
+        let mut held = 0;
+        for row in 0..20 {
+            let sign = if row % 10 == 0 { Sign::Good } else { Sign::Busy };
+            held += u32::from(matches!(world.straggler(row, sign), News::Held(_)));
+        }
+        assert!(held > 0 && !world.health.is_outage());
+        assert!(world.health.is_limit(Sign::Busy));
+    }
+
+    #[test]
+    fn nothing_but_503_is_an_outage() {
+        let mut world = World::new();
+        for row in 0..40 {
+            world.call(row, if row < 20 { Sign::Good } else { Sign::Busy });
+        }
+        assert!(world.health.is_outage());
+    }
+
+    #[test]
+    fn patience_ends_whatever_the_server_does() {
+        for (sign, cause) in [
+            (Sign::Failed, Cause::Outage),
+            (Sign::Limited(None), Cause::Limit),
+            (Sign::Limited(Some(HOLD_MAX)), Cause::Limit),
+        ] {
+            let mut world = World::new();
+            let start = world.now;
+            let mut news = (0..1000).map(|row| world.call(row, sign));
+            let end = news.find(|news| matches!(news, News::GivenUp(..)));
+            let Some(News::GivenUp(found, after)) = end else { panic!("{sign:?}: {end:?}") };
+            assert_eq!(found, cause);
+            assert!(after > PATIENCE && world.now - start <= PATIENCE + HOLD_MAX, "{sign:?} {after:?}");
+        }
     }
 }

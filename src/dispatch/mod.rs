@@ -2,8 +2,9 @@
 //!
 //! The calls of one customer go out one at a time and in the export's order,
 //! also across rows (`conductor`); different customers run side by side, a
-//! pool of `concurrency` workers behind one `pacer`. What to do with an
-//! answer is a pure function (`retry`). A call is recorded before it is sent
+//! pool of `concurrency` workers behind one `pacer`, which also finds the
+//! rate that the server tolerates (`tolerance`) and waits where it limits or
+//! fails (`health`). What to do with an answer is a pure function (`retry`). A call is recorded before it is sent
 //! ([`Record::Intend`]), so that a crash leaves nothing or a known doubt.
 //!
 //! This room knows neither the checkpoint nor the result files: it tells
@@ -15,14 +16,19 @@ mod conductor;
 mod doubt;
 mod health;
 mod lane;
+mod pace;
 mod pacer;
 mod record;
 mod retry;
 mod send;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod stop;
+mod tolerance;
 
 pub use conductor::{Job, run};
+pub use pace::{Finish, Pace};
 pub use record::{CallEnd, CallLine, FlightChange, Loaded, Record, Trouble};
 pub use retry::{Verdict, decide};
 pub use settings::{InDoubt, Settings};

@@ -1,132 +1,177 @@
 //! Who may send when: one queue for all workers.
 //!
-//! governor keeps the mean rate; a ring of the last N send times in front of
-//! it keeps every single window of the rate's unit at N or fewer, which a
-//! token bucket alone does not. One waiter asks at a time: waiters that wake
-//! together leave slots unused. Whatever the server asks for holds everybody.
+//! Sends are spaced evenly, with a little credit for what came late. A ring
+//! of the last N send times keeps every single window of the rate's unit at N
+//! or fewer. A new process starts without credit, so that one that is killed
+//! and started again adds one call at most, also where the unit is an hour.
+//! One waiter asks at a time: waiters that wake together leave slots unused.
+//!
+//! No token bucket of a library, since the rate moves: it is the one set, or
+//! less if the server tolerates less (`tolerance`), or none while the server
+//! asks to wait or fails (`health`). Whatever that is holds everybody.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
+use super::health::{Cause, Gate, Health, News, Sign};
 use super::stop::Switch;
+use super::tolerance::Tolerance;
 use crate::units::Rate;
 
-/// tokio's clock for governor, so that both agree on what now is.
-#[derive(Debug, Clone, Copy)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
+/// How late a send may be and still not delay those behind it: timers wake a
+/// millisecond or two late, and a busy machine later.
+const CREDIT: Duration = Duration::from_millis(20);
 
 /// The pace of all calls together.
 #[derive(Debug)]
 pub(super) struct Pacer {
     /// Held by the one waiter whose turn it is; fair.
     turn: Mutex<()>,
-    clock: TokioClock,
-    limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>,
+    state: RefCell<State>,
+    /// The gate has opened or closed.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// When the next send is due.
+    next: Instant,
     window: Window,
-    held_until: Cell<Instant>,
+    tolerance: Tolerance,
+    health: Health,
+    refused: u64,
+}
+
+/// Leave to send one request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leave {
+    /// When it was given.
+    pub(super) at: Instant,
+    /// Whether all others wait for its answer.
+    is_try: bool,
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Rate) -> Self {
-        let clock = TokioClock(Instant::now());
-        // A little burst makes up for timers that wake late (at least 1 ms);
-        // the window keeps it from ever showing.
-        let burst = NonZeroU32::new(rate.calls.get() / 50).map_or(TWO, |burst| burst.max(TWO));
-        let interval = rate.per / rate.calls.get();
-        let quota =
-            Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX)).allow_burst(burst);
-        Self {
-            turn: Mutex::new(()),
-            clock,
-            limiter: RateLimiter::direct_with_clock(quota, clock),
+    pub(super) fn new(rate: Rate, health: Health) -> Self {
+        let state = State {
+            next: Instant::now(),
             window: Window::new(rate),
-            held_until: Cell::new(clock.0),
-        }
+            tolerance: Tolerance::new(rate.per_second()),
+            health,
+            refused: 0,
+        };
+        Self { turn: Mutex::new(()), state: RefCell::new(state), changed: Notify::new() }
     }
 
-    /// Waits for leave to send one request; `false` if the run stopped first.
-    pub(super) async fn slot(&self, switch: &Switch) -> bool {
+    /// Waits for leave to send one request; none if the run stopped first.
+    pub(super) async fn slot(&self, switch: &Switch) -> Option<Leave> {
         let _turn = self.turn.lock().await;
-        loop {
-            if switch.is_set() {
-                return false;
-            }
+        while !switch.is_set() {
             let now = Instant::now();
-            let free = self.held_until.get().max(self.window.free_at(now));
-            if free > now {
-                if !switch.sleep_until(free).await {
-                    return false;
+            let free = self.state.borrow().free_at(now);
+            match free {
+                Some(free) if free <= now => return Some(self.state.borrow_mut().go(now)),
+                Some(free) => {
+                    switch.sleep_until(free).await;
                 }
-                continue;
-            }
-            match self.limiter.check() {
-                Ok(()) => {
-                    self.window.sent(Instant::now());
-                    return true;
-                }
-                Err(not_until) => {
-                    let wait = not_until.wait_time_from(self.clock.now());
-                    if !switch.sleep(wait).await {
-                        return false;
-                    }
-                }
+                None => tokio::select! {
+                    () = switch.wait() => {}
+                    () = self.changed.notified() => {}
+                },
             }
         }
+        None
     }
 
-    /// Holds everybody for `wait`, from now on.
-    pub(super) fn hold(&self, wait: Duration) {
-        self.held_until.set(self.held_until.get().max(Instant::now() + wait));
+    /// Takes in what the answer to a request of `row` shows of the server.
+    pub(super) fn answered(&self, leave: Leave, row: u64, sign: Sign) -> News {
+        let news = self.state.borrow_mut().answered(leave, row, sign, fastrand::f64());
+        self.changed.notify_one();
+        news
+    }
+
+    /// Looks at the server, or tells it something.
+    pub(super) fn health<T>(&self, look: impl FnOnce(&mut Health) -> T) -> T {
+        look(&mut self.state.borrow_mut().health)
+    }
+
+    /// Requests that were refused for being too many, and the rate that the
+    /// server tolerated, in calls a second, if that was less than the one set.
+    pub(super) fn refusals(&self) -> (u64, Option<f64>) {
+        let state = self.state.borrow();
+        (state.refused, state.tolerance.found(Instant::now()))
     }
 }
 
-const TWO: NonZeroU32 = NonZeroU32::new(2).unwrap();
+impl State {
+    /// When one may go, as far as is known now; none while one tries.
+    fn free_at(&self, now: Instant) -> Option<Instant> {
+        let due = self.next.max(self.window.free_at(now));
+        match self.health.gate() {
+            Gate::Open => Some(due),
+            Gate::Closed(until) => Some(due.max(until)),
+            Gate::Tried => None,
+        }
+    }
+
+    fn go(&mut self, now: Instant) -> Leave {
+        let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
+        self.next = credited + Duration::from_secs_f64(1.0 / self.tolerance.rate(now));
+        self.window.sent(now);
+        Leave { at: now, is_try: self.health.go() }
+    }
+
+    fn answered(&mut self, leave: Leave, row: u64, sign: Sign, luck: f64) -> News {
+        let now = Instant::now();
+        let news = self.health.note(sign, row, leave.is_try, now, luck);
+        if matches!(sign, Sign::Good | Sign::Spent(_)) {
+            self.tolerance.accepted();
+        }
+        if self.health.is_limit(sign) {
+            self.refused += u64::from(!matches!(sign, Sign::Spent(_)));
+            self.tolerance.refused(leave.at, now, sign != Sign::Busy);
+        }
+        match news {
+            News::Reopened(Cause::Limit, _) => self.tolerance.resume(now),
+            News::Reopened(Cause::Outage, _) => {
+                self.tolerance.ramp(now, self.health.is_limit(Sign::Busy));
+            }
+            _ => {}
+        }
+        news
+    }
+}
 
 /// The last N send times.
 #[derive(Debug)]
 struct Window {
-    sent: RefCell<VecDeque<Instant>>,
+    sent: VecDeque<Instant>,
     calls: usize,
     per: Duration,
 }
 
 impl Window {
     fn new(rate: Rate) -> Self {
-        Self { sent: RefCell::default(), calls: rate.calls.get() as usize, per: rate.per }
+        Self { sent: VecDeque::new(), calls: rate.calls.get() as usize, per: rate.per }
     }
 
     /// When one more request would be the N-th of its window, or now.
     fn free_at(&self, now: Instant) -> Instant {
-        let sent = self.sent.borrow();
-        match sent.front() {
-            Some(first) if sent.len() >= self.calls => *first + self.per,
+        match self.sent.front() {
+            Some(first) if self.sent.len() >= self.calls => *first + self.per,
             _ => now,
         }
     }
 
-    fn sent(&self, at: Instant) {
-        let mut sent = self.sent.borrow_mut();
-        if sent.len() >= self.calls {
-            sent.pop_front();
+    fn sent(&mut self, at: Instant) {
+        if self.sent.len() >= self.calls {
+            self.sent.pop_front();
         }
-        sent.push_back(at);
+        self.sent.push_back(at);
     }
 }
 
@@ -134,52 +179,125 @@ impl Window {
 mod tests {
     use super::*;
 
+    fn pacer(rate: &str) -> Pacer {
+        let health = Health::new(Duration::from_secs(3600), true);
+        Pacer::new(rate.parse().expect("a rate"), health)
+    }
+
     /// Send times of `calls` requests, in a time that only sleeping moves.
-    async fn send_times(rate: &str, calls: usize) -> Vec<Duration> {
-        let pacer = Pacer::new(rate.parse().expect("a rate"));
-        let (switch, start) = (Switch::default(), Instant::now());
+    async fn send_times(pacer: &Pacer, calls: usize) -> Vec<Instant> {
+        let switch = Switch::default();
         let mut times = Vec::new();
         for _ in 0..calls {
-            assert!(pacer.slot(&switch).await);
-            times.push(start.elapsed());
+            times.push(pacer.slot(&switch).await.expect("leave").at);
         }
         times
     }
 
+    /// The most sends in any window of this length.
+    fn fullest(times: &[Instant], window: Duration) -> usize {
+        let mut last = 0;
+        let counts = times.iter().enumerate().map(|(first, from)| {
+            while last < times.len() && times[last] - *from < window {
+                last += 1;
+            }
+            last - first
+        });
+        counts.max().unwrap_or_default()
+    }
+
+    const RATES: [(&str, usize, u64); 12] = [
+        ("1/s", 1, 1),
+        ("5/s", 5, 1),
+        ("200/s", 200, 1),
+        ("999/s", 999, 1),
+        ("10000/s", 10_000, 1),
+        ("20000/s", 20_000, 1),
+        ("1/min", 1, 60),
+        ("7/min", 7, 60),
+        ("6000/min", 6000, 60),
+        ("1/h", 1, 3600),
+        ("1000/h", 1000, 3600),
+        ("100000/h", 100_000, 3600),
+    ];
+
     #[tokio::test(start_paused = true)]
     async fn no_window_holds_more_than_the_rate_and_hardly_any_slot_is_lost() {
-        for (rate, calls, per) in [("5/s", 5, 1), ("200/s", 200, 1), ("10000/s", 10_000, 1), ("3/min", 3, 60)]
-        {
+        for (rate, calls, per) in RATES {
             let per = Duration::from_secs(per);
-            let times = send_times(rate, 4 * calls + 1).await;
-            for (first, last) in times.iter().zip(&times[calls..]) {
-                assert!(*last - *first >= per, "{rate}: {calls} more within {:?}", *last - *first);
-            }
-            let ideal = 4 * per;
-            assert!(times[4 * calls] <= ideal + ideal / 100, "{rate}: {:?}", times[4 * calls]);
+            let times = send_times(&pacer(rate), 3 * calls + 1).await;
+            assert!(fullest(&times, per) <= calls, "{rate}");
+            let took = times[3 * calls] - times[0];
+            assert!(took.mul_f64(0.995) <= 3 * per, "{rate}: {took:?}");
         }
     }
 
+    /// Killed at any moment and started again at once: nothing is known then of
+    /// what was sent before, also not that it was late and made up for it.
     #[tokio::test(start_paused = true)]
-    async fn a_hold_holds_everybody_and_never_gets_shorter() {
-        let pacer = Pacer::new("1000/s".parse().expect("a rate"));
-        let (switch, start) = (Switch::default(), Instant::now());
-        pacer.hold(Duration::from_secs(7));
-        pacer.hold(Duration::from_secs(3));
-        assert!(pacer.slot(&switch).await);
-        assert!(start.elapsed() >= Duration::from_secs(7));
+    async fn a_restart_adds_one_call_at_most() {
+        for (rate, calls, per) in RATES {
+            let per = Duration::from_secs(per);
+            for share in [1, 2, 3] {
+                let mut times = send_times(&pacer(rate), calls * share / 3 + 1).await;
+                // The least that a process takes to start.
+                tokio::time::advance(CREDIT).await;
+                times.append(&mut send_times(&pacer(rate), calls + 1).await);
+                assert!(fullest(&times, per) <= calls + 1, "{rate}: {}", fullest(&times, per));
+            }
+        }
+    }
+
+    /// The process is held up for 5 ms after every ten calls.
+    #[tokio::test(start_paused = true)]
+    async fn late_timers_cost_nothing_and_a_pause_is_not_made_up_for() {
+        let pacer = pacer("1000/s");
+        let mut times = Vec::new();
+        for _ in 0..400 {
+            times.append(&mut send_times(&pacer, 10).await);
+            tokio::time::advance(Duration::from_millis(5)).await;
+        }
+        let second = Duration::from_secs(1);
+        let took = times[3999] - times[0];
+        assert!(took.mul_f64(0.995) <= 4 * second, "{took:?}");
+        assert!(fullest(&times, second) <= 1000);
+        tokio::time::advance(60 * second).await;
+        let times = send_times(&pacer, 1000).await;
+        assert!(times[999] - times[0] >= second - CREDIT - CREDIT);
+        // The credit, and no more of the minute.
+        let burst = fullest(&times, second / 10);
+        assert!(burst <= 100 + 25, "{burst}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_holds_everybody_and_one_tries_first() {
+        let pacer = pacer("1000/s");
+        let switch = Switch::default();
+        let first = pacer.slot(&switch).await.expect("leave");
+        let wait = Duration::from_secs(7);
+        assert_eq!(pacer.answered(first, 1, Sign::Limited(Some(wait))), News::Held(wait));
+        let held = Instant::now();
+        let try_first = pacer.slot(&switch).await.expect("leave");
+        assert!(held.elapsed() >= wait && held.elapsed() <= wait.mul_f64(1.1) + CREDIT);
+        let answering = async {
+            tokio::time::sleep(wait).await;
+            pacer.answered(try_first, 1, Sign::Good)
+        };
+        let (second, news) = tokio::join!(pacer.slot(&switch), answering);
+        assert!(matches!(news, News::Reopened(..)), "{news:?}");
+        assert!(second.expect("leave").at - try_first.at >= wait);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_waiting() {
-        let pacer = Pacer::new("1/h".parse().expect("a rate"));
+        let pacer = pacer("1/h");
         let switch = Switch::default();
-        assert!(pacer.slot(&switch).await);
+        assert!(pacer.slot(&switch).await.is_some());
         let stopping = async {
             tokio::task::yield_now().await;
             switch.stop(super::super::Stop::Interrupted);
         };
         let (slot, ()) = tokio::join!(pacer.slot(&switch), stopping);
-        assert!(!slot);
+        assert!(slot.is_none());
     }
 }

@@ -8,8 +8,8 @@ use crate::omnidesk::{Answer, Kind};
 /// Tries of one call so far, the one just answered included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tries {
-    /// Requests that were answered or lost; refused connections and requests
-    /// to wait do not count.
+    /// Requests that were answered or lost; refused connections, requests to
+    /// wait and an outage of the whole server do not count.
     pub used: u32,
     /// Connections that could not be made, in a row.
     pub unconnected: u32,
@@ -37,7 +37,7 @@ pub enum Verdict {
     /// Nothing was sent: try this call again, if the API is to be reached at all.
     Reconnect(Duration),
     /// Everybody waits, then this call is tried again; no attempt is used.
-    HoldAll(Duration),
+    HoldAll,
     /// The create may have been carried out.
     InDoubt,
     /// The run stops.
@@ -48,10 +48,6 @@ pub enum Verdict {
 const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// Longest pause of a call's own.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
-/// Where a server asks to wait without saying for how long.
-const HOLD_DEFAULT: Duration = Duration::from_secs(1);
-/// The longest a server can hold the run with one answer; then it is asked again.
-pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
 /// What to do with `answer` to a call of `kind`.
 #[must_use]
@@ -72,7 +68,7 @@ pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -
         },
         Answer::Refused { .. } => Verdict::Refuse,
         Answer::KeyRefused { .. } => Verdict::StopRun,
-        Answer::Throttled { wait, .. } => Verdict::HoldAll(wait.unwrap_or(HOLD_DEFAULT).min(HOLD_MAX)),
+        Answer::Throttled { .. } => Verdict::HoldAll,
         Answer::NotSent { .. } => Verdict::Reconnect(backoff(tries.unconnected)),
         Answer::Unsettled { .. } if !kind.is_repeatable() => Verdict::InDoubt,
         Answer::Unsettled { .. } if tries.used < attempts.get() => Verdict::Again(backoff(tries.used)),
@@ -104,7 +100,7 @@ mod tests {
             Verdict::GiveUp => "give up",
             Verdict::Again(_) => "again",
             Verdict::Reconnect(_) => "reconnect",
-            Verdict::HoldAll(_) => "hold all",
+            Verdict::HoldAll => "hold all",
             Verdict::InDoubt => "in doubt",
             Verdict::StopRun => "stop",
         }
@@ -123,7 +119,7 @@ mod tests {
             } else {
                 r#"{"status":"error","message":"No."}"#
             };
-            let exchange = Exchange::Answered { status, retry_after: None, body: body.into() };
+            let exchange = Exchange::Answered { status, retry_after: None, spent: None, body: body.into() };
             for kind in Kind::ALL {
                 let answer = judge(kind, &exchange, &Texts::default());
                 let (first, last) = match (status, kind) {
@@ -152,6 +148,7 @@ mod tests {
             let busy = Exchange::Answered {
                 status: 503,
                 retry_after: Some(RetryAfter(Duration::from_secs(9))),
+                spent: None,
                 body: vec![],
             };
             assert_eq!(word(kind, &judge(kind, &busy, &texts), tries(99, 0)), "hold all");
@@ -177,8 +174,6 @@ mod tests {
 
     #[test]
     fn waits_are_bounded() {
-        let absurd = Answer::Throttled { status: 429, wait: Some(Duration::MAX) };
-        assert_eq!(decide(Kind::Update, &absurd, tries(0, 0), ATTEMPTS), Verdict::HoldAll(HOLD_MAX));
         assert_eq!(backoff(1), BACKOFF_FIRST);
         assert_eq!(backoff(3), 4 * BACKOFF_FIRST);
         assert_eq!(backoff(u32::MAX), BACKOFF_MAX);

@@ -7,14 +7,16 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::canary::{self, Canary};
-use super::health::Health;
-use super::pacer::Pacer;
+use super::health::{Cause, Health, News, Sign};
+use super::pace::{Gauge, Pace};
+use super::pacer::{Leave, Pacer};
 use super::record::{Books, Gone};
 use super::retry::{self, Tries, Verdict};
 use super::settings::Settings;
 use super::stop::{Stop, Switch};
-use crate::omnidesk::{Answer, Call, Client, judge};
+use crate::omnidesk::{Answer, Call, Client, Exchange, judge};
 use crate::planning::{CustomerKey, Flight, Told};
+use crate::units::Period;
 
 /// What all rows share. One thread, so cells are enough.
 pub(super) struct Shared {
@@ -26,7 +28,7 @@ pub(super) struct Shared {
     workers: Semaphore,
     pacer: Pacer,
     canary: RefCell<Canary>,
-    health: Health,
+    gauge: Gauge,
 }
 
 /// The shortest pause before a call is tried again.
@@ -104,11 +106,12 @@ impl Shared {
     pub(super) fn new(settings: Settings, client: Client, books: Books, switch: Switch) -> Self {
         let canary = Canary::new(settings.canary, settings.is_proven);
         let workers = if canary.is_over() { settings.concurrency.get() } else { 1 };
+        let health = Health::new(settings.patience, settings.is_proven || canary.is_over());
         Self {
             workers: Semaphore::new(workers as usize),
-            pacer: Pacer::new(settings.rate),
+            pacer: Pacer::new(settings.rate, health),
             canary: RefCell::new(canary),
-            health: Health::default(),
+            gauge: Gauge::default(),
             started: Instant::now(),
             settings,
             client,
@@ -141,15 +144,16 @@ impl Shared {
             if self.switch.is_set() {
                 return Ok(sent);
             }
+            let began = Instant::now();
             if let Some(recorded) = recorded.filter(|_| !sent.is_recorded) {
                 self.books.intend(key, recorded.flight, recorded.told.clone()).await?;
                 sent.is_recorded = true;
             }
-            if !self.pacer.slot(&self.switch).await {
-                return Ok(sent);
-            }
+            let recording = began.elapsed();
+            let Some(leave) = self.pacer.slot(&self.switch).await else { return Ok(sent) };
             let exchange = self.client.send(call).await;
             let answer = judge(call.kind(), &exchange, &self.settings.texts);
+            self.hear(leave, recording, row, sign(&answer, &exchange));
             self.take_in(&mut sent, &answer);
             let verdict = retry::decide(call.kind(), &answer, sent.tries, self.settings.attempts);
             let (call_word, status, message) = (call.kind().word(), sent.status, &sent.message);
@@ -177,14 +181,18 @@ impl Shared {
             Answer::NotSent { message } => (None, message.clone()),
         };
         sent.requests += 1;
-        if status.is_some() {
-            self.health.answered(matches!(answer, Answer::Throttled { .. }));
-        }
+        let is_outage = self.pacer.health(|health| {
+            if status.is_some() {
+                health.answered();
+            }
+            health.is_outage()
+        });
         match answer {
             Answer::NotSent { .. } => sent.tries.unconnected += 1,
             Answer::Throttled { .. } => {}
             Answer::Unsettled { .. } => {
-                sent.tries.used += 1;
+                // What fails with the whole server is no fault of the row's.
+                sent.tries.used += u32::from(!is_outage);
                 sent.tries.lost += 1;
                 sent.tries.unconnected = 0;
                 // From now on, not from when it left: a request that timed out
@@ -212,27 +220,61 @@ impl Shared {
                 self.switch.stop(Stop::KeyRefused { row, message: sent.message.clone() });
                 End::Stopped
             }
-            Verdict::Reconnect(_) if self.health.is_unreachable(sent.tries, self.settings.attempts.get()) => {
+            Verdict::Reconnect(_) if self.is_unreachable(sent.tries) => {
                 self.switch.stop(Stop::Unreachable { message: sent.message.clone() });
                 End::Stopped
             }
-            Verdict::HoldAll(_) if self.health.is_only_throttling() => {
-                let message = "it has asked to wait for half an hour, and answered nothing else".to_owned();
-                self.switch.stop(Stop::Unreachable { message });
-                End::Stopped
-            }
-            Verdict::Again(_) | Verdict::Reconnect(_) | Verdict::HoldAll(_) => return None,
+            Verdict::Again(_) | Verdict::Reconnect(_) | Verdict::HoldAll => return None,
         })
+    }
+
+    /// An API that has never answered gets as many tries as a call; one that
+    /// has is waited for, since rows are not to blame for an outage.
+    fn is_unreachable(&self, tries: Tries) -> bool {
+        !self.pacer.health(|health| health.has_answered())
+            && tries.unconnected >= self.settings.attempts.get()
+    }
+
+    /// Takes in what an answer shows of the server.
+    fn hear(&self, leave: Leave, recording: Duration, row: u64, sign: Sign) {
+        if sign == Sign::Good {
+            self.gauge.note(recording, leave.at.elapsed());
+        }
+        match self.pacer.answered(leave, row, sign) {
+            News::None | News::Reopened(Cause::Limit, _) => {}
+            News::Held(wait) => {
+                tracing::info!(
+                    seconds = wait.as_secs_f64(),
+                    "the server's limit is reached; everybody waits"
+                );
+            }
+            News::Failing { since, wait } => {
+                let (since, wait) = (Period(since), Period(wait));
+                tracing::warn!("the server is failing, for {since} so far; one call probes it in {wait}");
+            }
+            News::Reopened(Cause::Outage, since) => {
+                tracing::warn!(
+                    "the server works again, after {}; the rate is raised step by step",
+                    Period(since)
+                );
+            }
+            News::GivenUp(cause, since) => {
+                let does = match cause {
+                    Cause::Limit => "has asked to wait, and answered nothing else,",
+                    Cause::Outage => "has failed",
+                };
+                self.switch.stop(Stop::Failing { message: format!("it {does} for {}", Period(since)) });
+            }
+        }
+    }
+
+    /// How the rate was used.
+    pub(super) fn pace(&self) -> Pace {
+        self.gauge.pace(self.settings.rate, self.settings.concurrency, self.pacer.refusals())
     }
 
     async fn pause(&self, verdict: &Verdict) -> bool {
         match verdict {
-            Verdict::HoldAll(wait) => {
-                let wait = self.health.hold(*wait);
-                tracing::warn!(seconds = wait.as_secs_f64(), "the server asks to wait; everybody does");
-                self.pacer.hold(wait);
-                true
-            }
             Verdict::Again(most) | Verdict::Reconnect(most) => {
                 let share = most.mul_f64(fastrand::f64());
                 self.switch.sleep(share.max(PAUSE_MIN)).await
@@ -247,9 +289,23 @@ impl Shared {
         let verdict = self.canary.borrow_mut().note(row, trouble);
         match verdict {
             canary::Verdict::Undecided => {}
-            canary::Verdict::Works => self.workers.add_permits(self.settings.concurrency.get() as usize - 1),
+            canary::Verdict::Works => {
+                self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
+                self.pacer.health(Health::arm);
+            }
             canary::Verdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
         }
+    }
+}
+
+/// What an answer shows of the server, whatever it says of the row.
+fn sign(answer: &Answer, exchange: &Exchange) -> Sign {
+    match (answer, exchange) {
+        (Answer::Throttled { wait, .. }, _) => Sign::Limited(*wait),
+        (Answer::Unsettled { status: Some(503), .. }, _) => Sign::Busy,
+        (Answer::Unsettled { .. } | Answer::NotSent { .. }, _) => Sign::Failed,
+        (_, Exchange::Answered { spent: Some(wait), .. }) => Sign::Spent(*wait),
+        _ => Sign::Good,
     }
 }
 

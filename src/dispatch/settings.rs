@@ -18,6 +18,8 @@ pub struct Settings {
     pub concurrency: NonZeroU32,
     /// Attempts of one call; waiting for the server's leave uses up none.
     pub attempts: NonZeroU32,
+    /// How long a server that fails, or only asks to wait, is waited for.
+    pub patience: Duration,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
     /// The first calls, sent one by one.

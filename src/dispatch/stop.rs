@@ -38,6 +38,11 @@ pub enum Stop {
         /// Why.
         message: String,
     },
+    /// The server has worked, and for longer than `patience` does no more.
+    Failing {
+        /// What it does.
+        message: String,
+    },
     /// The export cannot be read any more, or was changed.
     ExportLost {
         /// Why.

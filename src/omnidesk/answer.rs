@@ -16,6 +16,9 @@ pub enum Exchange {
         status: u16,
         /// The header of that name, understood.
         retry_after: Option<RetryAfter>,
+        /// How long nothing more is let in, by the header fields of its limit
+        /// (`quota`).
+        spent: Option<Duration>,
         /// At most one mebibyte of the body.
         body: Vec<u8>,
     },
@@ -119,20 +122,25 @@ struct Body {
 /// What an exchange means for a call of this kind.
 #[must_use]
 pub fn judge(kind: Kind, exchange: &Exchange, texts: &Texts) -> Answer {
-    let (status, retry_after, body) = match exchange {
+    let (status, retry_after, spent, body) = match exchange {
         Exchange::NotSent(message) => {
             return Answer::NotSent { message: message.clone() };
         }
         Exchange::Lost(message) => {
             return Answer::Unsettled { status: None, message: message.clone() };
         }
-        Exchange::Answered { status, retry_after, body } => (*status, *retry_after, body.as_slice()),
+        Exchange::Answered { status, retry_after, spent, body } => {
+            (*status, retry_after.map(|wait| wait.0), *spent, body.as_slice())
+        }
     };
     match status {
         200..=299 => success(kind, status, body, texts),
         401 | 403 => Answer::KeyRefused { status, message: message(body) },
-        429 => Answer::Throttled { status, wait: retry_after.map(|wait| wait.0) },
-        503 if retry_after.is_some() => Answer::Throttled { status, wait: retry_after.map(|wait| wait.0) },
+        429 => Answer::Throttled { status, wait: retry_after.or(spent) },
+        // Without the header, it may come from something that failed while the
+        // call was carried out; fields of a limit that go with every answer
+        // prove nothing of this one.
+        503 if retry_after.is_some() => Answer::Throttled { status, wait: retry_after },
         408 | 425 | 500..=599 => Answer::Unsettled { status: Some(status), message: message(body) },
         300..=399 => Answer::Refused {
             status,
@@ -202,7 +210,7 @@ mod tests {
     const RESULT: &str = r#"{"type":"result","message":"Customer updated.","ticketID":1}"#;
 
     fn answered(status: u16, body: &str) -> Exchange {
-        Exchange::Answered { status, retry_after: None, body: body.as_bytes().to_vec() }
+        Exchange::Answered { status, retry_after: None, spent: None, body: body.as_bytes().to_vec() }
     }
 
     /// One word for each meaning, for tables.
@@ -266,11 +274,24 @@ mod tests {
     #[test]
     fn a_503_that_says_how_long_is_throttling() {
         let wait = Some(RetryAfter(Duration::from_secs(7)));
-        let busy = Exchange::Answered { status: 503, retry_after: wait, body: vec![] };
+        let busy = Exchange::Answered { status: 503, retry_after: wait, spent: None, body: vec![] };
         assert_eq!(
             judge(Kind::Create, &busy, &Texts::default()),
             Answer::Throttled { status: 503, wait: Some(Duration::from_secs(7)) }
         );
+    }
+
+    #[test]
+    fn the_fields_of_a_limit_say_how_long_a_429_lasts_and_make_no_503_one() {
+        let spent = Some(Duration::from_secs(4));
+        let answer = |status, retry_after| {
+            let exchange = Exchange::Answered { status, retry_after, spent, body: vec![] };
+            judge(Kind::Create, &exchange, &Texts::default())
+        };
+        assert_eq!(answer(429, None), Answer::Throttled { status: 429, wait: spent });
+        let wait = Duration::from_secs(7);
+        assert_eq!(answer(429, Some(RetryAfter(wait))), Answer::Throttled { status: 429, wait: Some(wait) });
+        assert!(matches!(answer(503, None), Answer::Unsettled { status: Some(503), .. }));
     }
 
     #[test]

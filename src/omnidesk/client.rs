@@ -8,6 +8,7 @@ use reqwest::{Method, Url};
 use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
 use super::call::{Call, Kind};
 use super::key::ApiKey;
+use super::quota;
 use super::settings::{Auth, BodyEncoding, Settings};
 use super::wire::Request;
 
@@ -141,15 +142,15 @@ impl Client {
     /// An error page may quote the URL, and so the key: what goes on to
     /// messages and files has it no more.
     fn without_key(&self, exchange: Exchange) -> Exchange {
-        let Exchange::Answered { status, retry_after, body } = exchange else { return exchange };
+        let Exchange::Answered { status, retry_after, spent, body } = exchange else { return exchange };
         let key = self.key.expose();
         let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
         let quotes = |body: &[u8], key: &str| memchr::memmem::find(body, key.as_bytes()).is_some();
         if !quotes(&body, key) && !quotes(&body, &encoded) {
-            return Exchange::Answered { status, retry_after, body };
+            return Exchange::Answered { status, retry_after, spent, body };
         }
         let text = String::from_utf8_lossy(&body).replace(key, "***").replace(&encoded, "***");
-        Exchange::Answered { status, retry_after, body: text.into_bytes() }
+        Exchange::Answered { status, retry_after, spent, body: text.into_bytes() }
     }
 }
 
@@ -163,6 +164,7 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
     let status = answer.status().as_u16();
     let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = text(RETRY_AFTER).and_then(|header| RetryAfter::parse(header, text(DATE)));
+    let spent = quota::spent(answer.headers());
     let mut body = Vec::new();
     loop {
         match answer.chunk().await {
@@ -179,7 +181,7 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
             Err(error) => return Exchange::Lost(chain(&error.without_url())),
         }
     }
-    Exchange::Answered { status, retry_after, body }
+    Exchange::Answered { status, retry_after, spent, body }
 }
 
 /// Says which proxies of the environment apply; they may carry a password.

@@ -12,6 +12,7 @@ mod answer;
 mod call;
 mod client;
 mod key;
+mod quota;
 mod settings;
 mod wire;
 

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::dispatch::{CallLine, Trouble};
+use crate::dispatch::{CallLine, Pace, Trouble};
 use crate::omnidesk::Kind;
 use crate::planning::{Counts, Missing, NoticeLine, Outcome};
 use crate::source::RowRef;
@@ -144,6 +144,8 @@ pub struct Summary {
     pub calls_planned: u64,
     /// Calls of this execution.
     pub tally: Tally,
+    /// How the rate was used, if calls were made.
+    pub pace: Option<Pace>,
     /// Rows in trouble, of this execution.
     pub causes: Causes,
     /// Why it stopped early, in words.
@@ -205,6 +207,7 @@ impl Summary {
             "calls_planned": self.calls_planned,
             "calls": calls,
             "attempts": self.tally.attempts,
+            "pace": self.pace.as_ref().map(pace_json),
             "addresses_there_before": self.tally.existing,
             "creates_in_doubt": self.in_doubt,
             "causes": causes,
@@ -230,6 +233,7 @@ impl Summary {
             });
         }
         self.write_calls(&mut text);
+        self.write_pace(&mut text);
         self.write_trouble(&mut text);
         text
     }
@@ -285,6 +289,26 @@ impl Summary {
         }
     }
 
+    /// What would make the next run faster, or less of a nuisance.
+    fn write_pace(&self, text: &mut String) {
+        let Some(pace) = &self.pace else { return };
+        if let Some(rate) = pace.tolerated {
+            let refused = pace.refused;
+            let _ = writeln!(
+                text,
+                "the server tolerated {rate}, and refused {refused} requests; set rate = \"{rate}\""
+            );
+        }
+        if let (Some(concurrency), Some(answer)) = (pace.concurrency, pace.answer) {
+            let rate = pace.tolerated.unwrap_or(pace.rate);
+            let _ = writeln!(
+                text,
+                "the rate of {rate} was not reached because answers took {} ms: set concurrency = {concurrency}",
+                answer.as_millis()
+            );
+        }
+    }
+
     fn write_causes(&self, text: &mut String) {
         let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
         // A run that stopped has such creates of its own, which it goes on with.
@@ -328,4 +352,14 @@ impl Summary {
             Period(self.took)
         )
     }
+}
+
+fn pace_json(pace: &Pace) -> Value {
+    json!({
+        "rate": pace.rate,
+        "refused": pace.refused,
+        "tolerated": pace.tolerated,
+        "answer_ms": pace.answer.map(|answer| answer.as_secs_f64() * 1000.0),
+        "concurrency_for_rate": pace.concurrency,
+    })
 }

@@ -25,7 +25,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "not_found_texts",
         ],
     ),
-    ("limits", &["rate", "concurrency", "attempts", "max_errors", "max_duration"]),
+    ("limits", &["rate", "concurrency", "attempts", "patience", "max_errors", "max_duration"]),
     ("input", &["format", "delimiter", "encoding", "blank", "clear", "min_age"]),
     (
         "customer",

@@ -563,6 +563,83 @@ fn a_create_that_http2_loses_is_asked_about_once() {
     }
 }
 
+/// A server that is taken out of service asks for new connections in the
+/// middle of the run: what it took is answered, and nothing is sent twice.
+#[test]
+fn http2_that_says_goaway_again_and_again_costs_nothing() {
+    let authority = Authority::new("the authority of the tests");
+    let identity = authority.certifies("127.0.0.1", 2099);
+    let server = TlsServer::new(identity, "h2", First::IsFollowedByGoAway);
+    let world = world(&format!("https://127.0.0.1:{}", server.port()), "20s");
+    let trusted = world.file("authority.pem", authority.pem().as_bytes());
+    let rows: String = (0..100).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
+    let ended = run(&world, &rows, &[("SSL_CERT_FILE", trusted.to_str().expect("UTF-8"))]);
+    assert_eq!(ended.found(), "0: 100 created", "{}", ended.told(&world));
+    let creates = server.requests().iter().filter(|request| request.starts_with("HTTP/2.0 POST")).count();
+    assert_eq!(creates, 100);
+    assert!(server.connections() > 2, "{} connections", server.connections());
+}
+
+/// Everything fails, for longer than any row has attempts; then it works.
+#[test]
+fn an_outage_is_bridged_and_costs_no_row() {
+    let broken = |status| (json(status, "{}").expect("an answer"), Then::GoOn);
+    let outages: [(&str, Box<dyn Fn() -> Deed + Send + Sync>); 5] = [
+        ("500", Box::new(move || broken(500))),
+        ("502", Box::new(move || broken(502))),
+        ("503", Box::new(move || broken(503))),
+        ("closed", Box::new(|| (Vec::new(), Then::Close))),
+        ("a web page", Box::new(|| (json(200, "<html>Maintenance").expect("an answer"), Then::GoOn))),
+    ];
+    thread::scope(|scope| {
+        for (name, fault) in outages {
+            scope.spawn(move || {
+                let made = Mutex::new(BTreeSet::new());
+                let server = Server::doing(
+                    |_| None,
+                    move |number, request| {
+                        if (20..34).contains(&number) {
+                            return fault();
+                        }
+                        let id = request.body.split('"').find(|word| word.starts_with("C-")).expect("an id");
+                        let is_absent = !made.lock().expect("the made").contains(id);
+                        if request.head.starts_with("POST") {
+                            made.lock().expect("the made").insert(id.to_owned());
+                        }
+                        healthy(request, is_absent)
+                    },
+                );
+                let rows: String =
+                    (0..40).map(|id| format!("C-{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
+                let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 3");
+                let ended = run(&world, &rows, &[]);
+                assert_eq!(ended.found(), "0: 40 created", "{name}: {}", ended.told(&world));
+                for words in ["the server is failing", "the server works again"] {
+                    assert!(ended.stderr.contains(words), "{name}: no {words:?} in {}", ended.stderr);
+                }
+            });
+        }
+    });
+}
+
+/// A row that fails alone uses its attempts up, however well the server is.
+#[test]
+fn a_row_that_fails_alone_fails() {
+    let server = Server::doing(
+        |_| None,
+        |_, request| match request.body.contains("poison") {
+            true => (json(500, "{}").expect("an answer"), Then::GoOn),
+            false => healthy(request, false),
+        },
+    );
+    let mut rows: String = (0..60).map(|id| format!("C-{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
+    rows.push_str("C-60,poison,Smit,,,,update\n");
+    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 3");
+    assert_eq!(run(&world, &rows, &[]).found(), "1: 60 created, 1 failed");
+    let poison = server.requests().iter().filter(|request| request.body.contains("poison")).count();
+    assert_eq!(poison, 3);
+}
+
 #[test]
 fn a_proxy_of_the_environment_carries_https_and_does_not_see_the_key() {
     let authority = Authority::new("the authority of the tests");

@@ -11,6 +11,7 @@ mod fixtures;
 mod guards;
 mod inputs;
 mod kill;
+mod limits;
 mod missing;
 mod model;
 mod order;

@@ -472,6 +472,7 @@ impl World {
             rate: "100000/s".parse().expect("a rate"),
             concurrency: NonZeroU32::new(self.case.concurrency).expect("a worker"),
             attempts: NonZeroU32::new(FAULTS_PER_CUSTOMER + 2).expect("attempts"),
+            patience: Duration::from_secs(3600),
             max_errors: Amount::Count(1000),
             canary: 0,
             is_proven: true,
@@ -517,8 +518,8 @@ impl World {
             tokio::select! {
                 biased;
                 () = heard.notified() => false,
-                (stop, ()) = async { tokio::join!(dispatching, keeping) } => {
-                    assert_eq!(stop, None);
+                (finish, ()) = async { tokio::join!(dispatching, keeping) } => {
+                    assert_eq!(finish.stop, None);
                     true
                 }
             }

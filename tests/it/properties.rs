@@ -277,7 +277,7 @@ const MESSAGE_CHARS_MAX: usize = 400;
 pub(crate) fn answers_have_a_meaning(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
     let kind = Kind::ALL[kind as usize % Kind::ALL.len()];
     let retry_after = RetryAfter::parse(retry_after, None);
-    let exchange = Exchange::Answered { status, retry_after, body: body.to_vec() };
+    let exchange = Exchange::Answered { status, retry_after, spent: None, body: body.to_vec() };
     let answer = judge(kind, &exchange, &Texts::default());
     if let Answer::Done = answer {
         assert!((200..300).contains(&status), "{status} is no success");

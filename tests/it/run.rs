@@ -681,12 +681,15 @@ fn rows_that_the_api_always_refuses_do_not_keep_a_run_open() {
 }
 
 #[test]
-fn a_five_hundred_without_end_stops_the_run() {
+fn an_outage_without_end_stops_the_run_and_costs_no_row() {
     let server = Server::new(|number, _| if number < 6 { json(200, RESULT) } else { json(500, "{}") });
-    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 1\nconcurrency = 32");
+    let world = World::at(&server.url()).with_mapping(MAPPING, "patience = \"2s\"");
     let ended = world.run(&rows(600)).expect(3);
-    assert_eq!(ended.json()["stopped"]["reason"], "too_many_errors");
-    ended.outcomes();
+    assert_eq!(ended.json()["stopped"]["reason"], "server_failing", "{}", ended.stderr);
+    assert!(ended.stderr.contains("the server is failing"), "{}", ended.stderr);
+    assert_eq!(ended.outcomes(), "6 created, 594 not_attempted");
+    // Those under way when it began, and single ones that asked since.
+    assert!(server.requests().len() < 40, "{}", server.requests().len());
 }
 
 #[test]

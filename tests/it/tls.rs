@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -12,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -64,12 +66,15 @@ pub(crate) enum First {
     IsReset,
     /// Its connection stays open, and dead.
     GetsStuck,
+    /// It succeeds, and so does every other; each connection says GOAWAY after some.
+    IsFollowedByGoAway,
 }
 
 /// Answers every request with success, but perhaps the first.
 pub(crate) struct TlsServer {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl TlsServer {
@@ -84,10 +89,11 @@ impl TlsServer {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let requests = Arc::default();
-        let seen = Arc::clone(&requests);
+        let (requests, connections) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let (seen, counted) = (Arc::clone(&requests), Arc::clone(&connections));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                counted.fetch_add(1, Relaxed);
                 let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
                 // A thread each, so that one that is stuck is stuck alone.
                 thread::spawn(move || {
@@ -96,11 +102,15 @@ impl TlsServer {
                 });
             }
         });
-        Self { port, requests }
+        Self { port, requests, connections }
     }
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Relaxed)
     }
 
     /// `HTTP/2.0 POST /path`, as they came.
@@ -108,6 +118,9 @@ impl TlsServer {
         self.requests.lock().expect("requests").clone()
     }
 }
+
+/// Before the server says GOAWAY, where it does.
+const REQUESTS_OF_A_CONNECTION: usize = 10;
 
 /// However the client leaves is fine.
 async fn serve(
@@ -119,9 +132,25 @@ async fn serve(
     stream.set_nonblocking(true)?;
     let stream = acceptor.accept(tokio::net::TcpStream::from_std(stream)?).await?;
     let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let service = service_fn(move |request| answer(request, Arc::clone(&seen), first));
+    let served = Arc::new(Notify::new());
+    let (count, enough) = (AtomicUsize::new(0), Arc::clone(&served));
+    let service = service_fn(move |request| {
+        if count.fetch_add(1, Relaxed) + 1 == REQUESTS_OF_A_CONNECTION {
+            enough.notify_one();
+        }
+        answer(request, Arc::clone(&seen), first)
+    });
     let stream = TokioIo::new(stream);
     match is_two {
+        true if first == First::IsFollowedByGoAway => {
+            let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                ended = connection.as_mut() => return Ok(ended?),
+                () = served.notified() => connection.as_mut().graceful_shutdown(),
+            }
+            connection.await?;
+        }
         true => http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await?,
         false => http1::Builder::new().serve_connection(stream, service).await?,
     }

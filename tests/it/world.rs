@@ -86,6 +86,10 @@ impl World {
         std::fs::read(last?.join(name)).ok()
     }
 
+    pub(crate) fn base_url(&self) -> String {
+        self.base_url.clone()
+    }
+
     pub(crate) fn state(&self) -> State {
         self.sandbox.as_ref().expect("a sandbox").state()
     }

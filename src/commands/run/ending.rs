@@ -12,7 +12,7 @@ use super::recorder::{Closed, Recorder};
 use crate::checkpoint::{CheckpointError, RunState};
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::dispatch::Stop;
+use crate::dispatch::{Finish, Pace, Stop};
 use crate::planning::{Counts, Missing, Outcome, Work};
 use crate::report::{MISSING_FILE, Summary, page, sweep};
 
@@ -27,16 +27,16 @@ pub(super) struct Ending<'a> {
 
 impl Ending<'_> {
     /// Closes the books and tells the result.
-    pub(super) fn end(&self, recorder: Recorder, stop: Option<Stop>) -> Result<Ended, CommandError> {
+    pub(super) fn end(&self, recorder: Recorder, finish: Finish) -> Result<Ended, CommandError> {
         let mut closed = recorder.close();
         let pending = closed.run.pending(Work::Calls) + closed.run.pending(Work::Rejected);
         let pending_missing = closed.run.missing.map_or(0, |missing| missing.pending());
         // A signal that came when all was done stops nothing.
-        let stop = stop.filter(|stop| {
+        let stop = finish.stop.filter(|stop| {
             pending + pending_missing > 0 || matches!(stop, Stop::RecorderGone | Stop::ExportLost { .. })
         });
         let state = if pending + pending_missing == 0 { RunState::Finished } else { RunState::Open };
-        let mut summary = self.summary(&closed, pending, stop.as_ref())?;
+        let mut summary = self.summary(&closed, pending, stop.as_ref(), finish.pace)?;
         if !summary.balances() {
             summary.exit_code = Exit::Broken as u8;
         }
@@ -85,7 +85,13 @@ impl Ending<'_> {
         Ok(())
     }
 
-    fn summary(&self, closed: &Closed, pending: u64, stop: Option<&Stop>) -> Result<Summary, CommandError> {
+    fn summary(
+        &self,
+        closed: &Closed,
+        pending: u64,
+        stop: Option<&Stop>,
+        pace: Option<Pace>,
+    ) -> Result<Summary, CommandError> {
         let mut counts = closed.run.record.counts;
         counts.add_many(Outcome::NotAttempted, pending);
         Ok(Summary {
@@ -102,6 +108,7 @@ impl Ending<'_> {
             missing: closed.run.missing,
             calls_planned: closed.run.record.calls_planned,
             tally: closed.tally.clone(),
+            pace,
             causes: closed.causes.clone(),
             stopped: stop.map(|stop| self.words(stop, closed.run.record.rows)),
             folder: Some(closed.files.folder().display().to_string()),
@@ -149,6 +156,13 @@ impl Ending<'_> {
                 format!(
                     "{} cannot be reached: {message}\nLook at base_url and the network; then {resume}",
                     self.config.omnidesk.base_url
+                ),
+            ),
+            Stop::Failing { message } => (
+                "server_failing",
+                format!(
+                    "{} worked, and does no more: {message}, longer than patience = {}. No row is to blame; {resume}",
+                    self.config.omnidesk.base_url, self.config.limits.patience
                 ),
             ),
             Stop::ExportLost { message } => (

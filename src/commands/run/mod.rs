@@ -26,7 +26,7 @@ use super::window::Window;
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
-use crate::dispatch::{self, Stop, Switch};
+use crate::dispatch::{self, Finish, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
 use crate::planning::{Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
@@ -89,8 +89,8 @@ fn work(
         window: window.as_ref(),
     };
     let resumed = begun.resumed;
-    let (recorder, stop) = execution.execute(begun.checkpoint, begun.run, client, interrupts)?;
-    ending::Ending { args, config: &config, prepared: &prepared, began, resumed }.end(recorder, stop)
+    let (recorder, finish) = execution.execute(begun.checkpoint, begun.run, client, interrupts)?;
+    ending::Ending { args, config: &config, prepared: &prepared, began, resumed }.end(recorder, finish)
 }
 
 /// What the command line says goes before what the file says.
@@ -153,7 +153,7 @@ impl Execution<'_> {
         run: OpenRun,
         client: Client,
         interrupts: Interrupts,
-    ) -> Result<(Recorder, Option<Stop>), CommandError> {
+    ) -> Result<(Recorder, Finish), CommandError> {
         let files = RunFiles::open(
             PathBuf::from(&run.record.folder),
             Arc::clone(&self.prepared.export),
@@ -169,7 +169,7 @@ impl Execution<'_> {
         recorder.keep_names(self.config.missing.action != MissingAction::Ignore);
         recorder.settle_rejected(self.prepared, &self.policy)?;
         if done == calls {
-            return Ok((recorder, None));
+            return Ok((recorder, Finish::default()));
         }
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
@@ -183,7 +183,7 @@ impl Execution<'_> {
                 visits.feed(&jobs)?;
                 list.map_or(Ok(()), |list| visit::feed_missing(&list, rows, &jobs))
             });
-            let stop = self.dispatch(settings, client, feed, records, interrupts)?;
+            let mut finish = self.dispatch(settings, client, feed, records, interrupts)?;
             let read =
                 reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))?;
             let recorder = keeper
@@ -191,7 +191,8 @@ impl Execution<'_> {
                 .map_err(|_| CommandError::Bug("the recording thread panicked".to_owned()))??;
             // Calls were made: what cannot be read any more ends the run in order.
             let lost = read.err().map(|error| Stop::ExportLost { message: error.to_string() });
-            Ok((recorder, stop.or(lost)))
+            finish.stop = finish.stop.or(lost);
+            Ok((recorder, finish))
         })
     }
 
@@ -202,7 +203,7 @@ impl Execution<'_> {
         feed: mpsc::Receiver<Vec<dispatch::Job>>,
         records: mpsc::Sender<dispatch::Record>,
         mut interrupts: Interrupts,
-    ) -> Result<Option<Stop>, CommandError> {
+    ) -> Result<Finish, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let switch = Switch::default();
         let signalled = {
@@ -224,10 +225,10 @@ impl Execution<'_> {
         };
         Ok(LocalSet::new().block_on(&runtime, async move {
             tokio::select! {
-                stop = dispatch::run(settings, client, feed, records, switch) => stop,
+                finish = dispatch::run(settings, client, feed, records, switch) => finish,
                 // What is under way is in the checkpoint: as safe as a kill.
-                () = signalled => Some(Stop::Interrupted),
-                () = closed => Some(Stop::WindowClosed),
+                () = signalled => Finish { stop: Some(Stop::Interrupted), pace: None },
+                () = closed => Finish { stop: Some(Stop::WindowClosed), pace: None },
             }
         }))
     }
@@ -238,6 +239,7 @@ impl Execution<'_> {
             rate: limits.rate,
             concurrency: limits.concurrency,
             attempts: limits.attempts,
+            patience: limits.patience.0,
             max_errors: limits.max_errors,
             canary: self.config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,

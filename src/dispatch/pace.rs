@@ -1,0 +1,122 @@
+//! How the rate was used, and what would use it better.
+
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::stop::Stop;
+use crate::units::Rate;
+
+/// How the calls of a run came to their end.
+#[derive(Debug, Clone, Default)]
+pub struct Finish {
+    /// Why it stopped early, if it did.
+    pub stop: Option<Stop>,
+    /// How the rate was used; none if there was no time to look.
+    pub pace: Option<Pace>,
+}
+
+/// How the rate was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// The rate that was set.
+    pub rate: Rate,
+    /// Requests that the server refused for being too many.
+    pub refused: u64,
+    /// The rate that the server tolerated, rounded down, if that was less.
+    pub tolerated: Option<Rate>,
+    /// What an answer took, on average.
+    pub answer: Option<Duration>,
+    /// The concurrency that would reach the rate, if the one set could not.
+    pub concurrency: Option<u32>,
+}
+
+/// Answers before their average is worth a piece of advice.
+const ANSWERS_MIN: u64 = 50;
+/// Room above the bare need, since answers do not all take the same time.
+const ROOM: f64 = 1.1;
+/// Below this share of the rate it counts as not reached.
+const REACHED: f64 = 0.98;
+
+/// What calls took of the workers' time.
+#[derive(Debug, Default)]
+pub(super) struct Gauge {
+    answers: Cell<u64>,
+    /// From sending to the answer.
+    answering: Cell<Duration>,
+    /// That, and the record before it.
+    working: Cell<Duration>,
+}
+
+impl Gauge {
+    /// A call was answered well.
+    pub(super) fn note(&self, recording: Duration, answering: Duration) {
+        self.answers.set(self.answers.get() + 1);
+        self.answering.set(self.answering.get() + answering);
+        self.working.set(self.working.get() + recording + answering);
+    }
+
+    /// Sums up. `tolerated` is in calls a second.
+    pub(super) fn pace(
+        &self,
+        rate: Rate,
+        workers: NonZeroU32,
+        (refused, tolerated): (u64, Option<f64>),
+    ) -> Pace {
+        let tolerated = tolerated.and_then(whole);
+        let wanted = tolerated.unwrap_or(rate).per_second();
+        let mean = |sum: Duration| sum.as_secs_f64() / self.answers.get().max(1) as f64;
+        let (answer, work) = (mean(self.answering.get()), mean(self.working.get()));
+        let is_told = self.answers.get() >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
+        let is_short = is_told && f64::from(workers.get()) < REACHED * wanted * answer;
+        Pace {
+            rate,
+            refused,
+            tolerated,
+            answer: (self.answers.get() > 0).then(|| Duration::from_secs_f64(answer)),
+            concurrency: is_short.then_some((ROOM * wanted * work).ceil() as u32),
+        }
+    }
+}
+
+/// As a person would set it: whole calls in a unit in which they are several.
+fn whole(per_second: f64) -> Option<Rate> {
+    let units: [u32; 3] = [1, 60, 3600];
+    let unit = units.into_iter().find(|unit| per_second * f64::from(*unit) >= 20.0).unwrap_or(3600);
+    let calls = NonZeroU32::new((per_second * f64::from(unit)).floor() as u32)?;
+    Some(Rate { calls, per: Duration::from_secs(unit.into()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(text: &str) -> Rate {
+        text.parse().expect("a rate")
+    }
+
+    fn told(workers: u32, set: &str, tolerated: Option<f64>, answer_ms: u64, answers: u64) -> Option<u32> {
+        let gauge = Gauge::default();
+        (0..answers).for_each(|_| gauge.note(Duration::ZERO, Duration::from_millis(answer_ms)));
+        gauge.pace(rate(set), NonZeroU32::new(workers).expect("workers"), (0, tolerated)).concurrency
+    }
+
+    #[test]
+    fn the_concurrency_that_the_answers_ask_for_is_told() {
+        assert_eq!(told(8, "50/s", None, 420, 1000), Some(24));
+        assert_eq!(told(24, "50/s", None, 420, 1000), None);
+        assert_eq!(told(8, "5/s", None, 420, 1000), None);
+        // The server would not take more.
+        assert_eq!(told(8, "50/s", Some(10.0), 420, 1000), None);
+        // Too few to tell.
+        assert_eq!(told(8, "50/s", None, 420, 20), None);
+    }
+
+    #[test]
+    fn what_was_tolerated_is_said_as_one_would_set_it() {
+        for (per_second, said) in [(97.9, "97/s"), (1.64, "98/min"), (0.2, "720/h"), (0.001, "3/h")] {
+            assert_eq!(whole(per_second), Some(rate(said)), "{per_second}");
+        }
+        assert_eq!(whole(0.0), None);
+    }
+}
