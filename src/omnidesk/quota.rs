@@ -73,9 +73,12 @@ mod tests {
     use super::*;
     use reqwest::header::{HeaderName, HeaderValue};
 
+    /// Fields, and the seconds they hold for.
+    type Case = (&'static [(&'static str, &'static str)], Option<u64>);
+
     #[test]
     fn only_a_limit_that_is_used_up_holds() {
-        let cases: &[(&[(&str, &str)], Option<u64>)] = &[
+        let cases: &[Case] = &[
             (&[], None),
             (&[("RateLimit", r#""default";r=50;t=30"#)], None),
             (&[("RateLimit", r#""default";r=0;t=30"#)], Some(30)),

@@ -583,23 +583,23 @@ fn http2_that_says_goaway_again_and_again_costs_nothing() {
 /// Everything fails, for longer than any row has attempts; then it works.
 #[test]
 fn an_outage_is_bridged_and_costs_no_row() {
-    let broken = |status| (json(status, "{}").expect("an answer"), Then::GoOn);
-    let outages: [(&str, Box<dyn Fn() -> Deed + Send + Sync>); 5] = [
-        ("500", Box::new(move || broken(500))),
-        ("502", Box::new(move || broken(502))),
-        ("503", Box::new(move || broken(503))),
-        ("closed", Box::new(|| (Vec::new(), Then::Close))),
-        ("a web page", Box::new(|| (json(200, "<html>Maintenance").expect("an answer"), Then::GoOn))),
+    let says = |status, body| json(status, body).expect("an answer");
+    let outages = [
+        ("500", says(500, "{}"), Then::GoOn),
+        ("502", says(502, "{}"), Then::GoOn),
+        ("503", says(503, "{}"), Then::GoOn),
+        ("closed", Vec::new(), Then::Close),
+        ("a web page", says(200, "<html>Maintenance"), Then::GoOn),
     ];
     thread::scope(|scope| {
-        for (name, fault) in outages {
+        for (name, bytes, then) in outages {
             scope.spawn(move || {
                 let made = Mutex::new(BTreeSet::new());
                 let server = Server::doing(
                     |_| None,
                     move |number, request| {
                         if (20..34).contains(&number) {
-                            return fault();
+                            return (bytes.clone(), then);
                         }
                         let id = request.body.split('"').find(|word| word.starts_with("C-")).expect("an id");
                         let is_absent = !made.lock().expect("the made").contains(id);
