@@ -242,7 +242,7 @@ fn record_of(
 
 /// Leave to purge can be taken back while a run is open.
 fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), CommandError> {
-    let missing = run.missing.map_or(0, |missing| missing.pending());
+    let missing = run.missing.filter(|missing| missing.purge).map_or(0, |missing| missing.found);
     let purges = Purges { all: run.record.purges_planned, missing };
     let mut verdicts = judge_purges(&config.guard, purges, run.record.rows);
     if verdicts.is_empty() || purges.all == 0 {

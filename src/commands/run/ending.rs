@@ -190,7 +190,8 @@ fn exit(stop: Option<&Stop>, counts: &Counts, missing: Option<&Missing>) -> Exit
 }
 
 fn files_of(closed: &Closed) -> Vec<String> {
-    let mut files: Vec<String> = closed.files.names().map(str::to_owned).collect();
+    let mut files: Vec<String> =
+        closed.files.names().map(str::to_owned).chain(closed.files.notices_name()).collect();
     // Those who are only reported were written down when the run began.
     if closed.run.missing.is_some_and(|missing| !missing.purge && missing.found > 0) {
         files.push(MISSING_FILE.to_owned());
