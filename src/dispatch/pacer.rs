@@ -1,19 +1,25 @@
 //! Who may send when: one queue for all workers.
 //!
-//! Sends are spaced evenly, with a little credit for what came late. A ring
-//! of the last N send times keeps every single window of the rate's unit at N
-//! or fewer. A new process starts without credit, so that one that is killed
-//! and started again adds one call at most, also where the unit is an hour.
-//! One waiter asks at a time: waiters that wake together leave slots unused.
+//! governor keeps the rate that is set, with a little credit for what came
+//! late. A ring of the last N send times keeps every single window of the
+//! rate's unit at N or fewer, which a token bucket alone does not. A new
+//! process starts without credit, so that one that is killed and started again
+//! adds one call at most, also where the unit is an hour. One waiter asks at a
+//! time: waiters that wake together leave slots unused.
 //!
-//! No token bucket of a library, since the rate moves: it is the one set, or
-//! less if the server tolerates less (`tolerance`), or none while the server
-//! asks to wait or fails (`health`). Whatever that is holds everybody.
+//! Below that the rate moves: less if the server tolerates less (`tolerance`,
+//! spaced here), or none while the server asks to wait or fails (`health`).
+//! Whatever that is holds everybody.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
@@ -26,11 +32,38 @@ use crate::units::Rate;
 /// millisecond or two late, and a busy machine later.
 const CREDIT: Duration = Duration::from_millis(20);
 
+/// tokio's clock for governor, so that both agree on what now is.
+#[derive(Debug, Clone, Copy)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+
+/// governor at this rate, without the credit that it would begin with.
+fn limiter(rate: Rate, clock: TokioClock) -> Limiter {
+    let interval = rate.per / rate.calls.get();
+    let credit = (CREDIT.as_secs_f64() * rate.per_second()).ceil() as u32;
+    let burst = NonZeroU32::MIN.saturating_add(credit);
+    let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX)).allow_burst(burst);
+    let limiter = RateLimiter::direct_with_clock(quota, clock);
+    (1..burst.get()).for_each(|_| drop(limiter.check()));
+    limiter
+}
+
 /// The pace of all calls together.
 #[derive(Debug)]
 pub(super) struct Pacer {
     /// Held by the one waiter whose turn it is; fair.
     turn: Mutex<()>,
+    clock: TokioClock,
+    limiter: Limiter,
     state: RefCell<State>,
     /// The gate has opened or closed.
     changed: Notify,
@@ -64,7 +97,10 @@ impl Pacer {
             health,
             refused: 0,
         };
-        Self { turn: Mutex::new(()), state: RefCell::new(state), changed: Notify::new() }
+        let clock = TokioClock(Instant::now());
+        let limiter = limiter(rate, clock);
+        let (turn, state, changed) = (Mutex::new(()), RefCell::new(state), Notify::new());
+        Self { turn, clock, limiter, state, changed }
     }
 
     /// Waits for leave to send one request; none if the run stopped first.
@@ -74,7 +110,12 @@ impl Pacer {
             let now = Instant::now();
             let free = self.state.borrow().free_at(now);
             match free {
-                Some(free) if free <= now => return Some(self.state.borrow_mut().go(now)),
+                Some(free) if free <= now => match self.limiter.check() {
+                    Ok(()) => return Some(self.state.borrow_mut().go(now)),
+                    Err(not_until) => {
+                        switch.sleep_until(now + not_until.wait_time_from(self.clock.now())).await;
+                    }
+                },
                 Some(free) => {
                     switch.sleep_until(free).await;
                 }
