@@ -34,7 +34,7 @@ impl Default for Settings {
             encoding: Encoding(None),
             blank: vec![String::new()],
             clear: Vec::new(),
-            min_age: Period(Duration::from_secs(2)),
+            min_age: Period(Duration::from_millis(200)),
         }
     }
 }
