@@ -16,7 +16,7 @@ cd "$folder"
 
 "$program" sandbox --listen 127.0.0.1:0 >sandbox.out 2>sandbox.err &
 sandbox=$!
-until url=$(grep -o 'http://[0-9.:]*' sandbox.out); do
+until url=$(grep -o 'http://[0-9.:]*' sandbox.out 2>/dev/null); do
     kill -0 "$sandbox" || { cat sandbox.err >&2; exit 1; }
 done
 
@@ -54,7 +54,7 @@ night() {
 
     /usr/bin/time -f 'wall %e s, user %U s, system %S s, memory %M kB' -o time "$program" run --quiet --json customers.csv >summary.json 2>summary ||
         { cat summary >&2; exit 1; }
-    printf '%s: %s\n  requests received: %s\n  %s\n' "$1" "$(cat summary)" "$(sed -n 's/^  "attempts": \([0-9]*\),/\1/p' summary.json)" "$(cat time)"
+    printf '%s: %s\n  requests received: %s\n  %s\n' "$1" "$(cat summary)" "$(sed -n 's/.*"attempts": *\([0-9]*\).*/\1/p' summary.json)" "$(cat time)"
 }
 
 echo "$customers customers"
