@@ -524,6 +524,7 @@ mod tests {
         assert_eq!(looked.format, 1);
         assert_eq!(looked.runs(9).expect("runs").len(), 1);
         assert_eq!(looked.totals().expect("totals").customers, 0);
+        assert_eq!(looked.named(crate::planning::CustomerKey([7; 16])).expect("no table of names"), None);
         drop(looked);
         assert_eq!(std::fs::read(&old).expect("a file"), before, "looking has changed it");
 

@@ -146,4 +146,20 @@ mod tests {
             assert_eq!(names.opened(at, &changed), None, "byte {byte}");
         }
     }
+
+    /// With the same stream for both, the XOR of two would be the XOR of the ids.
+    #[test]
+    fn no_two_customers_share_a_key_stream() {
+        let key = HashKey::new([7; 32]);
+        let names = Names::new(&key);
+        let sealed = |id| {
+            let customer = customer(2, id);
+            names.sealed(key.customer(&customer), &customer)
+        };
+        let xor = |one: &[u8], other: &[u8]| one.iter().zip(other).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
+        let (one, other) = (sealed("K-100"), sealed("L-234"));
+        // The brand is in front of the id, and the same.
+        assert_ne!(xor(&one[..8], &other[..8]), [0; 8]);
+        assert_ne!(xor(&one[8..13], &other[8..13]), xor(b"K-100", b"L-234"));
+    }
 }

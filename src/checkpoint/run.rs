@@ -274,3 +274,41 @@ impl Checkpoint {
         self.place.commit(&transaction)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::FileLengths;
+    use crate::planning::Findings;
+    use crate::source::RowRef;
+
+    #[test]
+    fn rows_that_end_out_of_order_are_kept_ahead_until_the_watermark_passes_them() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
+        let mut worklist = Worklist::default();
+        for number in 1..=4 {
+            worklist.pass(RowRef { number, line: number + 1, offset: number, len: 1 });
+            worklist.mark(number, Work::Calls);
+        }
+        let record = RunRecord { rows: 4, ..RunRecord::adopted("now") };
+        let print = Fingerprint([7; 32]);
+        let mut run =
+            checkpoint.begin(print, [7; 32], record, worklist, &Findings::default()).expect("a run");
+        // Row by row: the watermark, the rows ahead of it, and those without an outcome.
+        for (row, watermark, ahead, left) in
+            [(3, 0, vec![3], 3), (2, 0, vec![2, 3], 2), (1, 3, vec![], 1), (4, 4, vec![], 0)]
+        {
+            let mut batch = checkpoint.batch().expect("a batch");
+            batch.settle(&mut run, row, Outcome::Created).expect("settled");
+            batch.commit(&mut run, FileLengths::default()).expect("durable");
+            let kept = checkpoint.open_run().expect("a run").expect("open");
+            for run in [&run, &kept] {
+                assert_eq!(run.record.watermark, watermark, "row {row}");
+                assert_eq!(run.ahead().iter().copied().collect::<Vec<u64>>(), ahead, "row {row}");
+                assert_eq!(run.not_attempted(), left, "row {row}");
+                assert_eq!(run.pending(Work::Calls), left, "row {row}");
+            }
+        }
+    }
+}

@@ -92,6 +92,11 @@ pub enum CommandError {
         /// The command line that gives leave.
         command: String,
     },
+    /// What the network and the signals need.
+    #[error(
+        "the system gives no room for network connections: {0}; is there a limit on open files or memory?"
+    )]
+    System(#[source] std::io::Error),
     /// stdout is gone.
     #[error("stdout: {0}")]
     Output(#[from] std::io::Error),
@@ -125,7 +130,9 @@ impl CommandError {
             Self::Checkpoint(CheckpointError::Locked { .. }) => Exit::Locked,
             Self::Blocked { .. } => Exit::Blocked,
             Self::Interrupted => Exit::Interrupted,
-            Self::Checkpoint(_) | Self::Files(_) | Self::Output(_) | Self::Bug(_) => Exit::Broken,
+            Self::Checkpoint(_) | Self::Files(_) | Self::System(_) | Self::Output(_) | Self::Bug(_) => {
+                Exit::Broken
+            }
         }
     }
 }

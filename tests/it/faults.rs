@@ -635,9 +635,73 @@ fn a_row_that_fails_alone_fails() {
     let mut rows: String = (0..60).map(|id| format!("C-{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
     rows.push_str("C-60,poison,Smit,,,,update\n");
     let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 3");
-    assert_eq!(run(&world, &rows, &[]).found(), "1: 60 created, 1 failed");
+    let ended = run(&world, &rows, &[]);
+    assert_eq!(ended.found(), "1: 60 created, 1 failed");
+    assert!(ended.told(&world).contains("gave_up"), "{}", ended.told(&world));
     let poison = server.requests().iter().filter(|request| request.body.contains("poison")).count();
     assert_eq!(poison, 3);
+}
+
+/// Being asked to wait is no fault of the call's: with two attempts, one wait
+/// and one failure, the third request still goes out.
+#[test]
+fn a_request_to_wait_uses_no_attempt() {
+    let server = Server::doing(
+        |_| None,
+        |number, request| match number {
+            1 => (json(429, "{}").expect("an answer"), Then::GoOn),
+            2 => (json(500, "{}").expect("an answer"), Then::GoOn),
+            _ => healthy(request, false),
+        },
+    );
+    let rows = "C-1,Ann,Smit,c1@example.org,,,\nC-1,Bob,Smit,,,,update\n";
+    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 2");
+    let ended = run(&world, rows, &[]);
+    assert_eq!(ended.found(), "0: 1 created, 1 updated", "{}", ended.told(&world));
+    assert_eq!(server.requests().len(), 4);
+}
+
+/// `resend` sends the create again, after `settle`, and asks nothing before.
+#[test]
+fn a_lost_create_is_sent_again_and_not_probed_where_the_settings_say_so() {
+    for (setting, sent) in [("resend", ["POST", "POST"]), ("probe", ["POST", "PUT"])] {
+        let server = Server::doing(
+            |_| None,
+            |number, request| match number {
+                0 => (Vec::new(), Then::Close),
+                _ => healthy(request, false),
+            },
+        );
+        let world = World::at(&server.url()).with_mapping(MAPPING, "");
+        let config = world.read("omnidesk-sync.toml");
+        let chosen = format!("[omnidesk]\nin_doubt = \"{setting}\"\n");
+        world.file("omnidesk-sync.toml", config.replacen("[omnidesk]\n", &chosen, 1).as_bytes());
+        let ended = run(&world, "C-1,Ann,Smit,,,,\n", &[]);
+        assert_eq!(ended.found(), "0: 1 created", "{setting}: {}", ended.told(&world));
+        let methods: Vec<String> =
+            server.requests().iter().map(|request| request.line()[..4].trim_end().to_owned()).collect();
+        assert_eq!(methods, sent, "{setting}");
+    }
+}
+
+/// A refusal changes nothing at the server: what it held before is still known.
+#[test]
+fn what_was_told_before_a_refused_update_is_still_known() {
+    let server = Server::doing(
+        |_| None,
+        |_, request| match request.body.contains("Bob") {
+            true => (refusal("No.").expect("an answer"), Then::GoOn),
+            false => healthy(request, false),
+        },
+    );
+    let world = World::at(&server.url()).with_mapping(MAPPING, "");
+    let rows = |name| format!("C-1,{name},Smit,c1@example.org,,,\n");
+    assert_eq!(run(&world, &rows("Ann"), &[]).found(), "0: 1 created");
+    let refused = run(&world, &rows("Bob"), &[]);
+    assert!(refused.found().ends_with(": 1 failed"), "{}", refused.told(&world));
+    let again = run(&world, &rows("Ann"), &[]);
+    assert_eq!(again.found(), "0: 1 unchanged", "{}", again.told(&world));
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[test]

@@ -33,6 +33,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 
 const CUSTOMERS: u8 = 3;
 const NAMES: [&str; 4] = ["Ann", "Bob", "Cor", "Dik"];
@@ -45,6 +46,8 @@ const LATE: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(30);
 /// Below the attempts, so that nobody is given up.
 const FAULTS_PER_CUSTOMER: u32 = 3;
+/// A call that failed is not tried again at once: `send::PAUSE_MIN`.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Never: a clock that jumps must not end an exchange.
 const TIMEOUT: Duration = Duration::from_secs(1_000_000);
 
@@ -209,6 +212,8 @@ struct Truth {
     faults: BTreeMap<String, u32>,
     busy: BTreeSet<String>,
     refused: bool,
+    /// When a customer's last request got no answer that settles it.
+    lost_at: BTreeMap<String, Instant>,
     violations: Vec<String>,
     /// Requests until the crash, and who is to hear of it.
     crash: Option<(u64, Rc<Notify>)>,
@@ -295,7 +300,12 @@ async fn serve(truth: Shared, request: Request<Incoming>) -> Result<Response<Ful
     let names = ["primary_id", "externalPrimaryID", "external_id"];
     let id = names.iter().find_map(|name| body[*name].as_str()).expect("an id").to_owned();
     let _busy = Busy::new(&truth, &id);
+    let lost_at = truth.borrow_mut().lost_at.remove(&id);
+    if lost_at.is_some_and(|lost| lost.elapsed() < PAUSE_MIN) {
+        truth.borrow_mut().violations.push(format!("{id} was tried again at once"));
+    }
     let fate = truth.borrow_mut().fate(&id);
+    let customer = id.clone();
     let (status, message) = match fate {
         Fate::Answered | Fate::LostAndDone => truth.borrow_mut().act(&path, &id, &body),
         Fate::LostAndNotDone => (500, ""),
@@ -315,6 +325,9 @@ async fn serve(truth: Shared, request: Request<Incoming>) -> Result<Response<Ful
     };
     truth.borrow_mut().note_request();
     tokio::time::sleep(LATENCY).await;
+    if matches!(fate, Fate::LostAndDone | Fate::LostAndNotDone | Fate::LostAndLate) {
+        truth.borrow_mut().lost_at.insert(customer, Instant::now());
+    }
     if matches!(fate, Fate::LostAndDone | Fate::LostAndNotDone) {
         return Err(Lost);
     }

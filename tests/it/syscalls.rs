@@ -37,6 +37,25 @@ const ERRORS: [(&str, &[&str], usize); 7] = [
     ("unlink", &["EIO"], 3),
 ];
 
+/// What the network refuses: none of it costs a row or makes a double.
+const NETWORK_ERRORS: [(&str, &[&str], usize); 5] = [
+    ("socket", &["EMFILE"], 1),
+    ("connect", &["ECONNREFUSED", "ENETUNREACH"], 2),
+    ("writev", &["EPIPE", "ECONNRESET"], 6),
+    ("recvfrom", &["ECONNRESET"], 6),
+    ("epoll_ctl", &["ENOMEM"], 1),
+];
+
+/// What cannot be opened, and with which codes the run may end: 2 says that
+/// the export or the configuration cannot be read.
+const OPEN_ERRORS: [(&str, &[i32]); 5] = [
+    ("export.csv", &[2]),
+    ("omnidesk-sync.toml", &[2]),
+    ("omnidesk-sync.checkpoint", &[5]),
+    ("omnidesk-sync.checkpoint-wal", &[5]),
+    ("omnidesk-sync.checkpoint.lock", &[5]),
+];
+
 /// The calls before which it is killed: those, and what goes to the network.
 const KILLS: [(&str, usize); 9] = [
     ("pwrite64", 8),
@@ -178,6 +197,68 @@ fn an_error_at_any_call_ends_the_run_in_order_and_the_same_command_mends_it() {
         }
     }
     println!("{cases} errors injected, {broken} ended the run with 5; calls in a run: {counts:?}");
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the figures are part of the test's use")]
+fn an_error_of_the_network_at_any_call_costs_no_row_and_makes_no_double() {
+    if !strace_works() {
+        return;
+    }
+    let calm = calm();
+    let counts = counted(NETWORK_ERRORS.iter().map(|(name, ..)| *name));
+    let (mut cases, mut met) = (0, 0);
+    for (name, errors, most) in NETWORK_ERRORS {
+        for (error, at) in
+            errors.iter().flat_map(|error| spread(counts[name], most).into_iter().map(move |at| (error, at)))
+        {
+            let case = format!("{error} at {name} {at} of {}", counts[name]);
+            let world = world();
+            let inject = format!("inject={name}:error={error}:when={at}");
+            let ended = traced(&world, &["-e".to_owned(), format!("trace={name}"), "-e".to_owned(), inject]);
+            println!("{case}: {:?} {}", ended.code, ended.stderr.lines().last().unwrap_or_default());
+            assert!(!ended.stderr.contains("panicked"), "{case}: {}", ended.stderr);
+            // The rejected row of the export is all that is wrong; without a poller
+            // there is no run at all.
+            let code = if name == "epoll_ctl" { 5 } else { 1 };
+            assert_eq!(ended.code, Some(code), "{case}: {}", ended.stderr);
+            assert!(code == 1 || ended.stderr.contains("no room for network"), "{case}: {}", ended.stderr);
+            cases += 1;
+            met += u32::from(world.read("trace").contains("(INJECTED)"));
+            assert_mended(&world, &calm, &case);
+        }
+    }
+    println!("{cases} runs, an error injected in {met} of them; calls in a run: {counts:?}");
+    assert!(met * 2 > cases, "most met their error");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_ends_the_run_in_order_and_the_same_command_mends_it() {
+    if !strace_works() {
+        return;
+    }
+    let calm = calm();
+    for (file, codes) in OPEN_ERRORS {
+        for error in ["EMFILE", "EACCES", "EIO"] {
+            let case = format!("{error} at opening {file}");
+            let world = world();
+            let path = world.path(file).display().to_string();
+            let inject = format!("inject=openat:error={error}");
+            let options = ["-P", &path, "-P", file, "-e", "trace=openat", "-e", &inject];
+            let ended = traced(&world, &options.map(str::to_owned));
+            assert!(world.read("trace").contains("(INJECTED)"), "{case}: nothing was injected");
+            assert!(
+                ended.code.is_some_and(|code| codes.contains(&code)),
+                "{case}: {:?} {}",
+                ended.code,
+                ended.stderr
+            );
+            // A log is the checkpoint's.
+            let named = file.trim_end_matches("-wal");
+            assert!(ended.stderr.contains(named), "{case}: {named} is not named: {}", ended.stderr);
+            assert_mended(&world, &calm, &case);
+        }
+    }
 }
 
 /// Where a run that starts in the next seconds will write its lines: the

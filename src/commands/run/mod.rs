@@ -78,7 +78,7 @@ fn work(
     let client = Client::new(&wire_settings(&config), &key)?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
-    let mut interrupts = Interrupts::listen()?;
+    let mut interrupts = Interrupts::listen().map_err(CommandError::System)?;
     let begun = begin::begin(args, &config, &prepared, checkpoint, window.as_ref(), &mut interrupts)?;
     let execution = Execution {
         args,
@@ -204,7 +204,10 @@ impl Execution<'_> {
         records: mpsc::Sender<dispatch::Record>,
         mut interrupts: Interrupts,
     ) -> Result<Finish, CommandError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(CommandError::System)?;
         let switch = Switch::default();
         let signalled = {
             let (switch, quiet) = (switch.clone(), self.args.common.quiet);
