@@ -3,6 +3,8 @@
 //! BLAKE3 in its keyed mode, cut short. The key is made with the checkpoint
 //! and kept in it, so that two checkpoints cannot be compared.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::{Address, Customer, FieldName};
@@ -26,6 +28,14 @@ pub(super) struct FieldTag([u8; 4]);
 /// The key of all hashes in one checkpoint.
 #[derive(Clone, Copy)]
 pub struct HashKey([u8; 32]);
+
+/// More fields than a mapping has; beyond it nothing is kept.
+const TAGS_MAX: usize = 64;
+
+thread_local! {
+    /// Tags that this thread has made, and of which key.
+    static TAGS: RefCell<Vec<(FieldName, [u8; 32], FieldTag)>> = const { RefCell::new(Vec::new()) };
+}
 
 impl std::fmt::Debug for HashKey {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -63,7 +73,22 @@ impl HashKey {
         ValueHash(self.hash(b"value", &tag.0, text.as_bytes()))
     }
 
+    /// The tag of a field. A mapping has a handful of them, asked for again for
+    /// every row.
     pub(super) fn field(&self, name: &FieldName) -> FieldTag {
+        TAGS.with_borrow_mut(|known| {
+            if let Some((.., tag)) = known.iter().find(|(of, key, _)| of == name && *key == self.0) {
+                return *tag;
+            }
+            let tag = self.tag(name);
+            if known.len() < TAGS_MAX {
+                known.push((name.clone(), self.0, tag));
+            }
+            tag
+        })
+    }
+
+    fn tag(&self, name: &FieldName) -> FieldTag {
         let (kind, name) = match name {
             FieldName::First => ("firstname", ""),
             FieldName::Last => ("lastname", ""),

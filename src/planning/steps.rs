@@ -136,7 +136,8 @@ fn fields_left(
 ) -> Vec<(FieldName, FieldValue)> {
     let asked_by_name = intent.operation == Operation::Update && !situation.existing;
     let every = policy.full || asked_by_name;
-    if every && (situation.progress.updated || situation.progress.created) {
+    // A create has told all of them.
+    if situation.progress.created || every && situation.progress.updated {
         return Vec::new();
     }
     let row = intent.at.number;
