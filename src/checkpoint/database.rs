@@ -524,7 +524,13 @@ mod tests {
         assert_eq!(looked.format, 1);
         assert_eq!(looked.runs(9).expect("runs").len(), 1);
         assert_eq!(looked.totals().expect("totals").customers, 0);
-        assert_eq!(looked.named(crate::planning::CustomerKey([7; 16])).expect("no table of names"), None);
+        // What only format 2 has is not there, which is no error.
+        assert_eq!(looked.named(crate::planning::CustomerKey([7; 16])).expect("no names"), None);
+        assert_eq!(looked.missing_of(1).expect("nobody was missing"), None);
+        assert!(looked.seen(1).expect("nothing was seen").is_none());
+        assert!(looked.past().expect("a past").gone.is_empty());
+        let unmet = looked.unmet(|_| false, &std::collections::BTreeSet::new()).expect("nobody");
+        assert_eq!(unmet.missing.found, 0);
         drop(looked);
         assert_eq!(std::fs::read(&old).expect("a file"), before, "looking has changed it");
 

@@ -302,6 +302,11 @@ mod tests {
             let mut batch = checkpoint.batch().expect("a batch");
             batch.settle(&mut run, row, Outcome::Created).expect("settled");
             batch.commit(&mut run, FileLengths::default()).expect("durable");
+            let rows = checkpoint
+                .connection
+                .query_row("SELECT count(*) FROM ahead", [], |row| row.get::<_, usize>(0))
+                .expect("a count");
+            assert_eq!(rows, ahead.len(), "row {row}: none is left behind");
             let kept = checkpoint.open_run().expect("a run").expect("open");
             for run in [&run, &kept] {
                 assert_eq!(run.record.watermark, watermark, "row {row}");
