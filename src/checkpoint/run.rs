@@ -304,9 +304,9 @@ mod tests {
             batch.commit(&mut run, FileLengths::default()).expect("durable");
             let rows = checkpoint
                 .connection
-                .query_row("SELECT count(*) FROM ahead", [], |row| row.get::<_, usize>(0))
+                .query_row("SELECT count(*) FROM ahead", [], |row| row.get::<_, u32>(0))
                 .expect("a count");
-            assert_eq!(rows, ahead.len(), "row {row}: none is left behind");
+            assert_eq!(rows as usize, ahead.len(), "row {row}: none is left behind");
             let kept = checkpoint.open_run().expect("a run").expect("open");
             for run in [&run, &kept] {
                 assert_eq!(run.record.watermark, watermark, "row {row}");

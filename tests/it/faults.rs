@@ -731,6 +731,28 @@ fn a_lost_create_is_sent_again_and_not_probed_where_the_settings_say_so() {
     }
 }
 
+/// Each create is lost and was not carried out, as the probe says each time:
+/// `attempts` creates, and the customer is left in doubt.
+#[test]
+fn creates_that_are_always_lost_come_to_an_end() {
+    let server = Server::doing(
+        |_| None,
+        |_, request| match request.head.starts_with("POST") {
+            true => (Vec::new(), Then::Close),
+            false => healthy(request, true),
+        },
+    );
+    let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 2");
+    let config = world.read("omnidesk-sync.toml").replace("settle = \"300ms\"", "settle = \"20ms\"");
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    let ended = run(&world, CREATE, &[]);
+    assert!(ended.found().ends_with(": 1 in_doubt"), "{}", ended.told(&world));
+    assert!(ended.told(&world).contains("was lost 2 times"), "{}", ended.told(&world));
+    let methods: Vec<String> =
+        server.requests().iter().map(|request| request.line()[..4].trim_end().to_owned()).collect();
+    assert_eq!(methods, ["POST", "PUT", "POST", "PUT"]);
+}
+
 /// A refusal changes nothing at the server: what it held before is still known.
 #[test]
 fn what_was_told_before_a_refused_update_is_still_known() {
