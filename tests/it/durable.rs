@@ -11,7 +11,10 @@ use crate::world::{HEADER, KEY, World};
 const REQUESTS: [&str; 3] = ["\"POST /api/", "\"PUT /api/", "\"DELETE /api/"];
 
 fn has_strace() -> bool {
-    let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "-e", "inject=fsync:delay_enter=1", "true"])
+        .stderr(Stdio::null())
+        .status();
     tried.is_ok_and(|status| status.success())
 }
 
@@ -29,6 +32,8 @@ fn nothing_is_sent_before_its_record_is_synced() {
         .current_dir(world.path("."))
         .args(["-f", "-y", "-s", "24", "-o", "trace"])
         .args(["-e", "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg"])
+        // A slow disk: who does not wait for it is well ahead of it.
+        .args(["-e", "inject=fsync,fdatasync:delay_enter=20000"])
         .arg(env!("CARGO_BIN_EXE_omnidesk-sync"))
         .args(["run", "--quiet", "--concurrency", "1", "export.csv"])
         .env("OMNIDESK_API_KEY", KEY)
