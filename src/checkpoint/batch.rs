@@ -1,14 +1,19 @@
 //! Changes that become durable together.
 
-use rusqlite::{Transaction, params};
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, params};
 
 use super::CheckpointError;
-use super::database::{Checkpoint, Place, explain};
+use super::blocks::{self, Change};
+use super::database::Checkpoint;
+use super::file::{Place, explain};
+use super::journal::{Changes, Recent};
 use super::lookups::Lookups;
 use super::named::Names;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
-use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_customer};
+use crate::planning::{CustomerKey, Flight, Outcome, Progress, RowPrint, Told, gone_customer};
 
 /// Changes on their way to the disk: nothing of them holds before
 /// [`Batch::commit`], and all of them after.
@@ -16,6 +21,9 @@ use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_custome
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
     place: &'a Place,
+    recent: &'a mut Recent,
+    customers: &'a mut u64,
+    changes: Changes,
     changed: bool,
     pub(super) names: Names,
 }
@@ -28,9 +36,10 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
         let names = Names::new(&self.key());
-        let Self { connection, place, .. } = self;
+        let Self { connection, place, recent, customers, .. } = self;
         let transaction = connection.transaction().map_err(|source| explain(&place.path, source))?;
-        Ok(Batch { transaction, place, changed: false, names })
+        let changes = Changes::default();
+        Ok(Batch { transaction, place, recent, customers, changes, changed: false, names })
     }
 }
 
@@ -38,7 +47,12 @@ impl Batch<'_> {
     /// What is known, this batch's own changes included.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { connection: &self.transaction, path: &self.place.path }
+        Lookups {
+            connection: &self.transaction,
+            path: &self.place.path,
+            recent: self.recent,
+            changes: Some(&self.changes),
+        }
     }
 
     /// A call is about to be sent.
@@ -47,8 +61,9 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`], as of all below.
     pub fn intend(&mut self, key: CustomerKey, flight: &Flight) -> Result<(), CheckpointError> {
-        let record = records::encode(&key.0, flight);
-        self.execute("INSERT OR REPLACE INTO flight VALUES (?, ?)", params![key.0.as_slice(), record])
+        self.changed = true;
+        self.changes.flights.insert(key, Some(*flight));
+        Ok(())
     }
 
     /// A call is no longer under way.
@@ -57,7 +72,9 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn landed(&mut self, key: CustomerKey) -> Result<(), CheckpointError> {
-        self.execute("DELETE FROM flight WHERE key = ?", [key.0.as_slice()])
+        self.changed = true;
+        self.changes.flights.insert(key, None);
+        Ok(())
     }
 
     /// What the API has acknowledged of a customer, or `None` if there is no
@@ -67,18 +84,20 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CheckpointError> {
-        match told {
-            None => self.execute("DELETE FROM customer WHERE key = ?", [key.0.as_slice()]),
-            Some(told) => {
-                if told.purged {
-                    self.execute("DELETE FROM gone WHERE customer = ?", [gone_customer(key)])?;
-                }
-                let record = records::encode(&key.0, told);
-                self.execute(
-                    "INSERT OR REPLACE INTO customer VALUES (?, ?)",
-                    params![key.0.as_slice(), record],
-                )
-            }
+        if told.is_some_and(|told| told.purged) {
+            self.execute("DELETE FROM gone WHERE customer = ?", [gone_customer(key)])?;
+        }
+        self.changed = true;
+        self.changes.told.insert(key, told.map(records::told));
+        Ok(())
+    }
+
+    /// A row with this print asks for nothing but what its customer was told.
+    /// To be said behind [`Batch::told`]; of a customer whom this batch is not
+    /// about, it is not kept.
+    pub fn print(&mut self, key: CustomerKey, print: RowPrint) {
+        if let Some(Some(told)) = self.changes.told.get_mut(&key) {
+            records::set_print(told, print);
         }
     }
 
@@ -88,8 +107,9 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn progress(&mut self, row: u64, progress: &Progress) -> Result<(), CheckpointError> {
-        let record = records::encode(&row.to_le_bytes(), progress);
-        self.execute("INSERT OR REPLACE INTO progress VALUES (?, ?)", params![row.cast_signed(), record])
+        self.changed = true;
+        self.changes.progress.insert(row, Some(progress.clone()));
+        Ok(())
     }
 
     /// A row with calls has its outcome.
@@ -98,19 +118,21 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn settle(&mut self, run: &mut OpenRun, row: u64, outcome: Outcome) -> Result<(), CheckpointError> {
-        let id = row.cast_signed();
-        self.execute("DELETE FROM progress WHERE row = ?", [id])?;
+        self.forget_progress(row);
         if matches!(outcome, Outcome::Failed | Outcome::InDoubt | Outcome::Rejected) {
-            self.execute("INSERT OR IGNORE INTO unfinished VALUES (?, ?)", [run.id, id])?;
+            self.execute("INSERT OR IGNORE INTO unfinished VALUES (?, ?)", [run.id, row.cast_signed()])?;
         }
-        let passed = run.settle(row, outcome);
-        if passed.is_empty() {
-            return self.execute("INSERT OR IGNORE INTO ahead VALUES (?)", [id]);
+        run.settle(row, outcome);
+        self.changed = true;
+        self.changes.settled.push(row);
+        Ok(())
+    }
+
+    pub(super) fn forget_progress(&mut self, row: u64) {
+        // Most rows are settled in the batch in which they made progress.
+        if self.changes.progress.remove(&row).is_none() || self.recent.progress.contains_key(&row) {
+            self.changes.progress.insert(row, None);
         }
-        passed
-            .iter()
-            .filter(|done| **done != row)
-            .try_for_each(|done| self.execute("DELETE FROM ahead WHERE row = ?", [done.cast_signed()]))
     }
 
     /// A rejected row has its line in the result file. `for_good` says that
@@ -146,7 +168,7 @@ impl Batch<'_> {
         run.record.files = files;
         let record = records::encode(&run.id.to_le_bytes(), &run.record);
         self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
-        self.place.commit(&self.transaction)
+        self.write(run.record.watermark)
     }
 
     /// Makes changes durable that are no run's.
@@ -155,7 +177,21 @@ impl Batch<'_> {
     ///
     /// [`CheckpointError`]
     pub fn commit_told(self) -> Result<(), CheckpointError> {
-        self.place.commit(&self.transaction)
+        self.write(0)
+    }
+
+    /// After an error nothing is written any more, so that it does not matter
+    /// what is in memory then.
+    fn write(self, watermark: u64) -> Result<(), CheckpointError> {
+        let Self { transaction, place, recent, customers, changes, .. } = self;
+        let wrong = |source| explain(&place.path, source);
+        if recent.told.len() + changes.told.len() >= recent_max(*customers) {
+            recent.take_in(changes, watermark);
+            fold(&transaction, &place.path, recent, customers)?;
+        } else if !changes.are_none() {
+            recent.write(&transaction, changes, watermark).map_err(wrong)?;
+        }
+        place.commit(&transaction)
     }
 
     pub(super) fn execute(
@@ -170,4 +206,27 @@ impl Batch<'_> {
             .map(drop)
             .map_err(|source| explain(&self.place.path, source))
     }
+}
+
+/// Customers who changed and are not in their blocks yet, at the most. The more
+/// of them, the fewer blocks are written for each; a sixteenth keeps memory
+/// below ten bytes a customer.
+fn recent_max(customers: u64) -> usize {
+    const RECENT_MIN: usize = 32 << 10;
+    const RECENT_SHARE: u64 = 16;
+    RECENT_MIN.max(usize::try_from(customers / RECENT_SHARE).unwrap_or(usize::MAX))
+}
+
+/// Writes the customers that changed into their blocks.
+pub(super) fn fold(
+    connection: &Connection,
+    path: &Path,
+    recent: &mut Recent,
+    customers: &mut u64,
+) -> Result<(), CheckpointError> {
+    let mut changed: Vec<Change> =
+        recent.told.iter().map(|(key, told)| (*key, told.as_ref().map(|told| &*told.0))).collect();
+    changed.sort_unstable_by_key(|(key, _)| *key);
+    *customers = customers.saturating_add_signed(blocks::apply(connection, path, &changed)?);
+    recent.rewrite(connection).map_err(|source| explain(path, source))
 }

@@ -1,73 +1,30 @@
-//! The file: opening, trusting, looking up.
+//! What is in the file: runs, customers, looking up.
 
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::backup::Backup;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::CheckpointError;
-use super::lock::{self, Lock};
+use super::file::{self, FORMAT, Place, Trusted, damaged_record, explain};
+use super::journal::{Encoded, Recent};
+use super::lock::Lock;
 use super::lookups::Lookups;
 use super::records::{self, RunRecord};
-use super::seal;
-use crate::planning::{Flight, HashKey, Told};
+use super::{blocks, seal, upgrade};
+use crate::planning::{CustomerKey, HashKey};
 use crate::source::Fingerprint;
-
-/// "omds": tells the file from any other SQLite database.
-const APPLICATION_ID: i64 = 0x6f6d_6473;
-const FORMAT: i64 = 2;
-/// The first format that there was.
-const FORMAT_MIN: i64 = 1;
-
-/// Up to this size the whole file is checked when it is opened for writing;
-/// beyond it, that would take longer than a night's changes.
-const CHECKED_BYTES_MAX: u64 = 64 << 20;
-
-const SCHEMA: &str = "
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE export (fingerprint BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE TABLE run (id INTEGER PRIMARY KEY, export INTEGER NOT NULL, plan BLOB NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE worklist (run INTEGER PRIMARY KEY, list BLOB NOT NULL);
-    CREATE TABLE customer (key BLOB PRIMARY KEY, told BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE flight (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE progress (row INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE ahead (row INTEGER PRIMARY KEY) WITHOUT ROWID;
-    CREATE TABLE unfinished (run INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (run, row)) WITHOUT ROWID;
-";
-
-/// What format 2 has besides: a new file gets both, a file of format 1 this.
-/// Each table is under the seal too (`seal::TABLES_2`).
-pub(super) const SCHEMA_2: &str = "
-    CREATE TABLE commits (only INTEGER PRIMARY KEY, count INTEGER NOT NULL);
-    INSERT INTO commits VALUES (0, 0);
-    CREATE TABLE named (key BLOB PRIMARY KEY, name BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE missing (nth INTEGER PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE missing_run (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE seen (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE gone (customer INTEGER NOT NULL, address INTEGER NOT NULL, PRIMARY KEY (customer, address)) WITHOUT ROWID;
-";
 
 /// An open checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(super) connection: Connection,
-    /// Of the file as it is; one that is only looked at may have an older.
-    pub(super) format: i64,
     pub(super) place: Place,
+    /// What is in the journal.
+    pub(super) recent: Recent,
+    /// In blocks: those of the journal alone are not counted.
+    pub(super) customers: u64,
     key: HashKey,
-}
-
-/// The file itself, beside what is in it.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) path: PathBuf,
-    /// Device and inode: which file it is, whatever has its name by now.
-    identity: (u64, u64),
-    /// Of the one who writes.
-    lock: Option<Lock>,
 }
 
 /// What `status` tells besides the runs.
@@ -96,13 +53,24 @@ impl Checkpoint {
         if !path.try_exists().map_err(io)? {
             // Of the one that was here before.
             lock.note(0);
-            create(path, tenant)?;
+            file::create(path, tenant)?;
         }
-        let mut checkpoint = Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, Some(lock))?;
-        checkpoint.check_tenant(tenant)?;
-        checkpoint.check_whole()?;
-        checkpoint.configure()?;
-        Ok(checkpoint)
+        let file = Trusted::open(path, Some(lock))?;
+        file.check_tenant(tenant)?;
+        file.check_whole()?;
+        file.configure()?;
+        let Trusted { mut connection, place, format, customers } = file;
+        let wrong = |source| explain(path, source);
+        if format < FORMAT {
+            let transaction = connection.transaction().map_err(wrong)?;
+            upgrade::upgrade(&transaction, path, format)?;
+            seal::keep(&transaction).map_err(wrong)?;
+            place.commit(&transaction)?;
+        } else {
+            seal::keep(&connection).map_err(wrong)?;
+        }
+        connection.set_prepared_statement_cache_capacity(32);
+        Self::of(connection, place, customers)
     }
 
     /// Opens the checkpoint for looking only; `None` if there is none.
@@ -113,11 +81,34 @@ impl Checkpoint {
     pub fn look(path: &Path) -> Result<Option<Self>, CheckpointError> {
         match path.try_exists() {
             Ok(false) => Ok(None),
-            // Reading a database in WAL mode may have to mend it, so it is
-            // opened for writing; no statement of ours writes.
-            Ok(true) => Self::existing(path, OpenFlags::SQLITE_OPEN_READ_WRITE, None).map(Some),
+            Ok(true) => Self::looked_at(path).map(Some),
             Err(source) => Err(CheckpointError::Io { path: path.to_owned(), source }),
         }
+    }
+
+    fn looked_at(path: &Path) -> Result<Self, CheckpointError> {
+        let Trusted { connection, place, format, customers } = Trusted::open(path, None)?;
+        if format == FORMAT {
+            return Self::of(connection, place, customers);
+        }
+        // The file stays as it is until a run opens it.
+        let wrong = |source| explain(path, source);
+        let mut copy = Connection::open_in_memory().map_err(wrong)?;
+        Backup::new(&connection, &mut copy).and_then(|backup| backup.step(-1)).map_err(wrong)?;
+        let transaction = copy.transaction().map_err(wrong)?;
+        upgrade::upgrade(&transaction, path, format)?;
+        transaction.commit().map_err(wrong)?;
+        Self::of(copy, place, customers)
+    }
+
+    fn of(connection: Connection, place: Place, customers: u64) -> Result<Self, CheckpointError> {
+        let wrong = |source| explain(&place.path, source);
+        let damaged = |what| file::damaged(&place.path, what);
+        let key: Vec<u8> = file::meta(&connection, "hash_key").map_err(wrong)?;
+        let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
+        let recent = Recent::read(&connection).map_err(wrong)?;
+        let recent = recent.ok_or_else(|| damaged("an entry of its journal is not the one that was written"))?;
+        Ok(Self { connection, place, recent, customers, key: HashKey::new(key) })
     }
 
     /// Where it is.
@@ -132,57 +123,13 @@ impl Checkpoint {
         self.key
     }
 
-    fn existing(path: &Path, flags: OpenFlags, lock: Option<Lock>) -> Result<Self, CheckpointError> {
-        let wrong = |source| explain(path, source);
-        // Before the database: a run that goes on meanwhile only adds to it.
-        let noted = lock::noted(path);
-        let file = std::fs::metadata(path)
-            .map_err(|source| CheckpointError::Io { path: path.to_owned(), source })?;
-        if file.len() == 0 {
-            return Err(CheckpointError::Damaged { path: path.to_owned(), what: "it is empty".to_owned() });
-        }
-        let connection =
-            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
-        connection.busy_timeout(std::time::Duration::from_secs(10)).map_err(wrong)?;
-        let pragma = |name| {
-            connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(wrong)
-        };
-        if pragma("application_id")? != APPLICATION_ID {
-            return Err(CheckpointError::Foreign { path: path.to_owned() });
-        }
-        let found = pragma("user_version")?;
-        if found > FORMAT {
-            return Err(CheckpointError::Newer { path: path.to_owned(), found, known: FORMAT });
-        }
-        let damaged = |what: &str| CheckpointError::Damaged { path: path.to_owned(), what: what.to_owned() };
-        if found < FORMAT_MIN {
-            return Err(damaged("no version of this program has written such a format"));
-        }
-        if !seal::holds(&connection).map_err(wrong)? {
-            return Err(damaged("its rows are not those that were written"));
-        }
-        let commits = commits(&connection, found).map_err(wrong)?;
-        if commits < noted {
-            let (path, lock) = (path.to_owned(), lock::beside(path));
-            return Err(CheckpointError::Older { path, lock, found: commits, noted });
-        }
-        let key: Vec<u8> = meta(&connection, "hash_key").map_err(wrong)?;
-        let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
-        let place = Place { path: path.to_owned(), identity: (file.dev(), file.ino()), lock };
-        Ok(Self { connection, format: found, place, key: HashKey::new(key) })
-    }
-
     /// Whether it belongs to the tenant `wanted`.
     ///
     /// # Errors
     ///
     /// [`CheckpointError::OtherTenant`] if it does not.
     pub fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
-        let found = self.tenant()?;
-        if found == wanted {
-            return Ok(());
-        }
-        Err(CheckpointError::OtherTenant { path: self.place.path.clone(), found, wanted: wanted.to_owned() })
+        file::check_tenant(&self.connection, &self.place.path, wanted)
     }
 
     /// Whose checkpoint it is.
@@ -191,56 +138,7 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn tenant(&self) -> Result<String, CheckpointError> {
-        let tenant: Vec<u8> = meta(&self.connection, "tenant").map_err(|source| self.explain(source))?;
-        String::from_utf8(tenant).map_err(|_| self.damaged("its tenant is no text"))
-    }
-
-    fn check_whole(&self) -> Result<(), CheckpointError> {
-        if std::fs::metadata(&self.place.path).map_or(0, |meta| meta.len()) > CHECKED_BYTES_MAX {
-            return Ok(());
-        }
-        let said: String = self
-            .connection
-            .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-            .map_err(|source| self.explain(source))?;
-        if said == "ok" { Ok(()) } else { Err(self.damaged(&said)) }
-    }
-
-    fn configure(&mut self) -> Result<(), CheckpointError> {
-        let io = |source| CheckpointError::Io { path: self.place.path.clone(), source };
-        if !into_wal(&self.connection).map_err(|source| self.explain(source))? {
-            return Err(io(std::io::Error::other("it cannot have a write-ahead log")));
-        }
-        // The log is there now. SQLite would sync its name as well, but does
-        // not look whether that worked.
-        sync_folder(&self.place.path).map_err(io)?;
-        self.connection
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON;")
-            .and_then(|()| self.connection.execute_batch(seal::PRAGMAS))
-            .map_err(|source| self.explain(source))?;
-        if self.format == FORMAT {
-            seal::keep(&self.connection).map_err(|source| self.explain(source))?;
-        } else {
-            self.upgrade()?;
-        }
-        self.connection.set_prepared_statement_cache_capacity(32);
-        Ok(())
-    }
-
-    /// Brings a file of an earlier format to this one, all of it or nothing:
-    /// the version is in the same transaction.
-    fn upgrade(&mut self) -> Result<(), CheckpointError> {
-        let Self { connection, place, format, .. } = self;
-        let wrong = |source| explain(&place.path, source);
-        let transaction = connection.transaction().map_err(wrong)?;
-        transaction
-            .execute_batch(&format!("{SCHEMA_2} PRAGMA user_version = {FORMAT};"))
-            .and_then(|()| seal::renew(&transaction))
-            .and_then(|()| seal::keep(&transaction))
-            .map_err(wrong)?;
-        place.commit(&transaction)?;
-        *format = FORMAT;
-        Ok(())
+        file::tenant(&self.connection, &self.place.path)
     }
 
     pub(super) fn explain(&self, source: rusqlite::Error) -> CheckpointError {
@@ -248,7 +146,7 @@ impl Checkpoint {
     }
 
     pub(super) fn damaged(&self, what: &str) -> CheckpointError {
-        CheckpointError::Damaged { path: self.place.path.clone(), what: what.to_owned() }
+        file::damaged(&self.place.path, what)
     }
 
     /// The ordinal of an export, the same for the same content.
@@ -266,7 +164,7 @@ impl Checkpoint {
     /// Looking things up.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { connection: &self.connection, path: &self.place.path }
+        Lookups { connection: &self.connection, path: &self.place.path, recent: &self.recent, changes: None }
     }
 
     pub(super) fn decoded<T: serde::de::DeserializeOwned>(
@@ -274,7 +172,7 @@ impl Checkpoint {
         place: &[u8],
         bytes: &[u8],
     ) -> Result<T, CheckpointError> {
-        decoded(&self.place.path, place, bytes)
+        file::decoded(&self.place.path, place, bytes)
     }
 
     /// The last `limit` runs, the latest first, with their ids.
@@ -298,18 +196,9 @@ impl Checkpoint {
     }
 
     /// Creates whose answer is missing.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn in_doubt(&self) -> Result<u64, CheckpointError> {
-        let mut in_doubt = 0;
-        self.each("SELECT key, record FROM flight", |key, bytes| {
-            let flight: Flight = self.decoded(key, bytes)?;
-            in_doubt += u64::from(!flight.kind().is_repeatable());
-            Ok(())
-        })?;
-        Ok(in_doubt)
+    #[must_use]
+    pub fn in_doubt(&self) -> u64 {
+        self.recent.flights.values().filter(|flight| !flight.kind().is_repeatable()).count() as u64
     }
 
     /// Customers known, purged and in doubt.
@@ -318,166 +207,42 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn totals(&self) -> Result<Totals, CheckpointError> {
-        let mut totals = Totals { customers: 0, purged: 0, in_doubt: self.in_doubt()? };
-        self.each("SELECT key, told FROM customer", |key, bytes| {
+        let mut totals = Totals { customers: 0, purged: 0, in_doubt: self.in_doubt() };
+        self.each_customer(|_, record| {
             totals.customers += 1;
-            totals.purged += u64::from(self.decoded::<Told>(key, bytes)?.purged);
+            let told = records::told_of(record).ok_or_else(|| damaged_record(&self.place.path))?;
+            totals.purged += u64::from(told.purged);
             Ok(())
         })?;
         Ok(totals)
     }
 
-    fn each(
+    /// Shows every customer with the record of what was told, in the order of
+    /// the keys.
+    pub(super) fn each_customer(
         &self,
-        sql: &str,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CheckpointError>,
+        mut visit: impl FnMut(CustomerKey, &[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        let mut statement = self.connection.prepare(sql).map_err(|source| self.explain(source))?;
-        let mut rows = statement.query([]).map_err(|source| self.explain(source))?;
-        while let Some(row) = rows.next().map_err(|source| self.explain(source))? {
-            let blob = |at| {
-                row.get_ref(at).and_then(|value| Ok(value.as_blob()?)).map_err(|source| self.explain(source))
-            };
-            visit(blob(0)?, blob(1)?)?;
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn decoded<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    place: &[u8],
-    bytes: &[u8],
-) -> Result<T, CheckpointError> {
-    records::decode(place, bytes).ok_or_else(|| CheckpointError::Damaged {
-        path: path.to_owned(),
-        what: "a record does not match its check value".to_owned(),
-    })
-}
-
-fn meta(connection: &Connection, name: &str) -> rusqlite::Result<Vec<u8>> {
-    connection.query_row("SELECT value FROM meta WHERE name = ?", [name], |row| row.get(0))
-}
-
-/// Makes the file under another name first, so that one which has the name is
-/// whole.
-fn create(path: &Path, tenant: &str) -> Result<(), CheckpointError> {
-    let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-    let beside = |ending: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    // SQLite would take these for the new file's own.
-    for ending in ["-wal", "-shm"] {
-        if beside(ending).try_exists().map_err(io)? {
-            let what = format!("{} is there without it; they belong together", beside(ending).display());
-            return Err(CheckpointError::Damaged { path: path.to_owned(), what });
-        }
-    }
-    let new = beside(".new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-        _ => {}
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(io)?;
-    let mut secret = [0; 32];
-    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut secret)).map_err(io)?;
-    fill(&new, tenant, &secret).map_err(|source| explain(path, source))?;
-    std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(io)?;
-    std::fs::rename(&new, path).map_err(io)?;
-    sync_folder(path).map_err(io)
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all())
-}
-
-/// What stands in the way is told by another mode, not by an error.
-fn into_wal(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.query_row("PRAGMA journal_mode = WAL", [], |row| Ok(row.get::<_, String>(0)? == "wal"))
-}
-
-fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
-    let connection = Connection::open(path)?;
-    // The file gets its name when it is whole and synced: until then there is
-    // nothing to go back to.
-    connection.execute_batch("PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY;")?;
-    connection.execute_batch(&format!(
-        "BEGIN; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; {SCHEMA} {SCHEMA_2}"
-    ))?;
-    connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
-    connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
-    seal::set(&connection)?;
-    connection.execute_batch("COMMIT")?;
-    // Whether that worked is looked at when the file is opened.
-    into_wal(&connection)?;
-    connection.close().map_err(|(_, error)| error)
-}
-
-impl Place {
-    /// Makes the changes of an open transaction durable.
-    pub(super) fn commit(&self, connection: &Connection) -> Result<(), CheckpointError> {
-        // Into a file that has no name any more, everything could be written, and
-        // the next run would know nothing of it.
-        let is_there =
-            std::fs::metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == self.identity);
-        if !is_there {
-            let what = "it was taken away or replaced while this run had it open".to_owned();
-            return Err(CheckpointError::Damaged { path: self.path.clone(), what });
-        }
-        let commits = counted_commit(connection).map_err(|source| explain(&self.path, source))?;
-        if let Some(lock) = &self.lock {
-            lock.note(commits);
-        }
-        Ok(())
-    }
-}
-
-fn counted_commit(connection: &Connection) -> rusqlite::Result<u64> {
-    // A failed sync is not tried again, since the kernel may have dropped what
-    // it could not write; without this, closing would sync once more.
-    let on_close =
-        |writes: bool| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !writes);
-    let commits = connection
-        .prepare_cached("UPDATE commits SET count = count + 1 RETURNING count")?
-        .query_row([], |row| row.get::<_, i64>(0))?;
-    on_close(false)?;
-    connection.execute_batch("COMMIT")?;
-    on_close(true)?;
-    Ok(commits.cast_unsigned())
-}
-
-/// How often it was written; files of format 1 do not say.
-fn commits(connection: &Connection, format: i64) -> rusqlite::Result<u64> {
-    if format < 2 {
-        return Ok(u64::MAX);
-    }
-    connection.query_row("SELECT count FROM commits", [], |row| row.get(0)).map(i64::cast_unsigned)
-}
-
-/// Tells damage from other trouble.
-pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    let path = path.to_owned();
-    match source.sqlite_error_code() {
-        Some(NotADatabase) => CheckpointError::Foreign { path },
-        Some(DatabaseCorrupt) => CheckpointError::Damaged { path, what: source.to_string() },
-        _ if matches!(
-            source,
-            rusqlite::Error::QueryReturnedNoRows | rusqlite::Error::InvalidColumnType(..)
-        ) =>
-        {
-            CheckpointError::Damaged { path, what: source.to_string() }
-        }
-        _ => CheckpointError::Database { path, source },
+        let mut recent: Vec<(&CustomerKey, &Option<Encoded>)> = self.recent.told.iter().collect();
+        recent.sort_unstable_by_key(|(key, _)| **key);
+        let mut recent = recent.into_iter().peekable();
+        blocks::each(&self.connection, &self.place.path, |key, record| {
+            while let Some((new, told)) = recent.next_if(|(new, _)| **new < key) {
+                told.as_ref().map_or(Ok(()), |told| visit(*new, &told.0))?;
+            }
+            match recent.next_if(|(new, _)| **new == key) {
+                Some((_, told)) => told.as_ref().map_or(Ok(()), |told| visit(key, &told.0)),
+                None => visit(key, record),
+            }
+        })?;
+        recent.try_for_each(|(key, told)| told.as_ref().map_or(Ok(()), |told| visit(*key, &told.0)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planning::{AddressHash, Progress, Told};
 
     #[test]
     fn a_commit_waits_for_the_disk() {
@@ -488,23 +253,75 @@ mod tests {
         assert_eq!(pragma("PRAGMA synchronous").expect("a number"), 2);
     }
 
-    /// As the first version of the program made them, with one run in it.
-    fn of_format_1(path: &Path) {
+    /// What was a table of its own until format 2.
+    const UNTIL_2: &str = "
+        CREATE TABLE customer (key BLOB PRIMARY KEY, told BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE flight (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE progress (row INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+        CREATE TABLE ahead (row INTEGER PRIMARY KEY) WITHOUT ROWID;";
+
+    fn customer(number: u8) -> CustomerKey {
+        CustomerKey([number; 16])
+    }
+
+    /// What a customer was told in the form of that time: export 1, the row,
+    /// no fields, one address.
+    fn told_until_2(row: u64) -> (bool, bool, u32, u64, Vec<u8>, Vec<[u8; 8]>) {
+        (false, false, 1, row, vec![], vec![[9; 8]])
+    }
+
+    /// As earlier versions of the program made them: a run that was killed,
+    /// with customers, a call under way, a row begun and one ahead.
+    fn of_format(format: i64, path: &Path) {
         let connection = Connection::open(path).expect("a file");
-        let run = records::encode(&1_i64.to_le_bytes(), &RunRecord::adopted("2026-11-01T00:00:00Z"));
+        let since_2 = if format < 2 { "" } else { file::SCHEMA_2 };
         connection
             .execute_batch(&format!(
-                "PRAGMA journal_mode = WAL; BEGIN; PRAGMA application_id = {APPLICATION_ID};
-                 PRAGMA user_version = 1; {SCHEMA}
+                "PRAGMA journal_mode = WAL; BEGIN; PRAGMA application_id = {};
+                 PRAGMA user_version = {format}; {} {UNTIL_2} {since_2}
                  INSERT INTO meta VALUES ('hash_key', x'{}'), ('tenant', CAST('tenant' AS BLOB));
-                 INSERT INTO export VALUES (x'{}', 1);",
+                 INSERT INTO export VALUES (x'{}', 1); INSERT INTO ahead VALUES (4);",
+                file::APPLICATION_ID,
+                file::SCHEMA,
                 "07".repeat(32),
                 "08".repeat(32)
             ))
-            .and_then(|()| connection.execute("INSERT INTO run VALUES (1, 1, x'00', ?)", [run]))
             .expect("tables");
+        let record = RunRecord { rows: 9, watermark: 2, ..RunRecord::adopted("2026-11-01T00:00:00Z") };
+        let insert = |sql: &str, place: &dyn rusqlite::ToSql, record: Vec<u8>| {
+            connection.execute(sql, rusqlite::params![place, record]).expect("a row");
+        };
+        insert("INSERT INTO run VALUES (?, 1, x'00', ?)", &1, records::encode(&1_i64.to_le_bytes(), &record));
+        for number in 1..=3 {
+            let key = customer(number).0;
+            let told = records::encode(&key, &told_until_2(number.into()));
+            insert("INSERT INTO customer VALUES (?, ?)", &key, told);
+        }
+        let key = customer(4).0;
+        // Of export 1, row 5: a create without an address, begun at 7.
+        let flight = (1_u32, 5_u64, 0_u8, None::<[u8; 8]>, 7_u64);
+        insert("INSERT INTO flight VALUES (?, ?)", &key, records::encode(&key, &flight));
+        let done = Progress { created: true, ..Progress::default() };
+        insert("INSERT INTO progress VALUES (?, ?)", &3, records::encode(&3_u64.to_le_bytes(), &done));
         seal::set(&connection).expect("a seal");
         connection.execute_batch("COMMIT").expect("a commit");
+    }
+
+    fn check_contents(checkpoint: &Checkpoint) {
+        assert_eq!(checkpoint.runs(9).expect("runs").len(), 1);
+        let totals = checkpoint.totals().expect("totals");
+        assert_eq!((totals.customers, totals.in_doubt), (3, 1));
+        let lookups = checkpoint.lookups();
+        for number in 1..=3 {
+            let told = lookups.told(customer(number)).expect("sound").expect("known");
+            let expected = Told { export: 1, row: number.into(), ..Told::existing() };
+            assert_eq!(told, Told { addresses: vec![AddressHash([9; 8])], ..expected });
+        }
+        assert_eq!(lookups.told(customer(5)).expect("sound"), None);
+        assert_eq!(lookups.flight(customer(4)).expect("sound").map(|flight| flight.row), Some(5));
+        assert!(lookups.progress(3).expect("sound").expect("begun").created);
+        let run = checkpoint.recent.settled.iter().copied().collect::<Vec<u64>>();
+        assert_eq!(run, [4]);
     }
 
     fn tables(connection: &Connection) -> Vec<String> {
@@ -515,37 +332,78 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_format_1_is_looked_at_as_it_is_and_upgraded_when_it_is_written() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
-        of_format_1(&old);
-        let before = std::fs::read(&old).expect("a file");
-        let looked = Checkpoint::look(&old).expect("whole").expect("there");
-        assert_eq!(looked.format, 1);
-        assert_eq!(looked.runs(9).expect("runs").len(), 1);
-        assert_eq!(looked.totals().expect("totals").customers, 0);
-        // What only format 2 has is not there, which is no error.
-        assert_eq!(looked.named(crate::planning::CustomerKey([7; 16])).expect("no names"), None);
-        assert_eq!(looked.missing_of(1).expect("nobody was missing"), None);
-        assert!(looked.seen(1).expect("nothing was seen").is_none());
-        assert!(looked.past().expect("a past").gone.is_empty());
-        let unmet = looked.unmet(|_| false, &std::collections::BTreeSet::new()).expect("nobody");
-        assert_eq!(unmet.missing.found, 0);
-        drop(looked);
-        assert_eq!(std::fs::read(&old).expect("a file"), before, "looking has changed it");
+    fn a_file_of_an_earlier_format_is_looked_at_as_it_is_and_upgraded_when_it_is_written() {
+        for format in 1..FORMAT {
+            let folder = tempfile::TempDir::new().expect("a folder");
+            let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+            of_format(format, &old);
+            let before = std::fs::read(&old).expect("a file");
+            let looked = Checkpoint::look(&old).expect("whole").expect("there");
+            check_contents(&looked);
+            // What only later formats have is not there, which is no error.
+            assert_eq!(looked.named(customer(7)).expect("no names"), None);
+            assert_eq!(looked.missing_of(1).expect("nobody was missing"), None);
+            assert!(looked.seen(1).expect("nothing was seen").is_none());
+            assert!(looked.past().expect("a past").gone.is_empty());
+            let unmet = looked.unmet(|_| false, &std::collections::BTreeSet::new()).expect("nobody");
+            assert_eq!((unmet.missing.found, unmet.missing.unnamed), (0, 3));
+            drop(looked);
+            assert_eq!(std::fs::read(&old).expect("a file"), before, "looking has changed it");
 
-        for _ in 0..2 {
-            let opened = Checkpoint::open(&old, "tenant").expect("upgraded");
-            assert_eq!(opened.format, FORMAT);
-            assert_eq!(opened.runs(9).expect("runs").len(), 1, "what was in it is in it");
-            let fresh = Checkpoint::open(&new, "tenant").expect("new");
-            assert_eq!(tables(&opened.connection), tables(&fresh.connection));
-            // A change behind the upgrade is under the seal.
-            opened
-                .connection
-                .execute("INSERT OR REPLACE INTO named VALUES (x'01', x'02')", [])
-                .expect("written");
+            for _ in 0..2 {
+                let opened = Checkpoint::open(&old, "tenant").expect("upgraded");
+                check_contents(&opened);
+                let fresh = Checkpoint::open(&new, "tenant").expect("new");
+                assert_eq!(tables(&opened.connection), tables(&fresh.connection));
+                // A change behind the upgrade is under the seal.
+                opened
+                    .connection
+                    .execute("INSERT OR REPLACE INTO named VALUES (x'01', x'02')", [])
+                    .expect("written");
+            }
         }
+    }
+
+    /// More customers than the journal takes: they go into blocks, are found
+    /// there, and a later change goes before what is in them.
+    #[test]
+    fn customers_are_found_wherever_they_are() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let key = |number: u64| CustomerKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("bytes"));
+        let told = |row| Told { row, ..Told::existing() };
+        let mut checkpoint = Checkpoint::open(&path, "tenant").expect("new");
+        let mut write = |from: u64, to: u64, add: u64| {
+            let mut batch = checkpoint.batch().expect("a batch");
+            (from..to).for_each(|number| batch.told(key(number), Some(&told(number + add))).expect("told"));
+            assert_eq!(batch.lookups().told(key(from)).expect("sound"), Some(told(from + add)));
+            batch.commit_told().expect("durable");
+            assert_eq!(checkpoint.lookups().told(key(from)).expect("sound"), Some(told(from + add)));
+        };
+        write(0, 30_000, 0);
+        write(30_000, 40_000, 0);
+        write(10, 20, 7);
+        let mut batch = checkpoint.batch().expect("a batch");
+        batch.told(key(5), None).expect("told");
+        batch.commit_told().expect("durable");
+        let check = |checkpoint: &Checkpoint| {
+            assert_eq!(checkpoint.totals().expect("totals").customers, 39_999);
+            let keys: Vec<_> = (0..40_010).map(|number| Some(key(number))).collect();
+            let found = checkpoint.lookups().told_of_all(&keys).expect("sound");
+            for (number, found) in (0..).zip(found) {
+                let expected = match number {
+                    5 | 40_000.. => None,
+                    10..20 => Some(told(number + 7)),
+                    _ => Some(told(number)),
+                };
+                assert_eq!(found, expected, "customer {number}");
+            }
+        };
+        check(&checkpoint);
+        assert!(checkpoint.customers >= 40_000 && checkpoint.recent.told.len() == 11, "in blocks and beside");
+        drop(checkpoint);
+        check(&Checkpoint::look(&path).expect("whole").expect("there"));
+        check(&Checkpoint::open(&path, "tenant").expect("whole"));
     }
 
     #[test]

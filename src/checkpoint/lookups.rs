@@ -2,29 +2,33 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
-use serde::de::DeserializeOwned;
+use rusqlite::Connection;
 
 use super::CheckpointError;
-use super::database::{decoded, explain};
+use super::blocks::Finder;
+use super::file::damaged_record;
+use super::journal::{Changes, Encoded, Recent};
+use super::records;
 use crate::planning::{CustomerKey, Flight, Progress, Told};
 
-/// Read access to what a checkpoint knows.
+/// Read access to what a checkpoint knows: what a batch has changed goes
+/// before what is in the journal, and that before what is in the blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Lookups<'a> {
     pub(super) connection: &'a Connection,
     pub(super) path: &'a Path,
+    pub(super) recent: &'a Recent,
+    pub(super) changes: Option<&'a Changes>,
 }
 
 impl Lookups<'_> {
-    /// What a customer was last told. Of many, sorted keys are faster:
-    /// neighbours lie on the same page.
+    /// What a customer was last told.
     ///
     /// # Errors
     ///
     /// [`CheckpointError`], as of all below.
     pub fn told(&self, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
-        self.record("SELECT told FROM customer WHERE key = ?", key.0.as_slice(), &key.0)
+        self.told_by(&mut Finder::new(self.connection, self.path), key)
     }
 
     /// What many customers were last told, each at the place of its key.
@@ -34,27 +38,29 @@ impl Lookups<'_> {
     /// [`CheckpointError`]
     pub fn told_of_all(&self, keys: &[Option<CustomerKey>]) -> Result<Vec<Option<Told>>, CheckpointError> {
         let mut order: Vec<usize> = (0..keys.len()).filter(|at| keys[*at].is_some()).collect();
+        // Neighbours lie in the same block.
         order.sort_unstable_by_key(|at| keys[*at]);
-        let wrong = |source| explain(self.path, source);
-        // One snapshot: without it every look-up locks the file and forgets its pages.
-        let snapshot = match self.connection.is_autocommit() {
-            true => Some(self.connection.unchecked_transaction().map_err(wrong)?),
-            false => None,
-        };
-        let mut statement =
-            self.connection.prepare_cached("SELECT told FROM customer WHERE key = ?").map_err(wrong)?;
+        let mut finder = Finder::new(self.connection, self.path);
         let mut told = vec![None; keys.len()];
         for at in order {
-            let Some(key) = keys[at] else { continue };
-            let mut rows = statement.query([key.0.as_slice()]).map_err(wrong)?;
-            if let Some(row) = rows.next().map_err(wrong)? {
-                let record = row.get_ref(0).and_then(|value| Ok(value.as_blob()?)).map_err(wrong)?;
-                told[at] = Some(decoded(self.path, &key.0, record)?);
+            if let Some(key) = keys[at] {
+                told[at] = self.told_by(&mut finder, key)?;
             }
         }
-        drop(statement);
-        snapshot.map_or(Ok(()), rusqlite::Transaction::finish).map_err(wrong)?;
         Ok(told)
+    }
+
+    fn told_by(&self, finder: &mut Finder, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
+        let found = match self.recent_told(key) {
+            Some(recent) => recent.map(|told| &*told.0),
+            None => finder.find(key)?,
+        };
+        found.map(|record| records::told_of(record).ok_or_else(|| damaged_record(self.path))).transpose()
+    }
+
+    fn recent_told(&self, key: CustomerKey) -> Option<Option<&Encoded>> {
+        let changed = self.changes.and_then(|changes| changes.told.get(&key));
+        changed.or_else(|| self.recent.told.get(&key)).map(Option::as_ref)
     }
 
     /// The call of a customer that has no outcome yet.
@@ -63,7 +69,8 @@ impl Lookups<'_> {
     ///
     /// [`CheckpointError`]
     pub fn flight(&self, key: CustomerKey) -> Result<Option<Flight>, CheckpointError> {
-        self.record("SELECT record FROM flight WHERE key = ?", key.0.as_slice(), &key.0)
+        let changed = self.changes.and_then(|changes| changes.flights.get(&key));
+        Ok(changed.copied().unwrap_or_else(|| self.recent.flights.get(&key).copied()))
     }
 
     /// What is done of a row of the open run.
@@ -72,20 +79,7 @@ impl Lookups<'_> {
     ///
     /// [`CheckpointError`]
     pub fn progress(&self, row: u64) -> Result<Option<Progress>, CheckpointError> {
-        self.record("SELECT record FROM progress WHERE row = ?", row.cast_signed(), &row.to_le_bytes())
-    }
-
-    fn record<T: DeserializeOwned>(
-        &self,
-        sql: &str,
-        parameter: impl rusqlite::ToSql,
-        place: &[u8],
-    ) -> Result<Option<T>, CheckpointError> {
-        let bytes: Option<Vec<u8>> = self
-            .connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.query_row([parameter], |row| row.get(0)).optional())
-            .map_err(|source| explain(self.path, source))?;
-        bytes.map(|bytes| decoded(self.path, place, &bytes)).transpose()
+        let changed = self.changes.and_then(|changes| changes.progress.get(&row));
+        Ok(changed.cloned().unwrap_or_else(|| self.recent.progress.get(&row).cloned()))
     }
 }

@@ -10,12 +10,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Rows, Transaction,
 
 use super::CheckpointError;
 use super::batch::Batch;
-use super::database::{Checkpoint, decoded, explain};
+use super::database::Checkpoint;
+use super::file::{damaged_record, explain};
 use super::named::Names;
 use super::records;
 use super::run::OpenRun;
 use crate::mapping::Customer;
-use crate::planning::{CustomerKey, Missing, MissingSurvey, Outcome, Told};
+use crate::planning::{CustomerKey, Missing, MissingSurvey, Outcome};
 
 /// A missing customer who is to be purged.
 #[derive(Debug)]
@@ -43,32 +44,22 @@ impl Checkpoint {
     ) -> Result<MissingSurvey, CheckpointError> {
         let wrong = |source| self.explain(source);
         let names = Names::new(&self.key());
-        let mut customers =
-            self.connection.prepare("SELECT key, told FROM customer ORDER BY key").map_err(wrong)?;
-        // A file of the first format names nobody.
-        let named = if self.format < 2 {
-            "SELECT NULL, NULL WHERE 0"
-        } else {
-            "SELECT key, name FROM named ORDER BY key"
-        };
-        let mut named = self.connection.prepare(named).map_err(wrong)?;
+        let mut named = self.connection.prepare("SELECT key, name FROM named ORDER BY key").map_err(wrong)?;
         let mut names_left = Following::of(named.query([]).map_err(wrong)?).map_err(wrong)?;
-        let mut rows = customers.query([]).map_err(wrong)?;
         let mut found = MissingSurvey::default();
-        while let Some(row) = rows.next().map_err(wrong)? {
-            let key = key_of(row).map_err(wrong)?;
+        self.each_customer(|key, record| {
             let name = names_left.at(key).map_err(wrong)?;
             let is_met = met(key);
             if is_met && name.is_some() {
-                continue;
+                return Ok(());
             }
-            let told = row.get_ref(1).and_then(|told| Ok(told.as_blob()?)).map_err(wrong)?;
-            if decoded::<Told>(self.path(), &key.0, told)?.purged {
-                continue;
+            let told = records::told_of(record).ok_or_else(|| damaged_record(self.path()))?;
+            if told.purged {
+                return Ok(());
             }
             let Some(sealed) = name else {
                 *(if is_met { &mut found.to_name } else { &mut found.missing.unnamed }) += 1;
-                continue;
+                return Ok(());
             };
             let customer =
                 names.opened(key, sealed).ok_or_else(|| self.damaged("an id cannot be decrypted"))?;
@@ -77,7 +68,8 @@ impl Checkpoint {
             } else {
                 found.missing.other_brands += 1;
             }
-        }
+            Ok(())
+        })?;
         found.missing.found = found.keys.len() as u64;
         Ok(found)
     }
@@ -129,9 +121,6 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn missing_of(&self, run: i64) -> Result<Option<Missing>, CheckpointError> {
-        if self.format < 2 {
-            return Ok(None);
-        }
         let bytes: Option<Vec<u8>> = self
             .connection
             .query_row("SELECT record FROM missing_run WHERE run = ?", [run], |row| row.get(0))
@@ -157,7 +146,7 @@ impl Batch<'_> {
     ) -> Result<(), CheckpointError> {
         self.execute("DELETE FROM missing WHERE nth = ?", [nth.cast_signed()])?;
         let row = run.record.rows + nth;
-        self.execute("DELETE FROM progress WHERE row = ?", [row.cast_signed()])?;
+        self.forget_progress(row);
         if self.lookups().told(key)?.is_none_or(|told| told.purged) {
             self.unname(key)?;
         }

@@ -11,7 +11,10 @@
 //! fresh start.
 
 mod batch;
+mod blocks;
 mod database;
+mod file;
+mod journal;
 mod lock;
 mod lookups;
 mod missing;
@@ -20,6 +23,7 @@ mod past;
 mod records;
 mod run;
 mod seal;
+mod upgrade;
 
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};

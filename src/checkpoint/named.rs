@@ -12,7 +12,8 @@ use rusqlite::params;
 
 use super::CheckpointError;
 use super::batch::Batch;
-use super::database::{Checkpoint, explain};
+use super::database::Checkpoint;
+use super::file::explain;
 use crate::mapping::{Customer, PrimaryId};
 use crate::planning::{CustomerKey, HashKey};
 
@@ -85,9 +86,6 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn named(&self, key: CustomerKey) -> Result<Option<Customer>, CheckpointError> {
         use rusqlite::OptionalExtension;
-        if self.format < 2 {
-            return Ok(None);
-        }
         let sealed: Option<Vec<u8>> = self
             .connection
             .prepare_cached("SELECT name FROM named WHERE key = ?")

@@ -27,9 +27,6 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn seen(&self, run: i64) -> Result<Option<Seen>, CheckpointError> {
-        if self.format < 2 {
-            return Ok(None);
-        }
         let bytes: Option<Vec<u8>> = self
             .connection
             .query_row("SELECT record FROM seen WHERE run = ?", [run], |row| row.get(0))
@@ -45,9 +42,6 @@ impl Checkpoint {
     }
 
     fn gone(&self) -> Result<Vec<(i64, i64)>, CheckpointError> {
-        if self.format < 2 {
-            return Ok(Vec::new());
-        }
         let wrong = |source| self.explain(source);
         let mut statement =
             self.connection.prepare("SELECT customer, address FROM gone ORDER BY 1, 2").map_err(wrong)?;

@@ -4,7 +4,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::planning::Counts;
+use super::journal::Encoded;
+use crate::planning::{AddressHash, Counts, RowPrint, Told};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,32 @@ impl RunRecord {
     }
 }
 
+/// What a customer was told, without a check value: its block or its entry in
+/// the journal has one.
+pub(super) fn told(told: &Told) -> Encoded {
+    Encoded(postcard::to_stdvec(told).unwrap_or_default().into())
+}
+
+/// The same, read.
+pub(super) fn told_of(record: &[u8]) -> Option<Told> {
+    postcard::from_bytes(record).ok()
+}
+
+/// Notes a print in what a customer was told.
+pub(super) fn set_print(told: &mut Encoded, print: RowPrint) {
+    if let Some(place) = told.0.first_chunk_mut() {
+        *place = print.0;
+    }
+}
+
+/// The print and the addresses of what a customer was told, which stand in
+/// front, without the rest.
+pub(super) fn glance(record: &[u8]) -> Option<(RowPrint, Vec<AddressHash>)> {
+    let print = RowPrint(*record.first_chunk()?);
+    let (addresses, _) = postcard::take_from_bytes(&record[print.0.len()..]).ok()?;
+    Some((print, addresses))
+}
+
 /// Enough to notice every damage that is not meant: one in four thousand million.
 const CHECK_BYTES: usize = 4;
 
@@ -134,5 +161,14 @@ mod tests {
         for len in 0..record.len() {
             assert!(decode::<FileLengths>(b"here", &record[..len]).is_none(), "cut at {len}");
         }
+    }
+
+    #[test]
+    fn the_print_and_the_addresses_can_be_read_alone() {
+        let told = Told::tombstone(7, 70_000);
+        let mut record = super::told(&told);
+        set_print(&mut record, RowPrint([5; 8]));
+        assert_eq!(glance(&record.0), Some((RowPrint([5; 8]), vec![])));
+        assert_eq!(told_of(&record.0), Some(Told { print: RowPrint([5; 8]), ..told }));
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 
 use super::CheckpointError;
+use super::batch::fold;
 use super::database::Checkpoint;
+use super::file::explain;
+use super::journal::Changes;
 use super::missing;
 use super::past;
 use super::records::{self, RunRecord, RunState};
@@ -65,19 +68,16 @@ impl OpenRun {
         pending
     }
 
-    /// Books a row with calls; says which rows the watermark has passed.
-    pub(super) fn settle(&mut self, row: u64, outcome: Outcome) -> Vec<u64> {
+    /// Books a row with calls, and moves the watermark past all that are settled.
+    pub(super) fn settle(&mut self, row: u64, outcome: Outcome) {
         self.record.counts.add(outcome);
         self.ahead.insert(row);
-        let mut passed = Vec::new();
         while let Some(next) = self.worklist.next_after(self.record.watermark, Work::Calls) {
             if !self.ahead.remove(&next) {
                 break;
             }
             self.record.watermark = next;
-            passed.push(next);
         }
-        passed
     }
 
     /// Rows without an outcome yet.
@@ -116,7 +116,7 @@ impl Checkpoint {
             return Ok(None);
         }
         let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
-        let ahead = self.rows_of("SELECT row FROM ahead WHERE row > ?", record.watermark.cast_signed())?;
+        let ahead = self.recent.settled.range(record.watermark + 1..).copied().collect();
         let (fingerprint, missing) = (Fingerprint(fingerprint), self.missing_of(id)?);
         Ok(Some(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead }))
     }
@@ -219,15 +219,14 @@ impl Checkpoint {
     ) -> Result<OpenRun, CheckpointError> {
         let export = self.register_export(&fingerprint)?;
         let compared = self.last_whole_run()?.map(|(id, _)| id);
-        let Self { connection, place, .. } = self;
-        let wrong = |source| super::database::explain(&place.path, source);
+        let Self { connection, place, recent, .. } = self;
+        let wrong = |source| explain(&place.path, source);
         let transaction = connection.transaction().map_err(wrong)?;
         transaction
             .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
-        transaction
-            .execute_batch("DELETE FROM ahead; DELETE FROM progress; DELETE FROM worklist;")
-            .map_err(wrong)?;
+        transaction.execute_batch("DELETE FROM worklist;").map_err(wrong)?;
+        recent.write(&transaction, Changes { begins: true, ..Changes::default() }, 0).map_err(wrong)?;
         let id: i64 = transaction
             .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
             .map_err(wrong)?;
@@ -252,26 +251,36 @@ impl Checkpoint {
         Ok(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead: BTreeSet::new() })
     }
 
-    /// Ends the open run, or notes that its execution ended.
+    /// Ends the open run, or notes that its execution ended. Customers that
+    /// changed go into their blocks, so that the next one begins with few.
     ///
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn close_run(&self, run: &mut OpenRun, state: RunState, ended: &str) -> Result<(), CheckpointError> {
+    pub fn close_run(
+        &mut self,
+        run: &mut OpenRun,
+        state: RunState,
+        ended: &str,
+    ) -> Result<(), CheckpointError> {
         run.record.state = state;
         ended.clone_into(&mut run.record.ended);
         let record = records::encode(&run.id.to_le_bytes(), &run.record);
-        let close = || {
-            let transaction = self.connection.unchecked_transaction()?;
-            transaction.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
-            if state != RunState::Open {
-                transaction.execute("DELETE FROM worklist WHERE run = ?", [run.id])?;
-                transaction.execute("DELETE FROM missing", [])?;
-            }
-            Ok(transaction)
-        };
-        let transaction = close().map_err(|source| self.explain(source))?;
-        self.place.commit(&transaction)
+        let Self { connection, place, recent, customers, .. } = self;
+        let wrong = |source| explain(&place.path, source);
+        let transaction = connection.transaction().map_err(wrong)?;
+        transaction
+            .execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])
+            .map_err(wrong)?;
+        if state != RunState::Open {
+            transaction
+                .execute("DELETE FROM worklist WHERE run = ?", [run.id])
+                .and_then(|_| transaction.execute("DELETE FROM missing", []))
+                .map_err(wrong)?;
+            recent.take_in(Changes { begins: true, ..Changes::default() }, 0);
+        }
+        fold(&transaction, &place.path, recent, customers)?;
+        place.commit(&transaction)
     }
 }
 
@@ -302,11 +311,7 @@ mod tests {
             let mut batch = checkpoint.batch().expect("a batch");
             batch.settle(&mut run, row, Outcome::Created).expect("settled");
             batch.commit(&mut run, FileLengths::default()).expect("durable");
-            let rows = checkpoint
-                .connection
-                .query_row("SELECT count(*) FROM ahead", [], |row| row.get::<_, u32>(0))
-                .expect("a count");
-            assert_eq!(rows as usize, ahead.len(), "row {row}: none is left behind");
+            assert_eq!(checkpoint.recent.settled.len(), ahead.len(), "row {row}: none is left behind");
             let kept = checkpoint.open_run().expect("a run").expect("open");
             for run in [&run, &kept] {
                 assert_eq!(run.record.watermark, watermark, "row {row}");

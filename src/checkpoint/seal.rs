@@ -11,7 +11,9 @@
 //! without being found out.
 //!
 //! No table has an index besides itself: every key is there once, and a scan
-//! that finds all of them has seen all that a look-up will.
+//! that finds all of them has seen all that a look-up will. Of the blocks of
+//! customers the seal has only the check values; whether those hold is looked
+//! at too, when the file is opened and whenever a block is read.
 //!
 //! What it cannot tell: that the end of the write-ahead log is gone. The count
 //! of commits can, see `lock`.
@@ -20,30 +22,50 @@ use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 
-/// Tables and their columns.
-const TABLES: [(&str, &[&str]); 8] = [
-    ("export", &["fingerprint", "id"]),
-    ("run", &["id", "export", "plan", "record"]),
-    ("worklist", &["run", "list"]),
-    ("customer", &["key", "told"]),
-    ("flight", &["key", "record"]),
-    ("progress", &["row", "record"]),
-    ("ahead", &["row"]),
-    ("unfinished", &["run", "row"]),
+use super::blocks;
+use super::file::FORMAT;
+
+/// A table and what of it is sealed: columns, with `$` for the row they are of.
+type Sealed = (&'static str, &'static [&'static str]);
+
+const TABLES: [Sealed; 10] = [
+    ("export", &["$fingerprint", "$id"]),
+    ("run", &["$id", "$export", "$plan", "$record"]),
+    ("worklist", &["$run", "$list"]),
+    ("unfinished", &["$run", "$row"]),
+    ("commits", &["$only", "$count"]),
+    ("named", &["$key", "$name"]),
+    ("missing", &["$nth", "$key"]),
+    ("missing_run", &["$run", "$record"]),
+    ("seen", &["$run", "$record"]),
+    ("gone", &["$customer", "$address"]),
 ];
 
-/// Those that a file has from format 2 on.
-const TABLES_2: [(&str, &[&str]); 6] = [
-    ("commits", &["only", "count"]),
-    ("named", &["key", "name"]),
-    ("missing", &["nth", "key"]),
-    ("missing_run", &["run", "record"]),
-    ("seen", &["run", "record"]),
-    ("gone", &["customer", "address"]),
+/// What else a file has since format 3.
+const JOURNAL: Sealed = ("journal", &["$nth", "$changes"]);
+/// Of a block, its own check value stands for all of it.
+const BLOCKS: Sealed = ("customers", &["$first", "substr($block, 1, 8)"]);
+
+/// What files before format 3 had in their place.
+const TABLES_UNTIL_2: [Sealed; 4] = [
+    ("customer", &["$key", "$told"]),
+    ("flight", &["$key", "$record"]),
+    ("progress", &["$row", "$record"]),
+    ("ahead", &["$row"]),
 ];
+
+/// How many of [`TABLES`] the first format had.
+const TABLES_IN_1: usize = 4;
 
 /// What never changes: no trigger, but under the seal as well.
-const FIXED: (&str, &[&str]) = ("meta", &["name", "value"]);
+const FIXED: Sealed = ("meta", &["$name", "$value"]);
+
+fn tables(format: i64) -> impl Iterator<Item = Sealed> {
+    let known = if format < 2 { TABLES_IN_1 } else { TABLES.len() };
+    let since_3 = [JOURNAL, BLOCKS].into_iter().filter(move |_| format >= 3);
+    let until_2 = TABLES_UNTIL_2.into_iter().filter(move |_| format < 3);
+    TABLES.into_iter().take(known).chain(until_2).chain(since_3)
+}
 
 /// What a connection needs for [`keep`], set outside of a transaction: without
 /// the second, a row that is replaced goes without a trigger.
@@ -57,12 +79,9 @@ pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
         (1..arguments.len()).for_each(|at| append(&mut together, arguments.get_raw(at)));
         Ok(arguments.get::<i64>(0)? ^ hash(&together))
     })?;
-    for (table, columns) in TABLES.into_iter().chain(TABLES_2) {
-        let row = |which: &str| {
-            let columns: Vec<String> = columns.iter().map(|column| format!("{which}.{column}")).collect();
-            format!("'{table}', {}", columns.join(", "))
-        };
-        let (old, new) = (row("OLD"), row("NEW"));
+    for (table, columns) in tables(FORMAT) {
+        let row = |which| format!("'{table}', {}", columns.join(", ").replace('$', which));
+        let (old, new) = (row("OLD."), row("NEW."));
         for (event, sealed) in [
             ("INSERT", format!("sealed(value, {new})")),
             ("DELETE", format!("sealed(value, {old})")),
@@ -77,33 +96,48 @@ pub(super) fn keep(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Seals a new file.
+/// Seals a new file, or anew one that has been upgraded.
 pub(super) fn set(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("INSERT INTO meta VALUES ('seal', ?)", [of_all(connection)?]).map(drop)
+    // Blocks that were written a moment ago are sound.
+    let seal = of_all(connection)?.map_or(0, |(seal, _)| seal);
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('seal', ?)", [seal]).map(drop)
 }
 
-/// Seals a file anew that has been upgraded.
-pub(super) fn renew(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("UPDATE meta SET value = ? WHERE name = 'seal'", [of_all(connection)?]).map(drop)
-}
-
-/// Whether the rows are those that were written. It reads all of them.
-pub(super) fn holds(connection: &Connection) -> rusqlite::Result<bool> {
+/// How many customers there are, if all rows are those that were written:
+/// it reads all of them. Customers of a format before 3 are not counted.
+pub(super) fn holds(connection: &Connection) -> rusqlite::Result<Option<u64>> {
     // One snapshot: another process may be writing.
-    let snapshot = connection.unchecked_transaction()?;
-    let kept: i64 = snapshot.query_row("SELECT value FROM meta WHERE name = 'seal'", [], |row| row.get(0))?;
-    Ok(of_all(&snapshot)? == kept)
+    let snapshot = match connection.is_autocommit() {
+        true => Some(connection.unchecked_transaction()?),
+        false => None,
+    };
+    let kept: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'seal'", [], |row| row.get(0))?;
+    let found = of_all(connection)?;
+    snapshot.map_or(Ok(()), rusqlite::Transaction::finish)?;
+    Ok(found.filter(|(seal, _)| *seal == kept).map(|(_, customers)| customers))
 }
 
-fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
-    let (mut seal, mut together) = (0, Vec::new());
+/// The seal, and how many customers there are; `None` if a block is damaged.
+fn of_all(connection: &Connection) -> rusqlite::Result<Option<(i64, u64)>> {
+    let (mut seal, mut customers, mut together) = (0, 0, Vec::new());
     // As it is in this snapshot: another process may just have upgraded it.
     let format: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let later = TABLES_2.into_iter().filter(|_| format >= 2);
-    for (table, columns) in TABLES.into_iter().chain(later).chain([FIXED]) {
+    for (table, columns) in tables(format).chain([FIXED]) {
+        if table == BLOCKS.0 {
+            let found = blocks::each_check(connection, |first, check| {
+                together.clear();
+                append(&mut together, ValueRef::Text(table.as_bytes()));
+                append(&mut together, ValueRef::Integer(first));
+                append(&mut together, ValueRef::Blob(check));
+                seal ^= hash(&together);
+            })?;
+            let Some(found) = found else { return Ok(None) };
+            customers = found;
+            continue;
+        }
         let all = if table == FIXED.0 { "WHERE name <> 'seal'" } else { "" };
-        let mut statement =
-            connection.prepare(&format!("SELECT {} FROM {table} {all}", columns.join(", ")))?;
+        let columns_of = columns.join(", ").replace('$', "");
+        let mut statement = connection.prepare(&format!("SELECT {columns_of} FROM {table} {all}"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             together.clear();
@@ -114,7 +148,7 @@ fn of_all(connection: &Connection) -> rusqlite::Result<i64> {
             seal ^= hash(&together);
         }
     }
-    Ok(seal)
+    Ok(Some((seal, customers)))
 }
 
 /// Types and lengths keep the values apart.

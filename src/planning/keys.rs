@@ -4,14 +4,54 @@
 //! and kept in it, so that two checkpoints cannot be compared.
 
 use std::cell::RefCell;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
 use crate::mapping::{Address, Customer, FieldName};
 
 /// A customer, 128 bits: the birthday bound for a billion customers is 2^-68.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CustomerKey(pub [u8; 16]);
+
+impl CustomerKey {
+    /// The first 64 bits, which sort as the key does. They tell customers
+    /// apart well enough to find those with several rows: a false alarm costs
+    /// a second reading, and nothing else.
+    #[must_use]
+    pub fn short(self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+impl Hash for CustomerKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.short());
+    }
+}
+
+/// Parts of a keyed hash need no hashing, and nobody can choose them.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct HashedAlready(u64);
+
+impl Hasher for HashedAlready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(8) ^ number;
+    }
+}
+
+/// For maps and sets of [`CustomerKey`]s, whole or [`CustomerKey::short`].
+pub type KeyState = BuildHasherDefault<HashedAlready>;
 
 /// An address of a customer, 64 bits: compared only within one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +64,16 @@ pub(super) struct ValueHash([u8; 8]);
 /// A field's name, 32 bits: compared only within one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FieldTag([u8; 4]);
+
+/// The mapped cells of a row as they stand in the export, 64 bits: compared
+/// only with the print that its customer was left with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPrint(pub [u8; 8]);
+
+impl RowPrint {
+    /// Of no row.
+    pub const NONE: Self = Self([0; 8]);
+}
 
 /// The key of all hashes in one checkpoint.
 #[derive(Clone, Copy)]

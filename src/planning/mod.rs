@@ -24,7 +24,7 @@ mod worklist;
 pub use changes::{Change, KeyChange, Remapped};
 pub use gone::{GoneChanges, GoneMark, gone_customer};
 pub use guards::{GuardSettings, Purges, Verdict, judge_guards, judge_purges};
-pub use keys::{AddressHash, CustomerKey, HashKey};
+pub use keys::{AddressHash, CustomerKey, HashKey, KeyState, RowPrint};
 pub use look::{Findings, Look};
 pub use missing::{Missing, MissingSurvey, Undecided};
 pub use notices::{Notice, NoticeKind, Notices};
@@ -36,5 +36,5 @@ pub use steps::{
     turned_absent, turned_existing, under_way,
 };
 pub use survey::{Cause, Survey};
-pub use told::{Flight, Progress, Told};
+pub use told::{Flight, Progress, Told, ToldField};
 pub use worklist::{ROWS_PER_BLOCK, Work, Worklist};

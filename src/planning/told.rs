@@ -3,13 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::keys::{AddressHash, FieldTag, HashKey, ValueHash};
+use super::keys::{AddressHash, FieldTag, HashKey, RowPrint, ValueHash};
 use crate::mapping::{FieldName, FieldValue};
 use crate::omnidesk::Kind;
 
 /// What the API has acknowledged of a customer.
+///
+/// The checkpoint writes the members in this order, and reads the first two
+/// without the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
+    /// Of a row that asks for just what is told here.
+    pub print: RowPrint,
+    /// Addresses that were acknowledged.
+    pub addresses: Vec<AddressHash>,
     /// The customer's data was purged; nothing else below counts then.
     pub purged: bool,
     /// A purge was sent, and nobody knows yet whether it was carried out.
@@ -18,12 +25,13 @@ pub struct Told {
     pub export: u32,
     /// The highest row of that export that was acknowledged.
     pub row: u64,
-    pub(super) fields: Vec<ToldField>,
-    pub(super) addresses: Vec<AddressHash>,
+    /// Fields that were acknowledged.
+    pub fields: Vec<ToldField>,
 }
 
+/// A field of a customer that was acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ToldField {
+pub struct ToldField {
     tag: FieldTag,
     value: ValueHash,
     /// How many rows before `Told::row` it was told: nearly always 0, one byte.
@@ -63,6 +71,7 @@ impl Told {
     }
 
     pub(super) fn tell(&mut self, key: &HashKey, name: &FieldName, value: &FieldValue, row: u64) {
+        self.print = RowPrint::NONE;
         let tag = key.field(name);
         let told = ToldField {
             tag,
@@ -76,12 +85,14 @@ impl Told {
     }
 
     pub(super) fn forget(&mut self, key: &HashKey, name: &FieldName) {
+        self.print = RowPrint::NONE;
         let tag = key.field(name);
         self.fields.retain(|field| field.tag != tag);
     }
 
     pub(super) fn add_address(&mut self, address: AddressHash) {
         if !self.has_address(address) {
+            self.print = RowPrint::NONE;
             self.addresses.push(address);
         }
     }

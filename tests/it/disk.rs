@@ -279,7 +279,7 @@ fn a_row_that_another_program_took_out_is_noticed() {
     world.run("A1,Ann,Smit,a@example.org,,,\nA2,Bob,Smit,b@example.org,,,\n").expect(0);
     let path = world.path("omnidesk-sync.checkpoint");
     let connection = rusqlite::Connection::open(&path).expect("the file");
-    let changed = connection.execute("DELETE FROM customer WHERE key = (SELECT min(key) FROM customer)", []);
+    let changed = connection.execute("DELETE FROM customers WHERE first = (SELECT min(first) FROM customers)", []);
     assert_eq!(changed.expect("deleted"), 1);
     drop(connection);
     let requests = world.state().counters.requests;

@@ -574,7 +574,9 @@ impl World {
                         let _ = reply.send(loaded);
                     }
                     Record::Intend { key, flight, told, reply } => {
-                        batch.told(key, told.as_ref()).expect("noted");
+                        if told.is_some() {
+                            batch.told(key, told.as_ref()).expect("noted");
+                        }
                         batch.intend(key, &flight).expect("noted");
                         waiting.push(reply);
                     }

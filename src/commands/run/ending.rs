@@ -100,7 +100,7 @@ impl Ending<'_> {
             fingerprint: self.prepared.fingerprint.to_string(),
             started: closed.run.record.started.clone(),
             ended: now(),
-            in_doubt: closed.checkpoint.in_doubt()?,
+            in_doubt: closed.checkpoint.in_doubt(),
             took: self.began.elapsed(),
             resumed: self.resumed,
             rows: closed.run.record.rows,

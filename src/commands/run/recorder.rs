@@ -164,7 +164,10 @@ impl Recorder {
                     let _ = reply.send(loaded);
                 }
                 Record::Intend { key, flight, told, reply } => {
-                    batch.told(key, told.as_ref())?;
+                    // Of nobody nothing was told before, so that there is nothing to take back.
+                    if told.is_some() {
+                        batch.told(key, told.as_ref())?;
+                    }
                     batch.intend(key, &flight)?;
                     waiting.push(reply);
                 }

@@ -1,0 +1,416 @@
+//! Customers, some dozens to a block.
+//!
+//! A row of SQLite for each customer costs more than what is in it: to step
+//! over, to seal, to write. So customers lie in blocks, sorted by key, each as
+//! large as fits on a page. A block covers all keys from its own first to the
+//! next block's, and says so, so that whoever looks for a customer in it and
+//! finds none knows that there is none: a block that is damaged, or gone, is
+//! an error and never an unknown customer.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::CheckpointError;
+use super::file::{damaged, explain};
+use crate::planning::CustomerKey;
+
+/// What of a blob SQLite keeps on a page of 4096 bytes, with room for the head
+/// of its row: beyond it, a page for the rest of each block.
+const BLOCK_BYTES_MAX: usize = 4040;
+
+/// In front of a block.
+const CHECK_BYTES: usize = 8;
+/// That and the end of the range, in front of the records.
+const HEAD_BYTES: usize = 16;
+/// The key and the length, in front of each record.
+const RECORD_HEAD_BYTES: usize = 20;
+
+/// Changes taken in at once: it bounds memory where all of them meet one block.
+const CHANGES_AT_ONCE: usize = 4096;
+
+/// What becomes of a customer: this record, or none.
+pub(super) type Change<'a> = (CustomerKey, Option<&'a [u8]>);
+
+/// Makes the one block of a file that knows nobody.
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
+    insert(connection, 0, &[], None)
+}
+
+/// Takes in changes, sorted by key, each key once. Says by how many customers
+/// there are more or fewer.
+pub(super) fn apply(
+    connection: &Connection,
+    path: &Path,
+    changes: &[Change],
+) -> Result<i64, CheckpointError> {
+    let (mut rest, mut more) = (changes, 0);
+    while let Some((key, _)) = rest.first() {
+        let block = Block::of(connection, path, *key)?;
+        let own = rest.partition_point(|(key, _)| block.covers(*key)).clamp(1, CHANGES_AT_ONCE);
+        let (own, later) = rest.split_at(own);
+        more += replace(connection, &block, own).map_err(|source| explain(path, source))?;
+        rest = later;
+    }
+    Ok(more)
+}
+
+/// Shows every customer, in the order of the keys.
+pub(super) fn each(
+    connection: &Connection,
+    path: &Path,
+    mut visit: impl FnMut(CustomerKey, &[u8]) -> Result<(), CheckpointError>,
+) -> Result<(), CheckpointError> {
+    let mut ended = Ok(());
+    let are_sound = each_block(connection, |_, bytes| {
+        ended = records(bytes).try_for_each(|(key, record)| visit(key, record));
+        ended.is_ok()
+    });
+    match are_sound {
+        Ok(true) => ended,
+        Ok(false) => Err(unsound(path)),
+        Err(source) => Err(explain(path, source)),
+    }
+}
+
+/// Shows what the seal has of every block: where it begins, as SQLite has it,
+/// and its check value, which holds. Says how many customers there are, or
+/// `None` if a block is damaged or missing.
+pub(super) fn each_check(
+    connection: &Connection,
+    mut visit: impl FnMut(i64, &[u8]),
+) -> rusqlite::Result<Option<u64>> {
+    let mut customers = 0;
+    let are_sound = each_block(connection, |first, bytes| {
+        customers += records(bytes).count() as u64;
+        visit(signed(first), &bytes[..CHECK_BYTES]);
+        true
+    })?;
+    Ok(are_sound.then_some(customers))
+}
+
+/// Shows every block, as long as `visit` says so. `false` if one is damaged or
+/// missing.
+fn each_block(
+    connection: &Connection,
+    mut visit: impl FnMut(u64, &[u8]) -> bool,
+) -> rusqlite::Result<bool> {
+    let mut statement = connection.prepare("SELECT first, block FROM customers ORDER BY first")?;
+    let mut rows = statement.query([])?;
+    let mut next = Some(0);
+    while let Some(row) = rows.next()? {
+        let first = unsigned(row.get(0)?);
+        let Ok(bytes) = row.get_ref(1)?.as_blob() else { return Ok(false) };
+        if next != Some(first) || !is_sound(first, bytes) {
+            return Ok(false);
+        }
+        next = end_of(bytes);
+        if !visit(first, bytes) {
+            return Ok(true);
+        }
+    }
+    Ok(next.is_none())
+}
+
+fn unsound(path: &Path) -> CheckpointError {
+    damaged(path, "a block of customers is not the one that was written")
+}
+
+/// A block as it is in the file, checked.
+#[derive(Debug)]
+struct Block {
+    first: u64,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// The one that covers `key`.
+    fn of(connection: &Connection, path: &Path, key: CustomerKey) -> Result<Self, CheckpointError> {
+        let found = connection
+            .prepare_cached(
+                "SELECT first, block FROM customers WHERE first <= ? ORDER BY first DESC LIMIT 1",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_row([signed(key.short())], |row| {
+                        Ok(Self { first: unsigned(row.get(0)?), bytes: row.get(1)? })
+                    })
+                    .optional()
+            })
+            .map_err(|source| explain(path, source))?;
+        found
+            .filter(|block| is_sound(block.first, &block.bytes) && block.covers(key))
+            .ok_or_else(|| unsound(path))
+    }
+
+    fn covers(&self, key: CustomerKey) -> bool {
+        self.first <= key.short() && end_of(&self.bytes).is_none_or(|end| key.short() < end)
+    }
+
+    fn find(&self, key: CustomerKey) -> Option<&[u8]> {
+        records(&self.bytes).find(|(own, _)| *own == key).map(|(_, record)| record)
+    }
+}
+
+/// Looks customers up. It keeps the last block: of sorted keys, the next one
+/// most often lies in it too.
+#[derive(Debug)]
+pub(super) struct Finder<'a> {
+    connection: &'a Connection,
+    path: &'a Path,
+    last: Option<Block>,
+}
+
+impl<'a> Finder<'a> {
+    pub(super) fn new(connection: &'a Connection, path: &'a Path) -> Self {
+        Self { connection, path, last: None }
+    }
+
+    pub(super) fn find(&mut self, key: CustomerKey) -> Result<Option<&[u8]>, CheckpointError> {
+        if self.last.as_ref().is_none_or(|block| !block.covers(key)) {
+            self.last = Some(Block::of(self.connection, self.path, key)?);
+        }
+        Ok(self.last.as_ref().and_then(|block| block.find(key)))
+    }
+}
+
+/// Writes a block anew, as several if it has grown too large for one.
+fn replace(connection: &Connection, block: &Block, changes: &[Change]) -> rusqlite::Result<i64> {
+    let (merged, more) = merged(block, changes);
+    connection
+        .prepare_cached("DELETE FROM customers WHERE first = ?")?
+        .execute([signed(block.first)])?;
+    let most = BLOCK_BYTES_MAX - HEAD_BYTES;
+    let mut left: usize = merged.iter().map(|(_, record)| RECORD_HEAD_BYTES + record.len()).sum();
+    // Equal pieces, so that each has room for later changes.
+    let piece = left.div_ceil(left.div_ceil(most).max(1));
+    let (mut first, mut rest) = (block.first, merged.as_slice());
+    while left > most {
+        let (len, bytes) = cut(rest, piece);
+        let (piece, later) = rest.split_at(len);
+        // Keys with the same beginning stay together, if need be in too large a block.
+        let Some((next, _)) = later.first() else { break };
+        insert(connection, first, piece, Some(next.short()))?;
+        (first, rest, left) = (next.short(), later, left - bytes);
+    }
+    insert(connection, first, rest, end_of(&block.bytes))?;
+    Ok(more)
+}
+
+/// How many records make a piece of at most so many bytes, and how many they
+/// have: one at least, and all that begin with the same key.
+fn cut(records: &[(CustomerKey, &[u8])], most: usize) -> (usize, usize) {
+    let (mut len, mut bytes) = (0, 0);
+    for (at, (key, record)) in records.iter().enumerate() {
+        let more = RECORD_HEAD_BYTES + record.len();
+        if at > 0 && bytes + more > most && key.short() != records[at - 1].0.short() {
+            break;
+        }
+        (len, bytes) = (at + 1, bytes + more);
+    }
+    (len, bytes)
+}
+
+/// The records of a block with changes to it, and how many more they are.
+fn merged<'a>(block: &'a Block, changes: &[Change<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
+    let mut merged = Vec::with_capacity(64 + changes.len());
+    let (mut before, mut changes) = (0_i64, changes.iter().peekable());
+    for (key, record) in records(&block.bytes) {
+        before += 1;
+        while let Some((new, change)) = changes.next_if(|(new, _)| *new < key) {
+            merged.extend(change.map(|change| (*new, change)));
+        }
+        match changes.next_if(|(new, _)| *new == key) {
+            Some((_, change)) => merged.extend(change.map(|change| (key, change))),
+            None => merged.push((key, record)),
+        }
+    }
+    merged.extend(changes.filter_map(|(new, change)| Some((*new, (*change)?))));
+    let more = merged.len() as i64 - before;
+    (merged, more)
+}
+
+fn insert(
+    connection: &Connection,
+    first: u64,
+    records: &[(CustomerKey, &[u8])],
+    end: Option<u64>,
+) -> rusqlite::Result<()> {
+    let mut bytes = Vec::with_capacity(BLOCK_BYTES_MAX);
+    bytes.extend_from_slice(&[0; CHECK_BYTES]);
+    // Nothing ends at the very beginning, so that 0 can stand for "no end".
+    bytes.extend_from_slice(&end.unwrap_or(0).to_le_bytes());
+    for (key, record) in records {
+        bytes.extend_from_slice(&key.0);
+        bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(record);
+    }
+    let check = check(first, &bytes);
+    bytes[..CHECK_BYTES].copy_from_slice(&check);
+    connection
+        .prepare_cached("INSERT INTO customers VALUES (?, ?)")?
+        .execute(params![signed(first), bytes])
+        .map(drop)
+}
+
+fn is_sound(first: u64, bytes: &[u8]) -> bool {
+    bytes.len() >= HEAD_BYTES && bytes[..CHECK_BYTES] == check(first, bytes)
+}
+
+/// Of a block, but for the check value in front.
+fn check(first: u64, bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&bytes[CHECK_BYTES..]).update(&first.to_le_bytes());
+    let mut check = [0; CHECK_BYTES];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_BYTES]);
+    check
+}
+
+fn end_of(bytes: &[u8]) -> Option<u64> {
+    let mut end = [0; 8];
+    end.copy_from_slice(&bytes[CHECK_BYTES..HEAD_BYTES]);
+    Some(u64::from_le_bytes(end)).filter(|end| *end > 0)
+}
+
+/// The records of a sound block.
+fn records(bytes: &[u8]) -> impl Iterator<Item = (CustomerKey, &[u8])> {
+    let mut rest = &bytes[HEAD_BYTES..];
+    std::iter::from_fn(move || {
+        let (key, behind) = rest.split_first_chunk::<16>()?;
+        let (len, behind) = behind.split_first_chunk::<4>()?;
+        let (record, behind) = behind.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+        rest = behind;
+        Some((CustomerKey(*key), record))
+    })
+}
+
+/// SQLite's integers have a sign; flipping it keeps the order.
+fn signed(position: u64) -> i64 {
+    (position ^ 1 << 63).cast_signed()
+}
+
+fn unsigned(position: i64) -> u64 {
+    position.cast_unsigned() ^ 1 << 63
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    fn empty() -> Connection {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection
+            .execute_batch("CREATE TABLE customers (first INTEGER PRIMARY KEY, block BLOB NOT NULL)")
+            .and_then(|()| create(&connection))
+            .expect("a table");
+        connection
+    }
+
+    /// Keys with few different beginnings, so that some have the same.
+    fn key(number: u16) -> CustomerKey {
+        let mut key = [0; 16];
+        key[..2].copy_from_slice(&(number / 4).wrapping_mul(0x9e37).to_be_bytes());
+        key[15] = (number % 4) as u8;
+        CustomerKey(key)
+    }
+
+    fn all(connection: &Connection) -> BTreeMap<CustomerKey, Vec<u8>> {
+        let mut all = BTreeMap::new();
+        let mut last = None;
+        each(connection, Path::new("here"), |key, record| {
+            assert!(last.is_none_or(|last| last < key), "in order");
+            last = Some(key);
+            all.insert(key, record.to_vec());
+            Ok(())
+        })
+        .expect("sound");
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn blocks_hold_what_a_map_would(
+            rounds in proptest::collection::vec(
+                proptest::collection::btree_map(0..2000_u16, proptest::option::of(0..300_usize), 0..200), 1..8)
+        ) {
+            let (connection, path) = (empty(), Path::new("here"));
+            let mut map = BTreeMap::new();
+            for round in rounds {
+                let records: BTreeMap<CustomerKey, Option<Vec<u8>>> = round
+                    .into_iter()
+                    .map(|(number, len)| (key(number), len.map(|len| vec![number as u8; len])))
+                    .collect();
+                let changes: Vec<Change> =
+                    records.iter().map(|(key, record)| (*key, record.as_deref())).collect();
+                let before = map.len() as i64;
+                let more = apply(&connection, path, &changes).expect("applied");
+                for (key, record) in records {
+                    match record {
+                        Some(record) => drop(map.insert(key, record)),
+                        None => drop(map.remove(&key)),
+                    }
+                }
+                prop_assert_eq!(more, map.len() as i64 - before);
+                prop_assert_eq!(&all(&connection), &map);
+            }
+            let mut finder = Finder::new(&connection, path);
+            for number in 0..2000 {
+                let found = finder.find(key(number)).expect("sound").map(<[u8]>::to_vec);
+                prop_assert_eq!(found.as_ref(), map.get(&key(number)));
+            }
+        }
+    }
+
+    fn thousand(connection: &Connection) {
+        let record = [7; 100];
+        let changes: BTreeMap<CustomerKey, _> =
+            (0..1000).map(|number| (key(4 * number), Some(&record[..]))).collect();
+        let changes: Vec<Change> = changes.into_iter().collect();
+        assert_eq!(apply(connection, Path::new("here"), &changes).expect("applied"), 1000);
+    }
+
+    #[test]
+    fn many_at_once_fill_their_blocks() {
+        let connection = empty();
+        thousand(&connection);
+        let (blocks, largest): (i64, i64) = connection
+            .query_row("SELECT count(*), max(length(block)) FROM customers", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .expect("a count");
+        assert!(largest <= BLOCK_BYTES_MAX as i64, "{largest}");
+        assert!(blocks <= 31, "{blocks} blocks of at least 33 customers");
+    }
+
+    #[test]
+    fn a_block_that_is_damaged_or_gone_is_no_unknown_customer() {
+        for damage in [
+            "DELETE FROM customers WHERE first = (SELECT max(first) FROM customers)",
+            "DELETE FROM customers WHERE first = (SELECT min(first) FROM customers)",
+            "UPDATE customers SET block = (SELECT block FROM customers ORDER BY first LIMIT 1 OFFSET 3)
+             WHERE first = (SELECT first FROM customers ORDER BY first LIMIT 1 OFFSET 4)",
+            "UPDATE customers SET block = substr(block, 1, length(block) - 1)",
+            "UPDATE customers SET block = x''",
+        ] {
+            let connection = empty();
+            thousand(&connection);
+            connection.execute_batch(damage).expect("damaged");
+            let mut finder = Finder::new(&connection, Path::new("here"));
+            let lost = (0..1000).filter(|number| match finder.find(key(4 * number)) {
+                Ok(found) => {
+                    assert!(found.is_some(), "{damage}: customer {number} is forgotten");
+                    false
+                }
+                Err(_) => true,
+            });
+            assert!(lost.count() > 0, "{damage}");
+            assert!(each(&connection, Path::new("here"), |_, _| Ok(())).is_err(), "{damage}");
+            assert_eq!(each_check(&connection, |_, _| {}).expect("readable"), None, "{damage}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What changed since customers were last written into their blocks.
+//!
+//! A commit adds one entry with all that changed in it, whatever it is about:
+//! that costs the same for one record as for a hundred, and a block is not
+//! written for each of its customers. All entries together are small enough to
+//! be in memory too, as the [`Recent`]; when they are not, the customers go
+//! into their blocks and the journal begins anew.
+
+use std::collections::{BTreeSet, HashMap};
+
+use rusqlite::{Connection, params};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::records;
+use crate::planning::{CustomerKey, Flight, KeyState, Progress};
+
+/// A map by customer.
+pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, KeyState>;
+
+/// A record as it is in the file. It is written and read in one piece.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Encoded(pub(super) Box<[u8]>);
+
+impl Serialize for Encoded {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        writer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Encoded {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Encoded;
+            fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+                out.write_str("a record")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Encoded, E> {
+                Ok(Encoded(bytes.into()))
+            }
+        }
+        reader.deserialize_bytes(Bytes)
+    }
+}
+
+/// What one commit changes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Changes {
+    /// A run begins: what is done of rows of an earlier one is forgotten.
+    pub(super) begins: bool,
+    pub(super) told: ByCustomer<Option<Encoded>>,
+    pub(super) flights: ByCustomer<Option<Flight>>,
+    pub(super) progress: HashMap<u64, Option<Progress>>,
+    /// Rows of the open run that are settled.
+    pub(super) settled: Vec<u64>,
+}
+
+impl Changes {
+    pub(super) fn are_none(&self) -> bool {
+        !self.begins
+            && self.told.is_empty()
+            && self.flights.is_empty()
+            && self.progress.is_empty()
+            && self.settled.is_empty()
+    }
+}
+
+/// What the journal says, all of it.
+#[derive(Debug, Default)]
+pub(super) struct Recent {
+    /// What customers were told; `None` where there is no such customer.
+    pub(super) told: ByCustomer<Option<Encoded>>,
+    pub(super) flights: ByCustomer<Flight>,
+    pub(super) progress: HashMap<u64, Progress>,
+    /// Rows that were settled: those before the watermark are not kept.
+    pub(super) settled: BTreeSet<u64>,
+    /// The number of the next entry.
+    next: i64,
+}
+
+impl Recent {
+    /// Reads the journal; `None` if an entry is damaged.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
+        let mut recent = Self::default();
+        let mut statement = connection.prepare("SELECT nth, changes FROM journal ORDER BY nth")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let nth: i64 = row.get(0)?;
+            let entry = row.get_ref(1)?.as_blob().ok();
+            let Some(changes) = entry.and_then(|entry| records::decode(&nth.to_le_bytes(), entry)) else {
+                return Ok(None);
+            };
+            recent.take_in(changes, u64::MIN);
+            recent.next = nth + 1;
+        }
+        Ok(Some(recent))
+    }
+
+    /// Adds an entry for `changes`, and takes them in. The watermark is of the
+    /// open run: rows before it need no place here.
+    pub(super) fn write(
+        &mut self,
+        connection: &Connection,
+        changes: Changes,
+        watermark: u64,
+    ) -> rusqlite::Result<()> {
+        self.append(connection, &changes)?;
+        self.take_in(changes, watermark);
+        Ok(())
+    }
+
+    /// Takes changes in that are written in another way.
+    pub(super) fn take_in(&mut self, changes: Changes, watermark: u64) {
+        if changes.begins {
+            self.progress.clear();
+            self.settled.clear();
+        }
+        self.told.extend(changes.told);
+        for (key, flight) in changes.flights {
+            match flight {
+                Some(flight) => drop(self.flights.insert(key, flight)),
+                None => drop(self.flights.remove(&key)),
+            }
+        }
+        for (row, progress) in changes.progress {
+            match progress {
+                Some(progress) => drop(self.progress.insert(row, progress)),
+                None => drop(self.progress.remove(&row)),
+            }
+        }
+        self.settled.extend(changes.settled);
+        while self.settled.first().is_some_and(|row| *row <= watermark) {
+            self.settled.pop_first();
+        }
+    }
+
+    /// Begins the journal anew once the customers are in their blocks: what
+    /// else it says goes into one entry.
+    pub(super) fn rewrite(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        // Its pages hold nothing but hashes and are soon written over; to wipe
+        // them first would write all of it a second time.
+        connection.execute_batch("PRAGMA secure_delete = FAST; DELETE FROM journal;")?;
+        connection.execute_batch("PRAGMA secure_delete = ON;")?;
+        self.told = ByCustomer::default();
+        let changes = Changes {
+            begins: true,
+            told: ByCustomer::default(),
+            flights: self.flights.iter().map(|(key, flight)| (*key, Some(*flight))).collect(),
+            progress: self.progress.iter().map(|(row, done)| (*row, Some(done.clone()))).collect(),
+            settled: self.settled.iter().copied().collect(),
+        };
+        let is_empty =
+            changes.flights.is_empty() && changes.progress.is_empty() && changes.settled.is_empty();
+        if is_empty { Ok(()) } else { self.append(connection, &changes) }
+    }
+
+    fn append(&mut self, connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
+        let record = records::encode(&self.next.to_le_bytes(), changes);
+        connection
+            .prepare_cached("INSERT INTO journal VALUES (?, ?)")?
+            .execute(params![self.next, record])?;
+        self.next += 1;
+        Ok(())
+    }
+}
