@@ -91,10 +91,7 @@ pub(super) fn each_check(
 
 /// Shows every block, as long as `visit` says so. `false` if one is damaged or
 /// missing.
-fn each_block(
-    connection: &Connection,
-    mut visit: impl FnMut(u64, &[u8]) -> bool,
-) -> rusqlite::Result<bool> {
+fn each_block(connection: &Connection, mut visit: impl FnMut(u64, &[u8]) -> bool) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare("SELECT first, block FROM customers ORDER BY first")?;
     let mut rows = statement.query([])?;
     let mut next = Some(0);
@@ -127,9 +124,7 @@ impl Block {
     /// The one that covers `key`.
     fn of(connection: &Connection, path: &Path, key: CustomerKey) -> Result<Self, CheckpointError> {
         let found = connection
-            .prepare_cached(
-                "SELECT first, block FROM customers WHERE first <= ? ORDER BY first DESC LIMIT 1",
-            )
+            .prepare_cached("SELECT first, block FROM customers WHERE first <= ? ORDER BY first DESC LIMIT 1")
             .and_then(|mut statement| {
                 statement
                     .query_row([signed(key.short())], |row| {
@@ -177,9 +172,7 @@ impl<'a> Finder<'a> {
 /// Writes a block anew, as several if it has grown too large for one.
 fn replace(connection: &Connection, block: &Block, changes: &[Change]) -> rusqlite::Result<i64> {
     let (merged, more) = merged(block, changes);
-    connection
-        .prepare_cached("DELETE FROM customers WHERE first = ?")?
-        .execute([signed(block.first)])?;
+    connection.prepare_cached("DELETE FROM customers WHERE first = ?")?.execute([signed(block.first)])?;
     let most = BLOCK_BYTES_MAX - HEAD_BYTES;
     let mut left: usize = merged.iter().map(|(_, record)| RECORD_HEAD_BYTES + record.len()).sum();
     // Equal pieces, so that each has room for later changes.

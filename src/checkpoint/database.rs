@@ -107,7 +107,8 @@ impl Checkpoint {
         let key: Vec<u8> = file::meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
         let recent = Recent::read(&connection).map_err(wrong)?;
-        let recent = recent.ok_or_else(|| damaged("an entry of its journal is not the one that was written"))?;
+        let recent =
+            recent.ok_or_else(|| damaged("an entry of its journal is not the one that was written"))?;
         Ok(Self { connection, place, recent, customers, key: HashKey::new(key) })
     }
 
@@ -115,6 +116,12 @@ impl Checkpoint {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.place.path
+    }
+
+    /// Whether it was opened for a run, and not for looking only.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.place.is_locked()
     }
 
     /// The key of its hashes.
@@ -370,7 +377,9 @@ mod tests {
     fn customers_are_found_wherever_they_are() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("checkpoint");
-        let key = |number: u64| CustomerKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("bytes"));
+        let key = |number: u64| {
+            CustomerKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("bytes"))
+        };
         let told = |row| Told { row, ..Told::existing() };
         let mut checkpoint = Checkpoint::open(&path, "tenant").expect("new");
         let mut write = |from: u64, to: u64, add: u64| {

@@ -144,7 +144,11 @@ impl Trusted {
     }
 }
 
-pub(super) fn check_tenant(connection: &Connection, path: &Path, wanted: &str) -> Result<(), CheckpointError> {
+pub(super) fn check_tenant(
+    connection: &Connection,
+    path: &Path,
+    wanted: &str,
+) -> Result<(), CheckpointError> {
     let found = tenant(connection, path)?;
     if found == wanted {
         return Ok(());
@@ -236,6 +240,10 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
 }
 
 impl Place {
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// Makes the changes of an open transaction durable.
     pub(super) fn commit(&self, connection: &Connection) -> Result<(), CheckpointError> {
         // Into a file that has no name any more, everything could be written, and
@@ -292,4 +300,3 @@ pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
         _ => CheckpointError::Database { path, source },
     }
 }
-

@@ -15,6 +15,7 @@ mod blocks;
 mod database;
 mod file;
 mod journal;
+mod known;
 mod lock;
 mod lookups;
 mod missing;
@@ -27,6 +28,7 @@ mod upgrade;
 
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
+pub use known::{Known, Met};
 pub use lookups::Lookups;
 pub use missing::{PurgeList, ToPurge};
 pub use records::{FileLengths, RunRecord, RunState};

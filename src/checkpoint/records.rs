@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::journal::Encoded;
-use crate::planning::{AddressHash, Counts, RowPrint, Told};
+use crate::planning::{Counts, RowPrint, Told};
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,10 +104,11 @@ pub(super) fn set_print(told: &mut Encoded, print: RowPrint) {
 
 /// The print and the addresses of what a customer was told, which stand in
 /// front, without the rest.
-pub(super) fn glance(record: &[u8]) -> Option<(RowPrint, Vec<AddressHash>)> {
-    let print = RowPrint(*record.first_chunk()?);
-    let (addresses, _) = postcard::take_from_bytes(&record[print.0.len()..]).ok()?;
-    Some((print, addresses))
+pub(super) fn glance(record: &[u8]) -> Option<(RowPrint, &[[u8; 8]])> {
+    let (print, behind) = record.split_first_chunk()?;
+    let (count, behind): (usize, _) = postcard::take_from_bytes(behind).ok()?;
+    let addresses = behind.as_chunks().0.get(..count)?;
+    Some((RowPrint(*print), addresses))
 }
 
 /// Enough to notice every damage that is not meant: one in four thousand million.
@@ -147,6 +148,7 @@ fn check(place: &[u8], record: &[u8]) -> [u8; CHECK_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planning::AddressHash;
 
     #[test]
     fn a_record_with_any_bit_flipped_or_cut_is_not_read() {
@@ -165,10 +167,11 @@ mod tests {
 
     #[test]
     fn the_print_and_the_addresses_can_be_read_alone() {
-        let told = Told::tombstone(7, 70_000);
+        let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
+        let told = Told { addresses, ..Told::tombstone(7, 70_000) };
         let mut record = super::told(&told);
         set_print(&mut record, RowPrint([5; 8]));
-        assert_eq!(glance(&record.0), Some((RowPrint([5; 8]), vec![])));
+        assert_eq!(glance(&record.0), Some((RowPrint([5; 8]), [[3; 8], [4; 8]].as_slice())));
         assert_eq!(told_of(&record.0), Some(Told { print: RowPrint([5; 8]), ..told }));
     }
 }

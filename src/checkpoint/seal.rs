@@ -111,7 +111,8 @@ pub(super) fn holds(connection: &Connection) -> rusqlite::Result<Option<u64>> {
         true => Some(connection.unchecked_transaction()?),
         false => None,
     };
-    let kept: i64 = connection.query_row("SELECT value FROM meta WHERE name = 'seal'", [], |row| row.get(0))?;
+    let kept: i64 =
+        connection.query_row("SELECT value FROM meta WHERE name = 'seal'", [], |row| row.get(0))?;
     let found = of_all(connection)?;
     snapshot.map_or(Ok(()), rusqlite::Transaction::finish)?;
     Ok(found.filter(|(seal, _)| *seal == kept).map(|(_, customers)| customers))

@@ -120,7 +120,8 @@ impl Old<'_> {
     }
 
     fn by_customer<T: DeserializeOwned>(&self, row: &Row) -> Result<(CustomerKey, T), CheckpointError> {
-        let key = row.get_ref(0).and_then(|key| Ok(key.as_blob()?)).map_err(|source| explain(self.path, source))?;
+        let key =
+            row.get_ref(0).and_then(|key| Ok(key.as_blob()?)).map_err(|source| explain(self.path, source))?;
         let key = <[u8; 16]>::try_from(key).map_err(|_| damaged_record(self.path))?;
         Ok((CustomerKey(key), self.record(row, &key)?))
     }

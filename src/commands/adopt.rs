@@ -3,7 +3,7 @@
 use super::exit::{CommandError, Exit};
 use super::missing::keep_names;
 use super::prepare;
-use super::survey::{Watcher, survey};
+use super::survey::{Wants, Watcher, survey};
 use super::{print, say};
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::AdoptArgs;
@@ -36,16 +36,16 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let look = || Look::new(policy.key, &prepared.keys, &past, SharedAddresses::Ignore, false);
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let mut nothing = Adopted { writer: None, told: Vec::new() };
-    let looked = survey(&prepared, Some(&checkpoint), &policy, None, look(), &mut nothing)?;
+    let looked = survey(&prepared, Some(&mut checkpoint), &policy, None, look(), &past.gone, &mut nothing)?;
     if looked.calls(Kind::Purge) > 0 {
         let message =
             format!("{} rows purge a customer: that cannot be adopted, only done", looked.calls(Kind::Purge));
         return Err(CommandError::Usage(message));
     }
     prepare::wait_until_written(&config, &args.common, &prepared)?;
-    let reader = Checkpoint::look(&config.checkpoint.path)?;
+    let mut reader = Checkpoint::look(&config.checkpoint.path)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
-    survey(&prepared, reader.as_ref(), &policy, None, look(), &mut adopted)?;
+    survey(&prepared, reader.as_mut(), &policy, None, look(), &past.gone, &mut adopted)?;
     adopted.write()?;
     drop(reader);
     if config.missing.action != MissingAction::Ignore {
@@ -99,6 +99,9 @@ impl Adopted<'_> {
 }
 
 impl Watcher for Adopted<'_> {
+    fn wants(&self, _: u64) -> Wants {
+        if self.writer.is_some() { Wants::All } else { Wants::Nothing }
+    }
     fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
     fn rejected(&mut self, _: RowRef, _: &Rejection) {}
     fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CommandError> {

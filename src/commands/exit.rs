@@ -81,6 +81,11 @@ pub enum CommandError {
     /// A signal came before the first call.
     #[error("interrupted before the first call; nothing was sent")]
     Interrupted,
+    /// The time window closed before the first call.
+    #[error(
+        "the time window closed before the first call; nothing was sent. Reading the export alone took that long: give the run more time"
+    )]
+    WindowClosed,
     /// A guard.
     #[error(
         "blocked before the first call; nothing was sent.\n{}\nif all of that is meant, this is the command:\n  {command}",
@@ -129,7 +134,7 @@ impl CommandError {
             }
             Self::Checkpoint(CheckpointError::Locked { .. }) => Exit::Locked,
             Self::Blocked { .. } => Exit::Blocked,
-            Self::Interrupted => Exit::Interrupted,
+            Self::Interrupted | Self::WindowClosed => Exit::Interrupted,
             Self::Checkpoint(_) | Self::Files(_) | Self::System(_) | Self::Output(_) | Self::Bug(_) => {
                 Exit::Broken
             }

@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::exit::CommandError;
 use super::prepare::Prepared;
-use super::survey::{MappedRow, read, short};
+use super::reading::read;
 use crate::checkpoint::Checkpoint;
 use crate::config::MissingAction;
-use crate::mapping::{Customer, Mapped, Operation, Presence};
+use crate::mapping::{Customer, Operation, Presence, PrimaryId};
 use crate::planning::{CustomerKey, MissingSurvey, Policy, Survey, Undecided};
+use crate::source::Row;
 
 /// Customers whose ids are written at once.
 const BATCH_NAMES: usize = 8192;
@@ -26,15 +27,17 @@ pub(super) struct Attendance {
 
 impl Attendance {
     /// A brand that the export is for.
-    pub(super) fn brand(&mut self, customer: &Customer) {
-        self.brands.insert(customer.brand_id);
+    pub(super) fn brand(&mut self, brand_id: u64) {
+        if self.brands.last() != Some(&brand_id) {
+            self.brands.insert(brand_id);
+        }
     }
 
     /// A row that is skipped or refused: its customer is there all the same.
     pub(super) fn take(&mut self, presence: &Presence, policy: &Policy) {
         if let Some(customer) = &presence.customer {
-            self.brand(customer);
-            self.keys.insert(short(policy.key.customer(customer)));
+            self.brand(customer.brand_id);
+            self.keys.insert(policy.key.customer(customer).short());
         }
         match (presence.operation, &presence.customer) {
             // Somebody wrote a rule about such rows: they may be nobody's.
@@ -61,7 +64,7 @@ impl Attendance {
         let Some(checkpoint) = checkpoint else {
             return Ok(MissingSurvey { undecided, ..MissingSurvey::default() });
         };
-        let is_met = |key| met(key) || self.keys.contains(&short(key));
+        let is_met = |key: CustomerKey| met(key) || self.keys.contains(&key.short());
         let mut found = checkpoint.unmet(is_met, &self.brands)?;
         if undecided.is_some() {
             // Whose ids to keep is known from any rows.
@@ -91,17 +94,14 @@ pub(super) fn keep_names(
         }
         Ok(batch.commit_told()?)
     };
-    read(prepared, policy, |batch| {
-        waiting.extend(batch.into_iter().filter_map(|row| whose(row, policy)));
+    let whose = |row: &Row| {
+        let (brand_id, primary_id) = prepared.mapping.whose(row)?;
+        let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
+        Some((policy.key.customer(&customer), customer))
+    };
+    read(prepared, whose, |mut batch| {
+        waiting.append(&mut batch);
         if waiting.len() >= BATCH_NAMES { write(&mut waiting) } else { Ok(()) }
     })?;
     write(&mut waiting)
-}
-
-fn whose(row: MappedRow, policy: &Policy) -> Option<(CustomerKey, Customer)> {
-    let customer = match row.mapped {
-        Mapped::Intent(intent) => Some(intent.customer),
-        _ => row.presence.and_then(|presence| presence.customer),
-    };
-    customer.map(|customer| (policy.key.customer(&customer), customer))
 }

@@ -7,6 +7,7 @@ mod leave;
 mod missing;
 mod plan;
 mod prepare;
+mod reading;
 mod run;
 mod sandbox;
 mod status;

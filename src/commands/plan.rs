@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::exit::{CommandError, Exit};
 use super::leave;
 use super::prepare::{self, Prepared};
-use super::survey::{Watcher, survey};
+use super::survey::{Wants, Watcher, survey};
 use super::window::{Fit, Window};
 use super::{print, say};
 use crate::checkpoint::Checkpoint;
@@ -31,7 +31,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
     let window = Window::of(&args.window, config.limits.max_duration, began)?;
     let prepared = prepare::prepare(&config, &args.common, &args.export)?;
-    let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
+    let mut checkpoint = Checkpoint::look(&config.checkpoint.path)?;
     if let Some(found) = &checkpoint {
         found.check_tenant(&config.omnidesk.base_url.tenant())?;
     }
@@ -54,7 +54,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let past = checkpoint.as_ref().map(Checkpoint::past).transpose()?.unwrap_or_default();
     let past = if prepared.is_part()? { past.of_part() } else { past };
     let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, true);
-    let survey = survey(&prepared, checkpoint.as_ref(), &policy, only, look, &mut shown)?;
+    let survey = survey(&prepared, checkpoint.as_mut(), &policy, only, look, &past.gone, &mut shown)?;
     shown.missing(checkpoint.as_ref(), &survey)?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View {
@@ -95,6 +95,12 @@ struct Shown<'a> {
 }
 
 impl Watcher for Shown<'_> {
+    fn wants(&self, row: u64) -> Wants {
+        let is_shown = self.requests.len() < self.most
+            || self.requests.last_key_value().is_some_and(|((last, _), _)| row < *last);
+        if is_shown { Wants::This } else { Wants::Nothing }
+    }
+
     fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {
         for (nth, call) in calls.iter().enumerate() {
             let is_full = self.requests.len() >= self.most;

@@ -3,12 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::exit::CommandError;
 use super::say;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping};
-use crate::source::{self, Export, Fingerprint};
+use crate::planning::{HashKey, RowPrint};
+use crate::source::{self, Export, Fingerprint, Row};
 use crate::units::Period;
 
 /// An export that is ready to be read with its mapping.
@@ -21,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) rows_max: u64,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
+    /// A mark of all that the cells of a row are read by: see [`Prepared::print`].
+    reading: [u8; 8],
     /// What to do about customers whom the export does not hold.
     pub(super) missing: MissingAction,
 }
@@ -30,6 +35,12 @@ impl Prepared {
     /// a whole export: a limit, or a repaired result file.
     pub(super) fn is_part(&self) -> Result<bool, CommandError> {
         Ok(self.rows_max != u64::MAX || self.export.is_result_file()?)
+    }
+
+    /// The print of a row: the same for rows that ask for the same in the same
+    /// words.
+    pub(super) fn print(&self, key: &HashKey, row: &Row) -> RowPrint {
+        key.row(self.reading, self.mapping.deciding_cells(row))
     }
 }
 
@@ -47,7 +58,9 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
     .map_err(|problems| CommandError::Mapping { export: export.name().to_owned(), problems })?;
     let fingerprint = export.fingerprint()?;
     export.check_unchanged()?;
+    let reading = reading_mark(config, &export);
     Ok(Prepared {
+        reading,
         export: Arc::new(export),
         mapping: Arc::new(mapping),
         fingerprint,
@@ -86,14 +99,27 @@ pub(super) fn wait_until_written(
 
 /// BLAKE3 of every setting that decides what a row becomes.
 fn plan_fingerprint(config: &Config, common: &Common) -> [u8; 32] {
-    let settings = serde_json::json!([
-        config.customer,
-        config.operation,
-        config.input,
-        config.omnidesk.names,
-        config.omnidesk.custom_field_prefix,
-        common.full,
-        common.limit,
-    ]);
-    *blake3::hash(settings.to_string().as_bytes()).as_bytes()
+    let settings = [mapped_by(config).as_slice(), &[json!(common.full), json!(common.limit)]].concat();
+    *blake3::hash(json!(settings).to_string().as_bytes()).as_bytes()
+}
+
+/// The same without what decides by more than the row, and with what was found
+/// out about the export. Another version of the program may read otherwise.
+fn reading_mark(config: &Config, export: &Export) -> [u8; 8] {
+    let version = env!("CARGO_PKG_VERSION");
+    let settings = json!([mapped_by(config), export.dialect().encoding.name(), version]);
+    let mut mark = [0; 8];
+    mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..8]);
+    mark
+}
+
+fn mapped_by(config: &Config) -> [serde_json::Value; 5] {
+    let omnidesk = &config.omnidesk;
+    [
+        json!(config.customer),
+        json!(config.operation),
+        json!(config.input),
+        json!(omnidesk.names),
+        json!(omnidesk.custom_field_prefix),
+    ]
 }

@@ -1,42 +1,44 @@
 //! The first pass: reads the whole export and decides, without sending.
 //!
-//! Rows are read and mapped on one thread and decided on another, in batches,
-//! with the look-ups of a batch sorted by key. The rows of a customer who has
-//! several are decided in a second reading, each on top of those before it,
-//! which only an export with such customers pays for.
+//! Rows are read and mapped on one thread (`reading`) and decided on another,
+//! in batches, with the look-ups of a batch sorted by key. The rows of a
+//! customer who has several are decided in a second reading, each on top of
+//! those before it, which only an export with such customers pays for.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread;
 
 use super::exit::CommandError;
 use super::missing::Attendance;
 use super::prepare::Prepared;
-use crate::checkpoint::Checkpoint;
+use super::reading::{FirstReading, PassedRow, SecondReading, What, Whose, read};
+use crate::checkpoint::{Checkpoint, Known, Met};
 use crate::config::MissingAction;
-use crate::mapping::{Fill, Intent, Mapped, Presence, Rejection};
+use crate::mapping::{Intent, Mapped, Rejection};
 use crate::omnidesk::Call;
-use crate::planning::{CustomerKey, Look, Outcome, Policy, Situation, Survey, Told, Work, rehearse};
-use crate::source::{Row, RowRef, SourceError};
+use crate::planning::{
+    CustomerKey, KeyState, Look, Outcome, Policy, RowPrint, Situation, Survey, Told, Work, asks_nothing_of,
+    note_print, rehearse, shared_mark,
+};
+use crate::source::{Row, RowRef};
 
-/// Rows handed over at once: the more, the nearer together their customers lie
-/// in the checkpoint. Some 0.7 kB each.
-const BATCH_ROWS: usize = 8192;
-/// Batches on their way.
-const BATCHES_AHEAD: usize = 1;
+/// Prints written at once.
+const BATCH_PRINTS: usize = 8192;
 
-/// One mapped row.
-pub(super) struct MappedRow {
-    pub(super) at: RowRef,
-    pub(super) mapped: Mapped,
-    pub(super) key: Option<CustomerKey>,
-    /// Whose it is though it asks for nothing, if somebody wants to know.
-    pub(super) presence: Option<Presence>,
+/// Which calls a watcher wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wants {
+    /// Those of this row not, if that saves work.
+    Nothing,
+    /// Those of this row.
+    This,
+    /// Those of every row.
+    All,
 }
 
 /// Looks at what a decision was.
 pub(super) trait Watcher {
+    /// Whether the calls of this row are to be seen.
+    fn wants(&self, row: u64) -> Wants;
     /// The calls of a row, if every one of them works.
     fn calls(&mut self, at: RowRef, calls: &[Call], outcome: Outcome);
     /// A refused row.
@@ -50,21 +52,47 @@ pub(super) trait Watcher {
 }
 
 struct Pass<'a, W> {
-    checkpoint: Option<&'a Checkpoint>,
+    prepared: &'a Prepared,
+    checkpoint: Option<&'a mut Checkpoint>,
     policy: &'a Policy,
     /// Only these rows are decided; the others were applied by an earlier run.
     only: Option<&'a BTreeSet<u64>>,
     survey: Survey,
     look: Look,
-    /// The first 64 bits of the keys of customers met so far.
-    met: HashSet<u64, BuildHasherDefault<HashedAlready>>,
+    people: People,
     /// Customers with several rows, and what they will have been told.
-    several: HashMap<CustomerKey, Several>,
+    several: HashMap<CustomerKey, Several, KeyState>,
     /// Rows of such customers that are not their first.
     later: BTreeSet<u64>,
     /// Who else is there, and of which brands.
     attendance: Attendance,
+    /// Customers whose row asks for nothing, and has a print that they were
+    /// not left with: to be noted, so that the next night is quick.
+    prints: Vec<(CustomerKey, Told)>,
+    /// Whether the watcher takes what every customer will have been told.
+    wants_all: bool,
     watcher: &'a mut W,
+}
+
+/// Who was met so far.
+struct People {
+    met: Met,
+    /// Those whom the checkpoint does not know: [`CustomerKey::short`].
+    new: HashSet<u64, KeyState>,
+}
+
+impl People {
+    /// Meets a customer; whether for the first time.
+    fn meet(&mut self, whose: Whose) -> bool {
+        match whose.known {
+            Some(known) => self.met.meet(known),
+            None => self.new.insert(whose.key.short()),
+        }
+    }
+
+    fn has(&self, known: &Known, key: CustomerKey) -> bool {
+        known.find(key).map_or_else(|| self.new.contains(&key.short()), |known| self.met.has(known))
+    }
 }
 
 #[derive(Default)]
@@ -74,142 +102,170 @@ struct Several {
     has_calls: bool,
 }
 
-/// Reads the export and decides every row.
+/// Reads the export and decides every row. What it finds out about rows that
+/// ask for nothing, it notes in a checkpoint that can be written.
 pub(super) fn survey<W: Watcher>(
     prepared: &Prepared,
-    checkpoint: Option<&Checkpoint>,
+    mut checkpoint: Option<&mut Checkpoint>,
     policy: &Policy,
     only: Option<&BTreeSet<u64>>,
     look: Look,
+    gone: &[(i64, i64)],
     watcher: &mut W,
 ) -> Result<Survey, CommandError> {
+    let with_addresses = look.looks_at_addresses();
+    let (known, met) = match &mut checkpoint {
+        Some(checkpoint) => checkpoint.known(gone, with_addresses)?,
+        None => Default::default(),
+    };
+    let wants_all = watcher.wants(1) == Wants::All;
+    let shortcuts = !policy.full && only.is_none() && !look.needs_calls() && !wants_all;
     let mut pass = Pass {
+        prepared,
         checkpoint,
         policy,
         only,
         survey: Survey::new(),
         look,
-        met: HashSet::default(),
-        several: HashMap::new(),
+        people: People { met, new: HashSet::default() },
+        several: HashMap::default(),
         later: BTreeSet::new(),
         attendance: Attendance::default(),
+        prints: Vec::new(),
+        wants_all,
         watcher,
     };
-    let End { unseen, fill } = read(prepared, policy, |batch| pass.first_reading(batch))?;
-    if pass.look.needs_names() || !pass.several.is_empty() {
-        read(prepared, policy, |batch| pass.second_reading(batch))?;
-    }
+    let mut fill = prepared.mapping.fill();
+    let mut first = FirstReading {
+        prepared,
+        key: policy.key,
+        known: &known,
+        shortcuts,
+        with_addresses,
+        prints_all: wants_all,
+        fill: &mut fill,
+    };
+    let unseen = read(prepared, |row| Some(first.sort(row)), |batch| pass.first_reading(batch))?;
+    pass.write_prints()?;
+    pass.read_again(prepared)?;
     prepared.export.check_unchanged()?;
     let near_end = pass.survey.worklist.entry(pass.survey.rows);
     if let Some(near) = near_end.filter(|_| pass.survey.rows < prepared.rows_max) {
         prepared.export.check_end(near)?;
     }
-    let Pass { mut survey, look, several, met, attendance, .. } = pass;
+    let Pass { mut survey, look, several, people, attendance, checkpoint, .. } = pass;
     survey.unseen = unseen;
     survey.findings = look.finish(&fill, several.iter().map(|(key, several)| (*key, several.told.as_ref())));
     if prepared.missing != MissingAction::Ignore {
-        let found = attendance.missing(prepared, checkpoint, &survey, |key| met.contains(&short(key)))?;
+        let found =
+            attendance.missing(prepared, checkpoint.as_deref(), &survey, |key| people.has(&known, key))?;
         survey.miss(found);
     }
     Ok(survey)
 }
 
-/// What is known at the end of a reading.
-pub(super) struct End {
-    /// Keys that no row has.
-    unseen: Vec<String>,
-    /// How full the mapped columns are.
-    fill: Fill,
-}
-
-/// Reads and maps on a thread of its own, and hands batches to `take`.
-pub(super) fn read(
-    prepared: &Prepared,
-    policy: &Policy,
-    mut take: impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
-) -> Result<End, CommandError> {
-    let (sender, receiver) = sync_channel(BATCHES_AHEAD);
-    thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            let (mut rows, mut row) = (prepared.export.rows(), Row::default());
-            let mut batch = Vec::with_capacity(BATCH_ROWS);
-            let mut fill = prepared.mapping.fill();
-            while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
-                if row.at().number > prepared.rows_max {
-                    break;
-                }
-                let mapped = prepared.mapping.map(&row);
-                fill.count(&prepared.mapping, &row, &mapped);
-                let key = match &mapped {
-                    Mapped::Intent(intent) => Some(policy.key.customer(&intent.customer)),
-                    _ => None,
-                };
-                let asked = prepared.missing != MissingAction::Ignore && key.is_none();
-                let presence = asked.then(|| prepared.mapping.presence(&row));
-                batch.push(MappedRow { at: row.at(), mapped, key, presence });
-                if batch.len() == BATCH_ROWS {
-                    let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
-                    if sender.send(full).is_err() {
-                        break;
-                    }
-                }
-            }
-            let _ = sender.send(batch);
-            Ok::<_, SourceError>(End { unseen: rows.unseen(), fill })
-        });
-        let taken = take_all(&receiver, &mut take);
-        drop(receiver);
-        let end =
-            reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
-        taken.map(|()| end)
-    })
-}
-
-fn take_all(
-    batches: &Receiver<Vec<MappedRow>>,
-    take: &mut impl FnMut(Vec<MappedRow>) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    batches.iter().try_for_each(take)
-}
-
 impl<W: Watcher> Pass<'_, W> {
-    fn first_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+    fn first_reading(&mut self, batch: Vec<PassedRow>) -> Result<(), CommandError> {
         self.watcher.check()?;
-        let told = self.look_up(&batch)?;
-        for (row, told) in batch.into_iter().zip(told) {
+        let mut told = self.look_up(&batch)?.into_iter();
+        for PassedRow { at, what } in batch {
             self.survey.rows += 1;
-            self.survey.worklist.pass(row.at);
-            if let Some(presence) = row.presence {
-                self.attendance.take(&presence, self.policy);
-            }
-            match (row.mapped, row.key) {
-                (Mapped::Intent(intent), Some(key)) => {
-                    self.survey.note(&intent);
-                    self.attendance.brand(&intent.customer);
-                    let is_first = self.met.insert(short(key));
-                    self.look.row(key, &intent, is_first);
-                    if is_first {
-                        self.decide(&intent, key, told, false)?;
-                    } else {
-                        self.later.insert(row.at.number);
-                        self.several.entry(key).or_default();
+            self.survey.worklist.pass(at);
+            match what {
+                What::Unchanged(whose) => self.unchanged(at, whose),
+                What::New(whose, new) => {
+                    self.survey.note(new.operation, whose.brand_id, &[]);
+                    if self.is_first(at, whose, new.marks()) {
+                        self.new(at, whose.key, new.marks().len() as u64)?;
                     }
                 }
-                (Mapped::Rejected(rejection), _) => self.reject(row.at, *rejection),
-                _ => self.survey.settle(row.at, Outcome::Skipped, &[]),
+                What::Asks(whose, print, intent) => {
+                    let told = told.next().flatten();
+                    self.survey.note(intent.operation, whose.brand_id, &intent.warnings);
+                    let hashes = intent.addresses.iter().map(|address| self.policy.key.address(address));
+                    let marks: Vec<u64> = hashes.map(|hash| shared_mark(hash, whose.brand_id)).collect();
+                    if self.is_first(at, whose, marks.into_iter()) {
+                        self.decide(&intent, whose.key, told, print, false)?;
+                    }
+                }
+                What::Skipped(presence) => {
+                    presence.iter().for_each(|presence| self.attendance.take(presence, self.policy));
+                    self.survey.settle(at, Outcome::Skipped, &[]);
+                }
+                What::Rejected(rejection, presence) => {
+                    presence.iter().for_each(|presence| self.attendance.take(presence, self.policy));
+                    self.reject(at, *rejection);
+                }
             }
         }
-        Ok(())
+        if self.prints.len() >= BATCH_PRINTS { self.write_prints() } else { Ok(()) }
+    }
+
+    /// A row that is just what its customer was left with.
+    fn unchanged(&mut self, at: RowRef, whose: Whose) {
+        use crate::mapping::Operation::Sync;
+        self.survey.note(Sync, whose.brand_id, &[]);
+        self.attendance.brand(whose.brand_id);
+        let Some(known) = whose.known else { return };
+        if self.people.met.meet_unchanged(known, whose.brand_id) {
+            self.survey.settle(at, Outcome::Unchanged, &[]);
+        } else {
+            self.look.row(whose.key, self.people.met.marks(known, whose.brand_id), false);
+            self.has_several(at, whose.key);
+        }
+    }
+
+    /// Whether a row is its customer's first; the others wait for the second reading.
+    fn is_first(&mut self, at: RowRef, whose: Whose, marks: impl Iterator<Item = u64>) -> bool {
+        self.attendance.brand(whose.brand_id);
+        let is_first = self.people.meet(whose);
+        self.look.row(whose.key, marks, is_first);
+        if !is_first {
+            self.has_several(at, whose.key);
+        }
+        is_first
+    }
+
+    fn has_several(&mut self, at: RowRef, key: CustomerKey) {
+        self.later.insert(at.number);
+        self.several.entry(key).or_default();
+    }
+
+    /// A row that makes a customer. It is read again only if somebody wants to
+    /// see its calls.
+    fn new(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), CommandError> {
+        if self.watcher.wants(at.number) == Wants::Nothing && !self.look.told_of(key) {
+            self.survey.settle_new(at, addresses);
+            return Ok(());
+        }
+        let export = &self.prepared.export;
+        let mut row = Row::default();
+        export.rows_from(at).read(&mut row).map_err(|source| export.io_error(source))?;
+        match self.prepared.mapping.map(&row) {
+            Mapped::Intent(intent) => self.decide(&intent, key, None, RowPrint::NONE, false).map(drop),
+            _ => Err(CommandError::Bug(format!("row {} is not what it was", at.number))),
+        }
+    }
+
+    fn read_again(&mut self, prepared: &Prepared) -> Result<(), CommandError> {
+        self.look.met(self.people.met.take_marks());
+        if !self.look.needs_names() && self.several.is_empty() {
+            return Ok(());
+        }
+        let second = SecondReading {
+            mapping: &prepared.mapping,
+            key: self.policy.key,
+            several: self.several.keys().copied().collect(),
+            suspects: self.look.suspects().to_vec(),
+        };
+        read(prepared, |row| second.sort(row), |batch| self.second_reading(batch)).map(drop)
     }
 
     /// Customers with several rows, each row on top of those before; of the
     /// others only what is looked for a second time.
-    fn second_reading(&mut self, batch: Vec<MappedRow>) -> Result<(), CommandError> {
+    fn second_reading(&mut self, batch: Vec<(CustomerKey, Box<Intent>)>) -> Result<(), CommandError> {
         self.watcher.check()?;
-        for row in batch {
-            let (Mapped::Intent(intent), Some(key)) = (row.mapped, row.key) else {
-                continue;
-            };
+        for (key, intent) in batch {
             let several = self.several.remove(&key);
             self.look.again(key, &intent, several.is_some());
             let Some(mut several) = several else { continue };
@@ -218,14 +274,15 @@ impl<W: Watcher> Pass<'_, W> {
                 several.loaded = true;
             }
             let mut situation = Situation::new(several.told.take(), Default::default());
-            if self.later.contains(&row.at.number) {
+            if self.later.contains(&intent.at.number) {
                 self.survey.rows_of_known_customers += 1;
                 let mut visited = several.has_calls;
-                several.told = self.decide(&intent, key, situation.told, several.has_calls)?;
-                visited |= self.survey.worklist.has(row.at.number, Work::Calls);
+                several.told =
+                    self.decide(&intent, key, situation.told, RowPrint::NONE, several.has_calls)?;
+                visited |= self.survey.worklist.has(intent.at.number, Work::Calls);
                 several.has_calls = visited;
             } else {
-                if self.is_wanted(row.at) {
+                if self.is_wanted(intent.at) {
                     several.has_calls = rehearse(&intent, &mut situation, self.policy)
                         .is_ok_and(|(calls, _)| !calls.is_empty());
                 }
@@ -244,6 +301,7 @@ impl<W: Watcher> Pass<'_, W> {
         intent: &Intent,
         key: CustomerKey,
         told: Option<Told>,
+        print: RowPrint,
         visit: bool,
     ) -> Result<Option<Told>, CommandError> {
         if !self.is_wanted(intent.at) {
@@ -260,13 +318,36 @@ impl<W: Watcher> Pass<'_, W> {
                 }
                 self.look.decided(key, intent, &calls, situation.told.as_ref(), !visit);
                 self.watcher.calls(intent.at, &calls, outcome);
-                if !calls.is_empty() {
+                if calls.is_empty() {
+                    self.note_print(intent, key, situation.told.as_ref(), print);
+                } else {
+                    if self.wants_all {
+                        note_print(intent, &mut situation, self.policy, print);
+                    }
                     self.watcher.told(key, situation.told.as_ref())?;
                 }
             }
             Err(rejection) => self.reject(intent.at, *rejection),
         }
         Ok(situation.told)
+    }
+
+    fn note_print(&mut self, intent: &Intent, key: CustomerKey, told: Option<&Told>, print: RowPrint) {
+        let Some(told) = told.filter(|told| print != RowPrint::NONE && told.print != print) else { return };
+        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_writable())
+            && asks_nothing_of(intent, told, &self.policy.key)
+        {
+            self.prints.push((key, Told { print, ..told.clone() }));
+        }
+    }
+
+    fn write_prints(&mut self) -> Result<(), CommandError> {
+        let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !self.prints.is_empty()) else {
+            return Ok(());
+        };
+        let mut batch = checkpoint.batch()?;
+        self.prints.drain(..).try_for_each(|(key, told)| batch.told(key, Some(&told)))?;
+        Ok(batch.commit_told()?)
     }
 
     fn reject(&mut self, at: RowRef, rejection: Rejection) {
@@ -278,46 +359,23 @@ impl<W: Watcher> Pass<'_, W> {
         self.only.is_none_or(|only| only.contains(&at.number))
     }
 
-    fn look_up(&self, batch: &[MappedRow]) -> Result<Vec<Option<Told>>, CommandError> {
-        match self.checkpoint {
-            None => Ok(vec![None; batch.len()]),
-            Some(checkpoint) => {
-                let keys: Vec<_> = batch.iter().map(|row| row.key).collect();
-                Ok(checkpoint.lookups().told_of_all(&keys)?)
-            }
+    /// What the customers of rows that ask were told, in the order of the rows.
+    fn look_up(&self, batch: &[PassedRow]) -> Result<Vec<Option<Told>>, CommandError> {
+        let asking = batch.iter().filter_map(|row| match &row.what {
+            What::Asks(whose, ..) => Some(whose.known.map(|_| whose.key)),
+            _ => None,
+        });
+        let keys: Vec<Option<CustomerKey>> = asking.collect();
+        match &self.checkpoint {
+            Some(checkpoint) if !keys.is_empty() => Ok(checkpoint.lookups().told_of_all(&keys)?),
+            _ => Ok(vec![None; keys.len()]),
         }
     }
 
     fn told(&self, key: CustomerKey) -> Result<Option<Told>, CommandError> {
-        match self.checkpoint {
+        match &self.checkpoint {
             None => Ok(None),
             Some(checkpoint) => Ok(checkpoint.lookups().told(key)?),
         }
-    }
-}
-
-/// 64 bits tell customers apart well enough to find those with several rows:
-/// a false alarm costs a second reading, and nothing else.
-pub(super) fn short(key: CustomerKey) -> u64 {
-    let mut first = [0; 8];
-    first.copy_from_slice(&key.0[..8]);
-    u64::from_le_bytes(first)
-}
-
-/// Parts of a keyed hash need no hashing, and nobody can choose them.
-#[derive(Default)]
-struct HashedAlready(u64);
-
-impl Hasher for HashedAlready {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = self.0.rotate_left(8) ^ number;
     }
 }

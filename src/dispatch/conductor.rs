@@ -15,7 +15,7 @@ use super::settings::Settings;
 use super::stop::{Stop, Switch};
 use crate::mapping::Intent;
 use crate::omnidesk::Client;
-use crate::planning::{CustomerKey, Outcome};
+use crate::planning::{CustomerKey, Outcome, RowPrint};
 use crate::units::Amount;
 
 /// A row with calls to make.
@@ -23,6 +23,8 @@ use crate::units::Amount;
 pub struct Job {
     /// Whom it is about.
     pub key: CustomerKey,
+    /// Of the row as it stands in the export.
+    pub print: RowPrint,
     /// What it asks for.
     pub intent: Box<Intent>,
 }
@@ -178,7 +180,7 @@ impl Conductor {
         };
         self.ended += end.calls;
         self.failed += u64::from(matches!(outcome, Outcome::Failed | Outcome::InDoubt));
-        let Job { key, intent } = end.job;
+        let Job { key, intent, .. } = end.job;
         let record = Record::Settled {
             customer: intent.customer,
             key,

@@ -12,8 +12,8 @@ use super::send::{End, Recorded, Sent, Shared, unix_now};
 use super::stop::Stop;
 use crate::omnidesk::{Action, Call, Kind};
 use crate::planning::{
-    Flight, Outcome, Situation, Step, acknowledged, next, settled_silently, turned_absent, turned_existing,
-    under_way,
+    Flight, Outcome, Situation, Step, acknowledged, next, note_print, settled_silently, turned_absent,
+    turned_existing, under_way,
 };
 
 /// How a row left its lane.
@@ -139,6 +139,7 @@ impl Lane {
         match sent.end {
             End::Done | End::DoneBefore => {
                 acknowledged(call, &self.job.intent, &mut self.situation, policy);
+                note_print(&self.job.intent, &mut self.situation, policy, self.job.print);
                 goes_on = true;
             }
             End::Exists => goes_on = turned_existing(&mut self.situation),

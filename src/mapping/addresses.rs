@@ -58,12 +58,7 @@ impl Address {
     /// The form by which two spellings of one address are the same.
     #[must_use]
     pub fn identity(&self) -> Cow<'_, str> {
-        let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-        match self.channel {
-            Channel::Telephone => Cow::Borrowed(&self.text),
-            _ if is_lower(&self.text) => Cow::Borrowed(&self.text),
-            Channel::Email | Channel::Facebook | Channel::Twitter => Cow::Owned(self.text.to_lowercase()),
-        }
+        identity(self.channel, &self.text)
     }
 
     /// Checks and cleans an address.
@@ -72,14 +67,72 @@ impl Address {
     ///
     /// The reason, and what would help.
     pub fn parse(channel: Channel, text: &str, region: Option<Region>) -> Result<Self, Rejection> {
-        let text = match channel {
-            Channel::Email => email(text)?,
-            Channel::Telephone => phone::e164(text, region)
-                .map_err(|no| Rejection::new(RejectionCode::BadPhone, no.reason, no.hint))?,
-            Channel::Facebook => facebook(text)?,
-            Channel::Twitter => twitter(text)?,
+        Ok(DraftAddress::parse(channel, Cow::Borrowed(text), region)?.into())
+    }
+}
+
+/// A checked address that may borrow from its row.
+pub struct DraftAddress<'a> {
+    channel: Channel,
+    text: Cow<'a, str>,
+}
+
+impl From<DraftAddress<'_>> for Address {
+    fn from(draft: DraftAddress) -> Self {
+        Self { channel: draft.channel, text: draft.text.into_owned() }
+    }
+}
+
+impl<'a> DraftAddress<'a> {
+    /// The kind.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// See [`Address::identity`].
+    #[must_use]
+    pub fn identity(&self) -> Cow<'_, str> {
+        identity(self.channel, &self.text)
+    }
+
+    pub(super) fn parse(
+        channel: Channel,
+        text: Cow<'a, str>,
+        region: Option<Region>,
+    ) -> Result<Self, Rejection> {
+        let is_sent_as_it_is = match channel {
+            Channel::Email => is_common_email(&text),
+            Channel::Telephone => phone::is_clean(&text),
+            Channel::Facebook | Channel::Twitter => false,
         };
-        Ok(Self { channel, text })
+        if is_sent_as_it_is {
+            return Ok(Self { channel, text });
+        }
+        let text = match channel {
+            Channel::Email => email(&text)?,
+            Channel::Telephone => phone::e164(&text, region)
+                .map_err(|no| Rejection::new(RejectionCode::BadPhone, no.reason, no.hint))?,
+            Channel::Facebook => facebook(&text)?,
+            Channel::Twitter => twitter(&text)?,
+        };
+        Ok(Self { channel, text: Cow::Owned(text) })
+    }
+}
+
+impl fmt::Debug for DraftAddress<'_> {
+    /// Masked: personal data.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "{}(***)", self.channel.word())
+    }
+}
+
+fn identity(channel: Channel, text: &str) -> Cow<'_, str> {
+    let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+    match channel {
+        Channel::Telephone => Cow::Borrowed(text),
+        _ if is_lower(text) => Cow::Borrowed(text),
+        Channel::Email | Channel::Facebook | Channel::Twitter => Cow::Owned(text.to_lowercase()),
     }
 }
 
@@ -92,9 +145,6 @@ impl fmt::Debug for Address {
 
 fn email(text: &str) -> Result<String, Rejection> {
     let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
-    if is_common_email(text) {
-        return Ok(text.to_owned());
-    }
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
     match EmailAddress::parse_with_options(text, options) {
         Ok(_) => Ok(text.to_owned()),

@@ -64,20 +64,55 @@ impl Mapping {
         let Compiler { mut expressions, problems, columns } = compiler;
         expressions.set_columns(columns);
         match (primary_id, brand_id) {
-            (Some(primary_id), Some(brand_id)) if problems.is_empty() => Ok(Self {
-                primary_id,
-                brand_id,
-                fields,
-                addresses,
-                ticket_id,
-                no_sync,
-                rules,
-                names,
-                blanks,
-                expressions,
-            }),
+            (Some(primary_id), Some(brand_id)) if problems.is_empty() => {
+                let mut mapping = Self {
+                    primary_id,
+                    brand_id,
+                    fields,
+                    addresses,
+                    ticket_id,
+                    no_sync,
+                    rules,
+                    names,
+                    blanks,
+                    expressions,
+                    deciding: Vec::new(),
+                };
+                mapping.deciding = mapping.deciding(columns);
+                Ok(mapping)
+            }
             _ => Err(problems),
         }
+    }
+
+    /// The columns that decide what a row asks for, in the order of their
+    /// names: where a column stands decides nothing.
+    fn deciding(&self, columns: &Columns) -> Vec<usize> {
+        let mut deciding: Option<Vec<usize>> = Some(Vec::new());
+        let mut add = |more: Option<Vec<usize>>| match (&mut deciding, more) {
+            (Some(all), Some(mut more)) => all.append(&mut more),
+            (all, _) => *all = None,
+        };
+        for getter in self.getters() {
+            add(match &getter.origin {
+                Origin::Columns(columns) => Some(columns.iter().map(|(column, _)| *column).collect()),
+                Origin::Template(template) => self.expressions.deciding(template),
+                Origin::Constant(_) => Some(Vec::new()),
+            });
+        }
+        self.rules.conditions.iter().for_each(|(condition, _)| add(self.expressions.deciding(condition)));
+        add(Some(self.rules.column.iter().map(|(column, _)| *column).collect()));
+        let mut deciding = deciding.unwrap_or_else(|| columns.own().map(|(column, _)| column).collect());
+        deciding.sort_unstable_by_key(|column| &columns.names()[*column]);
+        deciding.dedup();
+        deciding
+    }
+
+    pub(super) fn getters(&self) -> impl Iterator<Item = &Getter> {
+        let fields = self.fields.iter().map(|(_, getter)| getter);
+        let addresses = self.addresses.iter().map(|(_, getter)| getter);
+        let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
+        [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses).chain(others)
     }
 }
 

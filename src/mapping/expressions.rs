@@ -67,6 +67,27 @@ impl Expressions {
         names.filter_map(|name| Some((self.columns.find(name)?, name.to_owned()))).collect()
     }
 
+    /// The columns on which the text of a template depends; `None` if it may
+    /// look at any, as with a name that it computes.
+    pub(super) fn deciding(&self, expression: &Expression) -> Option<Vec<usize>> {
+        let template = self.environment.get_template(&expression.0).ok()?;
+        let source = template.source();
+        if words(source).any(|(word, behind)| word == "debug" || word == "row" && !names_one_column(behind)) {
+            return None;
+        }
+        let used = template.undeclared_variables(true);
+        let names = used.iter().map(|name| name.strip_prefix("row.").unwrap_or(name));
+        let names = names.chain(subscripts(source)).filter(|name| *name != "row" && !GLOBALS.contains(name));
+        // Of `a.b`, the column may be `a.b`, or `a` with something done to it.
+        let find = |name: &str| {
+            let dots = name.match_indices('.').map(|(at, _)| &name[..at]);
+            let found: Vec<usize> = dots.chain([name]).filter_map(|name| self.columns.find(name)).collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let found: Option<Vec<Vec<usize>>> = names.map(find).collect();
+        found.map(|found| found.concat())
+    }
+
     /// The row as a template sees it.
     pub(super) fn context(&self, row: &Row) -> Value {
         Value::from_object(Cells {
@@ -124,6 +145,32 @@ fn subscripts(source: &str) -> impl Iterator<Item = &str> {
         let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
         rest[1..].split(quote).next()
     })
+}
+
+/// The words of a template, each with what stands behind it.
+fn words(source: &str) -> impl Iterator<Item = (&str, &str)> {
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut rest = source;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches(|letter| !is_part(letter));
+        let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
+        let (word, behind) = rest.split_at(end);
+        rest = behind;
+        (!word.is_empty()).then_some((word, behind))
+    })
+}
+
+/// Whether what stands behind `row` is `.name` or `['name']`.
+fn names_one_column(behind: &str) -> bool {
+    let behind = behind.trim_start();
+    if let Some(name) = behind.strip_prefix('.') {
+        return name.starts_with(|letter: char| letter.is_alphabetic() || letter == '_');
+    }
+    let Some(inside) = behind.strip_prefix('[').map(str::trim_start) else { return false };
+    let Some(quote) = inside.chars().next().filter(|quote| matches!(quote, '\'' | '"')) else { return false };
+    let mut parts = inside[1..].splitn(2, quote);
+    let name = parts.next().unwrap_or_default();
+    !name.contains('\\') && parts.next().is_some_and(|rest| rest.trim_start().starts_with(']'))
 }
 
 /// A row, or the part of it below a dotted path, as a map.

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::compile::{Getter, Origin};
-use super::row::{Mapped, Mapping};
-use super::settings::Operation;
+use super::row::Mapping;
 use crate::source::Row;
 
 /// Rows with a value, by mapped column.
@@ -30,14 +29,7 @@ impl Mapping {
     #[must_use]
     pub fn fill(&self) -> Fill {
         let mut columns = BTreeMap::new();
-        let addresses = self.addresses.iter().map(|(_, getter)| getter);
-        let fields = self.fields.iter().map(|(_, getter)| getter);
-        let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
-        for getter in
-            [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses).chain(others)
-        {
-            columns.extend(self.columns_of(getter));
-        }
+        self.getters().for_each(|getter| columns.extend(self.columns_of(getter)));
         let columns = columns.into_iter().map(|(at, name)| Filled { at, name, rows: 0 }).collect();
         Fill { rows: 0, columns }
     }
@@ -63,17 +55,9 @@ impl Mapping {
 }
 
 impl Fill {
-    /// Takes in a row and what became of it. Rows that describe nobody (not
-    /// readable, skipped or purging) do not count.
-    pub fn count(&mut self, mapping: &Mapping, row: &Row, mapped: &Mapped) {
-        let describes = match mapped {
-            Mapped::Intent(intent) => intent.operation != Operation::Purge,
-            Mapped::Rejected(_) => row.fault().is_none(),
-            Mapped::Skip => false,
-        };
-        if !describes {
-            return;
-        }
+    /// Takes in a row that describes somebody: one that was read, and is
+    /// neither skipped nor purges.
+    pub fn count(&mut self, mapping: &Mapping, row: &Row) {
         self.rows += 1;
         for column in &mut self.columns {
             column.rows += u64::from(mapping.has_value(row, column.at));

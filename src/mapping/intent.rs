@@ -1,9 +1,10 @@
 //! What a row asks for, checked and normalised.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::addresses::Address;
+use super::addresses::{Address, DraftAddress};
 use super::settings::Operation;
 use crate::source::RowRef;
 
@@ -23,11 +24,18 @@ impl PrimaryId {
     ///
     /// The reason why it cannot be one.
     pub fn new(text: &str) -> Result<Self, &'static str> {
-        match text.trim() {
+        let id = text.trim();
+        Self::check(id).map(|()| Self(id.to_owned()))
+    }
+
+    /// Checks a trimmed id.
+    pub(super) fn check(id: &str) -> Result<(), &'static str> {
+        match id {
             "" => Err("the id is blank"),
             id if id.len() > PRIMARY_ID_BYTES_MAX => Err("the id is longer than 255 bytes"),
+            id if id.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(()),
             id if id.chars().any(char::is_control) => Err("the id holds a control character"),
-            id => Ok(Self(id.to_owned())),
+            _ => Ok(()),
         }
     }
 
@@ -114,6 +122,52 @@ pub struct Intent {
     pub no_sync: bool,
     /// What a person should know, though the row goes its way.
     pub warnings: Vec<Warning>,
+}
+
+/// An [`Intent`] that borrows from its row: enough to decide about most rows,
+/// without a copy of anything.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The row.
+    pub at: RowRef,
+    /// The brand.
+    pub brand_id: u64,
+    /// The customer's id, checked.
+    pub primary_id: Cow<'a, str>,
+    /// What is to be done.
+    pub operation: Operation,
+    /// Text fields that have a value; `None` empties one.
+    pub(super) fields: Vec<(&'a FieldName, Option<Cow<'a, str>>)>,
+    /// Addresses, checked.
+    pub addresses: Vec<DraftAddress<'a>>,
+    pub(super) ticket_id: Option<u64>,
+    pub(super) no_sync: bool,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+}
+
+impl Draft<'_> {
+    /// The same, for itself.
+    #[must_use]
+    pub fn into_intent(self) -> Intent {
+        let value = |text: Option<Cow<str>>| match text {
+            Some(text) => FieldValue::Text(text.into_owned()),
+            None => FieldValue::Clear,
+        };
+        Intent {
+            at: self.at,
+            customer: Customer {
+                brand_id: self.brand_id,
+                primary_id: PrimaryId(self.primary_id.into_owned()),
+            },
+            operation: self.operation,
+            fields: self.fields.into_iter().map(|(name, text)| (name.clone(), value(text))).collect(),
+            addresses: self.addresses.into_iter().map(Address::from).collect(),
+            ticket_id: self.ticket_id,
+            no_sync: self.no_sync,
+            warnings: self.warnings,
+        }
+    }
 }
 
 impl Intent {

@@ -18,11 +18,11 @@ mod rejection;
 mod row;
 mod settings;
 
-pub use addresses::{Address, Channel};
+pub use addresses::{Address, Channel, DraftAddress};
 pub use fill::Fill;
-pub use intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
+pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, PrimaryId, Warning};
 pub use marks::{MappedKey, Subject};
 pub use phone::suggest_region;
 pub use rejection::{Rejection, RejectionCode};
-pub use row::{Mapped, Mapping, Presence};
+pub use row::{Drafted, Mapped, Mapping, Presence};
 pub use settings::{CustomerSettings, From, Invalid, Names, Operation, OperationSettings, Rule, Value};

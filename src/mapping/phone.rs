@@ -58,7 +58,7 @@ const PLAIN_CODES: [&str; 16] =
 /// Whether `text` is a number that exists, written as E.164 already. Only
 /// saves time: the library's parser would hand it back as it is, and a test
 /// holds that against it. Whether it exists is the library's to say.
-fn is_clean(text: &str) -> bool {
+pub(super) fn is_clean(text: &str) -> bool {
     let Some(digits) = text.strip_prefix('+') else { return false };
     if !(8..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return false;

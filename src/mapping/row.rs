@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use minijinja::value::Value as Context;
 
-use super::addresses::{Address, Channel};
+use super::addresses::{Channel, DraftAddress};
 use super::compile::{Getter, Origin};
 use super::expressions::{Expression, Expressions};
-use super::intent::{Customer, FieldName, FieldValue, Intent, PrimaryId, Warning};
+use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, Warning};
 use super::names::{self, Name};
 use super::phone;
 use super::rejection::{Rejection, RejectionCode};
@@ -21,6 +21,17 @@ use crate::source::Row;
 pub enum Mapped {
     /// It asks for something.
     Intent(Box<Intent>),
+    /// It asks for nothing: operation `skip`.
+    Skip,
+    /// It is refused.
+    Rejected(Box<Rejection>),
+}
+
+/// What a row came to, while the row is there.
+#[derive(Debug)]
+pub enum Drafted<'a> {
+    /// It asks for something.
+    Draft(Draft<'a>),
     /// It asks for nothing: operation `skip`.
     Skip,
     /// It is refused.
@@ -41,6 +52,8 @@ pub struct Mapping {
     pub(super) names: Names,
     pub(super) blanks: Arc<Blanks>,
     pub(super) expressions: Expressions,
+    /// Columns that decide what a row asks for.
+    pub(super) deciding: Vec<usize>,
 }
 
 /// How the operation of a row is found.
@@ -105,20 +118,47 @@ impl Mapping {
     /// What `row` asks for.
     #[must_use]
     pub fn map(&self, row: &Row) -> Mapped {
+        match self.draft(row) {
+            Drafted::Draft(draft) => Mapped::Intent(Box::new(draft.into_intent())),
+            Drafted::Skip => Mapped::Skip,
+            Drafted::Rejected(rejection) => Mapped::Rejected(rejection),
+        }
+    }
+
+    /// The same, borrowed from the row.
+    #[must_use]
+    pub fn draft<'a>(&'a self, row: &'a Row) -> Drafted<'a> {
         if let Some(fault) = row.fault() {
             let hint = "mend the row in the export";
-            return Mapped::Rejected(Box::new(Rejection::new(
+            return Drafted::Rejected(Box::new(Rejection::new(
                 RejectionCode::MalformedRow,
                 fault.to_string(),
                 hint,
             )));
         }
         let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
-        match reading.intent() {
-            Ok(Some(intent)) => Mapped::Intent(Box::new(intent)),
-            Ok(None) => Mapped::Skip,
-            Err(rejection) => Mapped::Rejected(rejection),
+        match reading.draft() {
+            Ok(Some(draft)) => Drafted::Draft(draft),
+            Ok(None) => Drafted::Skip,
+            Err(rejection) => Drafted::Rejected(rejection),
         }
+    }
+
+    /// Whose `row` is: the brand and the id, if it says so.
+    #[must_use]
+    pub fn whose<'a>(&'a self, row: &'a Row) -> Option<(u64, Cow<'a, str>)> {
+        if row.fault().is_some() {
+            return None;
+        }
+        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let primary_id = reading.primary_id().ok()?;
+        Some((reading.brand_id().ok()?, primary_id))
+    }
+
+    /// The cells that decide what a row asks for, as they stand in the export:
+    /// two rows that are the same in them ask for the same.
+    pub fn deciding_cells<'a>(&self, row: &'a Row) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
+        self.deciding.iter().map(|column| row.bytes(*column))
     }
 }
 
@@ -141,10 +181,9 @@ impl Mapping {
         }
         let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
         let operation = reading.operation().ok();
-        let customer = match (reading.primary_id(), reading.brand_id()) {
-            (Ok(primary_id), Ok(brand_id)) => Some(Customer { primary_id, brand_id }),
-            _ => None,
-        };
+        let customer = self.whose(row).and_then(|(brand_id, primary_id)| {
+            Some(Customer { primary_id: PrimaryId::new(&primary_id).ok()?, brand_id })
+        });
         Presence { customer, operation }
     }
 }
@@ -152,12 +191,12 @@ impl Mapping {
 type Checked<T> = Result<T, Box<Rejection>>;
 
 impl<'a> Reading<'a> {
-    fn intent(&mut self) -> Checked<Option<Intent>> {
+    fn draft(&mut self) -> Checked<Option<Draft<'a>>> {
         let operation = self.operation()?;
         if operation == Operation::Skip {
             return Ok(None);
         }
-        let customer = Customer { primary_id: self.primary_id()?, brand_id: self.brand_id()? };
+        let (primary_id, brand_id) = (self.primary_id()?, self.brand_id()?);
         let (fields, addresses) = match operation {
             Operation::Purge => (Vec::new(), Vec::new()),
             Operation::AddChannel => (self.fields()?, self.some_addresses()?),
@@ -167,9 +206,10 @@ impl<'a> Reading<'a> {
         let ticket_id = mapping.ticket_id.as_ref().map(|getter| self.number(getter)).transpose()?.flatten();
         let no_sync = mapping.no_sync.as_ref().map(|getter| self.truth(getter)).transpose()?.unwrap_or(false);
         let warnings = std::mem::take(&mut self.warnings);
-        Ok(Some(Intent {
+        Ok(Some(Draft {
             at: self.row.at(),
-            customer,
+            brand_id,
+            primary_id,
             operation,
             fields,
             addresses,
@@ -218,22 +258,25 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn primary_id(&mut self) -> Checked<PrimaryId> {
+    fn primary_id(&mut self) -> Checked<Cow<'a, str>> {
         let getter = &self.mapping.primary_id;
-        let found = self.one(getter)?;
-        let (text, place) = match &found {
-            Some(found) if !found.clear => (found.text.as_ref(), found.place),
-            _ => ("", place_of(getter)),
+        let (text, place) = match self.one(getter)? {
+            Some(found) if !found.clear => (found.text, found.place),
+            Some(found) => (Cow::Borrowed(""), found.place),
+            None => (Cow::Borrowed(""), place_of(getter)),
         };
-        if phone::is_scientific(text) {
+        if phone::is_scientific(&text) {
             let message = "a spreadsheet has turned the id into a rounded number, so that several customers would share it";
             let hint = "export again with that column formatted as text; the digits are lost";
-            return Err(Box::new(Rejection::new(RejectionCode::DamagedId, message, hint).at(place, text)));
+            return Err(Box::new(Rejection::new(RejectionCode::DamagedId, message, hint).at(place, &text)));
         }
-        PrimaryId::new(text).map_err(|reason| {
-            let hint = "every row needs the customer's id; map another column to customer.primary_id, or fill the cell";
-            Box::new(Rejection::new(RejectionCode::BlankId, reason, hint).at(place, text))
-        })
+        match PrimaryId::check(&text) {
+            Ok(()) => Ok(text),
+            Err(reason) => {
+                let hint = "every row needs the customer's id; map another column to customer.primary_id, or fill the cell";
+                Err(Box::new(Rejection::new(RejectionCode::BlankId, reason, hint).at(place, &text)))
+            }
+        }
     }
 
     fn brand_id(&mut self) -> Checked<u64> {
@@ -246,31 +289,34 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn fields(&mut self) -> Checked<Vec<(FieldName, FieldValue)>> {
+    fn fields(&mut self) -> Checked<Vec<(&'a FieldName, Option<Cow<'a, str>>)>> {
         let mapping = self.mapping;
         let mut fields = Vec::with_capacity(mapping.fields.len());
         for (name, getter) in &mapping.fields {
             let Some(found) = self.one(getter)? else { continue };
             let value = match name {
-                _ if found.clear => FieldValue::Clear,
-                FieldName::Custom(_) => FieldValue::Text(found.text.into_owned()),
-                FieldName::First | FieldName::Last => FieldValue::Text(self.name(&found)?),
+                _ if found.clear => None,
+                FieldName::Custom(_) => Some(found.text),
+                FieldName::First | FieldName::Last => Some(self.name(found)?),
             };
-            fields.push((name.clone(), value));
+            fields.push((name, value));
         }
         Ok(fields)
     }
 
-    fn name(&mut self, found: &Found) -> Checked<String> {
+    fn name(&mut self, found: Found<'a>) -> Checked<Cow<'a, str>> {
+        if names::is_plain(&found.text) {
+            return Ok(found.text);
+        }
         match names::name(&found.text, self.mapping.names) {
-            Name::Plain(name) => Ok(name),
+            Name::Plain(name) => Ok(name.into()),
             Name::Odd(name) => {
                 self.warnings.push(Warning::OddName);
-                Ok(name)
+                Ok(name.into())
             }
             Name::Transliterated(name) => {
                 self.warnings.push(Warning::TransliteratedName);
-                Ok(name)
+                Ok(name.into())
             }
             Name::Refused => {
                 let message = "the name holds a letter or sign outside the pattern seen on the API's pages";
@@ -282,7 +328,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn some_addresses(&mut self) -> Checked<Vec<Address>> {
+    fn some_addresses(&mut self) -> Checked<Vec<DraftAddress<'a>>> {
         let addresses = self.addresses()?;
         if addresses.is_empty() {
             let message = "the row asks to add an address and has none";
@@ -292,21 +338,26 @@ impl<'a> Reading<'a> {
         Ok(addresses)
     }
 
-    fn addresses(&mut self) -> Checked<Vec<Address>> {
+    fn addresses(&mut self) -> Checked<Vec<DraftAddress<'a>>> {
         let mapping = self.mapping;
-        let mut addresses: Vec<Address> = Vec::new();
+        let mut addresses: Vec<DraftAddress> = Vec::new();
         for (channel, getter) in &mapping.addresses {
-            for found in self.all(getter)? {
-                match Address::parse(*channel, &found.text, getter.region) {
+            self.each(getter, |reading, Found { text, place, .. }| {
+                // An error names the text as it was found.
+                let parsed = DraftAddress::parse(*channel, text.clone(), getter.region);
+                match parsed {
                     Ok(address)
                         if addresses.iter().any(|known| {
                             known.channel() == *channel && known.identity() == address.identity()
                         }) => {}
                     Ok(address) => addresses.push(address),
-                    Err(_) if getter.invalid == Invalid::Drop => self.warnings.push(Warning::DroppedAddress),
-                    Err(rejection) => return Err(Box::new(rejection.at(found.place, &found.text))),
+                    Err(_) if getter.invalid == Invalid::Drop => {
+                        reading.warnings.push(Warning::DroppedAddress);
+                    }
+                    Err(rejection) => return Err(Box::new(rejection.at(place, &text))),
                 }
-            }
+                Ok(())
+            })?;
         }
         Ok(addresses)
     }
@@ -363,20 +414,27 @@ impl<'a> Reading<'a> {
         self.computed(getter)
     }
 
-    /// Every value that is not blank; a `clear` marker is none.
-    fn all(&mut self, getter: &'a Getter) -> Checked<Vec<Found<'a>>> {
-        let mut all = Vec::new();
+    /// Shows every value that is not blank; a `clear` marker is none.
+    fn each(
+        &mut self,
+        getter: &'a Getter,
+        mut take: impl FnMut(&mut Self, Found<'a>) -> Checked<()>,
+    ) -> Checked<()> {
+        let mut any = false;
         if let Origin::Columns(columns) = &getter.origin {
             for (column, name) in columns {
-                all.extend(self.cell(*column, name)?.filter(|found| !found.clear));
+                if let Some(found) = self.cell(*column, name)?.filter(|found| !found.clear) {
+                    any = true;
+                    take(self, found)?;
+                }
             }
-            if all.is_empty() {
-                all.extend(default_of(getter));
-            }
-        } else {
-            all.extend(self.computed(getter)?.filter(|found| !found.clear));
+            let default = default_of(getter).filter(|_| !any);
+            return default.map_or(Ok(()), |found| take(self, found));
         }
-        Ok(all)
+        match self.computed(getter)?.filter(|found| !found.clear) {
+            Some(found) => take(self, found),
+            None => Ok(()),
+        }
     }
 
     fn computed(&mut self, getter: &'a Getter) -> Checked<Option<Found<'a>>> {
@@ -402,7 +460,7 @@ impl<'a> Reading<'a> {
             Box::new(Rejection::new(RejectionCode::BadEncoding, message, hint).at(name, &value))
         })?;
         let text = match text {
-            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };
         let blanks = &self.mapping.blanks;
@@ -424,6 +482,14 @@ impl<'a> Reading<'a> {
                 "mend the template or the cells it uses",
             ))
         })
+    }
+}
+
+/// `text.trim()`, which nearly always is the text itself.
+fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
     }
 }
 

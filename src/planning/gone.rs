@@ -35,6 +35,10 @@ impl Gone {
         Self { told_before: told_before.to_vec(), ..Self::default() }
     }
 
+    pub(super) fn told_of(&self, customer: CustomerKey) -> bool {
+        !self.told_before.is_empty() && !self.before(mark(&customer.0)).is_empty()
+    }
+
     /// Takes in what a customer has been told once the row is applied.
     ///
     /// A `sync` row's addresses have all been told by then, so that a customer

@@ -8,7 +8,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mapping::{Address, Customer, FieldName};
+use crate::mapping::{Address, Channel, Customer, FieldName};
 
 /// A customer, 128 bits: the birthday bound for a billion customers is 2^-68.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,14 +109,42 @@ impl HashKey {
     /// A customer's key.
     #[must_use]
     pub fn customer(&self, customer: &Customer) -> CustomerKey {
-        let brand = customer.brand_id.to_le_bytes();
-        CustomerKey(self.hash(b"customer", &brand, customer.primary_id.as_str().as_bytes()))
+        self.customer_of(customer.brand_id, customer.primary_id.as_str())
+    }
+
+    /// The key of the customer with this id of this brand.
+    #[must_use]
+    pub fn customer_of(&self, brand_id: u64, primary_id: &str) -> CustomerKey {
+        CustomerKey(self.hash(b"customer", &brand_id.to_le_bytes(), primary_id.as_bytes()))
     }
 
     /// An address's hash, the same for two spellings of one address.
     #[must_use]
     pub fn address(&self, address: &Address) -> AddressHash {
-        AddressHash(self.hash(b"address", address.channel().word().as_bytes(), address.identity().as_bytes()))
+        self.address_of(address.channel(), &address.identity())
+    }
+
+    /// The hash of the address with this [`Address::identity`].
+    #[must_use]
+    pub fn address_of(&self, channel: Channel, identity: &str) -> AddressHash {
+        AddressHash(self.hash(b"address", channel.word().as_bytes(), identity.as_bytes()))
+    }
+
+    /// The print of a row with these cells, read as `reading` marks it.
+    #[must_use]
+    pub fn row<'a>(&self, reading: [u8; 8], cells: impl Iterator<Item = &'a [u8]>) -> RowPrint {
+        let mut text = Text::new(self);
+        text.push(b"row");
+        text.push(&reading);
+        for cell in cells {
+            // Lengths keep the cells apart.
+            text.push(&(cell.len() as u32).to_le_bytes());
+            text.push(cell);
+        }
+        let mut print = [0; 8];
+        print.copy_from_slice(&text.hash().as_bytes()[..8]);
+        // One in 2^64 is no row's.
+        RowPrint(print)
     }
 
     pub(super) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {
@@ -156,23 +184,45 @@ impl HashKey {
         out
     }
 
-    /// The parts one behind the other. Nearly all are short, and go in one
-    /// piece: a `Hasher` is two kilobytes to set up, more work than the hash.
     fn hash_of(&self, parts: [&[u8]; 4]) -> blake3::Hash {
-        let mut together = [0; 256];
-        let mut len = 0;
-        for part in parts {
-            let Some(place) = together.get_mut(len..len + part.len()) else {
-                let mut hasher = blake3::Hasher::new_keyed(&self.0);
-                for part in parts {
-                    hasher.update(part);
-                }
-                return hasher.finalize();
-            };
+        let mut text = Text::new(self);
+        parts.iter().for_each(|part| text.push(part));
+        text.hash()
+    }
+}
+
+/// A text to be hashed. Nearly all are short, and go in one piece: a `Hasher`
+/// is two kilobytes to set up, more work than the hash.
+struct Text<'a> {
+    key: &'a HashKey,
+    short: [u8; 512],
+    len: usize,
+    long: Option<Box<blake3::Hasher>>,
+}
+
+impl<'a> Text<'a> {
+    fn new(key: &'a HashKey) -> Self {
+        Self { key, short: [0; 512], len: 0, long: None }
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if let Some(long) = &mut self.long {
+            long.update(part);
+        } else if let Some(place) = self.short.get_mut(self.len..self.len + part.len()) {
             place.copy_from_slice(part);
-            len += part.len();
+            self.len += part.len();
+        } else {
+            let mut long = Box::new(blake3::Hasher::new_keyed(&self.key.0));
+            long.update(&self.short[..self.len]).update(part);
+            self.long = Some(long);
         }
-        blake3::keyed_hash(&self.0, &together[..len])
+    }
+
+    fn hash(&self) -> blake3::Hash {
+        match &self.long {
+            Some(long) => long.finalize(),
+            None => blake3::keyed_hash(&self.key.0, &self.short[..self.len]),
+        }
     }
 }
 
@@ -183,7 +233,7 @@ mod tests {
     #[test]
     fn a_hash_is_the_same_however_long_the_text() {
         let key = HashKey::new([7; 32]);
-        for len in [0, 1, 63, 64, 65, 200, 242, 243, 244, 255, 256, 257, 2000] {
+        for len in [0, 1, 63, 64, 65, 200, 498, 499, 500, 512, 513, 2000] {
             let text = "x".repeat(len);
             let mut hasher = blake3::Hasher::new_keyed(&key.0);
             hasher.update(&[5, 4]).update(b"value").update(&[1; 4]).update(text.as_bytes());

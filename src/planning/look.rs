@@ -30,9 +30,9 @@ pub struct Findings {
 
 /// A look at the rows of one first pass.
 ///
-/// It is shown every row once by [`Look::row`], each decision by
-/// [`Look::decided`], and then, if [`Look::needs_names`] says so or customers
-/// have several rows, every row once more by [`Look::again`].
+/// It is shown every row once by [`Look::row`] (or [`Look::met`]), each decision
+/// by [`Look::decided`], and then, if [`Look::needs_names`] says so or customers
+/// have several rows, those that matter once more by [`Look::again`].
 #[derive(Debug)]
 pub struct Look {
     key: HashKey,
@@ -83,9 +83,42 @@ impl Look {
         }
     }
 
-    /// A row of the first reading, and whether it is its customer's first.
-    pub fn row(&mut self, customer: CustomerKey, intent: &Intent, is_first: bool) {
-        self.shared.row(&self.key, customer, intent, is_first);
+    /// Whether every decision needs the row's calls: a mapping that changed is
+    /// told by them.
+    #[must_use]
+    pub fn needs_calls(&self) -> bool {
+        !self.remapped.keys.is_empty()
+    }
+
+    /// Whether addresses of the customer were told to be gone: a row may bring
+    /// them back.
+    #[must_use]
+    pub fn told_of(&self, customer: CustomerKey) -> bool {
+        self.gone.told_of(customer)
+    }
+
+    /// Whether addresses are looked at.
+    #[must_use]
+    pub fn looks_at_addresses(&self) -> bool {
+        self.shared.looks()
+    }
+
+    /// A row of the first reading with the marks of its addresses, see
+    /// [`super::shared_mark`], and whether it is its customer's first.
+    pub fn row(&mut self, customer: CustomerKey, marks: impl Iterator<Item = u64>, is_first: bool) {
+        self.shared.row(customer, marks, is_first);
+    }
+
+    /// The marks of all addresses of customers who were met in the first
+    /// reading by rows that were not shown.
+    pub fn met(&mut self, marks: Vec<u64>) {
+        self.shared.met(marks);
+    }
+
+    /// The marks of addresses whose rows the second reading is to show, sorted.
+    #[must_use]
+    pub fn suspects(&self) -> &[u64] {
+        self.shared.suspects()
     }
 
     /// A row's calls; `is_alone` says that no row of the customer was decided

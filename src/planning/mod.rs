@@ -30,10 +30,10 @@ pub use missing::{Missing, MissingSurvey, Undecided};
 pub use notices::{Notice, NoticeKind, Notices};
 pub use outcome::{Counts, Outcome};
 pub use seen::{NoticeLine, Past, Seen};
-pub use shared::SharedAddresses;
+pub use shared::{SharedAddresses, shared_mark};
 pub use steps::{
-    Policy, Situation, Step, acknowledged, found_by_probe, next, probe, rehearse, settled_silently,
-    turned_absent, turned_existing, under_way,
+    Policy, Situation, Step, acknowledged, asks_nothing_of, found_by_probe, next, note_print, probe,
+    rehearse, settled_silently, turned_absent, turned_existing, under_way,
 };
 pub use survey::{Cause, Survey};
 pub use told::{Flight, Progress, Told, ToldField};

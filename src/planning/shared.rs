@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::gone::mark;
-use super::keys::{CustomerKey, HashKey};
+use super::keys::{AddressHash, CustomerKey, HashKey};
 use super::notices::{Notice, NoticeKind, Notices, channel_word};
 use crate::mapping::{Address, Intent};
 use crate::source::RowRef;
@@ -52,19 +52,36 @@ impl Shared {
         Self { setting, ..Self::default() }
     }
 
-    /// First reading: a row, and whether it is its customer's first.
-    pub(super) fn row(&mut self, key: &HashKey, customer: CustomerKey, intent: &Intent, is_first: bool) {
-        if self.setting == SharedAddresses::Ignore {
+    /// Whether anybody asks.
+    pub(super) fn looks(&self) -> bool {
+        self.setting != SharedAddresses::Ignore
+    }
+
+    /// First reading: the marks of a row's addresses, and whether it is its
+    /// customer's first.
+    pub(super) fn row(&mut self, customer: CustomerKey, marks: impl Iterator<Item = u64>, is_first: bool) {
+        if !self.looks() {
             return;
         }
-        for address in &intent.addresses {
-            let mark = mark_of(key, address, intent);
-            if is_first {
-                self.marks.push(mark);
-            } else {
-                self.later.push((mark, super::gone::mark(&customer.0)));
-            }
+        if is_first {
+            self.marks.extend(marks);
+        } else {
+            let customer = super::gone::mark(&customer.0);
+            self.later.extend(marks.map(|mark| (mark, customer)));
         }
+    }
+
+    /// The marks of customers who were met without a look at their rows.
+    pub(super) fn met(&mut self, mut marks: Vec<u64>) {
+        if self.looks() {
+            marks.append(&mut self.marks);
+            self.marks = marks;
+        }
+    }
+
+    /// Addresses that came twice, sorted.
+    pub(super) fn suspects(&self) -> &[u64] {
+        &self.suspects
     }
 
     /// Ends the first reading; says by which mark tonight's suspects can be
@@ -141,9 +158,14 @@ impl Shared {
     }
 }
 
-/// Customers of different brands may well be the same person.
 fn mark_of(key: &HashKey, address: &Address, intent: &Intent) -> u64 {
+    shared_mark(key.address(address), intent.customer.brand_id)
+}
+
+/// By which an address is known again within a brand: customers of different
+/// brands may well be the same person.
+#[must_use]
+pub fn shared_mark(address: AddressHash, brand_id: u64) -> u64 {
     // An odd factor: different brands stay different, and zero changes nothing.
-    let brand = intent.customer.brand_id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mark(&key.address(address).0).cast_unsigned() ^ brand
+    mark(&address.0).cast_unsigned() ^ brand_id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }

@@ -6,7 +6,7 @@ use super::look::Findings;
 use super::missing::MissingSurvey;
 use super::outcome::{Counts, Outcome};
 use super::worklist::{Work, Worklist};
-use crate::mapping::{Intent, Operation, Rejection, RejectionCode, Warning};
+use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::Kind;
 use crate::source::RowRef;
 
@@ -93,12 +93,12 @@ impl Survey {
     }
 
     /// Takes in what is true of a row whatever is decided for it.
-    pub fn note(&mut self, intent: &Intent) {
-        self.only_sync &= intent.operation == Operation::Sync;
+    pub fn note(&mut self, operation: Operation, brand_id: u64, warnings: &[Warning]) {
+        self.only_sync &= operation == Operation::Sync;
         if self.brands.len() < BRANDS_KEPT {
-            self.brands.insert(intent.customer.brand_id);
+            self.brands.insert(brand_id);
         }
-        for warning in &intent.warnings {
+        for warning in warnings {
             *self.warnings.entry(*warning).or_default() += 1;
         }
     }
@@ -131,6 +131,16 @@ impl Survey {
         if !calls.is_empty() {
             self.worklist.mark(at.number, Work::Calls);
         }
+    }
+
+    /// Takes in a row that makes a new customer with so many addresses: one goes
+    /// with the create.
+    pub fn settle_new(&mut self, at: RowRef, addresses: u64) {
+        self.expected.add(Outcome::Created);
+        self.calls[Kind::Create as usize] += 1;
+        self.calls[Kind::AddChannel as usize] += addresses.saturating_sub(1);
+        self.rows_changing += 1;
+        self.worklist.mark(at.number, Work::Calls);
     }
 
     /// What the rows that need no visit have come to.

@@ -279,7 +279,8 @@ fn a_row_that_another_program_took_out_is_noticed() {
     world.run("A1,Ann,Smit,a@example.org,,,\nA2,Bob,Smit,b@example.org,,,\n").expect(0);
     let path = world.path("omnidesk-sync.checkpoint");
     let connection = rusqlite::Connection::open(&path).expect("the file");
-    let changed = connection.execute("DELETE FROM customers WHERE first = (SELECT min(first) FROM customers)", []);
+    let changed =
+        connection.execute("DELETE FROM customers WHERE first = (SELECT min(first) FROM customers)", []);
     assert_eq!(changed.expect("deleted"), 1);
     drop(connection);
     let requests = world.state().counters.requests;
@@ -315,7 +316,7 @@ fn newer_foreign_empty_and_halved_checkpoints_are_refused_with_the_way_out() {
         rusqlite::Connection::open(&path).expect("the file").execute_batch(sql).expect("changed");
     };
     edit("PRAGMA user_version = 99");
-    assert!(refused(5, "has format 99, this program knows 2; use the version that wrote it"));
+    assert!(refused(5, "has format 99, this program knows 3; use the version that wrote it"));
     edit("PRAGMA user_version = 0");
     assert!(refused(5, "is damaged"));
     edit("PRAGMA application_id = 7");

@@ -24,7 +24,7 @@ use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, Client, Texts};
-use omnidesk_sync::planning::{Findings, Outcome, Policy, Situation, Step, Work, Worklist, next};
+use omnidesk_sync::planning::{Findings, Outcome, Policy, RowPrint, Situation, Step, Work, Worklist, next};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use omnidesk_sync::units::Amount;
 use proptest::prelude::*;
@@ -504,6 +504,7 @@ impl World {
         let rows = rows.filter(|(number, _)| run.worklist.has(*number, Work::Calls));
         rows.map(|(number, row)| Job {
             key: policy.key.customer(&customer(row.customer)),
+            print: RowPrint::NONE,
             intent: Box::new(row.intent(number)),
         })
         .collect()

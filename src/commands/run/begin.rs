@@ -11,7 +11,7 @@ use super::super::prepare::{self, Prepared};
 use super::super::say;
 use super::super::survey::{Watcher, survey};
 use super::super::window::Window;
-use super::signals::Interrupts;
+use super::signals::{Interrupts, Patience};
 use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
@@ -63,12 +63,13 @@ pub(super) fn begin(
     let past = checkpoint.past()?;
     let past = if part { past.of_part() } else { past };
     let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, false);
-    let survey = survey(prepared, Some(&checkpoint), &policy, only, look, interrupts)?;
+    let mut patience = Patience { interrupts, window };
+    let survey = survey(prepared, Some(&mut checkpoint), &policy, only, look, &past.gone, &mut patience)?;
     if let Some(run) = &open {
         check_superseding(args, run, &survey, prepared)?;
     }
     prepare::wait_until_written(config, &args.common, prepared)?;
-    interrupts.check()?;
+    Patience { interrupts, window }.check()?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts, window };
     tell(args, || view.head());

@@ -6,7 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::super::exit::CommandError;
-use super::super::survey::Watcher;
+use super::super::survey::{Wants, Watcher};
+use super::super::window::Window;
 use crate::mapping::Rejection;
 use crate::omnidesk::Call;
 use crate::planning::{CustomerKey, Outcome, Told};
@@ -51,15 +52,30 @@ impl Interrupts {
     }
 }
 
-/// A first pass ends at a signal.
-impl Watcher for Interrupts {
+/// How long a first pass may take: until a signal, or the window's end.
+#[derive(Debug)]
+pub(super) struct Patience<'a> {
+    pub(super) interrupts: &'a Interrupts,
+    pub(super) window: Option<&'a Window>,
+}
+
+impl Watcher for Patience<'_> {
+    fn wants(&self, _: u64) -> Wants {
+        Wants::Nothing
+    }
     fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
     fn rejected(&mut self, _: RowRef, _: &Rejection) {}
     fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
         Ok(())
     }
     fn check(&self) -> Result<(), CommandError> {
-        if self.any() { Err(CommandError::Interrupted) } else { Ok(()) }
+        if self.interrupts.any() {
+            return Err(CommandError::Interrupted);
+        }
+        match self.window {
+            Some(window) if window.for_work().is_zero() => Err(CommandError::WindowClosed),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The rows of a worklist, read again.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
@@ -9,17 +8,16 @@ use super::super::exit::CommandError;
 use super::super::prepare::Prepared;
 use crate::checkpoint::{OpenRun, PurgeList};
 use crate::dispatch::Job;
-use crate::mapping::{Intent, Mapped, Mapping};
-use crate::planning::{HashKey, Work, Worklist};
-use crate::source::{Export, Row, RowRef, Rows};
+use crate::mapping::{Intent, Mapped};
+use crate::planning::{HashKey, RowPrint, Work, Worklist};
+use crate::source::{Row, RowRef, Rows};
 
 /// Rows handed over at once; one at a time costs a tenth of the speed.
 const BATCH_ROWS: usize = 64;
 
 /// Rows still to be visited.
-pub(super) struct Visits {
-    export: Arc<Export>,
-    mapping: Arc<Mapping>,
+pub(super) struct Visits<'a> {
+    prepared: &'a Prepared,
     worklist: Worklist,
     work: Work,
     after: u64,
@@ -28,34 +26,26 @@ pub(super) struct Visits {
     key: HashKey,
 }
 
-impl Visits {
+impl<'a> Visits<'a> {
     /// The rows with calls that are not settled yet.
-    pub(super) fn of_calls(prepared: &Prepared, run: &OpenRun, key: HashKey) -> Self {
+    pub(super) fn of_calls(prepared: &'a Prepared, run: &OpenRun, key: HashKey) -> Self {
         Self::of(prepared, run, Work::Calls, run.record.watermark, run.ahead().clone(), key)
     }
 
     /// The rejected rows that are not settled yet.
-    pub(super) fn of_rejected(prepared: &Prepared, run: &OpenRun, key: HashKey) -> Self {
+    pub(super) fn of_rejected(prepared: &'a Prepared, run: &OpenRun, key: HashKey) -> Self {
         Self::of(prepared, run, Work::Rejected, run.record.rejects_done, BTreeSet::new(), key)
     }
 
     fn of(
-        prepared: &Prepared,
+        prepared: &'a Prepared,
         run: &OpenRun,
         work: Work,
         after: u64,
         ahead: BTreeSet<u64>,
         key: HashKey,
     ) -> Self {
-        Self {
-            export: Arc::clone(&prepared.export),
-            mapping: Arc::clone(&prepared.mapping),
-            worklist: run.worklist.clone(),
-            work,
-            after,
-            ahead,
-            key,
-        }
+        Self { prepared, worklist: run.worklist.clone(), work, after, ahead, key }
     }
 
     /// Hands every row to `take`, mapped, until it says `false`.
@@ -73,17 +63,17 @@ impl Visits {
             let entry = self.worklist.entry(next).ok_or_else(|| bug(next))?;
             if reader.is_none() || entry.number > read + 1 {
                 read = entry.number - 1;
-                reader = Some(self.export.rows_from(entry));
+                reader = Some(self.prepared.export.rows_from(entry));
             }
             let rows = reader.as_mut().ok_or_else(|| bug(next))?;
             while read < next {
-                if !rows.read(&mut row).map_err(|source| self.export.io_error(source))? {
-                    self.export.check_unchanged()?;
+                if !rows.read(&mut row).map_err(|source| self.prepared.export.io_error(source))? {
+                    self.prepared.export.check_unchanged()?;
                     return Err(bug(next));
                 }
                 read += 1;
             }
-            if !take(&row, self.mapping.map(&row))? {
+            if !take(&row, self.prepared.mapping.map(&row))? {
                 return Ok(());
             }
         }
@@ -95,18 +85,19 @@ impl Visits {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
         self.each(|row, mapped| {
             let Mapped::Intent(intent) = mapped else {
-                self.export.check_unchanged()?;
+                self.prepared.export.check_unchanged()?;
                 return Err(bug(row.at().number));
             };
-            batch.push(Job { key: self.key.customer(&intent.customer), intent });
+            let (key, print) = (self.key.customer(&intent.customer), self.prepared.print(&self.key, row));
+            batch.push(Job { key, print, intent });
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
             }
             // What was planned and guarded is this content and no other.
-            self.export.check_unchanged()?;
+            self.prepared.export.check_unchanged()?;
             Ok(jobs.blocking_send(std::mem::take(&mut batch)).is_ok())
         })?;
-        self.export.check_unchanged()?;
+        self.prepared.export.check_unchanged()?;
         // Nobody takes them any more once the run has stopped.
         let _ = jobs.blocking_send(batch);
         Ok(())
@@ -127,7 +118,7 @@ pub(super) fn feed_missing(
         let batch = some.into_iter().map(|one| {
             // Behind the export's rows, and on no line of it.
             let at = RowRef { number: rows + one.nth, ..RowRef::default() };
-            Job { key: one.key, intent: Box::new(Intent::purge(at, one.customer)) }
+            Job { key: one.key, print: RowPrint::NONE, intent: Box::new(Intent::purge(at, one.customer)) }
         });
         // Nobody takes them any more once the run has stopped.
         if jobs.blocking_send(batch.collect()).is_err() {

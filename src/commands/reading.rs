@@ -1,0 +1,228 @@
+//! Reading an export for decisions: rows are read and mapped on a thread of
+//! their own and handed over in batches.
+//!
+//! Most rows of most nights are just what their customer was left with, and
+//! most rows of a first load make a new customer. Neither needs a copy of
+//! anything in the row: the first is known by its print, and of the second it
+//! is enough to know that all of it can be sent, and how many calls it takes.
+
+use std::collections::HashSet;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use super::exit::CommandError;
+use super::prepare::Prepared;
+use crate::checkpoint::Known;
+use crate::config::MissingAction;
+use crate::mapping::{Draft, Drafted, Fill, Intent, Mapping, Operation, Presence, Rejection};
+use crate::planning::{CustomerKey, HashKey, KeyState, RowPrint, shared_mark};
+use crate::source::{Row, RowRef, SourceError};
+
+/// Rows handed over at once.
+const BATCH_ROWS: usize = 1024;
+/// Batches on their way.
+const BATCHES_AHEAD: usize = 4;
+/// A new customer with more addresses is handed over with all of the row.
+const ADDRESSES_MAX: usize = 3;
+
+/// A row that was read.
+pub(super) struct PassedRow {
+    pub(super) at: RowRef,
+    pub(super) what: What,
+}
+
+/// What a row is.
+pub(super) enum What {
+    /// Just what its customer was left with.
+    Unchanged(Whose),
+    /// It makes a customer whom the checkpoint does not know.
+    New(Whose, New),
+    /// It is to be decided by what its customer was told.
+    Asks(Whose, RowPrint, Box<Intent>),
+    /// It asks for nothing; whose it is though, if somebody wants to know.
+    Skipped(Option<Box<Presence>>),
+    /// It is refused, likewise.
+    Rejected(Box<Rejection>, Option<Box<Presence>>),
+}
+
+/// Whose a row is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whose {
+    pub(super) key: CustomerKey,
+    pub(super) brand_id: u64,
+    /// The number of the customer among those that the checkpoint knows.
+    pub(super) known: Option<usize>,
+}
+
+/// What is to be known of a row that makes a customer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct New {
+    pub(super) operation: Operation,
+    marks: [u64; ADDRESSES_MAX],
+    addresses: usize,
+}
+
+impl New {
+    /// The marks of its addresses, as many as it has.
+    pub(super) fn marks(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.marks[..self.addresses].iter().copied()
+    }
+}
+
+/// Reads the export on a thread of its own: `sort` says there what is to be
+/// known of a row, and `take` gets that in batches. Gives back the keys that
+/// no row has.
+pub(super) fn read<T: Send>(
+    prepared: &Prepared,
+    mut sort: impl FnMut(&Row) -> Option<T> + Send,
+    mut take: impl FnMut(Vec<T>) -> Result<(), CommandError>,
+) -> Result<Vec<String>, CommandError> {
+    let (sender, receiver) = sync_channel(BATCHES_AHEAD);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let (mut rows, mut row) = (prepared.export.rows(), Row::default());
+            let mut batch = Vec::with_capacity(BATCH_ROWS);
+            while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
+                if row.at().number > prepared.rows_max {
+                    break;
+                }
+                batch.extend(sort(&row));
+                // Also without anything in it, now and then: somebody may want to stop.
+                if batch.len() == BATCH_ROWS || row.at().number.is_multiple_of(BATCH_ROWS as u64) {
+                    let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
+                    if sender.send(full).is_err() {
+                        break;
+                    }
+                }
+            }
+            let _ = sender.send(batch);
+            Ok::<_, SourceError>(rows.unseen())
+        });
+        let taken = receiver.iter().try_for_each(&mut take);
+        drop(receiver);
+        let unseen =
+            reader.join().map_err(|_| CommandError::Bug("the reading thread panicked".to_owned()))??;
+        taken.map(|()| unseen)
+    })
+}
+
+/// How the rows of a first reading are sorted.
+pub(super) struct FirstReading<'a> {
+    pub(super) prepared: &'a Prepared,
+    pub(super) key: HashKey,
+    pub(super) known: &'a Known,
+    /// Whether rows may pass without all that is in them.
+    pub(super) shortcuts: bool,
+    pub(super) with_addresses: bool,
+    /// Whether the print of every row is wanted, or only of known customers.
+    pub(super) prints_all: bool,
+    /// How full the mapped columns are.
+    pub(super) fill: &'a mut Fill,
+}
+
+impl FirstReading<'_> {
+    /// What a row is.
+    pub(super) fn sort(&mut self, row: &Row) -> PassedRow {
+        PassedRow { at: row.at(), what: self.what(row) }
+    }
+
+    fn what(&mut self, row: &Row) -> What {
+        let mapping = &*self.prepared.mapping;
+        let mut found = None;
+        if !self.known.is_empty()
+            && let Some((brand_id, primary_id)) = mapping.whose(row)
+        {
+            let whose = self.whose(brand_id, &primary_id);
+            let print = self.print(row, whose);
+            if self.shortcuts && whose.known.is_some_and(|known| self.known.has(known, print)) {
+                self.fill.count(mapping, row);
+                return What::Unchanged(whose);
+            }
+            found = Some((whose, print));
+        }
+        let presence = || {
+            let asked = self.prepared.missing != MissingAction::Ignore;
+            asked.then(|| Box::new(mapping.presence(row)))
+        };
+        let draft = match mapping.draft(row) {
+            Drafted::Draft(draft) => draft,
+            Drafted::Skip => return What::Skipped(presence()),
+            Drafted::Rejected(rejection) => {
+                let presence = presence();
+                if row.fault().is_none() {
+                    self.fill.count(mapping, row);
+                }
+                return What::Rejected(rejection, presence);
+            }
+        };
+        if draft.operation != Operation::Purge {
+            self.fill.count(mapping, row);
+        }
+        let (whose, print) = found.unwrap_or_else(|| {
+            let whose = self.whose(draft.brand_id, &draft.primary_id);
+            (whose, self.print(row, whose))
+        });
+        match self.new(&draft, whose) {
+            Some(new) => What::New(whose, new),
+            None => What::Asks(whose, print, Box::new(draft.into_intent())),
+        }
+    }
+
+    fn whose(&self, brand_id: u64, primary_id: &str) -> Whose {
+        let key = self.key.customer_of(brand_id, primary_id);
+        Whose { key, brand_id, known: self.known.find(key) }
+    }
+
+    fn print(&self, row: &Row, whose: Whose) -> RowPrint {
+        match whose.known.is_some() || self.prints_all {
+            true => self.prepared.print(&self.key, row),
+            false => RowPrint::NONE,
+        }
+    }
+
+    fn new(&self, draft: &Draft, whose: Whose) -> Option<New> {
+        let makes_one = matches!(draft.operation, Operation::Sync | Operation::Create);
+        let is_plain = draft.warnings.is_empty() && draft.addresses.len() <= ADDRESSES_MAX;
+        if !self.shortcuts || whose.known.is_some() || !makes_one || !is_plain {
+            return None;
+        }
+        let (mut marks, addresses) = ([0; ADDRESSES_MAX], draft.addresses.len());
+        if self.with_addresses {
+            for (mark, address) in marks.iter_mut().zip(&draft.addresses) {
+                let hash = self.key.address_of(address.channel(), &address.identity());
+                *mark = shared_mark(hash, whose.brand_id);
+            }
+        }
+        Some(New { operation: draft.operation, marks, addresses })
+    }
+}
+
+/// Which rows of a second reading matter: those of customers who have several,
+/// and those with an address that several customers may have.
+pub(super) struct SecondReading<'a> {
+    pub(super) mapping: &'a Mapping,
+    pub(super) key: HashKey,
+    pub(super) several: HashSet<CustomerKey, KeyState>,
+    /// Sorted.
+    pub(super) suspects: Vec<u64>,
+}
+
+impl SecondReading<'_> {
+    /// What the row asks for, if it matters.
+    pub(super) fn sort(&self, row: &Row) -> Option<(CustomerKey, Box<Intent>)> {
+        let (brand_id, primary_id) = self.mapping.whose(row)?;
+        let key = self.key.customer_of(brand_id, &primary_id);
+        let has_several = self.several.contains(&key);
+        if !has_several && self.suspects.is_empty() {
+            return None;
+        }
+        let Drafted::Draft(draft) = self.mapping.draft(row) else { return None };
+        let is_suspect = || {
+            draft.addresses.iter().any(|address| {
+                let hash = self.key.address_of(address.channel(), &address.identity());
+                self.suspects.binary_search(&shared_mark(hash, brand_id)).is_ok()
+            })
+        };
+        (has_several || is_suspect()).then(|| (key, Box::new(draft.into_intent())))
+    }
+}
