@@ -7,9 +7,11 @@
 //! finds none knows that there is none: a block that is damaged, or gone, is
 //! an error and never an unknown customer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use twox_hash::XxHash3_64;
 
 use super::CheckpointError;
 use super::file::{damaged, explain};
@@ -29,12 +31,16 @@ const RECORD_HEAD_BYTES: usize = 20;
 /// Changes taken in at once: it bounds memory where all of them meet one block.
 const CHANGES_AT_ONCE: usize = 4096;
 
+/// Neighbouring blocks that all change are written together, so many at the
+/// most: one that is full makes no two half empty ones then.
+const BLOCKS_AT_ONCE: usize = 16;
+
 /// What becomes of a customer: this record, or none.
 pub(super) type Change<'a> = (CustomerKey, Option<&'a [u8]>);
 
 /// Makes the one block of a file that knows nobody.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
-    insert(connection, 0, &[], None)
+    write(connection, 0, &[], None, false)
 }
 
 /// Takes in changes, sorted by key, each key once. Says by how many customers
@@ -46,13 +52,29 @@ pub(super) fn apply(
 ) -> Result<i64, CheckpointError> {
     let (mut rest, mut more) = (changes, 0);
     while let Some((key, _)) = rest.first() {
-        let block = Block::of(connection, path, *key)?;
-        let own = rest.partition_point(|(key, _)| block.covers(*key)).clamp(1, CHANGES_AT_ONCE);
-        let (own, later) = rest.split_at(own);
-        more += replace(connection, &block, own).map_err(|source| explain(path, source))?;
+        let mut blocks = vec![Block::of(connection, path, *key)?];
+        let mut taken = covered(rest, &blocks[0]).clamp(1, CHANGES_AT_ONCE);
+        while let Some((key, _)) = rest.get(taken)
+            && taken < CHANGES_AT_ONCE
+            && blocks.len() < BLOCKS_AT_ONCE
+        {
+            let next = Block::of(connection, path, *key)?;
+            if blocks.last().and_then(|last| end_of(&last.bytes)) != Some(next.first) {
+                break;
+            }
+            taken += covered(&rest[taken..], &next).clamp(1, CHANGES_AT_ONCE);
+            blocks.push(next);
+        }
+        let (own, later) = rest.split_at(taken);
+        more += replace(connection, &blocks, own).map_err(|source| explain(path, source))?;
         rest = later;
     }
     Ok(more)
+}
+
+/// How many of the first changes are to this block.
+fn covered(changes: &[Change], block: &Block) -> usize {
+    changes.partition_point(|(key, _)| block.covers(*key))
 }
 
 /// Shows every customer, in the order of the keys.
@@ -169,24 +191,27 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Writes a block anew, as several if it has grown too large for one.
-fn replace(connection: &Connection, block: &Block, changes: &[Change]) -> rusqlite::Result<i64> {
-    let (merged, more) = merged(block, changes);
-    connection.prepare_cached("DELETE FROM customers WHERE first = ?")?.execute([signed(block.first)])?;
+/// Writes neighbouring blocks anew, as many as are needed.
+fn replace(connection: &Connection, blocks: &[Block], changes: &[Change]) -> rusqlite::Result<i64> {
+    let (merged, more) = merged(blocks, changes);
     let most = BLOCK_BYTES_MAX - HEAD_BYTES;
     let mut left: usize = merged.iter().map(|(_, record)| RECORD_HEAD_BYTES + record.len()).sum();
     // Equal pieces, so that each has room for later changes.
     let piece = left.div_ceil(left.div_ceil(most).max(1));
-    let (mut first, mut rest) = (block.first, merged.as_slice());
+    let (mut first, mut rest) = (blocks[0].first, merged.as_slice());
+    let mut old = blocks.iter().map(|block| block.first).collect::<BTreeSet<u64>>();
     while left > most {
         let (len, bytes) = cut(rest, piece);
         let (piece, later) = rest.split_at(len);
         // Keys with the same beginning stay together, if need be in too large a block.
         let Some((next, _)) = later.first() else { break };
-        insert(connection, first, piece, Some(next.short()))?;
+        write(connection, first, piece, Some(next.short()), old.remove(&first))?;
         (first, rest, left) = (next.short(), later, left - bytes);
     }
-    insert(connection, first, rest, end_of(&block.bytes))?;
+    let end = blocks.last().and_then(|last| end_of(&last.bytes));
+    write(connection, first, rest, end, old.remove(&first))?;
+    let mut delete = connection.prepare_cached("DELETE FROM customers WHERE first = ?")?;
+    old.iter().try_for_each(|first| delete.execute([signed(*first)]).map(drop))?;
     Ok(more)
 }
 
@@ -204,11 +229,11 @@ fn cut(records: &[(CustomerKey, &[u8])], most: usize) -> (usize, usize) {
     (len, bytes)
 }
 
-/// The records of a block with changes to it, and how many more they are.
-fn merged<'a>(block: &'a Block, changes: &[Change<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
-    let mut merged = Vec::with_capacity(64 + changes.len());
+/// The records of blocks with changes to them, and how many more they are.
+fn merged<'a>(blocks: &'a [Block], changes: &[Change<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
+    let mut merged = Vec::with_capacity(64 * blocks.len() + changes.len());
     let (mut before, mut changes) = (0_i64, changes.iter().peekable());
-    for (key, record) in records(&block.bytes) {
+    for (key, record) in blocks.iter().flat_map(|block| records(&block.bytes)) {
         before += 1;
         while let Some((new, change)) = changes.next_if(|(new, _)| *new < key) {
             merged.extend(change.map(|change| (*new, change)));
@@ -223,11 +248,14 @@ fn merged<'a>(block: &'a Block, changes: &[Change<'a>]) -> (Vec<(CustomerKey, &'
     (merged, more)
 }
 
-fn insert(
+/// Writes a block, in the place of one that began with the same key, if there
+/// is one.
+fn write(
     connection: &Connection,
     first: u64,
     records: &[(CustomerKey, &[u8])],
     end: Option<u64>,
+    is_there: bool,
 ) -> rusqlite::Result<()> {
     let mut bytes = Vec::with_capacity(BLOCK_BYTES_MAX);
     bytes.extend_from_slice(&[0; CHECK_BYTES]);
@@ -240,10 +268,11 @@ fn insert(
     }
     let check = check(first, &bytes);
     bytes[..CHECK_BYTES].copy_from_slice(&check);
-    connection
-        .prepare_cached("INSERT INTO customers VALUES (?, ?)")?
-        .execute(params![signed(first), bytes])
-        .map(drop)
+    let sql = match is_there {
+        true => "UPDATE customers SET block = ?2 WHERE first = ?1",
+        false => "INSERT INTO customers VALUES (?1, ?2)",
+    };
+    connection.prepare_cached(sql)?.execute(params![signed(first), bytes]).map(drop)
 }
 
 fn is_sound(first: u64, bytes: &[u8]) -> bool {
@@ -252,11 +281,7 @@ fn is_sound(first: u64, bytes: &[u8]) -> bool {
 
 /// Of a block, but for the check value in front.
 fn check(first: u64, bytes: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&bytes[CHECK_BYTES..]).update(&first.to_le_bytes());
-    let mut check = [0; CHECK_BYTES];
-    check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_BYTES]);
-    check
+    XxHash3_64::oneshot_with_seed(first, &bytes[CHECK_BYTES..]).to_le_bytes()
 }
 
 fn end_of(bytes: &[u8]) -> Option<u64> {

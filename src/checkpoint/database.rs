@@ -45,11 +45,16 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]; a file that exists is never replaced.
     pub fn open(path: &Path, tenant: &str) -> Result<Self, CheckpointError> {
+        Self::open_locked(path, tenant, Lock::of(path)?)
+    }
+
+    /// The same for one who has the lock already.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn open_locked(path: &Path, tenant: &str, lock: Lock) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(io)?;
-        }
-        let lock = Lock::take(path)?;
         if !path.try_exists().map_err(io)? {
             // Of the one that was here before.
             lock.note(0);
@@ -389,19 +394,19 @@ mod tests {
             batch.commit_told().expect("durable");
             assert_eq!(checkpoint.lookups().told(key(from)).expect("sound"), Some(told(from + add)));
         };
-        write(0, 30_000, 0);
-        write(30_000, 40_000, 0);
+        write(0, 60_000, 0);
+        write(60_000, 70_000, 0);
         write(10, 20, 7);
         let mut batch = checkpoint.batch().expect("a batch");
         batch.told(key(5), None).expect("told");
         batch.commit_told().expect("durable");
         let check = |checkpoint: &Checkpoint| {
-            assert_eq!(checkpoint.totals().expect("totals").customers, 39_999);
-            let keys: Vec<_> = (0..40_010).map(|number| Some(key(number))).collect();
+            assert_eq!(checkpoint.totals().expect("totals").customers, 69_999);
+            let keys: Vec<_> = (0..70_010).map(|number| Some(key(number))).collect();
             let found = checkpoint.lookups().told_of_all(&keys).expect("sound");
             for (number, found) in (0..).zip(found) {
                 let expected = match number {
-                    5 | 40_000.. => None,
+                    5 | 70_000.. => None,
                     10..20 => Some(told(number + 7)),
                     _ => Some(told(number)),
                 };
@@ -409,7 +414,7 @@ mod tests {
             }
         };
         check(&checkpoint);
-        assert!(checkpoint.customers >= 40_000 && checkpoint.recent.told.len() == 11, "in blocks and beside");
+        assert!(checkpoint.customers >= 70_000 && checkpoint.recent.told.len() == 11, "in blocks and beside");
         drop(checkpoint);
         check(&Checkpoint::look(&path).expect("whole").expect("there"));
         check(&Checkpoint::open(&path, "tenant").expect("whole"));

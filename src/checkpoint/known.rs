@@ -15,9 +15,9 @@ const STRIDE: usize = 8;
 /// customer and an index of half a byte.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// [`CustomerKey::short`], sorted.
-    keys: Vec<u64>,
-    prints: Vec<RowPrint>,
+    /// [`CustomerKey::short`] and the print, sorted. Side by side, since who
+    /// looks for the one wants the other.
+    customers: Vec<(u64, RowPrint)>,
     /// Keys are spread evenly, so that their first bits say about where one
     /// stands: where each of so many equal ranges of keys begins.
     starts: Vec<u32>,
@@ -51,8 +51,7 @@ impl Checkpoint {
     pub fn known(&self, gone: &[(i64, i64)], with_addresses: bool) -> Result<(Known, Met), CheckpointError> {
         let (mut known, mut met) = (Known::default(), Met::default());
         let customers = usize::try_from(self.customers).unwrap_or(0) + self.recent.told.len();
-        known.keys.reserve_exact(customers);
-        known.prints.reserve_exact(customers);
+        known.customers.reserve_exact(customers);
         met.counts.reserve_exact(customers);
         if with_addresses {
             met.addresses.reserve(customers);
@@ -66,13 +65,12 @@ impl Checkpoint {
             if has_gone || addresses.len() > ADDRESSES_MAX {
                 print = RowPrint::NONE;
             }
-            known.keys.push(key.short());
-            known.prints.push(print);
+            known.customers.push((key.short(), print));
             met.push(&addresses[..addresses.len().min(if with_addresses { ADDRESSES_MAX } else { 0 })]);
             Ok(())
         })?;
         known.index();
-        met.is_met = vec![0; known.keys.len().div_ceil(64)];
+        met.is_met = vec![0; known.customers.len().div_ceil(64)];
         met.is_unchanged.clone_from(&met.is_met);
         Ok((known, met))
     }
@@ -82,7 +80,7 @@ impl Known {
     /// Whether nobody is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.customers.is_empty()
     }
 
     /// The number of a customer, if known.
@@ -90,17 +88,17 @@ impl Known {
     pub fn find(&self, key: CustomerKey) -> Option<usize> {
         let (short, range) = (key.short(), self.range_of(key.short()));
         let (from, to) = (*self.starts.get(range)? as usize, *self.starts.get(range + 1)? as usize);
-        Some(from + self.keys[from..to].iter().position(|known| *known == short)?)
+        Some(from + self.customers[from..to].iter().position(|(known, _)| *known == short)?)
     }
 
     /// Whether a row with this print is the one that the customer was left with.
     #[must_use]
     pub fn has(&self, customer: usize, print: RowPrint) -> bool {
-        print != RowPrint::NONE && self.prints[customer] == print
+        print != RowPrint::NONE && self.customers[customer].1 == print
     }
 
     fn ranges(&self) -> usize {
-        self.keys.len() / STRIDE + 1
+        self.customers.len() / STRIDE + 1
     }
 
     fn range_of(&self, short: u64) -> usize {
@@ -109,12 +107,12 @@ impl Known {
 
     fn index(&mut self) {
         let mut starts = Vec::with_capacity(self.ranges() + 1);
-        for (at, key) in self.keys.iter().enumerate() {
+        for (at, (key, _)) in self.customers.iter().enumerate() {
             while starts.len() <= self.range_of(*key) {
                 starts.push(at as u32);
             }
         }
-        starts.resize(self.ranges() + 1, self.keys.len() as u32);
+        starts.resize(self.ranges() + 1, self.customers.len() as u32);
         self.starts = starts;
     }
 }

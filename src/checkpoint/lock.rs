@@ -15,10 +15,19 @@ use super::CheckpointError;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub struct Lock(File);
 
 impl Lock {
-    pub(super) fn take(checkpoint: &Path) -> Result<Self, CheckpointError> {
+    /// Takes the lock of a checkpoint, which need not be there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError::Locked`] if another process has it.
+    pub fn of(checkpoint: &Path) -> Result<Self, CheckpointError> {
+        if let Some(folder) = checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| CheckpointError::Io { path: checkpoint.to_owned(), source })?;
+        }
         let path = beside(checkpoint);
         let io = |source| CheckpointError::Io { path: path.clone(), source };
         let file = OpenOptions::new()

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::CheckpointError;
 use super::blocks::Finder;
-use super::file::damaged_record;
+use super::file::{damaged_record, explain};
 use super::journal::{Changes, Encoded, Recent};
 use super::records;
 use crate::planning::{CustomerKey, Flight, Progress, Told};
@@ -40,6 +40,12 @@ impl Lookups<'_> {
         let mut order: Vec<usize> = (0..keys.len()).filter(|at| keys[*at].is_some()).collect();
         // Neighbours lie in the same block.
         order.sort_unstable_by_key(|at| keys[*at]);
+        let wrong = |source| explain(self.path, source);
+        // One snapshot: without it every look-up locks the file and forgets its pages.
+        let snapshot = match self.connection.is_autocommit() {
+            true => Some(self.connection.unchecked_transaction().map_err(wrong)?),
+            false => None,
+        };
         let mut finder = Finder::new(self.connection, self.path);
         let mut told = vec![None; keys.len()];
         for at in order {
@@ -47,6 +53,7 @@ impl Lookups<'_> {
                 told[at] = self.told_by(&mut finder, key)?;
             }
         }
+        snapshot.map_or(Ok(()), rusqlite::Transaction::finish).map_err(wrong)?;
         Ok(told)
     }
 

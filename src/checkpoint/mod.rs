@@ -29,6 +29,7 @@ mod upgrade;
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
 pub use known::{Known, Met};
+pub use lock::Lock;
 pub use lookups::Lookups;
 pub use missing::{PurgeList, ToPurge};
 pub use records::{FileLengths, RunRecord, RunState};

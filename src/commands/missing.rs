@@ -99,7 +99,8 @@ pub(super) fn keep_names(
         let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
         Some((policy.key.customer(&customer), customer))
     };
-    read(prepared, whose, |mut batch| {
+    let sort = |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(whose));
+    read(prepared, sort, |mut batch| {
         waiting.append(&mut batch);
         if waiting.len() >= BATCH_NAMES { write(&mut waiting) } else { Ok(()) }
     })?;

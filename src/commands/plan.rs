@@ -30,11 +30,14 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
     let window = Window::of(&args.window, config.limits.max_duration, began)?;
-    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
-    let mut checkpoint = Checkpoint::look(&config.checkpoint.path)?;
-    if let Some(found) = &checkpoint {
-        found.check_tenant(&config.omnidesk.base_url.tenant())?;
-    }
+    let look = || {
+        let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
+        if let Some(found) = &checkpoint {
+            found.check_tenant(&config.omnidesk.base_url.tenant())?;
+        }
+        Ok(checkpoint)
+    };
+    let (prepared, mut checkpoint) = prepare::prepare_beside(&config, &args.common, &args.export, look)?;
     let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
     let known =
         checkpoint.as_ref().map(|found| found.export_ordinal(&prepared.fingerprint)).transpose()?.flatten();

@@ -44,6 +44,27 @@ impl Prepared {
     }
 }
 
+/// Prepares the export on one thread and does something else on this one,
+/// whose error counts first. Standard input may be waited for long, and is
+/// left for when that has worked.
+pub(super) fn prepare_beside<T>(
+    config: &Config,
+    common: &Common,
+    path: &Path,
+    other: impl FnOnce() -> Result<T, CommandError>,
+) -> Result<(Prepared, T), CommandError> {
+    if path == Path::new("-") {
+        let done = other()?;
+        return Ok((prepare(config, common, path)?, done));
+    }
+    std::thread::scope(|scope| {
+        let preparing = scope.spawn(|| prepare(config, common, path));
+        let done = other();
+        let prepared = preparing.join().map_err(|_| CommandError::Bug("a thread panicked".to_owned()))?;
+        done.and_then(|done| Ok((prepared?, done)))
+    })
+}
+
 /// Opens the export and compiles the mapping for it.
 pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<Prepared, CommandError> {
     let mut export = source::open(path, &config.input)?;

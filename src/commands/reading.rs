@@ -16,12 +16,14 @@ use crate::checkpoint::Known;
 use crate::config::MissingAction;
 use crate::mapping::{Draft, Drafted, Fill, Intent, Mapping, Operation, Presence, Rejection};
 use crate::planning::{CustomerKey, HashKey, KeyState, RowPrint, shared_mark};
-use crate::source::{Row, RowRef, SourceError};
+use crate::source::{Row, RowRef, Rows, SourceError};
 
 /// Rows handed over at once.
 const BATCH_ROWS: usize = 1024;
 /// Batches on their way.
 const BATCHES_AHEAD: usize = 4;
+/// Rows looked at together.
+const ROWS_AT_ONCE: usize = 64;
 /// A new customer with more addresses is handed over with all of the row.
 const ADDRESSES_MAX: usize = 3;
 
@@ -70,25 +72,27 @@ impl New {
 }
 
 /// Reads the export on a thread of its own: `sort` says there what is to be
-/// known of a row, and `take` gets that in batches. Gives back the keys that
-/// no row has.
+/// known of some rows, and `take` gets that in batches. Gives back the keys
+/// that no row has.
 pub(super) fn read<T: Send>(
     prepared: &Prepared,
-    mut sort: impl FnMut(&Row) -> Option<T> + Send,
+    mut sort: impl FnMut(&[Row], &mut Vec<T>) + Send,
     mut take: impl FnMut(Vec<T>) -> Result<(), CommandError>,
 ) -> Result<Vec<String>, CommandError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
-            let (mut rows, mut row) = (prepared.export.rows(), Row::default());
+            let mut rows = prepared.export.rows();
+            let mut some = vec![Row::default(); ROWS_AT_ONCE];
             let mut batch = Vec::with_capacity(BATCH_ROWS);
-            while rows.read(&mut row).map_err(|source| prepared.export.io_error(source))? {
-                if row.at().number > prepared.rows_max {
+            for at in 1.. {
+                let read = read_some(prepared, &mut rows, &mut some)?;
+                sort(&some[..read], &mut batch);
+                if read < ROWS_AT_ONCE {
                     break;
                 }
-                batch.extend(sort(&row));
                 // Also without anything in it, now and then: somebody may want to stop.
-                if batch.len() == BATCH_ROWS || row.at().number.is_multiple_of(BATCH_ROWS as u64) {
+                if at % (BATCH_ROWS / ROWS_AT_ONCE) == 0 {
                     let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
                     if sender.send(full).is_err() {
                         break;
@@ -106,13 +110,27 @@ pub(super) fn read<T: Send>(
     })
 }
 
+/// Reads as many rows as there is room for, as long as there are any.
+fn read_some(prepared: &Prepared, rows: &mut Rows, some: &mut [Row]) -> Result<usize, SourceError> {
+    for (read, row) in some.iter_mut().enumerate() {
+        let is_one = rows.read(row).map_err(|source| prepared.export.io_error(source))?;
+        if !is_one || row.at().number > prepared.rows_max {
+            return Ok(read);
+        }
+    }
+    Ok(some.len())
+}
+
 /// How the rows of a first reading are sorted.
 pub(super) struct FirstReading<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) key: HashKey,
     pub(super) known: &'a Known,
-    /// Whether rows may pass without all that is in them.
-    pub(super) shortcuts: bool,
+    /// Whether a row that is just what its customer was left with may pass by
+    /// its print.
+    pub(super) passes_unchanged: bool,
+    /// Whether a row that makes a customer may pass without all that is in it.
+    pub(super) passes_new: bool,
     pub(super) with_addresses: bool,
     /// Whether the print of every row is wanted, or only of known customers.
     pub(super) prints_all: bool,
@@ -121,25 +139,43 @@ pub(super) struct FirstReading<'a> {
 }
 
 impl FirstReading<'_> {
-    /// What a row is.
-    pub(super) fn sort(&mut self, row: &Row) -> PassedRow {
-        PassedRow { at: row.at(), what: self.what(row) }
+    /// What some rows are. All of their customers are looked for in one go, so
+    /// that the memory's answers are waited for together.
+    pub(super) fn sort(&mut self, rows: &[Row], batch: &mut Vec<PassedRow>) {
+        let mut found = [None; ROWS_AT_ONCE];
+        if !self.known.is_empty() {
+            for (found, row) in found.iter_mut().zip(rows) {
+                *found = self.whose_by_cells(row).map(|whose| (whose, self.prepared.print(&self.key, row)));
+            }
+            for (whose, _) in found.iter_mut().flatten() {
+                whose.known = self.known.find(whose.key);
+            }
+        }
+        batch.extend(rows.iter().zip(found).map(|(row, found)| {
+            let what = match found {
+                Some((whose, print)) if self.is_unchanged(whose, print) => {
+                    self.fill.count(&self.prepared.mapping, row);
+                    What::Unchanged(whose)
+                }
+                found => self.what(row, found),
+            };
+            PassedRow { at: row.at(), what }
+        }));
     }
 
-    fn what(&mut self, row: &Row) -> What {
+    /// Whose a row is, not yet looked for.
+    fn whose_by_cells(&self, row: &Row) -> Option<Whose> {
+        let (brand_id, primary_id) = self.prepared.mapping.whose(row)?;
+        Some(Whose { key: self.key.customer_of(brand_id, &primary_id), brand_id, known: None })
+    }
+
+    fn is_unchanged(&self, whose: Whose, print: RowPrint) -> bool {
+        self.passes_unchanged && whose.known.is_some_and(|known| self.known.has(known, print))
+    }
+
+    /// What a row is that has to be looked at.
+    fn what(&mut self, row: &Row, found: Option<(Whose, RowPrint)>) -> What {
         let mapping = &*self.prepared.mapping;
-        let mut found = None;
-        if !self.known.is_empty()
-            && let Some((brand_id, primary_id)) = mapping.whose(row)
-        {
-            let whose = self.whose(brand_id, &primary_id);
-            let print = self.print(row, whose);
-            if self.shortcuts && whose.known.is_some_and(|known| self.known.has(known, print)) {
-                self.fill.count(mapping, row);
-                return What::Unchanged(whose);
-            }
-            found = Some((whose, print));
-        }
         let presence = || {
             let asked = self.prepared.missing != MissingAction::Ignore;
             asked.then(|| Box::new(mapping.presence(row)))
@@ -159,8 +195,10 @@ impl FirstReading<'_> {
             self.fill.count(mapping, row);
         }
         let (whose, print) = found.unwrap_or_else(|| {
-            let whose = self.whose(draft.brand_id, &draft.primary_id);
-            (whose, self.print(row, whose))
+            let key = self.key.customer_of(draft.brand_id, &draft.primary_id);
+            let whose = Whose { key, brand_id: draft.brand_id, known: self.known.find(key) };
+            let print = if self.prints_all { self.prepared.print(&self.key, row) } else { RowPrint::NONE };
+            (whose, print)
         });
         match self.new(&draft, whose) {
             Some(new) => What::New(whose, new),
@@ -168,22 +206,10 @@ impl FirstReading<'_> {
         }
     }
 
-    fn whose(&self, brand_id: u64, primary_id: &str) -> Whose {
-        let key = self.key.customer_of(brand_id, primary_id);
-        Whose { key, brand_id, known: self.known.find(key) }
-    }
-
-    fn print(&self, row: &Row, whose: Whose) -> RowPrint {
-        match whose.known.is_some() || self.prints_all {
-            true => self.prepared.print(&self.key, row),
-            false => RowPrint::NONE,
-        }
-    }
-
     fn new(&self, draft: &Draft, whose: Whose) -> Option<New> {
         let makes_one = matches!(draft.operation, Operation::Sync | Operation::Create);
         let is_plain = draft.warnings.is_empty() && draft.addresses.len() <= ADDRESSES_MAX;
-        if !self.shortcuts || whose.known.is_some() || !makes_one || !is_plain {
+        if !self.passes_new || whose.known.is_some() || !makes_one || !is_plain {
             return None;
         }
         let (mut marks, addresses) = ([0; ADDRESSES_MAX], draft.addresses.len());

@@ -119,7 +119,7 @@ pub(super) fn survey<W: Watcher>(
         None => Default::default(),
     };
     let wants_all = watcher.wants(1) == Wants::All;
-    let shortcuts = !policy.full && only.is_none() && !look.needs_calls() && !wants_all;
+    let is_plain = !policy.full && !look.needs_calls() && !wants_all;
     let mut pass = Pass {
         prepared,
         checkpoint,
@@ -140,12 +140,14 @@ pub(super) fn survey<W: Watcher>(
         prepared,
         key: policy.key,
         known: &known,
-        shortcuts,
+        passes_unchanged: is_plain,
+        // What an earlier run has done is not to be counted as calls.
+        passes_new: is_plain && only.is_none(),
         with_addresses,
         prints_all: wants_all,
         fill: &mut fill,
     };
-    let unseen = read(prepared, |row| Some(first.sort(row)), |batch| pass.first_reading(batch))?;
+    let unseen = read(prepared, |rows, batch| first.sort(rows, batch), |batch| pass.first_reading(batch))?;
     pass.write_prints()?;
     pass.read_again(prepared)?;
     prepared.export.check_unchanged()?;
@@ -258,7 +260,9 @@ impl<W: Watcher> Pass<'_, W> {
             several: self.several.keys().copied().collect(),
             suspects: self.look.suspects().to_vec(),
         };
-        read(prepared, |row| second.sort(row), |batch| self.second_reading(batch)).map(drop)
+        let sort =
+            |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(|row| second.sort(row)));
+        read(prepared, sort, |batch| self.second_reading(batch)).map(drop)
     }
 
     /// Customers with several rows, each row on top of those before; of the
@@ -362,7 +366,7 @@ impl<W: Watcher> Pass<'_, W> {
     /// What the customers of rows that ask were told, in the order of the rows.
     fn look_up(&self, batch: &[PassedRow]) -> Result<Vec<Option<Told>>, CommandError> {
         let asking = batch.iter().filter_map(|row| match &row.what {
-            What::Asks(whose, ..) => Some(whose.known.map(|_| whose.key)),
+            What::Asks(whose, ..) => Some(whose.known.filter(|_| self.is_wanted(row.at)).map(|_| whose.key)),
             _ => None,
         });
         let keys: Vec<Option<CustomerKey>> = asking.collect();

@@ -137,8 +137,11 @@ impl HashKey {
         text.push(b"row");
         text.push(&reading);
         for cell in cells {
-            // Lengths keep the cells apart.
-            text.push(&(cell.len() as u32).to_le_bytes());
+            // Lengths keep the cells apart; nearly all of them are one byte.
+            match u8::try_from(cell.len()) {
+                Ok(len) if len < u8::MAX => text.push(&[len]),
+                _ => text.push(&[[u8::MAX].as_slice(), &cell.len().to_le_bytes()].concat()),
+            }
             text.push(cell);
         }
         let mut print = [0; 8];
@@ -195,14 +198,14 @@ impl HashKey {
 /// is two kilobytes to set up, more work than the hash.
 struct Text<'a> {
     key: &'a HashKey,
-    short: [u8; 512],
+    short: [u8; 256],
     len: usize,
     long: Option<Box<blake3::Hasher>>,
 }
 
 impl<'a> Text<'a> {
     fn new(key: &'a HashKey) -> Self {
-        Self { key, short: [0; 512], len: 0, long: None }
+        Self { key, short: [0; 256], len: 0, long: None }
     }
 
     fn push(&mut self, part: &[u8]) {
@@ -231,9 +234,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_print_tells_rows_apart_by_every_cell_and_its_place() {
+        let key = HashKey::new([7; 32]);
+        let print = |cells: &[&str]| key.row([1; 8], cells.iter().map(|cell| cell.as_bytes()));
+        let long = "x".repeat(300);
+        let rows: [&[&str]; 9] = [
+            &["a", "b"],
+            &["ab", ""],
+            &["", "ab"],
+            &["a", "b", ""],
+            &["b", "a"],
+            &[&long[..254]],
+            &[&long[..255]],
+            &[&long[..256]],
+            &[&long, "a"],
+        ];
+        for (at, row) in rows.iter().enumerate() {
+            assert_eq!(print(row), print(row));
+            assert!(rows[..at].iter().all(|other| print(other) != print(row)), "{row:?}");
+        }
+        assert_ne!(print(&["a"]), key.row([2; 8], [b"a".as_slice()].into_iter()), "read otherwise");
+    }
+
+    #[test]
     fn a_hash_is_the_same_however_long_the_text() {
         let key = HashKey::new([7; 32]);
-        for len in [0, 1, 63, 64, 65, 200, 498, 499, 500, 512, 513, 2000] {
+        for len in [0, 1, 63, 64, 65, 200, 242, 243, 244, 256, 257, 2000] {
             let text = "x".repeat(len);
             let mut hasher = blake3::Hasher::new_keyed(&key.0);
             hasher.update(&[5, 4]).update(b"value").update(&[1; 4]).update(text.as_bytes());

@@ -23,7 +23,7 @@ use super::exit::{CommandError, Exit};
 use super::prepare::{self, Prepared};
 use super::say;
 use super::window::Window;
-use crate::checkpoint::{Checkpoint, OpenRun};
+use crate::checkpoint::{Checkpoint, Lock, OpenRun};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::dispatch::{self, Finish, Stop, Switch};
@@ -69,14 +69,19 @@ fn work(
     let window = Window::of(&args.window, config.limits.max_duration, began)?;
     let sandbox = start_sandbox(&mut config, args)?;
     // First of all the lock: a second process ends at once.
-    let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
-    aftermath.started();
-    let key = match &sandbox {
-        Some(_) => ApiKey::none_needed(),
-        None => ApiKey::fetch(&config.omnidesk.api_key)?,
+    let lock = Lock::of(&config.checkpoint.path)?;
+    let open = || {
+        let (path, tenant) = (&config.checkpoint.path, config.omnidesk.base_url.tenant());
+        let checkpoint = Checkpoint::open_locked(path, &tenant, lock)?;
+        aftermath.started();
+        let key = match &sandbox {
+            Some(_) => ApiKey::none_needed(),
+            None => ApiKey::fetch(&config.omnidesk.api_key)?,
+        };
+        Ok((checkpoint, Client::new(&wire_settings(&config), &key)?))
     };
-    let client = Client::new(&wire_settings(&config), &key)?;
-    let prepared = prepare::prepare(&config, &args.common, &args.export)?;
+    let (prepared, (checkpoint, client)) =
+        prepare::prepare_beside(&config, &args.common, &args.export, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = Interrupts::listen().map_err(CommandError::System)?;
     let begun = begin::begin(args, &config, &prepared, checkpoint, window.as_ref(), &mut interrupts)?;
