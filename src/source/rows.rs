@@ -140,7 +140,7 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    fn get(&self, at: usize) -> &[u8] {
+    pub(super) fn get(&self, at: usize) -> &[u8] {
         if at >= self.len {
             return &[];
         }
@@ -212,6 +212,7 @@ pub struct Rows {
     columns: Arc<Columns>,
     dialect: Dialect,
     parser: csv_core::Reader,
+    shape: json::Shape,
     number: u64,
     /// Of JSON lines: which keys had a value so far.
     seen: Vec<bool>,
@@ -225,7 +226,7 @@ impl Rows {
             .build();
         let records = Records::at(file, dialect.framing(), from.offset, from.line);
         let seen = vec![dialect.format == Format::Csv; columns.names().len()];
-        Self { records, columns, dialect, parser, number: from.number, seen }
+        Self { records, columns, dialect, parser, shape: json::Shape::default(), number: from.number, seen }
     }
 
     /// Reads the next row into `row`; `false` at the end of the export.
@@ -245,8 +246,8 @@ impl Rows {
         };
         row.at =
             RowRef { number: self.number, line: extent.line, offset: extent.offset, len: extent.len as u64 };
-        row.fault =
-            parse(extent, bytes, &self.columns, &self.dialect, &mut self.parser, &mut row.cells).err();
+        let parsers = (&mut self.parser, &mut self.shape);
+        row.fault = parse(extent, bytes, &self.columns, &self.dialect, parsers, &mut row.cells).err();
         if row.fault.is_some() {
             row.cells.clear();
         }
@@ -273,7 +274,7 @@ fn parse(
     bytes: &[u8],
     columns: &Columns,
     dialect: &Dialect,
-    parser: &mut csv_core::Reader,
+    (parser, shape): (&mut csv_core::Reader, &mut json::Shape),
     cells: &mut Cells,
 ) -> Result<(), Malformed> {
     match extent.fault {
@@ -283,7 +284,7 @@ fn parse(
         None => {}
     }
     if dialect.format == Format::Jsonl {
-        return json::split(bytes, dialect.encoding, columns, cells);
+        return json::split(bytes, dialect.encoding, columns, shape, cells);
     }
     let expected = columns.names().len();
     match extent.is_quoted {

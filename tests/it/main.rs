@@ -16,6 +16,7 @@ mod missing;
 mod model;
 mod order;
 mod packaging;
+mod prints;
 mod privacy;
 mod properties;
 mod readme;
