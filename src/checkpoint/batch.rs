@@ -52,6 +52,7 @@ impl Batch<'_> {
             path: &self.place.path,
             recent: self.recent,
             changes: Some(&self.changes),
+            customers: *self.customers,
         }
     }
 

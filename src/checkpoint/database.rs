@@ -64,11 +64,11 @@ impl Checkpoint {
         file.check_tenant(tenant)?;
         file.check_whole()?;
         file.configure()?;
-        let Trusted { mut connection, place, format, customers } = file;
+        let Trusted { mut connection, place, format, mut customers } = file;
         let wrong = |source| explain(path, source);
         if format < FORMAT {
             let transaction = connection.transaction().map_err(wrong)?;
-            upgrade::upgrade(&transaction, path, format)?;
+            customers = upgrade::upgrade(&transaction, path, format)?;
             seal::keep(&transaction).map_err(wrong)?;
             place.commit(&transaction)?;
         } else {
@@ -101,7 +101,7 @@ impl Checkpoint {
         let mut copy = Connection::open_in_memory().map_err(wrong)?;
         Backup::new(&connection, &mut copy).and_then(|backup| backup.step(-1)).map_err(wrong)?;
         let transaction = copy.transaction().map_err(wrong)?;
-        upgrade::upgrade(&transaction, path, format)?;
+        let customers = upgrade::upgrade(&transaction, path, format)?;
         transaction.commit().map_err(wrong)?;
         Self::of(copy, place, customers)
     }
@@ -176,7 +176,13 @@ impl Checkpoint {
     /// Looking things up.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups { connection: &self.connection, path: &self.place.path, recent: &self.recent, changes: None }
+        Lookups {
+            connection: &self.connection,
+            path: &self.place.path,
+            recent: &self.recent,
+            changes: None,
+            customers: self.customers,
+        }
     }
 
     pub(super) fn decoded<T: serde::de::DeserializeOwned>(
@@ -251,6 +257,12 @@ impl Checkpoint {
     }
 }
 
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        self.place.close(&self.connection);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,7 +334,7 @@ mod tests {
     fn check_contents(checkpoint: &Checkpoint) {
         assert_eq!(checkpoint.runs(9).expect("runs").len(), 1);
         let totals = checkpoint.totals().expect("totals");
-        assert_eq!((totals.customers, totals.in_doubt), (3, 1));
+        assert_eq!((totals.customers, totals.in_doubt, checkpoint.customers), (3, 1, 3));
         let lookups = checkpoint.lookups();
         for number in 1..=3 {
             let told = lookups.told(customer(number)).expect("sound").expect("known");

@@ -1,5 +1,6 @@
 //! The file itself: making it, and whether it can be trusted.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -56,6 +57,8 @@ pub(super) struct Place {
     identity: (u64, u64),
     /// Of the one who writes.
     lock: Option<Lock>,
+    /// The last commit has failed, or is under way.
+    has_failed: Cell<bool>,
 }
 
 /// A file that can be trusted: whole, ours, and with all commits in it.
@@ -107,7 +110,8 @@ impl Trusted {
             let (path, lock) = (path.to_owned(), lock::beside(path));
             return Err(CheckpointError::Older { path, lock, found, noted });
         }
-        let place = Place { path: path.to_owned(), identity: (file.dev(), file.ino()), lock };
+        let identity = (file.dev(), file.ino());
+        let place = Place { path: path.to_owned(), identity, lock, has_failed: Cell::new(false) };
         Ok(Self { connection, place, format, customers })
     }
 
@@ -140,6 +144,8 @@ impl Trusted {
         self.connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON;")
             .and_then(|()| self.connection.execute_batch(seal::PRAGMAS))
+            // Until it has ended well.
+            .and_then(|()| merges_on_close(&self.connection, false).map(drop))
             .map_err(|source| explain(path, source))
     }
 }
@@ -253,26 +259,37 @@ impl Place {
         if !is_there {
             return Err(damaged(&self.path, "it was taken away or replaced while this run had it open"));
         }
+        self.has_failed.set(true);
         let commits = counted_commit(connection).map_err(|source| explain(&self.path, source))?;
+        self.has_failed.set(false);
         if let Some(lock) = &self.lock {
             lock.note(commits);
         }
         Ok(())
     }
+
+    /// Before a connection is closed that has written: its log is merged into
+    /// the file. But a failed sync is not tried again, since the kernel may
+    /// have dropped what it could not write.
+    pub(super) fn close(&self, connection: &Connection) {
+        if self.is_locked() && !self.has_failed.get() {
+            // If not, the next one who opens it does it.
+            let _ = merges_on_close(connection, true);
+        }
+    }
 }
 
 fn counted_commit(connection: &Connection) -> rusqlite::Result<u64> {
-    // A failed sync is not tried again, since the kernel may have dropped what
-    // it could not write; without this, closing would sync once more.
-    let on_close =
-        |writes: bool| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !writes);
     let commits = connection
         .prepare_cached("UPDATE commits SET count = count + 1 RETURNING count")?
         .query_row([], |row| row.get::<_, i64>(0))?;
-    on_close(false)?;
-    connection.execute_batch("COMMIT")?;
-    on_close(true)?;
+    connection.prepare_cached("COMMIT")?.raw_execute()?;
     Ok(commits.cast_unsigned())
+}
+
+/// Whether the log is merged into the file when the connection is closed.
+fn merges_on_close(connection: &Connection, merges: bool) -> rusqlite::Result<bool> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !merges)
 }
 
 /// How often it was written; files of format 1 do not say.

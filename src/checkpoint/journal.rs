@@ -17,6 +17,8 @@ use crate::planning::{CustomerKey, Flight, KeyState, Progress};
 
 /// A map by customer.
 pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, KeyState>;
+/// A map by row; their numbers need no hashing.
+pub(super) type ByRow<V> = HashMap<u64, V, KeyState>;
 
 /// A record as it is in the file. It is written and read in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +53,7 @@ pub(super) struct Changes {
     pub(super) begins: bool,
     pub(super) told: ByCustomer<Option<Encoded>>,
     pub(super) flights: ByCustomer<Option<Flight>>,
-    pub(super) progress: HashMap<u64, Option<Progress>>,
+    pub(super) progress: ByRow<Option<Progress>>,
     /// Rows of the open run that are settled.
     pub(super) settled: Vec<u64>,
 }
@@ -72,7 +74,7 @@ pub(super) struct Recent {
     /// What customers were told; `None` where there is no such customer.
     pub(super) told: ByCustomer<Option<Encoded>>,
     pub(super) flights: ByCustomer<Flight>,
-    pub(super) progress: HashMap<u64, Progress>,
+    pub(super) progress: ByRow<Progress>,
     /// Rows that were settled: those before the watermark are not kept.
     pub(super) settled: BTreeSet<u64>,
     /// The number of the next entry.

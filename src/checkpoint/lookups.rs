@@ -19,6 +19,8 @@ pub struct Lookups<'a> {
     pub(super) path: &'a Path,
     pub(super) recent: &'a Recent,
     pub(super) changes: Option<&'a Changes>,
+    /// In blocks.
+    pub(super) customers: u64,
 }
 
 impl Lookups<'_> {
@@ -60,6 +62,7 @@ impl Lookups<'_> {
     fn told_by(&self, finder: &mut Finder, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
         let found = match self.recent_told(key) {
             Some(recent) => recent.map(|told| &*told.0),
+            None if self.customers == 0 => None,
             None => finder.find(key)?,
         };
         found.map(|record| records::told_of(record).ok_or_else(|| damaged_record(self.path))).transpose()

@@ -20,15 +20,15 @@ use crate::planning::{AddressHash, CustomerKey, Flight, Progress, RowPrint, Told
 const CUSTOMERS_AT_ONCE: usize = 4096;
 
 /// Brings a file of an earlier format to this one, all of it or nothing: the
-/// version is in the same transaction.
-pub(super) fn upgrade(transaction: &Transaction, path: &Path, format: i64) -> Result<(), CheckpointError> {
+/// version is in the same transaction. Says how many customers it has.
+pub(super) fn upgrade(transaction: &Transaction, path: &Path, format: i64) -> Result<u64, CheckpointError> {
     let wrong = |source| explain(path, source);
     if format < 2 {
         transaction.execute_batch(SCHEMA_2).map_err(wrong)?;
     }
     transaction.execute_batch(SCHEMA_3).and_then(|()| blocks::create(transaction)).map_err(wrong)?;
     let old = Old { transaction, path };
-    old.customers()?;
+    let customers = old.customers()?;
     let changes = old.rows()?;
     if !changes.are_none() {
         Recent::default().write(transaction, changes, 0).map_err(wrong)?;
@@ -39,7 +39,8 @@ pub(super) fn upgrade(transaction: &Transaction, path: &Path, format: i64) -> Re
              PRAGMA user_version = {FORMAT};"
         ))
         .and_then(|()| seal::set(transaction))
-        .map_err(wrong)
+        .map_err(wrong)?;
+    Ok(customers)
 }
 
 /// What a customer was told, as it was written until format 2.
@@ -67,14 +68,17 @@ struct Old<'a> {
 
 impl Old<'_> {
     /// Puts all customers into blocks.
-    fn customers(&self) -> Result<(), CheckpointError> {
+    fn customers(&self) -> Result<u64, CheckpointError> {
+        let mut customers = 0;
         let mut waiting: Vec<(CustomerKey, Encoded)> = Vec::with_capacity(CUSTOMERS_AT_ONCE);
         self.each("SELECT key, told FROM customer ORDER BY key", |row| {
             let (key, told): (_, ToldUntil2) = self.by_customer(row)?;
             waiting.push((key, records::told(&told.into())));
+            customers += 1;
             if waiting.len() < CUSTOMERS_AT_ONCE { Ok(()) } else { self.put(&mut waiting) }
         })?;
-        self.put(&mut waiting)
+        self.put(&mut waiting)?;
+        Ok(customers)
     }
 
     fn put(&self, waiting: &mut Vec<(CustomerKey, Encoded)>) -> Result<(), CheckpointError> {

@@ -1,5 +1,6 @@
 //! Which row may go when. The one owner of the lanes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -9,13 +10,13 @@ use tokio::time::Instant;
 
 use super::lane::{self, RowEnd};
 use super::pace::Finish;
-use super::record::{Books, Record};
+use super::record::{Books, Gone, Loaded, Record};
 use super::send::Shared;
 use super::settings::Settings;
 use super::stop::{Stop, Switch};
 use crate::mapping::Intent;
 use crate::omnidesk::Client;
-use crate::planning::{CustomerKey, Outcome, RowPrint};
+use crate::planning::{CustomerKey, KeyState, Outcome, RowPrint};
 use crate::units::Amount;
 
 /// A row with calls to make.
@@ -44,11 +45,13 @@ const QUIET_CHECKED_AT: usize = 1024;
 struct Conductor {
     shared: Rc<Shared>,
     rows: JoinSet<RowEnd>,
+    /// Rows about whose customers the keeper of the books was asked.
+    loads: JoinSet<Result<Vec<(Job, Loaded)>, Gone>>,
     /// Customers with a row under way, and the rows that wait behind it.
-    lanes: HashMap<CustomerKey, VecDeque<Job>>,
+    lanes: HashMap<CustomerKey, VecDeque<Job>, KeyState>,
     held: usize,
     held_max: usize,
-    quiet: HashMap<CustomerKey, Instant>,
+    quiet: HashMap<CustomerKey, Instant, KeyState>,
     /// Failed rows of the first calls: settled once those have shown that it
     /// was not the run's own fault.
     unproven: Vec<RowEnd>,
@@ -63,20 +66,38 @@ struct Conductor {
 pub async fn run(
     settings: Settings,
     client: Client,
+    jobs: mpsc::Receiver<Vec<Job>>,
+    records: mpsc::Sender<Vec<Record>>,
+    switch: Switch,
+) -> Finish {
+    let books = Books::new();
+    let finish = tokio::select! {
+        biased;
+        finish = conduct(settings, client, jobs, books.clone(), switch) => finish,
+        () = books.deliver(&records) => Finish::default(),
+    };
+    books.deliver_all(&records).await;
+    finish
+}
+
+async fn conduct(
+    settings: Settings,
+    client: Client,
     mut jobs: mpsc::Receiver<Vec<Job>>,
-    records: mpsc::Sender<Record>,
+    books: Books,
     switch: Switch,
 ) -> Finish {
     let deadline = settings.max_duration.map(|most| Instant::now() + most);
     let held_max = ROWS_HELD_MIN.max(ROWS_HELD_PER_WORKER * settings.concurrency.get() as usize);
-    let shared = Rc::new(Shared::new(settings, client, Books::new(records), switch.clone()));
+    let shared = Rc::new(Shared::new(settings, client, books, switch.clone()));
     let mut conductor = Conductor {
         shared,
         rows: JoinSet::new(),
-        lanes: HashMap::new(),
+        loads: JoinSet::new(),
+        lanes: HashMap::default(),
         held: 0,
         held_max,
-        quiet: HashMap::new(),
+        quiet: HashMap::default(),
         unproven: Vec::new(),
         failed: 0,
         ended: 0,
@@ -84,25 +105,29 @@ pub async fn run(
     let mut more = true;
     loop {
         let stopped = switch.is_set();
-        if conductor.rows.is_empty() && (stopped || !more) {
+        if conductor.rows.is_empty() && conductor.loads.is_empty() && (stopped || !more) {
             break;
         }
         tokio::select! {
             biased;
             Some(end) = conductor.rows.join_next() => match end {
-                Ok(end) => conductor.row_ended(end).await,
+                Ok(end) => conductor.row_ended(end),
                 // A row's task panicked: a bug, and the books cannot balance.
                 Err(_) => switch.stop(Stop::RecorderGone),
             },
+            Some(loaded) = conductor.loads.join_next() => match loaded {
+                Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| conductor.start(job, Some(loaded))),
+                Ok(Err(Gone)) | Err(_) => switch.stop(Stop::RecorderGone),
+            },
             batch = jobs.recv(), if more && !stopped && conductor.has_room() => match batch {
-                Some(batch) => batch.into_iter().for_each(|job| conductor.row_arrived(job)),
+                Some(batch) => conductor.rows_arrived(batch),
                 None => more = false,
             },
             () = sleep_until(deadline), if !stopped => switch.stop(Stop::WindowClosed),
             () = switch.wait(), if !stopped => {}
         }
     }
-    conductor.finish().await;
+    conductor.finish();
     Finish { stop: switch.reason(), pace: Some(conductor.shared.pace()) }
 }
 
@@ -118,23 +143,34 @@ impl Conductor {
         self.held < self.held_max
     }
 
-    fn row_arrived(&mut self, job: Job) {
-        self.held += 1;
-        match self.lanes.get_mut(&job.key) {
-            Some(waiting) => waiting.push_back(job),
-            None => {
-                self.lanes.insert(job.key, VecDeque::new());
-                self.start(job);
+    /// What is known of all customers who have no row under way is asked in
+    /// one question; of the others, when their turn comes.
+    fn rows_arrived(&mut self, batch: Vec<Job>) {
+        self.held += batch.len();
+        let mut first = Vec::with_capacity(batch.len());
+        for job in batch {
+            match self.lanes.entry(job.key) {
+                Entry::Occupied(mut lane) => lane.get_mut().push_back(job),
+                Entry::Vacant(lane) => {
+                    lane.insert(VecDeque::new());
+                    first.push(job);
+                }
             }
         }
+        let books = self.shared.books.clone();
+        self.loads.spawn_local(async move {
+            let rows = first.iter().map(|job| (job.key, job.intent.at.number)).collect();
+            let loaded = books.load(rows).await?;
+            Ok(first.into_iter().zip(loaded).collect())
+        });
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: Job, loaded: Option<Loaded>) {
         let quiet_until = self.quiet.remove(&job.key);
-        self.rows.spawn_local(lane::walk(Rc::clone(&self.shared), job, quiet_until));
+        self.rows.spawn_local(lane::walk(Rc::clone(&self.shared), job, loaded, quiet_until));
     }
 
-    async fn row_ended(&mut self, end: RowEnd) {
+    fn row_ended(&mut self, end: RowEnd) {
         self.held -= 1;
         if let Some(until) = end.quiet_until.filter(|until| !lane::is_over(*until)) {
             self.quiet.insert(end.job.key, until);
@@ -145,15 +181,15 @@ impl Conductor {
         let stopped = self.shared.switch.is_set();
         let next = self.lanes.get_mut(&end.job.key).and_then(VecDeque::pop_front);
         match next {
-            Some(job) if !stopped => self.start(job),
+            Some(job) if !stopped => self.start(job, None),
             _ => {
                 self.lanes.remove(&end.job.key);
             }
         }
-        self.book(end).await;
+        self.book(end);
     }
 
-    async fn book(&mut self, end: RowEnd) {
+    fn book(&mut self, end: RowEnd) {
         match &end.outcome {
             None => {}
             Some((Outcome::Failed | Outcome::InDoubt, _)) if !self.shared.is_proven() => {
@@ -163,9 +199,9 @@ impl Conductor {
             Some((Outcome::Failed | Outcome::InDoubt, _)) if self.canary_failed() => {}
             Some(_) => {
                 for earlier in std::mem::take(&mut self.unproven) {
-                    self.settle(earlier).await;
+                    self.settle(earlier);
                 }
-                self.settle(end).await;
+                self.settle(end);
             }
         }
     }
@@ -174,7 +210,7 @@ impl Conductor {
         matches!(self.shared.switch.reason(), Some(Stop::CanaryFailed { .. }))
     }
 
-    async fn settle(&mut self, end: RowEnd) {
+    fn settle(&mut self, end: RowEnd) {
         let Some((outcome, trouble)) = end.outcome else {
             return;
         };
@@ -189,7 +225,7 @@ impl Conductor {
             outcome,
             trouble,
         };
-        if self.shared.books.tell(record).await.is_err() {
+        if self.shared.books.tell(record).is_err() {
             self.shared.switch.stop(Stop::RecorderGone);
         }
         if self.has_too_many_errors() {
@@ -205,10 +241,10 @@ impl Conductor {
     }
 
     /// A run with fewer calls than the canary ends here with all of them known.
-    async fn finish(&mut self) {
+    fn finish(&mut self) {
         if !self.shared.switch.is_set() {
             for earlier in std::mem::take(&mut self.unproven) {
-                self.settle(earlier).await;
+                self.settle(earlier);
             }
         }
     }

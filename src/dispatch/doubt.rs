@@ -53,18 +53,18 @@ impl Lane {
                 let straggler = Flight::new(flight.export, flight.row, Kind::Update, None, flight.at_unix);
                 let change =
                     if sent.tries.lost > 0 { FlightChange::Become(straggler) } else { FlightChange::Clear };
-                self.ended(&call, &sent, change).await?;
+                self.ended(&call, &sent, change)?;
                 Ok(None)
             }
             End::NotFound => {
                 self.has_open_doubt = false;
                 self.situation.told.take_if(|told| !told.purged);
-                self.ended(&call, &sent, FlightChange::Clear).await?;
+                self.ended(&call, &sent, FlightChange::Clear)?;
                 Ok(self.lost_too_often())
             }
             End::Stopped => Ok(Some(None)),
             End::Refused { .. } | End::GaveUp | End::InDoubt => {
-                self.ended(&call, &sent, FlightChange::Keep).await?;
+                self.ended(&call, &sent, FlightChange::Keep)?;
                 let message = format!(
                     "a create was sent and its answer lost; the probe came back with: {}",
                     sent.message

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::conductor::Job;
-use super::record::{CallEnd, CallLine, FlightChange, Gone, Record, Trouble};
+use super::record::{CallEnd, CallLine, FlightChange, Gone, Loaded, Record, Trouble};
 use super::send::{End, Recorded, Sent, Shared, unix_now};
 use super::stop::Stop;
 use crate::omnidesk::{Action, Call, Kind};
@@ -47,8 +47,14 @@ pub(super) struct Lane {
 /// What a lane came to; `None` if the run stopped.
 pub(super) type Ended = Option<(Outcome, Option<Box<Trouble>>)>;
 
-/// Walks a row. `quiet_until` is of the customer's last row.
-pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Instant>) -> RowEnd {
+/// Walks a row. `loaded` is what is known of it, if that was asked for already,
+/// and `quiet_until` of the customer's last row.
+pub(super) async fn walk(
+    shared: Rc<Shared>,
+    job: Job,
+    loaded: Option<Loaded>,
+    quiet_until: Option<Instant>,
+) -> RowEnd {
     let mut lane = Lane {
         shared,
         job,
@@ -59,7 +65,7 @@ pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Insta
         sent_before: None,
         calls: 0,
     };
-    let outcome = match lane.walk().await {
+    let outcome = match lane.walk(loaded).await {
         Ok(outcome) => outcome,
         Err(Gone) => {
             lane.shared.switch.stop(Stop::RecorderGone);
@@ -70,8 +76,11 @@ pub(super) async fn walk(shared: Rc<Shared>, job: Job, quiet_until: Option<Insta
 }
 
 impl Lane {
-    async fn walk(&mut self) -> Result<Ended, Gone> {
-        let loaded = self.shared.books.load(self.job.key, self.row()).await?;
+    async fn walk(&mut self, loaded: Option<Loaded>) -> Result<Ended, Gone> {
+        let loaded = match loaded {
+            Some(loaded) => loaded,
+            None => self.shared.books.load(vec![(self.job.key, self.row())]).await?.pop().unwrap_or_default(),
+        };
         self.situation = Situation::new(loaded.told, loaded.progress);
         if let Some(flight) = loaded.flight
             && let Some(ended) = self.take_up(flight).await?
@@ -85,7 +94,7 @@ impl Lane {
                 Step::Settled(outcome) => {
                     if self.calls == 0 && settled_silently(&self.job.intent, &mut self.situation, policy) {
                         let told = self.situation.told.clone();
-                        shared.books.tell(Record::Told { key: self.job.key, told }).await?;
+                        shared.books.tell(Record::Told { key: self.job.key, told })?;
                     }
                     return Ok(Some((outcome, None)));
                 }
@@ -151,7 +160,7 @@ impl Lane {
             }
         }
         self.note_for_canary(&sent, goes_on);
-        self.ended(call, &sent, self.flight_after(call, &sent)).await?;
+        self.ended(call, &sent, self.flight_after(call, &sent))?;
         match sent.end {
             End::Stopped => Ok(Some(None)),
             End::InDoubt => {
@@ -225,10 +234,10 @@ impl Lane {
         Flight::new(policy.export, self.row(), call.kind(), address, unix_now())
     }
 
-    pub(super) async fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
+    pub(super) fn ended(&self, call: &Call, sent: &Sent, flight: FlightChange) -> Result<(), Gone> {
         let end = CallEnd {
             key: self.job.key,
-            customer: self.job.intent.customer.clone(),
+            customer: self.shared.settings.keeps_names.then(|| self.job.intent.customer.clone()),
             row: self.row(),
             told: self.situation.told.clone(),
             progress: self.situation.progress.clone(),
@@ -242,7 +251,7 @@ impl Lane {
                 purged: (call.kind() == Kind::Purge).then(|| call.customer.clone()),
             },
         };
-        self.shared.books.tell(Record::Ended(Box::new(end))).await
+        self.shared.books.tell(Record::Ended(Box::new(end)))
     }
 
     fn failed(&self, call: &Call, sent: &Sent) -> Ended {

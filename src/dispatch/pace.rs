@@ -44,16 +44,13 @@ pub(super) struct Gauge {
     answers: Cell<u64>,
     /// From sending to the answer.
     answering: Cell<Duration>,
-    /// That, and the record before it.
-    working: Cell<Duration>,
 }
 
 impl Gauge {
     /// A call was answered well.
-    pub(super) fn note(&self, recording: Duration, answering: Duration) {
+    pub(super) fn note(&self, answering: Duration) {
         self.answers.set(self.answers.get() + 1);
         self.answering.set(self.answering.get() + answering);
-        self.working.set(self.working.get() + recording + answering);
     }
 
     /// Sums up. `tolerated` is in calls a second.
@@ -65,8 +62,7 @@ impl Gauge {
     ) -> Pace {
         let tolerated = tolerated.and_then(whole);
         let wanted = tolerated.unwrap_or(rate).per_second();
-        let mean = |sum: Duration| sum.as_secs_f64() / self.answers.get().max(1) as f64;
-        let (answer, work) = (mean(self.answering.get()), mean(self.working.get()));
+        let answer = self.answering.get().as_secs_f64() / self.answers.get().max(1) as f64;
         let is_told = self.answers.get() >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
         let is_short = is_told && f64::from(workers.get()) < REACHED * wanted * answer;
         Pace {
@@ -74,7 +70,7 @@ impl Gauge {
             refused,
             tolerated,
             answer: (self.answers.get() > 0).then(|| Duration::from_secs_f64(answer)),
-            concurrency: is_short.then_some((ROOM * wanted * work).ceil() as u32),
+            concurrency: is_short.then_some((ROOM * wanted * answer).ceil() as u32),
         }
     }
 }
@@ -97,7 +93,7 @@ mod tests {
 
     fn told(workers: u32, set: &str, tolerated: Option<f64>, answer_ms: u64, answers: u64) -> Option<u32> {
         let gauge = Gauge::default();
-        (0..answers).for_each(|_| gauge.note(Duration::ZERO, Duration::from_millis(answer_ms)));
+        (0..answers).for_each(|_| gauge.note(Duration::from_millis(answer_ms)));
         gauge.pace(rate(set), NonZeroU32::new(workers).expect("workers"), (0, tolerated)).concurrency
     }
 

@@ -1,8 +1,10 @@
 //! What the keeper of the books is told, in order.
 
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::mapping::{Customer, Operation, Rejection};
 use crate::omnidesk::Kind;
@@ -12,15 +14,13 @@ use crate::source::RowRef;
 /// One event. Those with a reply are waited for.
 #[derive(Debug)]
 pub enum Record {
-    /// What is known of a row's customer? The answer includes everything told
-    /// before on the same channel.
+    /// What is known of rows and their customers? The answers, in the same
+    /// order, include everything told before on the same channel.
     Load {
-        /// The customer.
-        key: CustomerKey,
-        /// The row.
-        row: u64,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Loaded>,
+        /// The customers, each with the row.
+        rows: Vec<(CustomerKey, u64)>,
+        /// Where the answers go.
+        reply: oneshot::Sender<Vec<Loaded>>,
     },
     /// A call is about to be sent; it goes when this is durable.
     Intend {
@@ -76,8 +76,8 @@ pub struct Loaded {
 pub struct CallEnd {
     /// The customer.
     pub key: CustomerKey,
-    /// Who that is.
-    pub customer: Customer,
+    /// Who that is, if it is to be kept.
+    pub customer: Option<Customer>,
     /// The row.
     pub row: u64,
     /// What the customer is known to have been told now.
@@ -152,22 +152,54 @@ impl From<Rejection> for Trouble {
     }
 }
 
-/// The way to the keeper of the books.
+/// The way to the keeper of the books, for all of one thread. What is told
+/// goes in one piece with all that is told before the thread comes to it:
+/// [`Books::deliver`].
 #[derive(Debug, Clone)]
-pub(super) struct Books(mpsc::Sender<Record>);
+pub(super) struct Books(Rc<Waiting>);
+
+#[derive(Debug)]
+struct Waiting {
+    records: RefCell<Vec<Record>>,
+    told: Notify,
+    is_gone: Cell<bool>,
+}
 
 /// The keeper is gone: its own error says why.
 #[derive(Debug)]
 pub(super) struct Gone;
 
 impl Books {
-    pub(super) fn new(sender: mpsc::Sender<Record>) -> Self {
-        Self(sender)
+    pub(super) fn new() -> Self {
+        let (records, told) = (RefCell::default(), Notify::new());
+        Self(Rc::new(Waiting { records, told, is_gone: Cell::new(false) }))
     }
 
-    pub(super) async fn load(&self, key: CustomerKey, row: u64) -> Result<Loaded, Gone> {
+    /// Delivers what is told, as long as somebody else does something.
+    pub(super) async fn deliver(&self, keeper: &mpsc::Sender<Vec<Record>>) {
+        loop {
+            self.0.told.notified().await;
+            self.deliver_all(keeper).await;
+        }
+    }
+
+    /// Delivers what is told so far.
+    pub(super) async fn deliver_all(&self, keeper: &mpsc::Sender<Vec<Record>>) {
+        if self.0.records.borrow().is_empty() {
+            return;
+        }
+        // Nothing is taken before there is room for it: this may be cancelled.
+        let room = keeper.reserve().await;
+        let records = self.0.records.take();
+        match room {
+            Ok(room) => room.send(records),
+            Err(_) => self.0.is_gone.set(true),
+        }
+    }
+
+    pub(super) async fn load(&self, rows: Vec<(CustomerKey, u64)>) -> Result<Vec<Loaded>, Gone> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Record::Load { key, row, reply }).await?;
+        self.tell(Record::Load { rows, reply })?;
         answer.await.map_err(|_| Gone)
     }
 
@@ -178,11 +210,17 @@ impl Books {
         told: Option<Told>,
     ) -> Result<(), Gone> {
         let (reply, durable) = oneshot::channel();
-        self.tell(Record::Intend { key, flight, told, reply }).await?;
+        self.tell(Record::Intend { key, flight, told, reply })?;
         durable.await.map_err(|_| Gone)
     }
 
-    pub(super) async fn tell(&self, record: Record) -> Result<(), Gone> {
-        self.0.send(record).await.map_err(|_| Gone)
+    /// It never waits: who has much to tell has to wait for answers first.
+    pub(super) fn tell(&self, record: Record) -> Result<(), Gone> {
+        if self.0.is_gone.get() {
+            return Err(Gone);
+        }
+        self.0.records.borrow_mut().push(record);
+        self.0.told.notify_one();
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::canary::{self, Canary};
@@ -26,10 +26,18 @@ pub(super) struct Shared {
     pub(super) switch: Switch,
     pub(super) started: Instant,
     workers: Semaphore,
+    /// Calls that are recorded, or about to be, and wait for a worker.
+    ahead: Semaphore,
     pacer: Pacer,
     canary: RefCell<Canary>,
     gauge: Gauge,
 }
+
+/// So much of the rate may be recorded before a worker is free, so that many
+/// calls go into one commit: longer than a commit takes …
+const AHEAD: Duration = Duration::from_millis(10);
+/// … and so many for each worker, since after a crash each is in doubt.
+const AHEAD_PER_WORKER: u32 = 3;
 
 /// The shortest pause before a call is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -109,6 +117,7 @@ impl Shared {
         let health = Health::new(settings.patience, settings.is_proven || canary.is_over());
         Self {
             workers: Semaphore::new(workers as usize),
+            ahead: Semaphore::new(if canary.is_over() { ahead(&settings) } else { 1 }),
             pacer: Pacer::new(settings.rate, health),
             canary: RefCell::new(canary),
             gauge: Gauge::default(),
@@ -139,21 +148,11 @@ impl Shared {
         let mut sent = Sent::nothing();
         sent.tries.lost = u32::from(lost_before);
         loop {
-            // A worker is needed to send, not to wait for another try.
-            let Ok(worker) = self.workers.acquire().await else { return Ok(sent) };
-            if self.switch.is_set() {
-                return Ok(sent);
-            }
-            let began = Instant::now();
-            if let Some(recorded) = recorded.filter(|_| !sent.is_recorded) {
-                self.books.intend(key, recorded.flight, recorded.told.clone()).await?;
-                sent.is_recorded = true;
-            }
-            let recording = began.elapsed();
+            let Some(worker) = self.recorded_worker(key, recorded, &mut sent).await? else { return Ok(sent) };
             let Some(leave) = self.pacer.slot(&self.switch).await else { return Ok(sent) };
             let exchange = self.client.send(call).await;
             let answer = judge(call.kind(), &exchange, &self.settings.texts);
-            self.hear(leave, recording, row, sign(&answer, &exchange));
+            self.hear(leave, row, sign(&answer, &exchange));
             self.take_in(&mut sent, &answer);
             let verdict = retry::decide(call.kind(), &answer, sent.tries, self.settings.attempts);
             let (call_word, status, message) = (call.kind().word(), sent.status, &sent.message);
@@ -167,6 +166,28 @@ impl Shared {
                 return Ok(sent);
             }
         }
+    }
+
+    /// A worker, once the call is on the disk; none if the run stopped first.
+    /// A worker is needed to send, not to wait for that or for another try.
+    async fn recorded_worker(
+        &self,
+        key: CustomerKey,
+        recorded: Option<&Recorded>,
+        sent: &mut Sent,
+    ) -> Result<Option<SemaphorePermit<'_>>, Gone> {
+        let Some(recorded) = recorded.filter(|_| !sent.is_recorded) else { return Ok(self.worker().await) };
+        let Ok(_ahead) = self.ahead.acquire().await else { return Ok(None) };
+        if self.switch.is_set() {
+            return Ok(None);
+        }
+        self.books.intend(key, recorded.flight, recorded.told.clone()).await?;
+        sent.is_recorded = true;
+        Ok(self.worker().await)
+    }
+
+    async fn worker(&self) -> Option<SemaphorePermit<'_>> {
+        self.workers.acquire().await.ok().filter(|_| !self.switch.is_set())
     }
 
     fn take_in(&self, sent: &mut Sent, answer: &Answer) {
@@ -236,9 +257,9 @@ impl Shared {
     }
 
     /// Takes in what an answer shows of the server.
-    fn hear(&self, leave: Leave, recording: Duration, row: u64, sign: Sign) {
+    fn hear(&self, leave: Leave, row: u64, sign: Sign) {
         if sign == Sign::Good {
-            self.gauge.note(recording, leave.at.elapsed());
+            self.gauge.note(leave.at.elapsed());
         }
         match self.pacer.answered(leave, row, sign) {
             News::None | News::Reopened(Cause::Limit, _) => {}
@@ -291,11 +312,18 @@ impl Shared {
             canary::Verdict::Undecided => {}
             canary::Verdict::Works => {
                 self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
+                self.ahead.add_permits(ahead(&self.settings) - 1);
                 self.pacer.health(Health::arm);
             }
             canary::Verdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
         }
     }
+}
+
+fn ahead(settings: &Settings) -> usize {
+    let most = settings.concurrency.get().saturating_mul(AHEAD_PER_WORKER);
+    let wanted = settings.rate.per_second() * AHEAD.as_secs_f64();
+    wanted.clamp(1.0, f64::from(most)) as usize
 }
 
 /// What an answer shows of the server, whatever it says of the row.

@@ -32,6 +32,8 @@ pub struct Settings {
     pub settle: Duration,
     /// How long the run may last.
     pub max_duration: Option<Duration>,
+    /// Whether whoever keeps the books keeps who customers are.
+    pub keeps_names: bool,
     /// How the API words its refusals.
     pub texts: Texts,
     /// How calls are decided.

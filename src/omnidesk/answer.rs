@@ -1,8 +1,10 @@
 //! What an exchange means. The whole table of status codes is [`judge`].
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::call::Kind;
 use super::settings::Texts;
@@ -115,8 +117,15 @@ pub enum Answer {
 #[derive(Deserialize)]
 struct Body {
     #[serde(rename = "type")]
-    kind: Option<serde_json::Value>,
+    _kind: Option<IgnoredAny>,
     message: Option<serde_json::Value>,
+}
+
+/// Of the first form, what makes it one.
+#[derive(Deserialize)]
+struct Success<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
 }
 
 /// What an exchange means for a call of this kind.
@@ -160,8 +169,12 @@ fn success(kind: Kind, status: u16, body: &[u8], texts: &Texts) -> Answer {
         let message = "a web page came instead of the API's answer: maintenance, a portal of the network, or a wrong base_url";
         return Answer::Unsettled { status: Some(status), message: message.to_owned() };
     }
+    // Nothing else of it matters, so that nothing else is copied.
+    let is_object = text.first() == Some(&b'{');
+    if is_object && serde_json::from_slice::<Success>(text).is_ok_and(|success| success.kind == "result") {
+        return Answer::Done;
+    }
     match serde_json::from_slice::<Body>(text) {
-        Ok(Body { kind: Some(serde_json::Value::String(kind)), .. }) if kind == "result" => Answer::Done,
         Ok(Body { message: Some(_), .. }) => refusal(status, message(body), texts, false),
         // No page says what such an answer means; the call may have worked.
         _ => Answer::Refused {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
 use super::call::{Call, Kind};
@@ -51,6 +52,8 @@ pub struct Client {
     endpoints: [(Method, Url); 4],
     body: BodyEncoding,
     key: ApiKey,
+    /// As a URL has it.
+    encoded_key: SecretString,
     /// The variable that names a proxy; its value may hold a password.
     proxy: Option<&'static str>,
 }
@@ -106,7 +109,9 @@ impl Client {
             };
             (method, url)
         });
-        Ok(Self { http, endpoints, body: settings.body, key: key.clone(), proxy })
+        let encoded: String = url::form_urlencoded::byte_serialize(key.expose().as_bytes()).collect();
+        let (key, encoded_key) = (key.clone(), SecretString::from(encoded));
+        Ok(Self { http, endpoints, body: settings.body, key, encoded_key, proxy })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -144,12 +149,12 @@ impl Client {
     fn without_key(&self, exchange: Exchange) -> Exchange {
         let Exchange::Answered { status, retry_after, spent, body } = exchange else { return exchange };
         let key = self.key.expose();
-        let encoded: String = url::form_urlencoded::byte_serialize(key.as_bytes()).collect();
         let quotes = |body: &[u8], key: &str| memchr::memmem::find(body, key.as_bytes()).is_some();
-        if !quotes(&body, key) && !quotes(&body, &encoded) {
+        if !quotes(&body, key) && !quotes(&body, self.encoded_key.expose_secret()) {
             return Exchange::Answered { status, retry_after, spent, body };
         }
-        let text = String::from_utf8_lossy(&body).replace(key, "***").replace(&encoded, "***");
+        let text = String::from_utf8_lossy(&body).replace(key, "***");
+        let text = text.replace(self.encoded_key.expose_secret(), "***");
         Exchange::Answered { status, retry_after, spent, body: text.into_bytes() }
     }
 }

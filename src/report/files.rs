@@ -142,8 +142,31 @@ fn folder_name(started: &str, export: &str) -> String {
 #[derive(Debug)]
 pub struct RunFiles {
     folder: PathBuf,
+    /// The name of the folder, as a cell.
+    run_cell: Vec<u8>,
     export: Arc<Export>,
     files: BTreeMap<String, Appended>,
+    second: Second,
+    /// Room for a line.
+    line: Vec<u8>,
+}
+
+/// The time of day as text, made once a second.
+#[derive(Debug, Default)]
+struct Second {
+    unix: i64,
+    text: String,
+}
+
+impl Second {
+    fn write_into(&mut self, line: &mut Vec<u8>) {
+        let now = jiff::Timestamp::now();
+        if self.text.is_empty() || now.as_second() != self.unix {
+            self.unix = now.as_second();
+            self.text = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        }
+        line.extend_from_slice(self.text.as_bytes());
+    }
 }
 
 #[derive(Debug)]
@@ -164,7 +187,11 @@ impl RunFiles {
     ///
     /// [`FilesError`]
     pub fn open(folder: PathBuf, export: Arc<Export>, lengths: &[(String, u64)]) -> Result<Self, FilesError> {
-        let mut files = Self { folder, export, files: BTreeMap::new() };
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut run_cell = csv_line(&[&name]);
+        run_cell.pop();
+        let (second, line) = (Second::default(), Vec::new());
+        let mut files = Self { folder, run_cell, export, files: BTreeMap::new(), second, line };
         for (name, len) in lengths {
             match files.reopen(name, *len) {
                 Ok(appended) => drop(files.files.insert(name.clone(), appended)),
@@ -194,26 +221,41 @@ impl RunFiles {
     ///
     /// [`FilesError`]
     pub fn call(&mut self, line: &CallLine) -> Result<(), FilesError> {
-        let status = line.status.map(|status| status.to_string()).unwrap_or_default();
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
+        let mut text = std::mem::take(&mut self.line);
+        text.clear();
+        self.second.write_into(&mut text);
         // A missing customer has no row.
-        let of_row = |number: u64| if line.at.line == 0 { String::new() } else { number.to_string() };
-        let (brand, id) = line.purged.as_ref().map(cells_of).unwrap_or_default();
-        let run = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let text = csv_line(&[
-            &now.to_string(),
-            &of_row(line.at.number),
-            &of_row(line.at.line),
-            line.kind.word(),
-            line.result,
-            &status,
-            &line.attempts.to_string(),
-            &run,
-            &brand,
-            &id,
-        ]);
+        let (row, of_line) = match line.at.line {
+            0 => (None, None),
+            of_line => (Some(line.at.number), Some(of_line)),
+        };
+        let number = |text: &mut Vec<u8>, number: Option<u64>| {
+            text.push(b',');
+            // Into memory.
+            let _ = number.map_or(Ok(()), |number| write!(text, "{number}"));
+        };
+        number(&mut text, row);
+        number(&mut text, of_line);
+        for word in [line.kind.word(), line.result] {
+            text.push(b',');
+            text.extend_from_slice(word.as_bytes());
+        }
+        number(&mut text, line.status.map(u64::from));
+        number(&mut text, Some(line.attempts.into()));
+        text.push(b',');
+        text.extend_from_slice(&self.run_cell);
+        match &line.purged {
+            None => text.extend_from_slice(b",,\n"),
+            Some(customer) => {
+                let (brand, id) = cells_of(customer);
+                text.push(b',');
+                text.extend_from_slice(&csv_line(&[&brand, &id]));
+            }
+        }
         let header = b"time,row,line,call,result,http_status,attempts,run,brand_id,primary_id\n";
-        self.append(CALLS_FILE, header, &text, false)
+        let appended = self.append(CALLS_FILE, header, &text, false);
+        self.line = text;
+        appended
     }
 
     /// One line of `missing.csv`: a customer who was to be purged, and how

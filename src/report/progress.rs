@@ -69,9 +69,9 @@ impl Progress {
         Self { bar, beat: None }
     }
 
-    /// One more row is settled.
-    pub fn row(&mut self) {
-        self.bar.inc(1);
+    /// So many more rows are settled.
+    pub fn rows(&mut self, settled: u64) {
+        self.bar.inc(settled);
     }
 
     /// What went wrong so far, beside the bar.

@@ -492,6 +492,7 @@ impl World {
             in_doubt: InDoubt::Probe,
             settle: SETTLE,
             max_duration: None,
+            keeps_names: false,
             texts: Texts::default(),
             policy,
         }
@@ -554,25 +555,25 @@ impl World {
         &self,
         checkpoint: &mut Checkpoint,
         run: &mut OpenRun,
-        mut inbox: mpsc::Receiver<Record>,
+        mut inbox: mpsc::Receiver<Vec<Record>>,
         crash: Option<Crash>,
         heard: &Notify,
     ) {
-        let (mut records, mut commits) = (Vec::new(), 0);
-        while inbox.recv_many(&mut records, 64).await > 0 {
+        let mut commits = 0;
+        while let Some(mut records) = inbox.recv().await {
             commits += 1;
             let (mut waiting, mut settled) = (Vec::new(), Vec::new());
             let mut batch = checkpoint.batch().expect("a batch");
             for record in records.drain(..) {
                 match record {
-                    Record::Load { key, row, reply } => {
+                    Record::Load { rows, reply } => {
                         let lookups = batch.lookups();
-                        let loaded = Loaded {
+                        let loaded = rows.into_iter().map(|(key, row)| Loaded {
                             told: lookups.told(key).expect("told"),
                             flight: lookups.flight(key).expect("a flight"),
                             progress: lookups.progress(row).expect("progress").unwrap_or_default(),
-                        };
-                        let _ = reply.send(loaded);
+                        });
+                        let _ = reply.send(loaded.collect());
                     }
                     Record::Intend { key, flight, told, reply } => {
                         if told.is_some() {

@@ -36,8 +36,8 @@ use recorder::Recorder;
 use signals::Interrupts;
 pub(super) use signals::wait_for_signal;
 
-/// Records on their way to the keeper of the books.
-const RECORDS_AHEAD: usize = 4096;
+/// Batches of records on their way to the keeper of the books.
+const RECORDS_AHEAD: usize = 16;
 /// Batches of rows on their way to the dispatcher.
 const BATCHES_AHEAD: usize = 4;
 
@@ -171,7 +171,6 @@ impl Execution<'_> {
         let progress = Progress::start(common.progress, common.quiet, heartbeat, calls, done);
         self.log.watch(&progress);
         let mut recorder = Recorder::new(checkpoint, run, files, progress);
-        recorder.keep_names(self.config.missing.action != MissingAction::Ignore);
         recorder.settle_rejected(self.prepared, &self.policy)?;
         if done == calls {
             return Ok((recorder, Finish::default()));
@@ -206,7 +205,7 @@ impl Execution<'_> {
         settings: dispatch::Settings,
         client: Client,
         feed: mpsc::Receiver<Vec<dispatch::Job>>,
-        records: mpsc::Sender<dispatch::Record>,
+        records: mpsc::Sender<Vec<dispatch::Record>>,
         mut interrupts: Interrupts,
     ) -> Result<Finish, CommandError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -254,6 +253,7 @@ impl Execution<'_> {
             in_doubt: self.config.omnidesk.in_doubt,
             settle: self.config.omnidesk.settle.0,
             max_duration: self.window.map(|window| window.for_new(self.config.omnidesk.timeout.0)),
+            keeps_names: self.config.missing.action != MissingAction::Ignore,
             texts: texts(self.config),
             policy: self.policy,
         }

@@ -11,14 +11,16 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::exit::CommandError;
 use super::super::prepare::Prepared;
 use super::visit::Visits;
-use crate::checkpoint::{Batch, Checkpoint, FileLengths, OpenRun, PurgeList};
+use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, PurgeList};
 use crate::dispatch::{CallEnd, FlightChange, Loaded, Record, Trouble};
 use crate::mapping::Mapped;
-use crate::planning::{Outcome, Policy, Situation, rehearse};
+use crate::planning::{CustomerKey, Outcome, Policy, Situation, rehearse};
 use crate::report::{Causes, Progress, RunFiles, Tally};
 
 /// Records in one commit, at most: it bounds what a crash can leave in doubt.
 const COMMIT_RECORDS: usize = 2048;
+/// How often the processor is offered to others before a commit.
+const YIELDS: u32 = 4;
 /// Rejected rows in one commit.
 const COMMIT_REJECTED: usize = 1024;
 
@@ -30,8 +32,6 @@ pub(super) struct Recorder {
     progress: Progress,
     tally: Tally,
     causes: Causes,
-    /// Whether ids of customers are kept, for whoever asks who is missing.
-    keeps_names: bool,
 }
 
 /// The books, closed.
@@ -46,11 +46,7 @@ pub(super) struct Closed {
 impl Recorder {
     pub(super) fn new(checkpoint: Checkpoint, run: OpenRun, files: RunFiles, progress: Progress) -> Self {
         let (tally, causes) = (Tally::default(), Causes::default());
-        Self { checkpoint, run, files, progress, tally, causes, keeps_names: false }
-    }
-
-    pub(super) fn keep_names(&mut self, keeps_names: bool) {
-        self.keeps_names = keeps_names;
+        Self { checkpoint, run, files, progress, tally, causes }
     }
 
     pub(super) fn purge_list(&self) -> Result<PurgeList, CommandError> {
@@ -62,7 +58,7 @@ impl Recorder {
     }
 
     pub(super) fn close(self) -> Closed {
-        let Self { checkpoint, run, files, progress, tally, causes, .. } = self;
+        let Self { checkpoint, run, files, progress, tally, causes } = self;
         progress.finish();
         Closed { checkpoint, run, files, tally, causes }
     }
@@ -126,10 +122,21 @@ impl Recorder {
     }
 
     /// Keeps the books until everybody who tells them is gone.
-    pub(super) fn keep(mut self, mut inbox: mpsc::Receiver<Record>) -> Result<Self, CommandError> {
-        let mut records = Vec::with_capacity(COMMIT_RECORDS);
-        while inbox.blocking_recv_many(&mut records, COMMIT_RECORDS) > 0 {
-            let durable = self.commit(records.drain(..))?;
+    pub(super) fn keep(mut self, mut inbox: mpsc::Receiver<Vec<Record>>) -> Result<Self, CommandError> {
+        while let Some(mut records) = inbox.blocking_recv() {
+            // Whatever comes meanwhile goes into the same commit. Where others
+            // want the processor too, they come first: they make it larger.
+            let mut yields = 0;
+            while records.len() < COMMIT_RECORDS && yields < YIELDS {
+                match inbox.try_recv() {
+                    Ok(mut more) => records.append(&mut more),
+                    Err(_) => {
+                        yields += 1;
+                        std::thread::yield_now();
+                    }
+                }
+            }
+            let durable = self.commit(records)?;
             for reply in durable {
                 // Whoever asked may have been cancelled by a second signal.
                 let _ = reply.send(());
@@ -138,10 +145,7 @@ impl Recorder {
         Ok(self)
     }
 
-    fn commit(
-        &mut self,
-        records: impl Iterator<Item = Record>,
-    ) -> Result<Vec<oneshot::Sender<()>>, CommandError> {
+    fn commit(&mut self, records: Vec<Record>) -> Result<Vec<oneshot::Sender<()>>, CommandError> {
         let mut waiting = Vec::new();
         let mut batch = self.checkpoint.batch()?;
         let mut books = Books {
@@ -149,19 +153,13 @@ impl Recorder {
             files: &mut self.files,
             tally: &mut self.tally,
             causes: &mut self.causes,
-            progress: &mut self.progress,
-            keeps_names: self.keeps_names,
+            settled: 0,
         };
         for record in records {
             match record {
-                Record::Load { key, row, reply } => {
-                    let lookups = batch.lookups();
-                    let loaded = Loaded {
-                        told: lookups.told(key)?,
-                        flight: lookups.flight(key)?,
-                        progress: lookups.progress(row)?.unwrap_or_default(),
-                    };
-                    let _ = reply.send(loaded);
+                Record::Load { rows, reply } => {
+                    // Whoever asked may be gone.
+                    let _ = reply.send(loaded(&batch.lookups(), &rows)?);
                 }
                 Record::Intend { key, flight, told, reply } => {
                     // Of nobody nothing was told before, so that there is nothing to take back.
@@ -179,7 +177,7 @@ impl Recorder {
                     books.files.missing(&customer, outcome, trouble.as_deref())?;
                     let nth = at.number - books.run.record.rows;
                     batch.settle_missing(books.run, nth, key, outcome)?;
-                    books.progress.row();
+                    books.settled += 1;
                 }
                 Record::Settled { at, operation, outcome, trouble, .. } => {
                     if let Some(trouble) = trouble {
@@ -187,14 +185,25 @@ impl Recorder {
                         books.causes.add(at, outcome, &trouble);
                     }
                     batch.settle(books.run, at.number, outcome)?;
-                    books.progress.row();
+                    books.settled += 1;
                 }
             }
         }
+        self.progress.rows(books.settled);
         let lengths = FileLengths(self.files.flush()?);
         batch.commit(&mut self.run, lengths)?;
         Ok(waiting)
     }
+}
+
+fn loaded(lookups: &Lookups, rows: &[(CustomerKey, u64)]) -> Result<Vec<Loaded>, CommandError> {
+    let keys: Vec<_> = rows.iter().map(|(key, _)| Some(*key)).collect();
+    let told = lookups.told_of_all(&keys)?;
+    let of_row = |((key, row), told): (&(CustomerKey, u64), _)| {
+        let (flight, progress) = (lookups.flight(*key)?, lookups.progress(*row)?.unwrap_or_default());
+        Ok(Loaded { told, flight, progress })
+    };
+    rows.iter().zip(told).map(of_row).collect()
 }
 
 /// The parts of the books that change beside the batch.
@@ -203,17 +212,18 @@ struct Books<'a> {
     files: &'a mut RunFiles,
     tally: &'a mut Tally,
     causes: &'a mut Causes,
-    progress: &'a mut Progress,
-    keeps_names: bool,
+    /// Rows and missing customers, so far.
+    settled: u64,
 }
 
 impl Books<'_> {
     /// Who a customer is, is kept as long as there is one. A missing customer
     /// is needed until the purge is settled.
     fn name(&self, batch: &mut Batch, end: &CallEnd) -> Result<(), CommandError> {
-        match &end.told {
-            _ if !self.keeps_names || end.row > self.run.record.rows => Ok(()),
-            Some(told) if !told.purged => Ok(batch.name(end.key, &end.customer)?),
+        match (&end.customer, &end.told) {
+            (None, _) => Ok(()),
+            _ if end.row > self.run.record.rows => Ok(()),
+            (Some(customer), Some(told)) if !told.purged => Ok(batch.name(end.key, customer)?),
             _ => Ok(batch.unname(end.key)?),
         }
     }
