@@ -12,7 +12,7 @@ target=${SAFEGUARDS_TARGET:-$here/target/safeguards}
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 unmissed=0
-[ $# -gt 0 ] || set -- record reply sync lock settle watermark count
+[ $# -gt 0 ] || set -- record reply sync lock settle watermark count print
 for name in "$@"; do
     # The tests that are there for it; all others may fail too.
     case $name in
@@ -21,6 +21,7 @@ for name in "$@"; do
     count) tests="disk::a_log" ;;
     lock) tests="run::the_second" ;;
     settle | watermark) tests="model::" ;;
+    print) tests="prints::" ;;
     *) tests="" ;;
     esac
     rm -rf "$copy/src"

@@ -200,13 +200,13 @@ impl FirstReading<'_> {
             let print = if self.prints_all { self.prepared.print(&self.key, row) } else { RowPrint::NONE };
             (whose, print)
         });
-        match self.new(&draft, whose) {
+        match self.made_by(&draft, whose) {
             Some(new) => What::New(whose, new),
             None => What::Asks(whose, print, Box::new(draft.into_intent())),
         }
     }
 
-    fn new(&self, draft: &Draft, whose: Whose) -> Option<New> {
+    fn made_by(&self, draft: &Draft, whose: Whose) -> Option<New> {
         let makes_one = matches!(draft.operation, Operation::Sync | Operation::Create);
         let is_plain = draft.warnings.is_empty() && draft.addresses.len() <= ADDRESSES_MAX;
         if !self.passes_new || whose.known.is_some() || !makes_one || !is_plain {

@@ -178,7 +178,7 @@ impl<W: Watcher> Pass<'_, W> {
                 What::New(whose, new) => {
                     self.survey.note(new.operation, whose.brand_id, &[]);
                     if self.is_first(at, whose, new.marks()) {
-                        self.new(at, whose.key, new.marks().len() as u64)?;
+                        self.makes(at, whose.key, new.marks().len() as u64)?;
                     }
                 }
                 What::Asks(whose, print, intent) => {
@@ -235,7 +235,7 @@ impl<W: Watcher> Pass<'_, W> {
 
     /// A row that makes a customer. It is read again only if somebody wants to
     /// see its calls.
-    fn new(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), CommandError> {
+    fn makes(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), CommandError> {
         if self.watcher.wants(at.number) == Wants::Nothing && !self.look.told_of(key) {
             self.survey.settle_new(at, addresses);
             return Ok(());

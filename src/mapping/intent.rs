@@ -124,6 +124,9 @@ pub struct Intent {
     pub warnings: Vec<Warning>,
 }
 
+/// A text field that has a value; `None` empties it.
+pub(super) type DraftField<'a> = (&'a FieldName, Option<Cow<'a, str>>);
+
 /// An [`Intent`] that borrows from its row: enough to decide about most rows,
 /// without a copy of anything.
 #[derive(Debug)]
@@ -136,8 +139,7 @@ pub struct Draft<'a> {
     pub primary_id: Cow<'a, str>,
     /// What is to be done.
     pub operation: Operation,
-    /// Text fields that have a value; `None` empties one.
-    pub(super) fields: Vec<(&'a FieldName, Option<Cow<'a, str>>)>,
+    pub(super) fields: Vec<DraftField<'a>>,
     /// Addresses, checked.
     pub addresses: Vec<DraftAddress<'a>>,
     pub(super) ticket_id: Option<u64>,

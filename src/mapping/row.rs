@@ -9,7 +9,7 @@ use minijinja::value::Value as Context;
 use super::addresses::{Channel, DraftAddress};
 use super::compile::{Getter, Origin};
 use super::expressions::{Expression, Expressions};
-use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, Warning};
+use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
 use super::names::{self, Name};
 use super::phone;
 use super::rejection::{Rejection, RejectionCode};
@@ -289,7 +289,7 @@ impl<'a> Reading<'a> {
         })
     }
 
-    fn fields(&mut self) -> Checked<Vec<(&'a FieldName, Option<Cow<'a, str>>)>> {
+    fn fields(&mut self) -> Checked<Vec<DraftField<'a>>> {
         let mapping = self.mapping;
         let mut fields = Vec::with_capacity(mapping.fields.len());
         for (name, getter) in &mapping.fields {

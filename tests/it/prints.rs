@@ -32,8 +32,10 @@ fn cells() -> impl Strategy<Value = Cells> {
 #[derive(Debug, Clone)]
 struct Case {
     first: Vec<Cells>,
-    nights: Vec<(Vec<(usize, Cells)>, Option<usize>, bool)>,
+    nights: Vec<Night>,
 }
+
+type Night = (Vec<(usize, Cells)>, Option<usize>, bool);
 
 fn nights() -> impl Strategy<Value = Case> {
     let night = (

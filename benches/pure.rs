@@ -1,0 +1,210 @@
+//! What one row costs in each room that does no I/O of its own, and at the
+//! doors of those that do: `cargo bench --bench pure`.
+
+use std::hint::black_box;
+use std::io::Write as _;
+use std::path::Path;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use omnidesk_sync::checkpoint::Checkpoint;
+use omnidesk_sync::config::Config;
+use omnidesk_sync::mapping::{Address, Channel, Drafted, Mapped, Mapping};
+use omnidesk_sync::planning::{
+    CustomerKey, HashKey, Policy, RowPrint, Situation, Told, asks_nothing_of, rehearse,
+};
+use omnidesk_sync::source::{self, Export, Row};
+
+const ROWS: u64 = 4096;
+const KEY: HashKey = HashKey::new([7; 32]);
+const POLICY: Policy = Policy { key: KEY, export: 1, full: false, allow_recreate: false };
+
+const CONFIG: &str = r#"
+[omnidesk]
+base_url = "http://127.0.0.1:9"
+[customer]
+primary_id = "id"
+brand_id = { value = 2 }
+firstname = "first"
+lastname = "last"
+MAIL
+[customer.custom]
+tier = "tier"
+country = "country"
+"#;
+
+/// Rows of twelve columns, of which six or seven are mapped.
+fn write_exports(folder: &Path) {
+    let names = "id,first,last,email,phone,tier,country,street,zip,city,since,notes";
+    let (mut csv, mut json) = (format!("{names}\n"), String::new());
+    for row in 0..ROWS {
+        let cells = format!(
+            "C{row:08},Anna,de Vries,c{row}@example.org,06-1234{row:04},gold,NL,Keizersgracht {row},1015 CJ,Amsterdam,2020-02-02,none"
+        );
+        csv.push_str(&format!("{cells}\n"));
+        let members: Vec<String> = names
+            .split(',')
+            .zip(cells.split(','))
+            .map(|(name, cell)| format!("\"{name}\":\"{cell}\""))
+            .collect();
+        json.push_str(&format!("{{{}}}\n", members.join(",")));
+    }
+    std::fs::write(folder.join("export.csv"), csv).expect("an export");
+    std::fs::write(folder.join("export.jsonl"), json).expect("an export");
+}
+
+fn opened(folder: &Path, name: &str, mail: &str) -> (Export, Mapping) {
+    let path = folder.join("config.toml");
+    let mut file = std::fs::File::create(&path).expect("a file");
+    file.write_all(CONFIG.replace("MAIL", mail).as_bytes()).expect("a configuration");
+    let config = Config::read(&path).expect("a configuration");
+    let mut export = source::open(&folder.join(name), &config.input).expect("an export");
+    let prefix = &config.omnidesk.custom_field_prefix;
+    let mapping = Mapping::compile(
+        &config.customer,
+        &config.operation,
+        config.omnidesk.names,
+        prefix,
+        &config.input,
+        export.columns_mut(),
+    );
+    (export, mapping.expect("a mapping"))
+}
+
+fn all_rows(export: &Export) -> Vec<Row> {
+    let (mut rows, mut row, mut all) = (export.rows(), Row::default(), Vec::new());
+    while rows.read(&mut row).expect("readable") {
+        all.push(row.clone());
+    }
+    all
+}
+
+fn reading(criterion: &mut Criterion) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    write_exports(folder.path());
+    let mut group = criterion.benchmark_group("rows are read");
+    group.throughput(Throughput::Elements(ROWS));
+    for name in ["export.csv", "export.jsonl"] {
+        let (export, _mapping) = opened(folder.path(), name, "");
+        group.bench_function(name, |bench| {
+            bench.iter(|| {
+                let (mut rows, mut row) = (export.rows(), Row::default());
+                while rows.read(&mut row).expect("readable") {
+                    black_box(&row);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn mapping(criterion: &mut Criterion) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    write_exports(folder.path());
+    let mut group = criterion.benchmark_group("rows are mapped");
+    group.throughput(Throughput::Elements(ROWS));
+    let telephone = "email = \"email\"\ntelephone = { column = \"phone\", region = \"NL\" }";
+    for (what, mail) in [
+        ("plain columns", ""),
+        ("with e-mail", "email = \"email\""),
+        ("with e-mail and telephone", telephone),
+    ] {
+        let (export, mapping) = opened(folder.path(), "export.csv", mail);
+        let rows = all_rows(&export);
+        group.bench_with_input(BenchmarkId::new("checked", what), &rows, |bench, rows| {
+            bench.iter(|| rows.iter().filter(|row| matches!(mapping.draft(row), Drafted::Draft(_))).count());
+        });
+        group.bench_with_input(BenchmarkId::new("copied", what), &rows, |bench, rows| {
+            bench.iter(|| rows.iter().filter(|row| matches!(mapping.map(row), Mapped::Intent(_))).count());
+        });
+    }
+    let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
+    let rows = all_rows(&export);
+    group.bench_function("known by their print", |bench| {
+        bench.iter(|| {
+            let prints = rows.iter().map(|row| {
+                let (brand, id) = mapping.whose(row).expect("somebody's");
+                (KEY.customer_of(brand, &id), KEY.row([1; 8], mapping.deciding_cells(row)))
+            });
+            prints.filter(|(_, print)| *print != RowPrint::NONE).count()
+        });
+    });
+    group.finish();
+}
+
+fn addresses(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("an address is checked");
+    for (what, channel, text) in [
+        ("e-mail, the common shape", Channel::Email, "anna.de-vries@mail.example.org"),
+        ("e-mail, by the library", Channel::Email, "anna!de'vries@example.org"),
+        ("telephone, E.164", Channel::Telephone, "+31612345678"),
+        ("telephone, by the library", Channel::Telephone, "+31 6 1234 5678"),
+    ] {
+        group.bench_function(what, |bench| {
+            bench.iter(|| Address::parse(channel, black_box(text), None).expect("an address"));
+        });
+    }
+    group.finish();
+}
+
+fn deciding(criterion: &mut Criterion) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    write_exports(folder.path());
+    let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
+    let intents: Vec<_> = all_rows(&export)
+        .iter()
+        .filter_map(|row| match mapping.map(row) {
+            Mapped::Intent(intent) => Some(intent),
+            _ => None,
+        })
+        .collect();
+    let told: Vec<Told> = intents
+        .iter()
+        .map(|intent| {
+            let mut situation = Situation::new(None, Default::default());
+            rehearse(intent, &mut situation, &POLICY).expect("calls");
+            situation.told.expect("told")
+        })
+        .collect();
+    let mut group = criterion.benchmark_group("rows are decided");
+    group.throughput(Throughput::Elements(ROWS));
+    group.bench_function("new", |bench| {
+        bench.iter(|| {
+            for intent in &intents {
+                let mut situation = Situation::new(None, Default::default());
+                black_box(rehearse(intent, &mut situation, &POLICY).expect("calls"));
+            }
+        });
+    });
+    group.bench_function("unchanged, by a look at every value", |bench| {
+        bench.iter(|| {
+            intents.iter().zip(&told).filter(|(row, told)| asks_nothing_of(row, told, &KEY)).count()
+        });
+    });
+    group.finish();
+}
+
+fn looking_up(criterion: &mut Criterion) {
+    const CUSTOMERS: u32 = 100_000;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
+    let key = |number: u32| CustomerKey(KEY.customer_of(2, &number.to_string()).0);
+    let mut batch = checkpoint.batch().expect("a batch");
+    for number in 0..CUSTOMERS {
+        batch.told(key(number), Some(&Told { row: u64::from(number), ..Told::existing() })).expect("told");
+    }
+    batch.commit_told().expect("durable");
+    let (known, _met) = checkpoint.known(&[], true).expect("sound");
+    let mut group = criterion.benchmark_group("customers are looked up");
+    let keys: Vec<Option<CustomerKey>> = (0..1024).map(|nth| Some(key(nth * 97))).collect();
+    group.throughput(Throughput::Elements(keys.len() as u64));
+    group.bench_function("whether known, in memory", |bench| {
+        bench.iter(|| keys.iter().flatten().filter(|key| known.find(**key).is_some()).count());
+    });
+    group.bench_function("what was told, in the file", |bench| {
+        bench.iter(|| checkpoint.lookups().told_of_all(&keys).expect("sound"));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, reading, mapping, addresses, deciding, looking_up);
+criterion_main!(benches);
