@@ -3,14 +3,18 @@
 //!
 //! Reading and deciding against the bare `csv` crate; sending against a bare
 //! reqwest loop with the same bodies, in pairs, against one server in a process
-//! of its own. `WHOLE_ROWS` (a million), `WHOLE_PAIRS` (ten) and
-//! `WHOLE_PAIR_ROWS` (twenty thousand) change the sizes. CPU is user and
-//! system together and comes in hundredths of a second.
+//! of its own, and against whatever of curl, aiohttp and qsv is here; how long
+//! it takes to the first request, from nothing and in the middle of an export.
+//! `WHOLE_ROWS` (a million), `WHOLE_PAIRS` (ten), `WHOLE_PAIR_ROWS` (a hundred
+//! thousand) and `WHOLE_RESUME_ROWS` (a million) change the sizes; 0 leaves a
+//! part out. CPU is user and system together and comes in hundredths of a
+//! second.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,8 +39,16 @@ fn main() {
     }
     let setting = |name: &str, usual| std::env::var(name).map_or(usual, |text| number(&text));
     let folder = tempfile::TempDir::new().expect("a folder");
-    deciding(folder.path(), setting("WHOLE_ROWS", 1_000_000));
-    sending(folder.path(), setting("WHOLE_PAIRS", 10), setting("WHOLE_PAIR_ROWS", 20_000));
+    let rows = setting("WHOLE_ROWS", 1_000_000);
+    if rows > 0 {
+        deciding(folder.path(), rows);
+    }
+    let (pairs, rows) = (setting("WHOLE_PAIRS", 10), setting("WHOLE_PAIR_ROWS", 100_000));
+    if pairs > 0 {
+        sending(folder.path(), pairs, rows);
+        others(folder.path(), rows.min(20_000));
+    }
+    starting(folder.path(), setting("WHOLE_RESUME_ROWS", 1_000_000));
 }
 
 fn number(text: &str) -> u64 {
@@ -88,7 +100,7 @@ fn configure(folder: &Path, name: &str, base_url: &str, addresses: &str) {
     let text = format!(
         "[omnidesk]\nbase_url = \"{base_url}\"\napi_key = {{ env = \"WHOLE_KEY\" }}\n\
          [limits]\nrate = \"100000/s\"\nconcurrency = {CONCURRENCY}\n\
-         [guard]\nmin_rows = 0\n\
+         [guard]\nmin_rows = 0\n[input]\nmin_age = \"0s\"\n\
          [customer]\nprimary_id = \"customer_number\"\nbrand_id = {{ value = 2 }}\n\
          firstname = \"first_name\"\nlastname = \"last_name\"\n{addresses}\
          [customer.custom]\ntier = \"tier\"\ncountry = \"country\"\nsegment = \"segment\"\n\
@@ -192,37 +204,236 @@ fn with_server<T>(folder: &Path, work: impl FnOnce(&str) -> T) -> T {
     done
 }
 
-fn sending(folder: &Path, pairs: u64, rows: u64) {
+/// A run of `pair.csv`, with its checkpoint in a folder of that name.
+fn ours(folder: &Path, name: &str, checkpoints: &Path) -> Used {
+    with_server(folder, |url| {
+        configure(folder, name, url, "");
+        let config = folder.join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let path = checkpoints.join(format!("{name}.checkpoint"));
+        let here = format!("path = \"{name}.checkpoint\"");
+        std::fs::write(&config, text.replace(&here, &format!("path = {path:?}"))).expect("a configuration");
+        program(folder, &["run", "-q", "-c", &format!("{name}.toml"), "pair.csv"])
+    })
+}
+
+fn write_pair(folder: &Path, rows: u64) {
     let export: String = (1..=rows).map(|row| format!("{}\n", cells(row).join(","))).collect();
     std::fs::write(folder.join("pair.csv"), format!("{HEADER}\n{export}")).expect("an export");
-    let (mut speeds, mut cpus, mut peak_kb) = (Vec::new(), Vec::new(), 0);
+}
+
+fn sending(folder: &Path, pairs: u64, rows: u64) {
+    write_pair(folder, rows);
+    let memory = tempfile::TempDir::new_in("/dev/shm").ok();
+    let (mut speeds, mut cpus, mut durable, mut peak_kb) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for pair in 0..pairs {
         let bare = with_server(folder, |url| {
             let me = std::env::current_exe().expect("this program");
             used(Command::new(me).args(["--bare", url, &rows.to_string()]))
         });
-        let ours = with_server(folder, |url| {
-            let name = format!("pair{pair}");
-            configure(folder, &name, url, "");
-            program(folder, &["run", "-q", "-c", &format!("{name}.toml"), "pair.csv"])
-        });
-        speeds.push(bare.wall.as_secs_f64() / ours.wall.as_secs_f64());
-        cpus.push(ours.cpu.as_secs_f64() / bare.cpu.as_secs_f64().max(0.01));
-        peak_kb = peak_kb.max(ours.peak_kb);
-    }
-    if pairs == 0 {
-        return;
+        let ours_on_disk = ours(folder, &format!("pair{pair}"), folder);
+        speeds.push(bare.wall.as_secs_f64() / ours_on_disk.wall.as_secs_f64());
+        cpus.push(ours_on_disk.cpu.as_secs_f64() / bare.cpu.as_secs_f64().max(0.01));
+        peak_kb = peak_kb.max(ours_on_disk.peak_kb);
+        if let Some(memory) = &memory {
+            let in_memory = ours(folder, &format!("memory{pair}"), memory.path());
+            durable.push(in_memory.wall.as_secs_f64() / ours_on_disk.wall.as_secs_f64());
+        }
     }
     println!(
         "\n{pairs} pairs of {rows} creates at concurrency {CONCURRENCY}, from the start of the process to its end"
     );
-    println!("\n| against a bare reqwest loop | median | lowest | highest |\n|---|---|---|---|");
-    for (what, ratios) in [("rows/s, × its", &mut speeds), ("CPU, × its", &mut cpus)] {
+    println!("\n| against | what | median | lowest | highest |\n|---|---|---|---|---|");
+    for (against, what, ratios) in [
+        ("a bare reqwest loop", "rows/s, × its", &mut speeds),
+        ("a bare reqwest loop", "CPU, × its", &mut cpus),
+        ("a checkpoint in memory", "rows/s with one on the disk, × its", &mut durable),
+    ] {
         ratios.sort_by(f64::total_cmp);
-        let (lowest, highest) = (ratios[0], ratios[ratios.len() - 1]);
-        println!("| {what} | {:.2} | {lowest:.2} | {highest:.2} |", ratios[ratios.len() / 2]);
+        let (Some(lowest), Some(highest)) = (ratios.first(), ratios.last()) else { continue };
+        println!("| {against} | {what} | {:.2} | {lowest:.2} | {highest:.2} |", ratios[ratios.len() / 2]);
     }
-    println!("\nits peak memory was {:.0} MB", peak_kb as f64 / 1024.0);
+    println!("\nits peak memory was {:.0} MiB", peak_kb as f64 / 1024.0);
+}
+
+/// The same creates by other tools, three times each, in turn with ours.
+fn others(folder: &Path, rows: u64) {
+    write_pair(folder, rows);
+    let bodies: Vec<String> = (1..=rows).map(body).collect();
+    let lines: String = bodies.iter().map(|body| format!("{body}\n")).collect();
+    std::fs::write(folder.join("bodies.jsonl"), lines).expect("bodies");
+    let aiohttp = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/aiohttp_posts.py");
+    let is_here = |program: &str, arguments: &[&str]| {
+        let tried =
+            Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
+    };
+    println!("\n| {rows} creates, 64 at once | rows/s of it | rows/s of ours, × its |\n|---|---|---|");
+    let row = |what: &str, is_here: bool, run: &dyn Fn(&str) -> Command| {
+        if !is_here {
+            println!("| {what} | not here | |");
+            return;
+        }
+        let mut ratios: Vec<(f64, f64)> = (0..3)
+            .map(|nth| {
+                let theirs = with_server(folder, |url| used(&mut run(url))).wall.as_secs_f64();
+                let ours = ours(folder, &format!("{}{nth}", &what[..4]), folder).wall.as_secs_f64();
+                (theirs / ours, rows as f64 / theirs)
+            })
+            .collect();
+        ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
+        println!("| {what} | {:.0} | {:.1} |", ratios[1].1, ratios[1].0);
+    };
+    row("curl -Z", is_here("curl", &["--version"]), &|url| {
+        let one = |body: &String| {
+            format!(
+                "url = \"{url}/api/v2/customer\"\nheader = \"content-type: application/json\"\noutput = \"/dev/null\"\ndata = {body:?}\n"
+            )
+        };
+        let all: Vec<String> = bodies.iter().map(one).collect();
+        std::fs::write(folder.join("curl.conf"), all.join("next\n")).expect("a configuration");
+        let mut curl = Command::new("curl");
+        curl.current_dir(folder).args(["-s", "-Z", "--parallel-max", "64", "-K", "curl.conf"]);
+        curl
+    });
+    row("aiohttp", is_here("python3", &["-c", "import aiohttp"]), &|url| {
+        let mut python = Command::new("python3");
+        python.current_dir(folder).arg(&aiohttp).args([url, "bodies.jsonl"]);
+        python
+    });
+    let qsv = std::env::var("WHOLE_QSV").unwrap_or("qsv".to_owned());
+    let has_it = is_here(&qsv, &["fetchpost", "--help"]);
+    row("qsv fetchpost", has_it, &|url| {
+        std::fs::write(folder.join("body.tpl"), QSV_BODY).expect("a template");
+        std::fs::write(folder.join("qsv.toml"), url).expect("a file");
+        let mut command = Command::new(&qsv);
+        command.current_dir(folder).args(["fetchpost", &format!("{url}/api/v2/customer")]);
+        command.args(["--payload-tpl", "body.tpl", "--content-type", "application/json"]);
+        command.args(["--rate-limit", "0", "--no-cache", "pair.csv"]);
+        command
+    });
+}
+
+/// The same body as the others', in the template language of `qsv fetchpost`.
+const QSV_BODY: &str = r#"{"brand_id":2,"primary_id":"{{customer_number}}","firstname":"{{first_name}}","lastname":"{{last_name}}","country":"{{country}}","segment":"{{segment}}"{% if tier %},"tier":"{{tier}}"{% endif %}}"#;
+
+/// A server that answers every create, `most` of them, and says when the first one came.
+struct Listening {
+    url: String,
+    first: std::sync::mpsc::Receiver<Instant>,
+}
+
+fn listen(most: u64) -> Listening {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (sender, first) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let left = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(most));
+        for stream in listener.incoming().map_while(Result::ok) {
+            let (sender, left) = (sender.clone(), std::sync::Arc::clone(&left));
+            std::thread::spawn(move || answer(stream, &sender, &left));
+        }
+    });
+    Listening { url, first }
+}
+
+fn answer(
+    mut stream: TcpStream,
+    first: &std::sync::mpsc::Sender<Instant>,
+    left: &std::sync::atomic::AtomicU64,
+) {
+    use std::sync::atomic::Ordering;
+    let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
+    loop {
+        let (mut length, mut line) = (0, String::new());
+        while line != "\r\n" {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let _ = first.send(Instant::now());
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            // It keeps the caller waiting.
+            std::thread::park();
+        }
+        let text = r#"{"type":"result","message":"User created and channel linked."}"#;
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            text.len()
+        );
+        if stream.write_all(format!("{head}{text}").as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// From the start of the process to its first request; then it is killed.
+fn to_first_request(folder: &Path, config: &str, export: &str, server: &Listening) -> Duration {
+    let began = Instant::now();
+    let mut child = Command::new(PROGRAM)
+        .current_dir(folder)
+        .env("WHOLE_KEY", "none")
+        .args(["run", "-q", "-c", config, export])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("started");
+    let first = server.first.recv_timeout(Duration::from_secs(600)).expect("a request");
+    // The canary's calls, so that the next process need not begin with them.
+    let calls = (0..9).take_while(|_| server.first.recv_timeout(Duration::from_secs(2)).is_ok()).count();
+    assert!(calls < 10);
+    child.kill().and_then(|()| child.wait()).expect("ended");
+    first - began
+}
+
+fn starting(folder: &Path, rows: u64) {
+    let mut times: Vec<Duration> = (0..11)
+        .map(|nth| {
+            let (server, name) = (listen(u64::MAX), format!("start{nth}"));
+            configure(folder, &name, &server.url, "");
+            write_pair(folder, 1);
+            let export = std::fs::read_to_string(folder.join("pair.csv")).expect("an export");
+            std::fs::write(folder.join(format!("{name}.csv")), export).expect("an export");
+            to_first_request(folder, &format!("{name}.toml"), &format!("{name}.csv"), &server)
+        })
+        .collect();
+    times.sort();
+    println!(
+        "\nfrom the start to the first request, one row: {:.1} ms (median of 11)",
+        times[5].as_secs_f64() * 1e3
+    );
+    if rows == 0 {
+        return;
+    }
+    // All rows but the last hundred are known; of those, ten are sent before the end.
+    write_pair(folder, rows);
+    std::fs::rename(folder.join("pair.csv"), folder.join("known.csv")).expect("an export");
+    configure(folder, "resume", "http://127.0.0.1:9", "");
+    program(folder, &["adopt", "-c", "resume.toml", "known.csv"]);
+    let mut export =
+        std::fs::OpenOptions::new().append(true).open(folder.join("known.csv")).expect("the export");
+    for row in rows + 1..=rows + 100 {
+        writeln!(export, "{}", cells(row).join(",")).expect("written");
+    }
+    let server = listen(10);
+    configure(folder, "resume", &server.url, "");
+    let begun = to_first_request(folder, "resume.toml", "known.csv", &server);
+    let server = listen(u64::MAX);
+    configure(folder, "resume", &server.url, "");
+    let resumed = to_first_request(folder, "resume.toml", "known.csv", &server);
+    println!(
+        "from the start to the first request behind {rows} rows whose customers are known: {:.2} s to plan and begin, {:.2} s to resume there",
+        begun.as_secs_f64(),
+        resumed.as_secs_f64()
+    );
 }
 
 /// The same creates without anything around them.

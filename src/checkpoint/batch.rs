@@ -213,7 +213,7 @@ impl Batch<'_> {
 /// 170 bytes each in memory. The more of them, the fewer blocks are written for
 /// each; an eighth comes to about 21 bytes a customer.
 fn recent_max(customers: u64) -> usize {
-    const RECENT_MIN: usize = 64 << 10;
+    const RECENT_MIN: usize = 32 << 10;
     const RECENT_SHARE: u64 = 8;
     RECENT_MIN.max(usize::try_from(customers / RECENT_SHARE).unwrap_or(usize::MAX))
 }

@@ -2,14 +2,16 @@
 //! since the kernel keeps what a killed process has written; the order of the
 //! system calls can.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
+use omnidesk_sync::checkpoint::Checkpoint;
+use omnidesk_sync::mapping::{Customer, PrimaryId};
 use omnidesk_sync::sandbox::Settings;
 
 use crate::world::{HEADER, KEY, World};
 
-const REQUESTS: [&str; 3] = ["\"POST /api/", "\"PUT /api/", "\"DELETE /api/"];
+const CUSTOMERS: usize = 12;
 
 fn has_strace() -> bool {
     let tried = Command::new("strace")
@@ -27,40 +29,63 @@ fn nothing_is_sent_before_its_record_is_synced() {
         return;
     }
     let world = World::new(Settings::default());
-    let rows: String = (0..12).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,sync\n")).collect();
+    let rows: String =
+        (0..CUSTOMERS).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,sync\n")).collect();
     world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
     let ended = Command::new("strace")
         .current_dir(world.path("."))
-        .args(["-f", "-y", "-s", "24", "-o", "trace"])
+        .args(["-f", "-y", "-xx", "-s", "4200", "-o", "trace"])
         .args(["-e", "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg"])
         // A slow disk: who does not wait for it is well ahead of it.
         .args(["-e", "inject=fsync,fdatasync:delay_enter=20000"])
         .arg(env!("CARGO_BIN_EXE_omnidesk-sync"))
-        // At this rate one call at most is recorded before the one that is sent
-        // next, and four could be sent while the disk is at one record.
-        .args(["run", "--quiet", "--concurrency", "1", "--rate", "190/s", "export.csv"])
+        .args(["run", "--quiet", "--concurrency", "2", "export.csv"])
         .env("OMNIDESK_API_KEY", KEY)
         .status();
     assert!(ended.expect("strace").success());
+    check(&world.read("trace"), &hashes(&world));
+}
 
-    // Syncs of the log that have ended, and those under way, by thread.
-    let (mut sent, mut synced, mut under_way) = (0, 0, BTreeSet::new());
-    for line in world.read("trace").lines() {
-        let thread = line.split(' ').next().unwrap_or_default().to_owned();
-        let is_log = line.contains("sync(") && line.contains("-wal>");
-        if is_log && line.contains("<unfinished") {
-            under_way.insert(thread);
-        } else if is_log || line.contains("sync resumed>") && under_way.remove(&thread) {
-            synced += 1;
-        } else if REQUESTS.iter().any(|request| line.contains(request)) {
-            sent += 1;
-            if sent == 1 {
-                assert!(synced > 0, "the first request was sent before anything was on the disk");
-                // That of the next call may be among them.
-                synced = 2;
+/// The hash of each customer, as the checkpoint has it and as a trace shows it.
+fn hashes(world: &World) -> Vec<String> {
+    let checkpoint =
+        Checkpoint::look(&world.path("omnidesk-sync.checkpoint")).expect("whole").expect("there");
+    let hash = |id| {
+        let primary_id = PrimaryId::new(&format!("C{id}")).expect("an id");
+        shown(&checkpoint.key().customer(&Customer { brand_id: 2, primary_id }).0)
+    };
+    (0..CUSTOMERS).map(hash).collect()
+}
+
+/// Bytes as a trace shows them.
+fn shown(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Each customer's hash is written to the log, and the log synced, before the
+/// customer's request is sent.
+fn check(trace: &str, hashes: &[String]) {
+    let log = format!("{}>", shown(b"-wal"));
+    let requests: Vec<String> =
+        (0..CUSTOMERS).map(|id| shown(format!("\"primary_id\":\"C{id}\"").as_bytes())).collect();
+    let (mut written, mut durable, mut sent) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    // What was written when a thread began to sync the log.
+    let mut under_way = BTreeMap::new();
+    for line in trace.lines() {
+        let thread = line.split(' ').next().unwrap_or_default();
+        if line.contains("pwrite64(") && line.contains(&log) {
+            written.extend((0..CUSTOMERS).filter(|id| line.contains(&hashes[*id])));
+        } else if line.contains("sync(") && line.contains(&log) {
+            match line.contains("<unfinished") {
+                true => drop(under_way.insert(thread, written.clone())),
+                false => durable.extend(written.iter().copied()),
             }
-            assert!(sent <= synced, "request {sent} was sent before its record was on the disk: {line}");
+        } else if line.contains("sync resumed>") {
+            durable.extend(under_way.remove(thread).unwrap_or_default());
+        } else if let Some(id) = requests.iter().position(|request| line.contains(request)) {
+            sent.insert(id);
+            assert!(durable.contains(&id), "C{id} was sent before its record was on the disk");
         }
     }
-    assert_eq!(sent, 12, "requests in the trace");
+    assert_eq!(sent.len(), CUSTOMERS, "requests in the trace");
 }
