@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::lane::{self, RowEnd};
@@ -110,11 +110,13 @@ async fn conduct(
         }
         tokio::select! {
             biased;
-            Some(end) = conductor.rows.join_next() => match end {
-                Ok(end) => conductor.row_ended(end),
-                // A row's task panicked: a bug, and the books cannot balance.
-                Err(_) => switch.stop(Stop::RecorderGone),
-            },
+            Some(end) = conductor.rows.join_next() => {
+                conductor.task_ended(end);
+                // Many end between two looks.
+                while let Some(end) = conductor.rows.try_join_next() {
+                    conductor.task_ended(end);
+                }
+            }
             Some(loaded) = conductor.loads.join_next() => match loaded {
                 Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| conductor.start(job, Some(loaded))),
                 Ok(Err(Gone)) | Err(_) => switch.stop(Stop::RecorderGone),
@@ -168,6 +170,14 @@ impl Conductor {
     fn start(&mut self, job: Job, loaded: Option<Loaded>) {
         let quiet_until = self.quiet.remove(&job.key);
         self.rows.spawn_local(lane::walk(Rc::clone(&self.shared), job, loaded, quiet_until));
+    }
+
+    fn task_ended(&mut self, end: Result<RowEnd, JoinError>) {
+        match end {
+            Ok(end) => self.row_ended(end),
+            // A row's task panicked: a bug, and the books cannot balance.
+            Err(_) => self.shared.switch.stop(Stop::RecorderGone),
+        }
     }
 
     fn row_ended(&mut self, end: RowEnd) {
