@@ -152,7 +152,7 @@ fn deciding(folder: &Path, rows: u64) {
     configure(folder, "plain", nowhere, "");
     configure(folder, "mail", nowhere, "email = \"email\"\n");
     configure(folder, "phone", nowhere, "email = \"email\"\ntelephone = \"mobile\"\n");
-    let bare = bare_csv(&folder.join("export.csv"));
+    let bare = median((0..5).map(|_| bare_csv(&folder.join("export.csv"))).collect());
     println!("{rows} rows of 12 columns; the bare csv crate reads them in {:.2} s\n", bare.as_secs_f64());
     println!("| reading and deciding | wall, s | CPU, s | rows/s of wall | × bare csv | peak, MB |");
     println!("|---|---|---|---|---|---|");
@@ -165,7 +165,12 @@ fn deciding(folder: &Path, rows: u64) {
         ("plan, unchanged, with e-mail", ["plan", "-c", "mail.toml", "export.csv"]),
         ("run, unchanged, with e-mail", ["run", "-c", "mail.toml", "export.csv"]),
     ] {
-        let used = program(folder, &arguments);
+        let mut used = program(folder, &arguments);
+        // What is quick is done three times.
+        if what.starts_with("run") {
+            let again = (0..2).map(|_| program(folder, &arguments).wall);
+            used.wall = median(again.chain([used.wall]).collect());
+        }
         println!(
             "| {what} | {:.2} | {:.2} | {:.0} | {:.1} | {:.0} |",
             used.wall.as_secs_f64(),
@@ -177,6 +182,11 @@ fn deciding(folder: &Path, rows: u64) {
     }
     let size = std::fs::metadata(folder.join("mail.checkpoint")).map_or(0, |file| file.len());
     println!("\nthe checkpoint has {} bytes a customer", size / rows.max(1));
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 fn bare_csv(path: &Path) -> Duration {
@@ -395,7 +405,7 @@ fn to_first_request(folder: &Path, config: &str, export: &str, server: &Listenin
 }
 
 fn starting(folder: &Path, rows: u64) {
-    let mut times: Vec<Duration> = (0..11)
+    let times: Vec<Duration> = (0..11)
         .map(|nth| {
             let (server, name) = (listen(u64::MAX), format!("start{nth}"));
             configure(folder, &name, &server.url, "");
@@ -405,22 +415,19 @@ fn starting(folder: &Path, rows: u64) {
             to_first_request(folder, &format!("{name}.toml"), &format!("{name}.csv"), &server)
         })
         .collect();
-    times.sort();
-    println!(
-        "\nfrom the start to the first request, one row: {:.1} ms (median of 11)",
-        times[5].as_secs_f64() * 1e3
-    );
+    let start = median(times).as_secs_f64() * 1e3;
+    println!("\nfrom the start to the first request, one row: {start:.1} ms (median of 11)");
     if rows == 0 {
         return;
     }
-    // All rows but the last hundred are known; of those, ten are sent before the end.
+    // All rows but the last five thousand are known; of those, ten are sent before the end.
     write_pair(folder, rows);
     std::fs::rename(folder.join("pair.csv"), folder.join("known.csv")).expect("an export");
     configure(folder, "resume", "http://127.0.0.1:9", "");
     program(folder, &["adopt", "-c", "resume.toml", "known.csv"]);
     let mut export =
         std::fs::OpenOptions::new().append(true).open(folder.join("known.csv")).expect("the export");
-    for row in rows + 1..=rows + 100 {
+    for row in rows + 1..=rows + 5000 {
         writeln!(export, "{}", cells(row).join(",")).expect("written");
     }
     let server = listen(10);

@@ -10,7 +10,7 @@ use super::say;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping};
-use crate::planning::{HashKey, RowPrint};
+use crate::planning::{HashKey, PrintKey, RowPrint};
 use crate::source::{self, Export, Fingerprint, Row};
 use crate::units::Period;
 
@@ -24,7 +24,7 @@ pub(super) struct Prepared {
     pub(super) rows_max: u64,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
-    /// A mark of all that the cells of a row are read by: see [`Prepared::print`].
+    /// A mark of all that the cells of a row are read by: see [`Prepared::prints`].
     reading: [u8; 8],
     /// What to do about customers whom the export does not hold.
     pub(super) missing: MissingAction,
@@ -37,10 +37,24 @@ impl Prepared {
         Ok(self.rows_max != u64::MAX || self.export.is_result_file()?)
     }
 
-    /// The print of a row: the same for rows that ask for the same in the same
-    /// words.
-    pub(super) fn print(&self, key: &HashKey, row: &Row) -> RowPrint {
-        key.row(self.reading, self.mapping.deciding_cells(row))
+    /// What makes the prints of rows: the same for rows that ask for the same in
+    /// the same words.
+    pub(super) fn prints(&self, key: &HashKey) -> Prints<'_> {
+        Prints { mapping: &self.mapping, key: key.prints(self.reading), room: Vec::new() }
+    }
+}
+
+/// Makes the prints of rows.
+pub(super) struct Prints<'a> {
+    mapping: &'a Mapping,
+    key: PrintKey,
+    room: Vec<u8>,
+}
+
+impl Prints<'_> {
+    /// The print of a row.
+    pub(super) fn of(&mut self, row: &Row) -> RowPrint {
+        self.key.row(self.mapping.deciding_cells(row), &mut self.room)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::exit::CommandError;
-use super::prepare::Prepared;
+use super::prepare::{Prepared, Prints};
 use crate::checkpoint::Known;
 use crate::config::MissingAction;
 use crate::mapping::{Draft, Drafted, Fill, Intent, Mapping, Operation, Presence, Rejection};
@@ -125,6 +125,7 @@ fn read_some(prepared: &Prepared, rows: &mut Rows, some: &mut [Row]) -> Result<u
 pub(super) struct FirstReading<'a> {
     pub(super) prepared: &'a Prepared,
     pub(super) key: HashKey,
+    pub(super) prints: Prints<'a>,
     pub(super) known: &'a Known,
     /// Whether a row that is just what its customer was left with may pass by
     /// its print.
@@ -145,7 +146,7 @@ impl FirstReading<'_> {
         let mut found = [None; ROWS_AT_ONCE];
         if !self.known.is_empty() {
             for (found, row) in found.iter_mut().zip(rows) {
-                *found = self.whose_by_cells(row).map(|whose| (whose, self.prepared.print(&self.key, row)));
+                *found = self.whose_by_cells(row).map(|whose| (whose, self.prints.of(row)));
             }
             for (whose, _) in found.iter_mut().flatten() {
                 whose.known = self.known.find(whose.key);
@@ -197,7 +198,7 @@ impl FirstReading<'_> {
         let (whose, print) = found.unwrap_or_else(|| {
             let key = self.key.customer_of(draft.brand_id, &draft.primary_id);
             let whose = Whose { key, brand_id: draft.brand_id, known: self.known.find(key) };
-            let print = if self.prints_all { self.prepared.print(&self.key, row) } else { RowPrint::NONE };
+            let print = if self.prints_all { self.prints.of(row) } else { RowPrint::NONE };
             (whose, print)
         });
         match self.made_by(&draft, whose) {

@@ -139,6 +139,7 @@ pub(super) fn survey<W: Watcher>(
     let mut first = FirstReading {
         prepared,
         key: policy.key,
+        prints: prepared.prints(&policy.key),
         known: &known,
         passes_unchanged: is_plain,
         // What an earlier run has done is not to be counted as calls.

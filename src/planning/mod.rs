@@ -24,7 +24,7 @@ mod worklist;
 pub use changes::{Change, KeyChange, Remapped};
 pub use gone::{GoneChanges, GoneMark, gone_customer};
 pub use guards::{GuardSettings, Purges, Verdict, judge_guards, judge_purges};
-pub use keys::{AddressHash, CustomerKey, HashKey, KeyState, RowPrint};
+pub use keys::{AddressHash, CustomerKey, HashKey, KeyState, PrintKey, RowPrint};
 pub use look::{Findings, Look};
 pub use missing::{Missing, MissingSurvey, Undecided};
 pub use notices::{Notice, NoticeKind, Notices};

@@ -83,12 +83,13 @@ impl<'a> Visits<'a> {
     /// Sends the rows to the dispatcher, until it takes no more.
     pub(super) fn feed(&self, jobs: &mpsc::Sender<Vec<Job>>) -> Result<(), CommandError> {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
+        let mut prints = self.prepared.prints(&self.key);
         self.each(|row, mapped| {
             let Mapped::Intent(intent) = mapped else {
                 self.prepared.export.check_unchanged()?;
                 return Err(bug(row.at().number));
             };
-            let (key, print) = (self.key.customer(&intent.customer), self.prepared.print(&self.key, row));
+            let (key, print) = (self.key.customer(&intent.customer), prints.of(row));
             batch.push(Job { key, print, intent });
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
