@@ -406,8 +406,8 @@ mod tests {
             batch.commit_told().expect("durable");
             assert_eq!(checkpoint.lookups().told(key(from)).expect("sound"), Some(told(from + add)));
         };
-        write(0, 60_000, 0);
-        write(60_000, 70_000, 0);
+        write(0, 20_000, 0);
+        write(20_000, 70_000, 0);
         write(10, 20, 7);
         let mut batch = checkpoint.batch().expect("a batch");
         batch.told(key(5), None).expect("told");
