@@ -13,7 +13,7 @@ use super::lookups::Lookups;
 use super::named::Names;
 use super::records::{self, FileLengths};
 use super::run::OpenRun;
-use crate::planning::{CustomerKey, Flight, Outcome, Progress, RowPrint, Told, gone_customer};
+use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_customer};
 
 /// Changes on their way to the disk: nothing of them holds before
 /// [`Batch::commit`], and all of them after.
@@ -91,15 +91,6 @@ impl Batch<'_> {
         self.changed = true;
         self.changes.told.insert(key, told.map(records::told));
         Ok(())
-    }
-
-    /// A row with this print asks for nothing but what its customer was told.
-    /// To be said behind [`Batch::told`]; of a customer whom this batch is not
-    /// about, it is not kept.
-    pub fn print(&mut self, key: CustomerKey, print: RowPrint) {
-        if let Some(Some(told)) = self.changes.told.get_mut(&key) {
-            records::set_print(told, print);
-        }
     }
 
     /// What is done of a row that is not settled yet.

@@ -117,6 +117,20 @@ impl Checkpoint {
         Ok(Self { connection, place, recent, customers, key: HashKey::new(key) })
     }
 
+    /// Reads on without holding on to one snapshot, beside somebody who writes
+    /// much: the log cannot begin anew as long as somebody reads its beginning.
+    /// What the journal said when it was opened goes before what is written now.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn unpin(&self) -> Result<(), CheckpointError> {
+        match self.connection.is_autocommit() {
+            true => Ok(()),
+            false => self.connection.execute_batch("COMMIT").map_err(|source| self.explain(source)),
+        }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {

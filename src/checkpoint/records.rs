@@ -95,13 +95,6 @@ pub(super) fn told_of(record: &[u8]) -> Option<Told> {
     postcard::from_bytes(record).ok()
 }
 
-/// Notes a print in what a customer was told.
-pub(super) fn set_print(told: &mut Encoded, print: RowPrint) {
-    if let Some(place) = told.0.first_chunk_mut() {
-        *place = print.0;
-    }
-}
-
 /// The print and the addresses of what a customer was told, which stand in
 /// front, without the rest.
 pub(super) fn glance(record: &[u8]) -> Option<(RowPrint, &[[u8; 8]])> {
@@ -168,10 +161,9 @@ mod tests {
     #[test]
     fn the_print_and_the_addresses_can_be_read_alone() {
         let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
-        let told = Told { addresses, ..Told::tombstone(7, 70_000) };
-        let mut record = super::told(&told);
-        set_print(&mut record, RowPrint([5; 8]));
+        let told = Told { print: RowPrint([5; 8]), addresses, ..Told::tombstone(7, 70_000) };
+        let record = super::told(&told);
         assert_eq!(glance(&record.0), Some((RowPrint([5; 8]), [[3; 8], [4; 8]].as_slice())));
-        assert_eq!(told_of(&record.0), Some(Told { print: RowPrint([5; 8]), ..told }));
+        assert_eq!(told_of(&record.0), Some(told));
     }
 }

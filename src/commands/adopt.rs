@@ -44,6 +44,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     }
     prepare::wait_until_written(&config, &args.common, &prepared)?;
     let mut reader = Checkpoint::look(&config.checkpoint.path)?;
+    reader.as_ref().map_or(Ok(()), Checkpoint::unpin)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
     survey(&prepared, reader.as_mut(), &policy, None, look(), &past.gone, &mut adopted)?;
     adopted.write()?;
