@@ -333,3 +333,13 @@ fn the_key_can_be_a_credential_of_the_service_manager() {
     Ended::of(run.expect("the program")).expect(0);
     assert!(server.requests()[0].head.contains(KEY));
 }
+
+#[test]
+fn a_window_that_closes_while_the_export_is_read_is_left_before_the_first_call() {
+    let world = World::new(Settings::default());
+    world.file("export.csv", format!("{HEADER}A1,Ann,Smit,a@example.org,,,\n").as_bytes());
+    let ended = world.ends(&["run", "--max-duration", "1ms", "export.csv"]).expect(4);
+    assert!(ended.stderr.contains("the time window closed before the first call"), "{}", ended.stderr);
+    assert_eq!(world.state().counters.requests, 0);
+    world.ends(&["run", "export.csv"]).expect(0);
+}
