@@ -177,7 +177,7 @@ impl Batch<'_> {
     fn write(self, watermark: u64) -> Result<(), CheckpointError> {
         let Self { transaction, place, recent, customers, changes, .. } = self;
         let wrong = |source| explain(&place.path, source);
-        if recent.told.len() + changes.told.len() >= recent_max(*customers) {
+        if recent.is_long() || recent.told.len() + changes.told.len() >= recent_max(*customers) {
             recent.take_in(changes, watermark);
             fold(&transaction, &place.path, recent, customers)?;
         } else if !changes.are_none() {

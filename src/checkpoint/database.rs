@@ -402,6 +402,38 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_of_format_1_is_older_than_a_lock_with_a_number() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("old");
+        of_format(1, &path);
+        std::fs::write(folder.path().join("old.lock"), "00000000000000000007\n").expect("a lock");
+        for opened in [Checkpoint::open(&path, "tenant").map(Some), Checkpoint::look(&path)] {
+            assert!(matches!(opened, Err(CheckpointError::Older { found: 0, noted: 7, .. })), "{opened:?}");
+        }
+    }
+
+    /// One customer is told something large, again and again.
+    #[test]
+    fn the_journal_begins_anew_before_it_is_long() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        let mut checkpoint = Checkpoint::open(&path, "tenant").expect("new");
+        let told = |row| Told { row, addresses: vec![AddressHash([7; 8]); 250_000], ..Told::existing() };
+        let mut begun_anew = 0;
+        for row in 0..40 {
+            let mut batch = checkpoint.batch().expect("a batch");
+            batch.told(customer(1), Some(&told(row))).expect("told");
+            batch.commit_told().expect("durable");
+            begun_anew += u64::from(checkpoint.recent.told.is_empty());
+            assert_eq!(checkpoint.lookups().told(customer(1)).expect("sound").expect("known").row, row);
+        }
+        assert_eq!(begun_anew, 1);
+        drop(checkpoint);
+        let looked = Checkpoint::look(&path).expect("whole").expect("there");
+        assert_eq!(looked.lookups().told(customer(1)).expect("sound"), Some(told(39)));
+    }
+
     /// More customers than the journal takes: they go into blocks, are found
     /// there, and a later change goes before what is in them.
     #[test]

@@ -15,6 +15,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::records;
 use crate::planning::{CustomerKey, Flight, KeyState, Progress};
 
+/// What a killed run may leave to be read again.
+const BYTES_MAX: usize = 64 << 20;
+
 /// A map by customer.
 pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, KeyState>;
 /// A map by row; their numbers need no hashing.
@@ -79,6 +82,8 @@ pub(super) struct Recent {
     pub(super) settled: BTreeSet<u64>,
     /// The number of the next entry.
     next: i64,
+    /// Of all entries.
+    bytes: usize,
 }
 
 impl Recent {
@@ -90,6 +95,7 @@ impl Recent {
         while let Some(row) = rows.next()? {
             let nth: i64 = row.get(0)?;
             let entry = row.get_ref(1)?.as_blob().ok();
+            recent.bytes += entry.map_or(0, <[u8]>::len);
             let Some(changes) = entry.and_then(|entry| records::decode(&nth.to_le_bytes(), entry)) else {
                 return Ok(None);
             };
@@ -97,6 +103,12 @@ impl Recent {
             recent.next = nth + 1;
         }
         Ok(Some(recent))
+    }
+
+    /// Whether it has grown too long, as it does where a few customers have many
+    /// rows.
+    pub(super) fn is_long(&self) -> bool {
+        self.bytes >= BYTES_MAX
     }
 
     /// Adds an entry for `changes`, and takes them in. The watermark is of the
@@ -144,6 +156,7 @@ impl Recent {
         // them first would write all of it a second time.
         connection.execute_batch("PRAGMA secure_delete = FAST; DELETE FROM journal;")?;
         connection.execute_batch("PRAGMA secure_delete = ON;")?;
+        self.bytes = 0;
         self.told = ByCustomer::default();
         let changes = Changes {
             begins: true,
@@ -162,6 +175,7 @@ impl Recent {
         connection
             .prepare_cached("INSERT INTO journal VALUES (?, ?)")?
             .execute(params![self.next, record])?;
+        self.bytes += record.len();
         self.next += 1;
         Ok(())
     }

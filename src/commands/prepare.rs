@@ -93,7 +93,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
     .map_err(|problems| CommandError::Mapping { export: export.name().to_owned(), problems })?;
     let fingerprint = export.fingerprint()?;
     export.check_unchanged()?;
-    let reading = reading_mark(config, &export);
+    let reading = reading_mark(config, &export, &mapping);
     Ok(Prepared {
         reading,
         export: Arc::new(export),
@@ -140,9 +140,11 @@ fn plan_fingerprint(config: &Config, common: &Common) -> [u8; 32] {
 
 /// The same without what decides by more than the row, and with what was found
 /// out about the export. Another version of the program may read otherwise.
-fn reading_mark(config: &Config, export: &Export) -> [u8; 8] {
+fn reading_mark(config: &Config, export: &Export, mapping: &Mapping) -> [u8; 8] {
     let version = env!("CARGO_PKG_VERSION");
-    let settings = json!([mapped_by(config), export.dialect().encoding.name(), version]);
+    // A template that computes the names of columns depends on these names.
+    let columns: Vec<&str> = mapping.deciding_names(export.columns()).collect();
+    let settings = json!([mapped_by(config), export.dialect().encoding.name(), columns, version]);
     let mut mark = [0; 8];
     mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..8]);
     mark

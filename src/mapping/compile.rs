@@ -108,6 +108,11 @@ impl Mapping {
         deciding
     }
 
+    /// The names of the columns that decide what a row asks for.
+    pub fn deciding_names<'a>(&self, columns: &'a Columns) -> impl Iterator<Item = &'a str> + use<'a, '_> {
+        self.deciding.iter().map(|column| columns.names()[*column].as_str())
+    }
+
     pub(super) fn getters(&self) -> impl Iterator<Item = &Getter> {
         let fields = self.fields.iter().map(|(_, getter)| getter);
         let addresses = self.addresses.iter().map(|(_, getter)| getter);

@@ -3,6 +3,7 @@
 //! A column is a variable by its name; `row['Any name']` reaches those whose
 //! name is no identifier. Cells are text and are never evaluated again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
@@ -58,13 +59,11 @@ impl Expressions {
         self.columns = Arc::new(columns.clone());
     }
 
-    /// The columns that a template uses, with where they stand.
+    /// The columns that a template reads, with where they stand.
     pub(super) fn columns_of(&self, expression: &Expression) -> Vec<(usize, String)> {
         let Ok(template) = self.environment.get_template(&expression.0) else { return Vec::new() };
-        let used = template.undeclared_variables(true);
-        let names = used.iter().map(|name| name.strip_prefix("row.").unwrap_or(name));
-        let names = names.chain(subscripts(template.source()));
-        names.filter_map(|name| Some((self.columns.find(name)?, name.to_owned()))).collect()
+        let columns = self.read_by(template.source()).into_iter();
+        columns.map(|column| (column, self.columns.names()[column].clone())).collect()
     }
 
     /// The columns on which the text of a template depends; `None` if it may
@@ -72,20 +71,26 @@ impl Expressions {
     pub(super) fn deciding(&self, expression: &Expression) -> Option<Vec<usize>> {
         let template = self.environment.get_template(&expression.0).ok()?;
         let source = template.source();
-        if words(source).any(|(word, behind)| word == "debug" || word == "row" && !names_one_column(behind)) {
-            return None;
-        }
-        let used = template.undeclared_variables(true);
-        let names = used.iter().map(|name| name.strip_prefix("row.").unwrap_or(name));
-        let names = names.chain(subscripts(source)).filter(|name| *name != "row" && !GLOBALS.contains(name));
+        let looks_at_any = words(source)
+            .any(|(word, behind)| word == "debug" || word == "row" && named_behind_row(behind).is_none());
+        (!looks_at_any).then(|| self.read_by(source))
+    }
+
+    /// Every column that is named anywhere in a template: one too many costs a
+    /// look at a row, and one too few would leave a change unsent. So this is no
+    /// matter for minijinja's own account of the variables that are undeclared,
+    /// which leaves some out: what is sliced, what is set under its own name.
+    fn read_by(&self, source: &str) -> Vec<usize> {
+        let literals = words(source).filter(|(word, _)| *word == "row");
+        let literals = literals.filter_map(|(_, behind)| named_behind_row(behind));
+        let named: HashSet<&str> = words(source).map(|(word, _)| word).chain(literals).collect();
         // Of `a.b`, the column may be `a.b`, or `a` with something done to it.
-        let find = |name: &str| {
-            let dots = name.match_indices('.').map(|(at, _)| &name[..at]);
-            let found: Vec<usize> = dots.chain([name]).filter_map(|name| self.columns.find(name)).collect();
-            (!found.is_empty()).then_some(found)
+        let is_named = |column: &str| {
+            let dots = column.match_indices('.').map(|(at, _)| &column[..at]);
+            dots.chain([column]).any(|part| named.contains(part))
         };
-        let found: Option<Vec<Vec<usize>>> = names.map(find).collect();
-        found.map(|found| found.concat())
+        let columns = self.columns.own().filter(|(_, column)| is_named(column));
+        columns.map(|(column, _)| column).collect()
     }
 
     /// The row as a template sees it.
@@ -140,11 +145,8 @@ const GLOBALS: [&str; 4] = ["range", "dict", "debug", "namespace"];
 
 /// The names in `row['…']` and `row["…"]`.
 fn subscripts(source: &str) -> impl Iterator<Item = &str> {
-    source.split("row[").skip(1).filter_map(|rest| {
-        let rest = rest.trim_start();
-        let quote = rest.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-        rest[1..].split(quote).next()
-    })
+    let rows = words(source).filter(|(word, behind)| *word == "row" && behind.trim_start().starts_with('['));
+    rows.filter_map(|(_, behind)| named_behind_row(behind))
 }
 
 /// The words of a template, each with what stands behind it.
@@ -160,17 +162,18 @@ fn words(source: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Whether what stands behind `row` is `.name` or `['name']`.
-fn names_one_column(behind: &str) -> bool {
+/// The name in the `.name` or `['name']` that stands behind `row`; none if that
+/// is something else.
+fn named_behind_row(behind: &str) -> Option<&str> {
     let behind = behind.trim_start();
     if let Some(name) = behind.strip_prefix('.') {
-        return name.starts_with(|letter: char| letter.is_alphabetic() || letter == '_');
+        let end = name.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(name.len());
+        return Some(&name[..end]).filter(|name| !name.is_empty());
     }
-    let Some(inside) = behind.strip_prefix('[').map(str::trim_start) else { return false };
-    let Some(quote) = inside.chars().next().filter(|quote| matches!(quote, '\'' | '"')) else { return false };
-    let mut parts = inside[1..].splitn(2, quote);
-    let name = parts.next().unwrap_or_default();
-    !name.contains('\\') && parts.next().is_some_and(|rest| rest.trim_start().starts_with(']'))
+    let inside = behind.strip_prefix('[')?.trim_start();
+    let quote = inside.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+    let (name, rest) = inside[1..].split_once(quote)?;
+    (!name.contains('\\') && rest.trim_start().starts_with(']')).then_some(name)
 }
 
 /// A row, or the part of it below a dotted path, as a map.

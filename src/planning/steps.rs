@@ -278,29 +278,19 @@ pub fn under_way(call: &Call, told: Option<&Told>, policy: &Policy) -> Option<To
 /// cells needs no look at them. Not of one that has something to warn of.
 #[must_use]
 pub fn asks_nothing_of(intent: &Intent, told: &Told, key: &HashKey) -> bool {
-    asks_addresses_of(intent, told, key)
-        && intent.fields.iter().all(|(name, value)| told.has(key, name, value))
-}
-
-fn asks_addresses_of(intent: &Intent, told: &Told, key: &HashKey) -> bool {
     intent.operation == Operation::Sync
         && intent.warnings.is_empty()
         && !told.purged
         && !told.perhaps_purged
         && told.addresses.len() == intent.addresses.len()
         && intent.addresses.iter().all(|address| told.has_address(key.address(address)))
+        && intent.fields.iter().all(|(name, value)| told.has(key, name, value))
 }
 
 /// Notes the print of a row whose last call was acknowledged.
 pub fn note_print(intent: &Intent, situation: &mut Situation, policy: &Policy, print: RowPrint) {
-    // A create of this row has told all of its fields.
-    let fields_told = situation.progress.created;
-    let Some(told) = situation.told.as_mut() else { return };
-    let is_told = match fields_told {
-        true => asks_addresses_of(intent, told, &policy.key),
-        false => asks_nothing_of(intent, told, &policy.key),
-    };
-    if is_told {
+    let told = situation.told.as_mut();
+    if let Some(told) = told.filter(|told| asks_nothing_of(intent, told, &policy.key)) {
         told.print = print;
     }
 }

@@ -170,3 +170,74 @@ fn what_was_adopted_is_known_by_its_print() {
     let tenant = Checkpoint::look(&world.path("without")).expect("whole").expect("there");
     assert_eq!(tenant.runs(1).expect("a run")[0].1.state, RunState::Finished);
 }
+
+/// A column that a template or a rule reads in whatever way is one that counts.
+#[test]
+fn a_cell_that_only_a_template_reads_is_sent_when_it_changes() {
+    let templates = [
+        "{{ postcode[:4] }}",
+        "{{ row.postcode[:4] }}",
+        "{{ row['postcode'][:4] }}",
+        "{{ row ['postcode'] }}",
+        "{{ row[\n'postcode'] }}",
+        "{{ (country ~ postcode)[:6] }}",
+        "{% set postcode = postcode | upper %}{{ postcode }}",
+        "{% set postcode %}{{ postcode }}{% endset %}{{ postcode }}",
+        "{% with postcode = postcode %}{{ postcode }}{% endwith %}",
+        "{% filter replace('x', postcode) %}x{% endfilter %}",
+        "{% for part in [postcode] %}{{ part }}{% endfor %}",
+        "{% if postcode == '2000' %}south{% else %}north{% endif %}",
+        "{{ row['post' ~ 'code'] }}",
+        "{% set all = row %}{{ all.postcode }}",
+    ];
+    for template in templates {
+        changes_with("id,first,postcode,country", template);
+    }
+    // A column may have the name of a function.
+    for template in ["{{ range }}", "{{ row.range }}", "{{ row['range'] | upper }}"] {
+        changes_with("id,first,range,country", template);
+    }
+}
+
+/// Two nights that differ in the third column alone.
+fn changes_with(header: &str, template: &str) {
+    let mapping = format!(
+        "[customer]\nprimary_id = \"id\"\nbrand_id = {{ value = 2 }}\nfirstname = \"first\"\n[customer.custom]\nsegment = {{ template = {template:?} }}\n"
+    );
+    let world = World::new(Settings::default()).with_mapping(&mapping, "");
+    let run = |cell: &str| {
+        world.file("export.csv", format!("{header}\nC0,Ann,{cell},NL\n").as_bytes());
+        world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes()
+    };
+    assert_eq!(run("1000"), "1 created", "{template}");
+    assert_eq!(run("2000"), "1 updated", "{template}");
+    assert_eq!(run("2000"), "1 unchanged", "{template}");
+}
+
+#[test]
+fn a_cell_that_only_a_rule_reads_counts() {
+    for condition in ["status[:3] == 'del'", "row.status[:3] == 'del'", "row ['status'] == 'deleted'"] {
+        let mapping = format!(
+            "[customer]\nprimary_id = \"id\"\nbrand_id = {{ value = 2 }}\nfirstname = \"first\"\n[[operation.rule]]\nwhen = {condition:?}\nthen = \"skip\"\n"
+        );
+        let world = World::new(Settings::default()).with_mapping(&mapping, "");
+        let run = |status: &str| {
+            world.file("export.csv", format!("id,first,status\nC0,Ann,{status}\n").as_bytes());
+            world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes()
+        };
+        assert_eq!(run("active"), "1 created", "{condition}");
+        assert_eq!(run("deleted"), "1 skipped", "{condition}");
+    }
+}
+
+#[test]
+fn a_column_with_another_name_is_another_column_for_a_template_that_looks_at_any() {
+    let mapping = "[customer]\nprimary_id = \"id\"\nbrand_id = { value = 2 }\nfirstname = \"first\"\n[customer.custom]\nsegment = { template = \"{{ row['x' ~ '_tier'] | default('none') }}\" }\n";
+    let world = World::new(Settings::default()).with_mapping(mapping, "[guard]\nmin_fill = \"0%\"\n");
+    let run = |column: &str| {
+        world.file("export.csv", format!("id,first,{column}\nC0,Ann,gold\n").as_bytes());
+        world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes()
+    };
+    assert_eq!(run("x_tier"), "1 created");
+    assert_eq!(run("y_tier"), "1 updated");
+}
