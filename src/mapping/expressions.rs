@@ -137,6 +137,11 @@ fn want<'a>(used: impl Iterator<Item = &'a str>, source: &str, columns: &mut Col
             return Err(format!("the export has no column {name:?}{near}"));
         }
     }
+    // minijinja's account leaves out what is sliced. It may be the template's own
+    // variable: that the export does not have it is no error here.
+    for name in sliced(source) {
+        columns.want(name);
+    }
     Ok(())
 }
 
@@ -149,9 +154,24 @@ fn subscripts(source: &str) -> impl Iterator<Item = &str> {
     rows.filter_map(|(_, behind)| named_behind_row(behind))
 }
 
+/// The names, with dots or without, of which `name[…]` takes a part.
+fn sliced(source: &str) -> impl Iterator<Item = &str> {
+    let names = pieces(source, |letter| is_part(letter) || letter == '.');
+    let names = names.filter(|(_, behind)| behind.trim_start().starts_with('['));
+    names.map(|(name, _)| name.strip_prefix("row.").unwrap_or(name)).filter(|name| *name != "row")
+}
+
 /// The words of a template, each with what stands behind it.
 fn words(source: &str) -> impl Iterator<Item = (&str, &str)> {
-    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+    pieces(source, is_part)
+}
+
+fn is_part(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// What consists of such letters, each with what stands behind it.
+fn pieces(source: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = source;
     std::iter::from_fn(move || {
         rest = rest.trim_start_matches(|letter| !is_part(letter));
@@ -167,7 +187,7 @@ fn words(source: &str) -> impl Iterator<Item = (&str, &str)> {
 fn named_behind_row(behind: &str) -> Option<&str> {
     let behind = behind.trim_start();
     if let Some(name) = behind.strip_prefix('.') {
-        let end = name.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(name.len());
+        let end = name.find(|letter| !is_part(letter)).unwrap_or(name.len());
         return Some(&name[..end]).filter(|name| !name.is_empty());
     }
     let inside = behind.strip_prefix('[')?.trim_start();

@@ -199,6 +199,24 @@ fn a_cell_that_only_a_template_reads_is_sent_when_it_changes() {
     }
 }
 
+/// JSON lines are read for what a mapping asks for: a part of a cell asks for it.
+#[test]
+fn a_member_of_which_a_template_takes_a_part_is_read() {
+    for template in ["{{ postcode[:4] }}", "{{ row.postcode[:4] }}", "{{ home.postcode [2:] }}"] {
+        let mapping = format!(
+            "[customer]\nprimary_id = \"id\"\nbrand_id = {{ value = 2 }}\n[customer.custom]\nsegment = {{ template = {template:?} }}\n"
+        );
+        let world = World::new(Settings::default()).with_mapping(&mapping, "");
+        let run = |cell: &str| {
+            let line = format!(r#"{{"id":"C0","postcode":"{cell}","home":{{"postcode":"{cell}"}}}}"#);
+            world.file("export.jsonl", format!("{line}\n").as_bytes());
+            world.ends(&["run", "--json", "export.jsonl"]).expect(0).outcomes()
+        };
+        assert_eq!(run("1000AB"), "1 created", "{template}");
+        assert_eq!(run("2999CD"), "1 updated", "{template}");
+    }
+}
+
 /// Two nights that differ in the third column alone.
 fn changes_with(header: &str, template: &str) {
     let mapping = format!(
