@@ -3,7 +3,7 @@
 use super::exit::{CommandError, Exit};
 use super::missing::keep_names;
 use super::prepare;
-use super::survey::{Wants, Watcher, survey};
+use super::survey::{Question, Watcher, survey};
 use super::{print, say};
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::AdoptArgs;
@@ -11,7 +11,7 @@ use crate::config::{Config, MissingAction};
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
-    Counts, CustomerKey, Findings, Look, Outcome, Policy, Seen, SharedAddresses, Told, Worklist,
+    Counts, CustomerKey, Findings, Outcome, Policy, Seen, SharedAddresses, Told, Worklist,
 };
 use crate::source::RowRef;
 
@@ -33,10 +33,11 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let export = checkpoint.register_export(&prepared.fingerprint)?;
     let policy = Policy { key: checkpoint.key(), export, full: args.common.full, allow_recreate: false };
     let past = checkpoint.past()?;
-    let look = || Look::new(policy.key, &prepared.keys, &past, SharedAddresses::Ignore, false);
+    let shared = SharedAddresses::Ignore;
+    let question = Question { policy: &policy, only: None, past: &past, shared, names_all: false };
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let mut nothing = Adopted { writer: None, told: Vec::new() };
-    let looked = survey(&prepared, Some(&mut checkpoint), &policy, None, look(), &past.gone, &mut nothing)?;
+    let looked = survey(&prepared, Some(&mut checkpoint), &question, &mut nothing)?;
     if looked.calls(Kind::Purge) > 0 {
         let message =
             format!("{} rows purge a customer: that cannot be adopted, only done", looked.calls(Kind::Purge));
@@ -46,7 +47,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let mut reader = Checkpoint::look(&config.checkpoint.path)?;
     reader.as_ref().map_or(Ok(()), Checkpoint::unpin)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
-    survey(&prepared, reader.as_mut(), &policy, None, look(), &past.gone, &mut adopted)?;
+    survey(&prepared, reader.as_mut(), &question, &mut adopted)?;
     adopted.write()?;
     drop(reader);
     if config.missing.action != MissingAction::Ignore {
@@ -100,8 +101,8 @@ impl Adopted<'_> {
 }
 
 impl Watcher for Adopted<'_> {
-    fn wants(&self, _: u64) -> Wants {
-        if self.writer.is_some() { Wants::All } else { Wants::Nothing }
+    fn wants_all(&self) -> bool {
+        self.writer.is_some()
     }
     fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
     fn rejected(&mut self, _: RowRef, _: &Rejection) {}

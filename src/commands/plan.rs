@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::exit::{CommandError, Exit};
 use super::leave;
 use super::prepare::{self, Prepared};
-use super::survey::{Wants, Watcher, survey};
+use super::survey::{Question, Watcher, survey};
 use super::window::{Fit, Window};
 use super::{print, say};
 use crate::checkpoint::Checkpoint;
@@ -17,9 +17,7 @@ use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::mapping::{Rejection, suggest_region};
 use crate::omnidesk::{Action, Call, Kind, Request};
-use crate::planning::{
-    CustomerKey, HashKey, Look, Outcome, Policy, Survey, Told, Verdict, Work, judge_guards,
-};
+use crate::planning::{CustomerKey, HashKey, Outcome, Policy, Survey, Told, Verdict, Work, judge_guards};
 use crate::report::missing_json;
 use crate::source::RowRef;
 use crate::units::Period;
@@ -56,8 +54,9 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     let past = checkpoint.as_ref().map(Checkpoint::past).transpose()?.unwrap_or_default();
     let past = if prepared.is_part()? { past.of_part() } else { past };
-    let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, true);
-    let survey = survey(&prepared, checkpoint.as_mut(), &policy, only, look, &past.gone, &mut shown)?;
+    let shared = config.guard.shared_addresses;
+    let question = Question { policy: &policy, only, past: &past, shared, names_all: true };
+    let survey = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
     shown.missing(checkpoint.as_ref(), &survey)?;
     let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View {
@@ -98,10 +97,9 @@ struct Shown<'a> {
 }
 
 impl Watcher for Shown<'_> {
-    fn wants(&self, row: u64) -> Wants {
-        let is_shown = self.requests.len() < self.most
-            || self.requests.last_key_value().is_some_and(|((last, _), _)| row < *last);
-        if is_shown { Wants::This } else { Wants::Nothing }
+    fn wants(&self, row: u64) -> bool {
+        self.requests.len() < self.most
+            || self.requests.last_key_value().is_some_and(|((last, _), _)| row < *last)
     }
 
     fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {

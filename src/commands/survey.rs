@@ -16,29 +16,35 @@ use crate::config::MissingAction;
 use crate::mapping::{Intent, Mapped, Rejection};
 use crate::omnidesk::Call;
 use crate::planning::{
-    CustomerKey, KeyState, Look, Outcome, Policy, RowPrint, Situation, Survey, Told, Work, asks_nothing_of,
-    note_print, rehearse, shared_mark,
+    CustomerKey, KeyState, Look, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation, Survey, Told,
+    Work, asks_nothing_of, note_print, rehearse, shared_mark,
 };
 use crate::source::{Row, RowRef};
 
 /// Prints written at once.
 const BATCH_PRINTS: usize = 8192;
 
-/// Which calls a watcher wants to see.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wants {
-    /// Those of this row not, if that saves work.
-    Nothing,
-    /// Those of this row.
-    This,
-    /// Those of every row.
-    All,
+/// What a first pass is asked.
+pub(super) struct Question<'a> {
+    pub(super) policy: &'a Policy,
+    /// Only these rows are decided; the others were applied by an earlier run.
+    pub(super) only: Option<&'a BTreeSet<u64>>,
+    pub(super) past: &'a Past,
+    pub(super) shared: SharedAddresses,
+    /// See [`Look::new`].
+    pub(super) names_all: bool,
 }
 
 /// Looks at what a decision was.
 pub(super) trait Watcher {
-    /// Whether the calls of this row are to be seen.
-    fn wants(&self, row: u64) -> Wants;
+    /// Whether the calls of this row are to be seen, though it saves work if not.
+    fn wants(&self, _row: u64) -> bool {
+        false
+    }
+    /// Whether it is to be told of every customer, and so those of every row.
+    fn wants_all(&self) -> bool {
+        false
+    }
     /// The calls of a row, if every one of them works.
     fn calls(&mut self, at: RowRef, calls: &[Call], outcome: Outcome);
     /// A refused row.
@@ -54,9 +60,7 @@ pub(super) trait Watcher {
 struct Pass<'a, W> {
     prepared: &'a Prepared,
     checkpoint: Option<&'a mut Checkpoint>,
-    policy: &'a Policy,
-    /// Only these rows are decided; the others were applied by an earlier run.
-    only: Option<&'a BTreeSet<u64>>,
+    question: &'a Question<'a>,
     survey: Survey,
     look: Look,
     people: People,
@@ -69,8 +73,6 @@ struct Pass<'a, W> {
     /// Customers whose row asks for nothing, and has a print that they were
     /// not left with: to be noted, so that the next night is quick.
     prints: Vec<(CustomerKey, Told)>,
-    /// Whether the watcher takes what every customer will have been told.
-    wants_all: bool,
     watcher: &'a mut W,
 }
 
@@ -107,24 +109,22 @@ struct Several {
 pub(super) fn survey<W: Watcher>(
     prepared: &Prepared,
     mut checkpoint: Option<&mut Checkpoint>,
-    policy: &Policy,
-    only: Option<&BTreeSet<u64>>,
-    look: Look,
-    gone: &[(i64, i64)],
+    question: &Question,
     watcher: &mut W,
 ) -> Result<Survey, CommandError> {
+    let Question { policy, only, past, shared, names_all } = *question;
+    let look = Look::new(policy.key, &prepared.keys, past, shared, names_all);
     let with_addresses = look.looks_at_addresses();
     let (known, met) = match &mut checkpoint {
-        Some(checkpoint) => checkpoint.known(gone, with_addresses)?,
+        Some(checkpoint) => checkpoint.known(&past.gone, with_addresses)?,
         None => Default::default(),
     };
-    let wants_all = watcher.wants(1) == Wants::All;
+    let wants_all = watcher.wants_all();
     let is_plain = !policy.full && !look.needs_calls() && !wants_all;
     let mut pass = Pass {
         prepared,
         checkpoint,
-        policy,
-        only,
+        question,
         survey: Survey::new(),
         look,
         people: People { met, new: HashSet::default() },
@@ -132,7 +132,6 @@ pub(super) fn survey<W: Watcher>(
         later: BTreeSet::new(),
         attendance: Attendance::default(),
         prints: Vec::new(),
-        wants_all,
         watcher,
     };
     let mut fill = prepared.mapping.fill();
@@ -185,18 +184,19 @@ impl<W: Watcher> Pass<'_, W> {
                 What::Asks(whose, print, intent) => {
                     let told = told.next().flatten();
                     self.survey.note(intent.operation, whose.brand_id, &intent.warnings);
-                    let hashes = intent.addresses.iter().map(|address| self.policy.key.address(address));
+                    let hashes =
+                        intent.addresses.iter().map(|address| self.question.policy.key.address(address));
                     let marks: Vec<u64> = hashes.map(|hash| shared_mark(hash, whose.brand_id)).collect();
                     if self.is_first(at, whose, marks.into_iter()) {
                         self.decide(&intent, whose.key, told, print, false)?;
                     }
                 }
                 What::Skipped(presence) => {
-                    presence.iter().for_each(|presence| self.attendance.take(presence, self.policy));
+                    presence.iter().for_each(|presence| self.attendance.take(presence, self.question.policy));
                     self.survey.settle(at, Outcome::Skipped, &[]);
                 }
                 What::Rejected(rejection, presence) => {
-                    presence.iter().for_each(|presence| self.attendance.take(presence, self.policy));
+                    presence.iter().for_each(|presence| self.attendance.take(presence, self.question.policy));
                     self.reject(at, *rejection);
                 }
             }
@@ -237,7 +237,7 @@ impl<W: Watcher> Pass<'_, W> {
     /// A row that makes a customer. It is read again only if somebody wants to
     /// see its calls.
     fn makes(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), CommandError> {
-        if self.watcher.wants(at.number) == Wants::Nothing && !self.look.told_of(key) {
+        if !self.watcher.wants_all() && !self.watcher.wants(at.number) && !self.look.told_of(key) {
             self.survey.settle_new(at, addresses);
             return Ok(());
         }
@@ -257,7 +257,7 @@ impl<W: Watcher> Pass<'_, W> {
         }
         let second = SecondReading {
             mapping: &prepared.mapping,
-            key: self.policy.key,
+            key: self.question.policy.key,
             several: self.several.keys().copied().collect(),
             suspects: self.look.suspects().to_vec(),
         };
@@ -288,7 +288,7 @@ impl<W: Watcher> Pass<'_, W> {
                 several.has_calls = visited;
             } else {
                 if self.is_wanted(intent.at) {
-                    several.has_calls = rehearse(&intent, &mut situation, self.policy)
+                    several.has_calls = rehearse(&intent, &mut situation, self.question.policy)
                         .is_ok_and(|(calls, _)| !calls.is_empty());
                 }
                 several.told = situation.told;
@@ -314,7 +314,7 @@ impl<W: Watcher> Pass<'_, W> {
             return Ok(told);
         }
         let mut situation = Situation::new(told, Default::default());
-        match rehearse(intent, &mut situation, self.policy) {
+        match rehearse(intent, &mut situation, self.question.policy) {
             Ok((calls, outcome)) => {
                 let kinds: Vec<_> = calls.iter().map(Call::kind).collect();
                 self.survey.settle(intent.at, outcome, &kinds);
@@ -326,8 +326,8 @@ impl<W: Watcher> Pass<'_, W> {
                 if calls.is_empty() {
                     self.note_print(intent, key, situation.told.as_ref(), print);
                 } else {
-                    if self.wants_all {
-                        note_print(intent, &mut situation, self.policy, print);
+                    if self.watcher.wants_all() {
+                        note_print(intent, &mut situation, self.question.policy, print);
                     }
                     self.watcher.told(key, situation.told.as_ref())?;
                 }
@@ -340,7 +340,7 @@ impl<W: Watcher> Pass<'_, W> {
     fn note_print(&mut self, intent: &Intent, key: CustomerKey, told: Option<&Told>, print: RowPrint) {
         let Some(told) = told.filter(|told| print != RowPrint::NONE && told.print != print) else { return };
         if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_writable())
-            && asks_nothing_of(intent, told, &self.policy.key)
+            && asks_nothing_of(intent, told, &self.question.policy.key)
         {
             self.prints.push((key, Told { print, ..told.clone() }));
         }
@@ -361,7 +361,7 @@ impl<W: Watcher> Pass<'_, W> {
     }
 
     fn is_wanted(&self, at: RowRef) -> bool {
-        self.only.is_none_or(|only| only.contains(&at.number))
+        self.question.only.is_none_or(|only| only.contains(&at.number))
     }
 
     /// What the customers of rows that ask were told, in the order of the rows.

@@ -9,14 +9,14 @@ use super::super::missing::keep_names;
 use super::super::plan::View;
 use super::super::prepare::{self, Prepared};
 use super::super::say;
-use super::super::survey::{Watcher, survey};
+use super::super::survey::{Question, Watcher, survey};
 use super::super::window::Window;
 use super::signals::{Interrupts, Patience};
 use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
-use crate::planning::{Look, MissingSurvey, Policy, Purges, Survey, Work, judge_guards, judge_purges};
+use crate::planning::{MissingSurvey, Policy, Purges, Survey, Work, judge_guards, judge_purges};
 use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 use crate::units::Period;
 
@@ -62,9 +62,10 @@ pub(super) fn begin(
     let part = prepared.is_part()?;
     let past = checkpoint.past()?;
     let past = if part { past.of_part() } else { past };
-    let look = Look::new(policy.key, &prepared.keys, &past, config.guard.shared_addresses, false);
+    let shared = config.guard.shared_addresses;
+    let question = Question { policy: &policy, only, past: &past, shared, names_all: false };
     let mut patience = Patience { interrupts, window };
-    let survey = survey(prepared, Some(&mut checkpoint), &policy, only, look, &past.gone, &mut patience)?;
+    let survey = survey(prepared, Some(&mut checkpoint), &question, &mut patience)?;
     if let Some(run) = &open {
         check_superseding(args, run, &survey, prepared)?;
     }

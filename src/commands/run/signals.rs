@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::super::exit::CommandError;
-use super::super::survey::{Wants, Watcher};
+use super::super::survey::Watcher;
 use super::super::window::Window;
 use crate::mapping::Rejection;
 use crate::omnidesk::Call;
@@ -60,9 +60,6 @@ pub(super) struct Patience<'a> {
 }
 
 impl Watcher for Patience<'_> {
-    fn wants(&self, _: u64) -> Wants {
-        Wants::Nothing
-    }
     fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
     fn rejected(&mut self, _: RowRef, _: &Rejection) {}
     fn told(&mut self, _: CustomerKey, _: Option<&Told>) -> Result<(), CommandError> {
