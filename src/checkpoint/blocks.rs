@@ -53,7 +53,7 @@ pub(super) fn apply(
     let (mut rest, mut more) = (changes, 0);
     while let Some((key, _)) = rest.first() {
         let mut blocks = vec![Block::of(connection, path, *key)?];
-        let mut taken = covered(rest, &blocks[0]).clamp(1, CHANGES_AT_ONCE);
+        let mut taken = covered(rest, &blocks[0]);
         while let Some((key, _)) = rest.get(taken)
             && taken < CHANGES_AT_ONCE
             && blocks.len() < BLOCKS_AT_ONCE
@@ -62,7 +62,7 @@ pub(super) fn apply(
             if blocks.last().and_then(|last| end_of(&last.bytes)) != Some(next.first) {
                 break;
             }
-            taken += covered(&rest[taken..], &next).clamp(1, CHANGES_AT_ONCE);
+            taken += covered(&rest[taken..], &next);
             blocks.push(next);
         }
         let (own, later) = rest.split_at(taken);
@@ -72,9 +72,9 @@ pub(super) fn apply(
     Ok(more)
 }
 
-/// How many of the first changes are to this block.
+/// How many of the first changes are to this block, which covers one at least.
 fn covered(changes: &[Change], block: &Block) -> usize {
-    changes.partition_point(|(key, _)| block.covers(*key))
+    changes[..changes.len().min(CHANGES_AT_ONCE)].partition_point(|(key, _)| block.covers(*key))
 }
 
 /// Shows every customer, in the order of the keys.
