@@ -137,9 +137,9 @@ fn want<'a>(used: impl Iterator<Item = &'a str>, source: &str, columns: &mut Col
             return Err(format!("the export has no column {name:?}{near}"));
         }
     }
-    // minijinja's account leaves out what is sliced. It may be the template's own
-    // variable: that the export does not have it is no error here.
-    for name in sliced(source) {
+    // minijinja's account leaves out some, as of `(a ~ b)[:3]`. JSON lines are asked
+    // for whatever is named; what is none of theirs, or the template's own, does no harm.
+    for name in paths(source).filter(|name| !GLOBALS.contains(name)) {
         columns.want(name);
     }
     Ok(())
@@ -154,11 +154,11 @@ fn subscripts(source: &str) -> impl Iterator<Item = &str> {
     rows.filter_map(|(_, behind)| named_behind_row(behind))
 }
 
-/// The names, with dots or without, of which `name[…]` takes a part.
-fn sliced(source: &str) -> impl Iterator<Item = &str> {
-    let names = pieces(source, |letter| is_part(letter) || letter == '.');
-    let names = names.filter(|(_, behind)| behind.trim_start().starts_with('['));
-    names.map(|(name, _)| name.strip_prefix("row.").unwrap_or(name)).filter(|name| *name != "row")
+/// What is named in a template, with dots or without.
+fn paths(source: &str) -> impl Iterator<Item = &str> {
+    let paths = pieces(source, |letter| is_part(letter) || letter == '.');
+    let paths = paths.map(|(path, _)| path.trim_matches('.'));
+    paths.map(|path| path.strip_prefix("row.").unwrap_or(path)).filter(|path| !matches!(*path, "" | "row"))
 }
 
 /// The words of a template, each with what stands behind it.

@@ -199,10 +199,18 @@ fn a_cell_that_only_a_template_reads_is_sent_when_it_changes() {
     }
 }
 
-/// JSON lines are read for what a mapping asks for: a part of a cell asks for it.
+/// JSON lines are read for what a mapping asks for, in whatever way it does.
 #[test]
-fn a_member_of_which_a_template_takes_a_part_is_read() {
-    for template in ["{{ postcode[:4] }}", "{{ row.postcode[:4] }}", "{{ home.postcode [2:] }}"] {
+fn a_member_that_a_template_names_anywhere_is_read() {
+    for template in [
+        "{{ postcode[:4] }}",
+        "{{ row.postcode[:4] }}",
+        "{{ home.postcode [2:] }}",
+        "{{ (id ~ postcode)[:6] }}",
+        "{% set postcode = postcode | upper %}{{ postcode }}",
+        "{% filter replace('x', postcode) %}x{% endfilter %}",
+        "{% for at in range(2) %}{{ postcode[at] }}{% endfor %}",
+    ] {
         let mapping = format!(
             "[customer]\nprimary_id = \"id\"\nbrand_id = {{ value = 2 }}\n[customer.custom]\nsegment = {{ template = {template:?} }}\n"
         );
