@@ -180,3 +180,88 @@ impl Recent {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::omnidesk::Kind;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Told(u8, Option<u8>),
+        Flight(u8, Option<u64>),
+        Progress(u64, Option<bool>),
+        Settled(u64),
+        Begins,
+    }
+
+    /// What one commit does, and what comes after it.
+    type Commit = (Vec<Step>, bool, bool);
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..3_u8, any::<Option<u8>>()).prop_map(|(key, told)| Step::Told(key, told)),
+            3 => (0..3_u8, proptest::option::of(1..9_u64)).prop_map(|(key, row)| Step::Flight(key, row)),
+            3 => (1..9_u64, any::<Option<bool>>()).prop_map(|(row, done)| Step::Progress(row, done)),
+            3 => (1..9_u64).prop_map(Step::Settled),
+            1 => Just(Step::Begins),
+        ]
+    }
+
+    fn changes(steps: &[Step]) -> Changes {
+        let key = |number: u8| CustomerKey([number; 16]);
+        let mut changes = Changes::default();
+        for step in steps {
+            match step {
+                Step::Told(of, told) => {
+                    let record = told.map(|told| Encoded(vec![told; 9].into()));
+                    drop(changes.told.insert(key(*of), record));
+                }
+                Step::Flight(of, row) => {
+                    let flight = row.map(|row| Flight::new(1, row, Kind::Create, None, 0));
+                    changes.flights.insert(key(*of), flight);
+                }
+                Step::Progress(row, created) => {
+                    let progress = created.map(|created| Progress { created, ..Progress::default() });
+                    drop(changes.progress.insert(*row, progress));
+                }
+                Step::Settled(row) => changes.settled.push(*row),
+                Step::Begins => changes.begins = true,
+            }
+        }
+        changes
+    }
+
+    proptest! {
+        /// What is read again is what was in memory: also behind an entry that
+        /// begins the journal anew, which has all but what customers were told.
+        #[test]
+        fn what_is_read_is_what_was_written(commits in vec((vec(step(), 0..5), any::<bool>(), any::<bool>()), 1..12)) {
+            let connection = Connection::open_in_memory().expect("a database");
+            connection
+                .execute_batch("CREATE TABLE journal (nth INTEGER PRIMARY KEY, changes BLOB NOT NULL)")
+                .expect("a table");
+            let mut recent = Recent::default();
+            for (steps, is_folded, is_reopened) in commits as Vec<Commit> {
+                let changes = changes(&steps);
+                prop_assert_eq!(changes.are_none(), steps.is_empty());
+                recent.write(&connection, changes, 0).expect("written");
+                if is_folded {
+                    recent.rewrite(&connection).expect("written");
+                    prop_assert!(recent.told.is_empty());
+                }
+                let read = Recent::read(&connection).expect("read").expect("whole");
+                prop_assert_eq!(&read.told, &recent.told);
+                prop_assert_eq!(&read.flights, &recent.flights);
+                prop_assert_eq!(&read.progress, &recent.progress);
+                prop_assert_eq!(&read.settled, &recent.settled);
+                prop_assert_eq!(read.bytes, recent.bytes);
+                if is_reopened {
+                    recent = read;
+                }
+            }
+        }
+    }
+}
