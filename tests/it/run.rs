@@ -1,13 +1,13 @@
 //! `run`, sentence by sentence.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
 use omnidesk_sync::sandbox::{Duplicates, Sandbox, SandboxKey, Settings, State};
 
-use crate::server::{RESULT, Server, json, refusal, with_headers};
+use crate::server::{RESULT, Server, Then, json, refusal, with_headers};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World};
 
 fn world() -> World {
@@ -227,6 +227,54 @@ fn too_many_failures_stop_the_run() {
     assert_eq!(ended.json()["stopped"]["reason"], "too_many_errors");
     assert!(server.requests().len() < 60, "{}", server.requests().len());
     ended.outcomes();
+}
+
+/// The share is of the calls that came to an end, and may be reached.
+#[test]
+fn a_share_of_failures_stops_the_run_when_it_is_exceeded() {
+    // One call more may be under way when the run stops.
+    for (one_in, code, requests) in [(4, 1, 400..=400), (3, 3, 60..=61)] {
+        let server = Server::new(
+            move |number, _| {
+                if (number + 1) % one_in == 0 { refusal("No.") } else { json(200, RESULT) }
+            },
+        );
+        let limits = "concurrency = 1\nmax_errors = \"25%\"\n[guard]\ncanary = 0\n";
+        let world = World::at(&server.url()).with_mapping(MAPPING, limits);
+        world.run(&rows(400)).expect(code).outcomes();
+        let made = server.requests().len();
+        assert!(requests.contains(&made), "one in {one_in}: {made}");
+    }
+}
+
+/// Before the first answer nobody waits for a server; afterwards it may be
+/// gone for a while.
+#[test]
+fn a_server_that_starts_again_is_waited_for() {
+    let settings = Settings { latency: Duration::from_millis(20), ..Settings::default() };
+    let sandbox = Sandbox::start(settings.clone()).expect("a sandbox");
+    let world = World::at(&sandbox.base_url()).with_mapping(MAPPING, "attempts = 1\nconcurrency = 4");
+    let listen = sandbox.base_url().trim_start_matches("http://").parse().expect("an address");
+    world.file("export.csv", format!("{HEADER}{}", rows(100)).as_bytes());
+    let mut command = world.command(&["run", "--json", "export.csv"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program");
+    while sandbox.state().counters.requests < 20 {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended");
+        std::thread::yield_now();
+    }
+    drop(sandbox);
+    let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    // A second time: a probe has met nobody.
+    while said.matches("the server is failing").count() < 2 {
+        assert!(stderr.read_line(&mut said).expect("lines") > 0, "it ended: {said}");
+    }
+    let _again = Sandbox::start(Settings { listen, ..settings }).expect("the same port");
+    stderr.read_to_string(&mut said).expect("the rest");
+    let ended = Ended::of(child.wait_with_output().expect("an end"));
+    // Only what was under way just then has lost its one attempt.
+    assert!(ended.json()["stopped"].is_null(), "{said}");
+    assert!(ended.json()["outcomes"]["created"].as_u64() >= Some(96), "{}", ended.stdout);
 }
 
 #[test]
@@ -603,6 +651,33 @@ fn a_purge_that_is_tried_again_does_not_undo_a_later_row() {
     let before = server.requests().len();
     assert_eq!(world.ends(&arguments).expect(0).outcomes(), "3 unchanged");
     assert_eq!(server.requests().len(), before);
+}
+
+/// Whoever is not found by a purge that an earlier process may have sent, was purged by that.
+#[test]
+fn a_purge_that_was_under_way_when_the_process_was_killed_may_find_nobody() {
+    let server = Server::doing(
+        |_| None,
+        |number, request| match (request.line().starts_with("DELETE"), number) {
+            (true, 1) => (Vec::new(), Then::Hang),
+            (true, _) => (refusal("Customer not found.").expect("an answer"), Then::GoOn),
+            _ => (json(200, RESULT).expect("an answer"), Then::GoOn),
+        },
+    );
+    let world = World::at(&server.url());
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    world.file("export.csv", format!("{HEADER}A1,,,,,,purge\n").as_bytes());
+    let arguments = ["run", "--json", "--allow-purge", "export.csv"];
+    let mut child = world.starts(&arguments);
+    while server.requests().len() < 2 {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended");
+        std::thread::yield_now();
+    }
+    child.kill().expect("killed");
+    child.wait().expect("an end");
+    assert_eq!(world.ends(&arguments).expect(0).outcomes(), "1 purged");
+    assert_eq!(world.ends(&arguments).expect(0).outcomes(), "1 unchanged");
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[test]
