@@ -9,7 +9,7 @@ use super::exit::CommandError;
 use super::say;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
-use crate::mapping::{MappedKey, Mapping};
+use crate::mapping::{MappedKey, Mapping, READING};
 use crate::planning::{HashKey, PrintKey, RowPrint};
 use crate::source::{self, Export, Fingerprint, Row};
 use crate::units::Period;
@@ -132,9 +132,10 @@ pub(super) fn wait_until_written(
     Ok(())
 }
 
-/// BLAKE3 of every setting that decides what a row becomes.
+/// BLAKE3 of everything that decides what a row becomes.
 fn plan_fingerprint(config: &Config, common: &Common) -> [u8; 32] {
-    let settings = [mapped_by(config).as_slice(), &[json!(common.full), json!(common.limit)]].concat();
+    let others = [json!(common.full), json!(common.limit), json!(READING)];
+    let settings = [mapped_by(config).as_slice(), &others].concat();
     *blake3::hash(json!(settings).to_string().as_bytes()).as_bytes()
 }
 
@@ -144,7 +145,7 @@ fn reading_mark(config: &Config, export: &Export, mapping: &Mapping) -> [u8; 8] 
     let version = env!("CARGO_PKG_VERSION");
     // A template that computes the names of columns depends on these names.
     let columns: Vec<&str> = mapping.deciding_names(export.columns()).collect();
-    let settings = json!([mapped_by(config), export.dialect().encoding.name(), columns, version]);
+    let settings = json!([mapped_by(config), export.dialect().encoding.name(), columns, version, READING]);
     let mut mark = [0; 8];
     mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..8]);
     mark

@@ -131,15 +131,22 @@ impl Lane {
         }
         let shared = Rc::clone(&self.shared);
         let policy = &shared.settings.policy;
+        let is_purge = call.kind() == Kind::Purge;
+        if is_purge && !shared.begin_purge() {
+            shared.switch.stop(Stop::UnplannedPurge { row: self.row() });
+            return Ok(Some(None));
+        }
         let recorded = Recorded {
             flight: self.flight(call),
             // While it is under way, nobody knows what the customer holds.
             told: under_way(call, self.situation.told.as_ref(), policy),
         };
         let purge_lost = self.situation.told.as_ref().is_some_and(|told| told.perhaps_purged);
-        let lost_before =
-            self.sent_before.take() == Some(call.kind()) || purge_lost && call.kind() == Kind::Purge;
+        let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost && is_purge;
         let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
+        if is_purge && !matches!(sent.end, End::Done | End::DoneBefore) {
+            shared.give_back_purge();
+        }
         self.take_in(&sent);
         if !sent.is_recorded {
             return Ok(Some(None));

@@ -1,6 +1,6 @@
 //! One call: recorded, paced, sent, judged, and sent again where that is safe.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -31,6 +31,8 @@ pub(super) struct Shared {
     pacer: Pacer,
     canary: RefCell<Canary>,
     gauge: Gauge,
+    /// Purges that were acknowledged, or are under way.
+    purges: Cell<u64>,
 }
 
 /// So much of the rate may be recorded before a worker is free, so that many
@@ -121,6 +123,7 @@ impl Shared {
             pacer: Pacer::new(settings.rate, health),
             canary: RefCell::new(canary),
             gauge: Gauge::default(),
+            purges: Cell::new(0),
             started: Instant::now(),
             settings,
             client,
@@ -132,6 +135,19 @@ impl Shared {
     /// Whether the first calls have shown that the API works.
     pub(super) fn is_proven(&self) -> bool {
         self.canary.borrow().is_over()
+    }
+
+    /// Leave for one more purge. Whatever a row is taken for by the time it is
+    /// its turn, no more customers are purged than the guards were told of.
+    pub(super) fn begin_purge(&self) -> bool {
+        let is_planned = self.purges.get() < self.settings.purges_max;
+        self.purges.set(self.purges.get() + u64::from(is_planned));
+        is_planned
+    }
+
+    /// A purge that was not acknowledged may be made by a later row.
+    pub(super) fn give_back_purge(&self) {
+        self.purges.set(self.purges.get() - 1);
     }
 
     /// Sends a call until it has an end. `recorded` is recorded before; a probe

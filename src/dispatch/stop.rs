@@ -33,6 +33,11 @@ pub enum Stop {
         /// Of so many.
         calls: u64,
     },
+    /// A row came to a purge that the plan did not count.
+    UnplannedPurge {
+        /// The row.
+        row: u64,
+    },
     /// No connection can be made.
     Unreachable {
         /// Why.

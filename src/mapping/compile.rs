@@ -79,10 +79,24 @@ impl Mapping {
                     deciding: Vec::new(),
                 };
                 mapping.deciding = mapping.deciding(columns);
-                Ok(mapping)
+                let hidden = mapping.hidden();
+                if hidden.is_empty() { Ok(mapping) } else { Err(hidden) }
             }
             _ => Err(problems),
         }
+    }
+
+    /// What is wrong with templates now that all columns are known.
+    fn hidden(&self) -> Vec<String> {
+        let templates = self.getters().filter_map(|getter| match &getter.origin {
+            Origin::Template(template) => Some((getter.key.clone(), template)),
+            _ => None,
+        });
+        let place = |at| format!("operation.rule[{at}].when");
+        let conditions = self.rules.conditions.iter().map(|(condition, _)| condition).enumerate();
+        let all = templates.chain(conditions.map(|(at, condition)| (place(at), condition)));
+        let checked = all.map(|(key, template)| (key, self.expressions.check(template)));
+        checked.filter_map(|(key, checked)| Some(format!("{key}: {}", checked.err()?))).collect()
     }
 
     /// The columns that decide what a row asks for, in the order of their

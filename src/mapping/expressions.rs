@@ -3,13 +3,14 @@
 //! A column is a variable by its name; `row['Any name']` reaches those whose
 //! name is no identifier. Cells are text and are never evaluated again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::row::Blanks;
+use super::variables::{Path, Variables};
 use crate::source::{Columns, Row};
 
 /// Instructions for one cell or condition: enough for any honest template,
@@ -20,6 +21,8 @@ const FUEL: u64 = 100_000;
 #[derive(Debug)]
 pub(super) struct Expressions {
     environment: Environment<'static>,
+    /// Of each template.
+    variables: HashMap<String, Variables>,
     blanks: Arc<Blanks>,
     columns: Arc<Columns>,
 }
@@ -34,16 +37,17 @@ impl Expressions {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        Self { environment, blanks, columns: Arc::new(Columns::of_json()) }
+        let columns = Arc::new(Columns::of_json());
+        Self { environment, variables: HashMap::new(), blanks, columns }
     }
 
     /// Compiles a template and asks `columns` for what it uses.
     pub(super) fn template(&mut self, source: &str, columns: &mut Columns) -> Result<Expression, String> {
         let name = format!("template {source}");
         self.environment.add_template_owned(name.clone(), source.to_owned()).map_err(|error| said(&error))?;
-        let template = self.environment.get_template(&name).map_err(|error| said(&error))?;
-        let used = template.undeclared_variables(true);
-        want(used.iter().map(String::as_str), source, columns)?;
+        let variables = Variables::of(source).map_err(|error| said(&error))?;
+        want(&variables, columns)?;
+        self.variables.insert(name.clone(), variables);
         Ok(Expression(name))
     }
 
@@ -59,38 +63,41 @@ impl Expressions {
         self.columns = Arc::new(columns.clone());
     }
 
+    /// Whether a template can be told what it asks for, now that all columns
+    /// are known.
+    pub(super) fn check(&self, expression: &Expression) -> Result<(), String> {
+        let paths = self.variables.get(&expression.0).into_iter().flat_map(|found| &found.of_row);
+        for path in paths {
+            let parts = (1..path.len()).map(|end| path[..end].join("."));
+            if let Some(part) = parts.into_iter().find(|part| self.columns.find(part).is_some()) {
+                let whole = path.join(".");
+                return Err(format!(
+                    "{whole} would be a part of the column {part:?}, which is a text; write row['{whole}'] for the column of that name"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// The columns that a template reads, with where they stand.
     pub(super) fn columns_of(&self, expression: &Expression) -> Vec<(usize, String)> {
-        let Ok(template) = self.environment.get_template(&expression.0) else { return Vec::new() };
-        let columns = self.read_by(template.source()).into_iter();
-        columns.map(|column| (column, self.columns.names()[column].clone())).collect()
+        let Some(variables) = self.variables.get(&expression.0) else { return Vec::new() };
+        let paths: Vec<String> = of_cells(&variables.of_row).map(|path| path.join(".")).collect();
+        let columns = self.columns.own().filter(|(_, column)| paths.iter().any(|path| is_at(column, path)));
+        columns.map(|(at, column)| (at, column.to_owned())).collect()
     }
 
     /// The columns on which the text of a template depends; `None` if it may
-    /// look at any, as with a name that it computes.
+    /// look at any, as with a name that it computes. One too many costs a look at
+    /// a row, and one too few would leave a change unsent.
     pub(super) fn deciding(&self, expression: &Expression) -> Option<Vec<usize>> {
-        let template = self.environment.get_template(&expression.0).ok()?;
-        let source = template.source();
-        let looks_at_any = words(source)
-            .any(|(word, behind)| word == "debug" || word == "row" && named_behind_row(behind).is_none());
-        (!looks_at_any).then(|| self.read_by(source))
-    }
-
-    /// Every column that is named anywhere in a template: one too many costs a
-    /// look at a row, and one too few would leave a change unsent. So this is no
-    /// matter for minijinja's own account of the variables that are undeclared,
-    /// which leaves some out: what is sliced, what is set under its own name.
-    fn read_by(&self, source: &str) -> Vec<usize> {
-        let literals = words(source).filter(|(word, _)| *word == "row");
-        let literals = literals.filter_map(|(_, behind)| named_behind_row(behind));
-        let named: HashSet<&str> = words(source).map(|(word, _)| word).chain(literals).collect();
-        // Of `a.b`, the column may be `a.b`, or `a` with something done to it.
-        let is_named = |column: &str| {
-            let dots = column.match_indices('.').map(|(at, _)| &column[..at]);
-            dots.chain([column]).any(|part| named.contains(part))
-        };
-        let columns = self.columns.own().filter(|(_, column)| is_named(column));
-        columns.map(|(column, _)| column).collect()
+        let variables = self.variables.get(&expression.0)?;
+        if variables.all.contains(&Path::new()) {
+            return None;
+        }
+        let paths: Vec<String> = variables.all.iter().map(|path| path.join(".")).collect();
+        let is_read = |column: &str| paths.iter().any(|path| is_at(column, path) || is_at(path, column));
+        Some(self.columns.own().filter(|(_, column)| is_read(column)).map(|(at, _)| at).collect())
     }
 
     /// The row as a template sees it.
@@ -123,77 +130,33 @@ fn said(error: &Error) -> String {
 }
 
 /// Asks for every column that a template names.
-fn want<'a>(used: impl Iterator<Item = &'a str>, source: &str, columns: &mut Columns) -> Result<(), String> {
-    let names = used
-        .filter(|name| *name != "row" && !GLOBALS.contains(name))
-        .map(|name| name.strip_prefix("row.").unwrap_or(name));
-    let mut names: Vec<&str> = names.chain(subscripts(source)).collect();
-    names.sort_unstable();
-    for name in names {
-        let first = name.split('.').next().unwrap_or(name);
-        if columns.want(name).is_none() && columns.want(first).is_none() {
+fn want(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
+    if columns.is_open() && variables.of_row.contains(&Path::new()) {
+        return Err(
+            "of JSON lines a template can only have what it names: write row['name'], with the name itself"
+                .to_owned(),
+        );
+    }
+    for path in of_cells(&variables.of_row) {
+        let name = path.join(".");
+        let is_there = columns.want(&name).is_some() || columns.own().any(|(_, column)| is_at(column, &name));
+        if !is_there && !variables.made.contains(&path[0]) {
             let near =
-                columns.nearest(name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                columns.nearest(&name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
             return Err(format!("the export has no column {name:?}{near}"));
         }
-    }
-    // minijinja's account leaves out some, as of `(a ~ b)[:3]`. JSON lines are asked
-    // for whatever is named; what is none of theirs, or the template's own, does no harm.
-    for name in paths(source).filter(|name| !GLOBALS.contains(name)) {
-        columns.want(name);
     }
     Ok(())
 }
 
-/// Functions that minijinja brings.
-const GLOBALS: [&str; 4] = ["range", "dict", "debug", "namespace"];
-
-/// The names in `row['…']` and `row["…"]`.
-fn subscripts(source: &str) -> impl Iterator<Item = &str> {
-    let rows = words(source).filter(|(word, behind)| *word == "row" && behind.trim_start().starts_with('['));
-    rows.filter_map(|(_, behind)| named_behind_row(behind))
+/// Those that do not mean the row as a whole.
+fn of_cells(paths: &BTreeSet<Path>) -> impl Iterator<Item = &Path> {
+    paths.iter().filter(|path| !path.is_empty())
 }
 
-/// What is named in a template, with dots or without.
-fn paths(source: &str) -> impl Iterator<Item = &str> {
-    let paths = pieces(source, |letter| is_part(letter) || letter == '.');
-    let paths = paths.map(|(path, _)| path.trim_matches('.'));
-    paths.map(|path| path.strip_prefix("row.").unwrap_or(path)).filter(|path| !matches!(*path, "" | "row"))
-}
-
-/// The words of a template, each with what stands behind it.
-fn words(source: &str) -> impl Iterator<Item = (&str, &str)> {
-    pieces(source, is_part)
-}
-
-fn is_part(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
-}
-
-/// What consists of such letters, each with what stands behind it.
-fn pieces(source: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = source;
-    std::iter::from_fn(move || {
-        rest = rest.trim_start_matches(|letter| !is_part(letter));
-        let end = rest.find(|letter| !is_part(letter)).unwrap_or(rest.len());
-        let (word, behind) = rest.split_at(end);
-        rest = behind;
-        (!word.is_empty()).then_some((word, behind))
-    })
-}
-
-/// The name in the `.name` or `['name']` that stands behind `row`; none if that
-/// is something else.
-fn named_behind_row(behind: &str) -> Option<&str> {
-    let behind = behind.trim_start();
-    if let Some(name) = behind.strip_prefix('.') {
-        let end = name.find(|letter| !is_part(letter)).unwrap_or(name.len());
-        return Some(&name[..end]).filter(|name| !name.is_empty());
-    }
-    let inside = behind.strip_prefix('[')?.trim_start();
-    let quote = inside.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
-    let (name, rest) = inside[1..].split_once(quote)?;
-    (!name.contains('\\') && rest.trim_start().starts_with(']')).then_some(name)
+/// Whether a column stands at a dotted path, or below it.
+fn is_at(column: &str, path: &str) -> bool {
+    column.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A row, or the part of it below a dotted path, as a map.

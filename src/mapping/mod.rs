@@ -17,6 +17,13 @@ mod phone;
 mod rejection;
 mod row;
 mod settings;
+mod variables;
+
+/// Which way of reading and mapping rows this is. To be raised with every
+/// change, of a dependency too, by which the same row with the same settings may
+/// come to ask for something else: a run that was planned before is planned anew
+/// then, and what was noted of rows counts no more.
+pub const READING: u32 = 2;
 
 pub use addresses::{Address, Channel, DraftAddress};
 pub use fill::Fill;

@@ -68,6 +68,12 @@ impl Columns {
         Some(at)
     }
 
+    /// Whether it is given any column that is asked for.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// Where the column `name` stands.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<usize> {

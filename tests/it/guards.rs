@@ -3,10 +3,12 @@
 
 use std::process::{Command, Stdio};
 
+use omnidesk_sync::omnidesk::BaseUrl;
+use omnidesk_sync::planning::CustomerKey;
 use omnidesk_sync::sandbox::Settings;
 use serde_json::Value;
 
-use crate::world::{Ended, HEADER, KEY, MAPPING, World};
+use crate::world::{Ended, HEADER, KEY, MAPPING, World, open_checkpoint};
 
 fn world(guard: &str) -> World {
     World::new(Settings::default()).with_mapping(&format!("{MAPPING}\n[guard]\n{guard}\n"), "")
@@ -14,6 +16,11 @@ fn world(guard: &str) -> World {
 
 fn rows(count: usize) -> String {
     (0..count).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect()
+}
+
+fn purges(count: usize) -> String {
+    let rows: String = (0..count).map(|id| format!("C{id},,,,,,purge\n")).collect();
+    format!("{HEADER}{rows}")
 }
 
 /// Nothing was sent by this run, which `guard` blocked.
@@ -44,6 +51,39 @@ fn notice(summary: &Value, code: &str) -> (u64, u64) {
     found.map_or((0, 0), |notice| {
         (notice["count"].as_u64().expect("a count"), notice["before"].as_u64().expect("a count"))
     })
+}
+
+/// Whatever rows come to when they are read again, no more customers are purged
+/// than the plan counted when the guards looked at it.
+#[test]
+fn a_purge_that_the_plan_did_not_count_is_not_sent() {
+    let world = world("allow_purge = true");
+    world.run(&rows(30)).expect(0);
+    world.file("purges.csv", purges(15).as_bytes());
+    let mut child = world.starts(&["run", "--rate", "50/s", "purges.csv"]);
+    world.wait_for_requests(32, &mut child);
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    let purged = world.state().purged.len();
+    assert!((1..12).contains(&purged), "{purged}");
+    {
+        let tenant = world.base_url().parse::<BaseUrl>().expect("a URL").tenant();
+        let mut checkpoint =
+            open_checkpoint(&world.path("omnidesk-sync.checkpoint"), &tenant).expect("whole");
+        let mut run = checkpoint.open_run().expect("a run").expect("an open one");
+        assert_eq!(run.record.purges_planned, 15);
+        run.record.purges_planned = 2;
+        let files = run.record.files.clone();
+        let mut batch = checkpoint.batch().expect("a batch");
+        batch.landed(CustomerKey([0; 16])).expect("nobody");
+        batch.commit(&mut run, files).expect("committed");
+    }
+    let ended = world.ends(&["run", "purges.csv"]).expect(5);
+    assert!(ended.stderr.contains("came to a purge, and the plan has none left"), "{}", ended.stderr);
+    // A call that the killed process had sent may be sent again.
+    let more = world.state().purged.len() - purged;
+    assert!(more <= 2, "{more}");
+    let replanned = world.ends(&["run", "--fresh", "--max-purge", "15", "purges.csv"]).expect(0);
+    assert_eq!(world.state().purged.len(), 15, "{}", replanned.stderr);
 }
 
 #[test]

@@ -26,5 +26,6 @@ mod run;
 mod sandbox;
 mod server;
 mod syscalls;
+mod templates;
 mod tls;
 mod world;

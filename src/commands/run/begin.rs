@@ -174,7 +174,8 @@ fn check_superseding(
         rows: run.record.rows,
         started: run.record.started.clone(),
         way: match run.fingerprint == prepared.fingerprint {
-            true => "put the mapping, and --limit and --full, back to what they were".to_owned(),
+            true => "put the mapping, --limit, --full and the version of this program back to what they were"
+                .to_owned(),
             false => format!("run the earlier export again (content {})", run.fingerprint),
         },
     })
@@ -182,7 +183,7 @@ fn check_superseding(
 
 fn superseding(run: &OpenRun, prepared: &Prepared) -> String {
     let why = match run.fingerprint == prepared.fingerprint {
-        true => "the mapping has changed since",
+        true => "the mapping, or how this program reads rows, has changed since",
         false => "this is another export",
     };
     format!(

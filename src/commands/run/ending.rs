@@ -151,6 +151,13 @@ impl Ending<'_> {
                     self.config.limits.max_errors
                 ),
             ),
+            Stop::UnplannedPurge { row } => (
+                "unplanned_purge",
+                format!(
+                    "{} came to a purge, and the plan has none left: this is a bug, please report it. It was not sent. To plan every row anew, add --fresh to the same command",
+                    place(*row, rows)
+                ),
+            ),
             Stop::Unreachable { message } => (
                 "unreachable",
                 format!(

@@ -248,6 +248,7 @@ impl Execution<'_> {
             attempts: limits.attempts,
             patience: limits.patience.0,
             max_errors: limits.max_errors,
+            purges_max: run.record.purges_planned,
             canary: self.config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: self.config.omnidesk.in_doubt,

@@ -1,0 +1,273 @@
+//! Which cells of a row a template may look at, by its syntax tree.
+//!
+//! minijinja's own account of undeclared variables leaves some out: what is
+//! sliced, what is set under its own name, what a filter of a block is given.
+
+use std::collections::BTreeSet;
+
+use minijinja::machinery::ast::{CallArg, Expr, Stmt};
+use minijinja::machinery::parse;
+
+/// The names on the way to a cell, as a template writes them: `a.b`, `a['b']`
+/// and `row.a.b` are `a` and `b`. The row itself is the way of no names.
+pub(super) type Path = Vec<String>;
+
+/// Functions that minijinja brings.
+const FUNCTIONS: [&str; 4] = ["range", "dict", "debug", "namespace"];
+
+/// The variables of a template.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    /// Those that the row is to have.
+    pub(super) of_row: BTreeSet<Path>,
+    /// All of them, also where the template has made one of that name before.
+    pub(super) all: BTreeSet<Path>,
+    /// Names that the template gives to what it makes itself, wherever.
+    pub(super) made: BTreeSet<String>,
+}
+
+impl Variables {
+    pub(super) fn of(source: &str) -> Result<Self, minijinja::Error> {
+        let mut walker = Walker { found: Self::default(), scopes: vec![BTreeSet::new()] };
+        walker.statement(&parse(source, "template", Default::default())?);
+        Ok(walker.found)
+    }
+}
+
+struct Walker {
+    found: Variables,
+    /// Names that the template has made, from the outside to the inside.
+    scopes: Vec<BTreeSet<String>>,
+}
+
+impl Walker {
+    fn statement(&mut self, statement: &Stmt) {
+        match statement {
+            Stmt::Template(template) => self.statements(&template.children),
+            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::EmitRaw(_) => {}
+            Stmt::ForLoop(each) => {
+                self.expression(&each.iter);
+                self.inside(|walker| {
+                    walker.make("loop");
+                    walker.assign(&each.target);
+                    walker.expressions(&each.filter_expr);
+                    walker.statements(&each.body);
+                });
+                self.inside(|walker| walker.statements(&each.else_body));
+            }
+            // What is made in one branch only may be the row's behind it.
+            Stmt::IfCond(condition) => {
+                self.expression(&condition.expr);
+                self.inside(|walker| walker.statements(&condition.true_body));
+                self.inside(|walker| walker.statements(&condition.false_body));
+            }
+            Stmt::WithBlock(with) => self.inside(|walker| {
+                for (target, value) in &with.assignments {
+                    walker.expression(value);
+                    walker.assign(target);
+                }
+                walker.statements(&with.body);
+            }),
+            Stmt::Set(set) => {
+                self.expression(&set.expr);
+                self.assign(&set.target);
+            }
+            Stmt::SetBlock(set) => {
+                self.expressions(&set.filter);
+                self.inside(|walker| walker.statements(&set.body));
+                self.assign(&set.target);
+            }
+            Stmt::AutoEscape(escape) => {
+                self.expression(&escape.enabled);
+                self.inside(|walker| walker.statements(&escape.body));
+            }
+            Stmt::FilterBlock(filter) => {
+                self.expression(&filter.filter);
+                self.inside(|walker| walker.statements(&filter.body));
+            }
+            Stmt::Do(work) => {
+                self.callee(&work.call.expr);
+                self.arguments(&work.call.args);
+            }
+        }
+    }
+
+    fn expression(&mut self, expression: &Expr) {
+        if let Some(path) = path_of(expression) {
+            return self.note(path);
+        }
+        match expression {
+            Expr::Var(_) | Expr::Const(_) => {}
+            Expr::Slice(slice) => {
+                self.expression(&slice.expr);
+                self.expressions([&slice.start, &slice.stop, &slice.step].into_iter().flatten());
+            }
+            Expr::UnaryOp(unary) => self.expression(&unary.expr),
+            Expr::BinOp(both) => self.expressions([&both.left, &both.right]),
+            Expr::Compare(compare) => {
+                self.expression(&compare.expr);
+                self.expressions(compare.ops.iter().map(|operand| &operand.expr));
+            }
+            Expr::IfExpr(choice) => {
+                self.expressions([&choice.test_expr, &choice.true_expr]);
+                self.expressions(&choice.false_expr);
+            }
+            Expr::Filter(filter) => {
+                self.expressions(&filter.expr);
+                self.arguments(&filter.args);
+            }
+            Expr::Test(test) => {
+                self.expression(&test.expr);
+                self.arguments(&test.args);
+            }
+            Expr::GetAttr(part) => self.expression(&part.expr),
+            Expr::GetItem(part) => self.expressions([&part.expr, &part.subscript_expr]),
+            Expr::Call(call) => {
+                self.callee(&call.expr);
+                self.arguments(&call.args);
+            }
+            Expr::List(list) => self.expressions(&list.items),
+            Expr::Tuple(tuple) => self.expressions(&tuple.items),
+            Expr::Map(map) => self.expressions(map.keys.iter().chain(&map.values)),
+        }
+    }
+
+    fn statements(&mut self, statements: &[Stmt]) {
+        statements.iter().for_each(|statement| self.statement(statement));
+    }
+
+    fn expressions<'a, 's: 'a>(&mut self, expressions: impl IntoIterator<Item = &'a Expr<'s>>) {
+        expressions.into_iter().for_each(|expression| self.expression(expression));
+    }
+
+    fn arguments(&mut self, arguments: &[CallArg]) {
+        for argument in arguments {
+            match argument {
+                CallArg::Pos(value)
+                | CallArg::Kwarg(_, value)
+                | CallArg::PosSplat(value)
+                | CallArg::KwargSplat(value) => self.expression(value),
+            }
+        }
+    }
+
+    /// A function is none of the row's; `debug` looks at all of it.
+    fn callee(&mut self, callee: &Expr) {
+        match callee {
+            Expr::Var(name) if FUNCTIONS.contains(&name.id) => {
+                if name.id == "debug" {
+                    self.found.all.insert(Path::new());
+                }
+            }
+            _ => self.expression(callee),
+        }
+    }
+
+    fn assign(&mut self, target: &Expr) {
+        match target {
+            Expr::Var(name) => self.make(name.id),
+            Expr::List(list) => list.items.iter().for_each(|item| self.assign(item)),
+            Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.assign(item)),
+            other => self.expression(other),
+        }
+    }
+
+    fn make(&mut self, name: &str) {
+        self.found.made.insert(name.to_owned());
+        self.scopes.last_mut().map(|scope| scope.insert(name.to_owned()));
+    }
+
+    fn inside(&mut self, walk: impl FnOnce(&mut Self)) {
+        self.scopes.push(BTreeSet::new());
+        walk(self);
+        self.scopes.pop();
+    }
+
+    fn note(&mut self, mut path: Path) {
+        let is_made = self.scopes.iter().any(|scope| scope.contains(&path[0]));
+        // A row is its own `row` too.
+        let rows = path.iter().take_while(|name| *name == "row").count();
+        path.drain(..rows);
+        if !is_made {
+            self.found.of_row.insert(path.clone());
+        }
+        self.found.all.insert(path);
+    }
+}
+
+/// The way to a cell, if the names on it are written out.
+fn path_of(expression: &Expr) -> Option<Path> {
+    let (before, name) = match expression {
+        Expr::Var(name) => return Some(vec![name.id.to_owned()]),
+        Expr::GetAttr(part) => (&part.expr, part.name.to_owned()),
+        Expr::GetItem(part) => match &part.subscript_expr {
+            Expr::Const(name) => (&part.expr, name.value.as_str()?.to_owned()),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let mut path = path_of(before)?;
+    path.push(name);
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(paths: &BTreeSet<Path>) -> String {
+        paths.iter().map(|path| path.join(".")).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn variables_are_those_that_an_expression_looks_at() {
+        for (template, of_row) in [
+            ("address of {{ id }}{# the city #}", "id"),
+            ("{% raw %}{{ no }}{% endraw %}{{ name | title | default('none', true) }}", "name"),
+            ("{{ address.city }}", "address.city"),
+            ("{{ row.address['city'] }}{{ row['Any name'] }}", "Any name address.city"),
+            ("{{ postcode[:size] }}", "postcode size"),
+            ("{{ (a ~ b)[:3] }}{{ [c, d][e] }}{{ {f: g} }}{{ -h }}", "a b c d e f g h"),
+            (
+                "{{ a if b else c }}{{ d is divisibleby e }}{{ f < g <= h }}{{ i and not j }}",
+                "a b c d e f g h i j",
+            ),
+            ("{% set a = a | upper %}{{ a }}", "a"),
+            ("{% set a = b %}{{ a.c }}", "b"),
+            ("{% set a %}{{ a }}{% endset %}{{ a }}", "a"),
+            ("{% set a | replace(b, c) %}x{% endset %}{{ a }}", "b c"),
+            ("{% with a = a, b = a %}{{ a }}{{ b }}{% endwith %}{{ b }}", "a b"),
+            ("{% filter replace('x', a) %}{{ b }}{% endfilter %}", "a b"),
+            ("{% for a in b if a == c %}{{ loop.index }}{{ a }}{% else %}{{ d }}{% endfor %}", "b c d"),
+            ("{% for a in range(b) %}{{ c[a] }}{% endfor %}", "b c"),
+            ("{% if a %}{% set b = c %}{% elif d %}{{ e }}{% endif %}{{ b }}", "a b c d e"),
+            ("{% set (a, b) = c %}{{ a }}{{ b }}", "c"),
+            ("{% set n = namespace(x=a) %}{% set n.x = b %}{{ n.x }}", "a b"),
+            ("{{ range }}{{ row.range }}", "range"),
+            ("{% do dict(x=a) %}{{ b(c, d=e, *f, **g) }}", "a b c e f g"),
+        ] {
+            let found = Variables::of(template).expect(template);
+            assert_eq!(names(&found.of_row), of_row, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_template_makes_itself_is_among_all() {
+        let found =
+            Variables::of("{% set a = b %}{{ a.c }}{% for d in a %}{% endfor %}").expect("a template");
+        assert_eq!(names(&found.all), "a a.c b");
+        assert_eq!(found.made.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "d", "loop"]);
+    }
+
+    #[test]
+    fn the_row_as_a_whole_is_the_way_of_no_names() {
+        let whole = Path::new();
+        for template in ["{{ row[a ~ 'b'] }}", "{% set r = row %}{{ r.a }}", "{{ row.row }}", "{{ [row] }}"] {
+            assert!(Variables::of(template).expect(template).of_row.contains(&whole), "{template}");
+        }
+        let debug = Variables::of("{{ debug() }}").expect("a template");
+        assert!(debug.all.contains(&whole) && debug.of_row.is_empty());
+        assert!(!Variables::of("{{ row.a }}{{ row['b'] }}").expect("a template").all.contains(&whole));
+    }
+}

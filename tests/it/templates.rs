@@ -1,0 +1,131 @@
+//! What templates and rules read: nothing but what they name, and all of that.
+
+use omnidesk_sync::sandbox::Settings;
+
+use crate::world::{Ended, World};
+
+const CUSTOMER: &str = "[customer]\nprimary_id = \"id\"\nbrand_id = { value = 2 }\nfirstname = \"first\"\n";
+
+fn world(mapping: &str, limits: &str) -> World {
+    World::new(Settings::default()).with_mapping(mapping, limits)
+}
+
+fn night(world: &World, lines: &[&str]) -> Ended {
+    world.file("export.jsonl", format!("{}\n", lines.join("\n")).as_bytes());
+    world.ends(&["run", "--json", "export.jsonl"]).expect(0)
+}
+
+/// Each word of its text would hide the member with a dot in its name.
+const NOTE: &str = "note = { template = \"account {{ id }}{# crm address default #}{{ 'account' }}\" }\n";
+
+#[test]
+fn a_word_in_the_text_of_a_template_hides_no_member() {
+    let rule = "[[operation.rule]]\nwhen = \"account.status | default('') != 'active'\"\nthen = \"purge\"\n";
+    let world = world(
+        &format!("{CUSTOMER}[customer.custom]\n{NOTE}{rule}"),
+        "[guard]\nallow_purge = true\nmax_purge = 9\n",
+    );
+    let line = |first: &str| format!(r#"{{"id":"C1","first":"{first}","account.status":"active"}}"#);
+    assert_eq!(night(&world, &[&line("Jan")]).outcomes(), "1 created");
+    assert_eq!(night(&world, &[&line("Piet")]).outcomes(), "1 updated");
+    assert_eq!(world.state().purged.len(), 0);
+}
+
+#[test]
+fn a_change_below_a_word_in_the_text_of_a_template_is_sent() {
+    let custom = format!(
+        "[customer.custom]\n{NOTE}city = {{ template = \"{{{{ address.city | default('') }}}}\" }}\ncode = {{ template = \"{{{{ address['code'] | default('') }}}}\" }}\n"
+    );
+    for dotted in [true, false] {
+        let world = world(&format!("{CUSTOMER}{custom}"), "");
+        let line = |city: &str, code: &str| match dotted {
+            true => {
+                format!(r#"{{"id":"C1","first":"Jan","address.city":"{city}","address.code":"{code}"}}"#)
+            }
+            false => {
+                format!(r#"{{"id":"C1","first":"Jan","address":{{"city":"{city}","code":"{code}"}}}}"#)
+            }
+        };
+        assert_eq!(night(&world, &[&line("Delft", "1")]).outcomes(), "1 created");
+        assert_eq!(night(&world, &[&line("Leiden", "1")]).outcomes(), "1 updated");
+        assert_eq!(night(&world, &[&line("Leiden", "2")]).outcomes(), "1 updated");
+        assert_eq!(night(&world, &[&line("Leiden", "2")]).outcomes(), "1 unchanged");
+    }
+}
+
+#[test]
+fn members_that_no_template_looks_at_may_be_lists_and_objects() {
+    let templates = [
+        "{# the address of the customer #}{{ address.city }}",
+        "{{ address.city | default(\"no address\") | title }}",
+        "{% set city = address.city %}{{ city }}",
+        "{% for title in [address.city] %}{{ title }}{% endfor %}",
+    ];
+    for template in templates {
+        let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+        let line = r#"{"id":"C1","first":"Jan","address":{"city":"Delft"},"city":["a"],"title":{"a":1},"default":[]}"#;
+        let ended = night(&world, &[line]);
+        assert_eq!(ended.outcomes(), "1 created", "{template}");
+        assert!(!ended.stderr.contains("in no row"), "{template}: {}", ended.stderr);
+        let state = world.state();
+        let customer = state.customers.first().expect("a customer");
+        assert_eq!(customer.custom.get("seg").map(String::as_str), Some("Delft"), "{template}");
+    }
+}
+
+#[test]
+fn a_part_of_what_is_a_text_is_refused_with_the_way_out() {
+    let template = "[customer.custom]\nseg = { template = \"{{ account.status | default('none') }}\" }\n";
+    let mapping = format!("{CUSTOMER}lastname = \"account\"\n{template}");
+    for (name, export) in [
+        ("export.csv", "id,first,account,account.status\nC1,Jan,Smit,active\n"),
+        (
+            "export.jsonl",
+            "{\"id\":\"C1\",\"first\":\"Jan\",\"account\":\"Smit\",\"account.status\":\"active\"}\n",
+        ),
+    ] {
+        let world = world(&mapping, "");
+        world.file(name, export.as_bytes());
+        let ended = world.ends(&["run", name]).expect(2);
+        assert!(ended.stderr.contains("customer.custom.seg: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains("row['account.status']"), "{}", ended.stderr);
+        let world = world.with_mapping(&mapping.replace("account.status", "row['account.status']"), "");
+        assert_eq!(world.ends(&["run", "--json", name]).expect(0).outcomes(), "1 created");
+        let state = world.state();
+        let customer = state.customers.first().expect("a customer");
+        assert_eq!(customer.custom.get("seg").map(String::as_str), Some("active"));
+    }
+}
+
+#[test]
+fn of_json_lines_a_template_cannot_compute_a_name() {
+    for template in ["{{ row['x' ~ '_tier'] | default('none') }}", "{% set r = row %}{{ r.tier }}"] {
+        let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+        world.file("export.jsonl", b"{\"id\":\"C1\",\"first\":\"Jan\",\"x_tier\":\"gold\"}\n");
+        let ended = world.ends(&["run", "export.jsonl"]).expect(2);
+        assert!(ended.stderr.contains("customer.custom.seg: of JSON lines"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_column_that_is_only_a_word_in_a_text_may_become_empty() {
+    let mapping =
+        format!("{CUSTOMER}[customer.custom]\nnote = {{ template = \"status of {{{{ id }}}}\" }}\n");
+    let world = world(&mapping, "");
+    let run = |status: &str| {
+        let rows: String = (0..40).map(|row| format!("C{row},Jan,{status}\n")).collect();
+        world.file("export.csv", format!("id,first,status\n{rows}").as_bytes());
+        world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes()
+    };
+    assert_eq!(run("active"), "40 created");
+    assert_eq!(run(""), "40 unchanged");
+}
+
+#[test]
+fn what_a_template_makes_in_a_branch_is_no_column() {
+    let template =
+        "{% if tier == 'gold' %}{% set word = 'vip' %}{% else %}{% set word = 'all' %}{% endif %}{{ word }}";
+    let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+    world.file("export.csv", b"id,first,tier\nC1,Jan,gold\nC2,Piet,\n");
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "2 created");
+}
