@@ -216,7 +216,7 @@ fn the_canary_stops_after_five_calls_of_which_none_works() {
     let mended = world.with_mapping(&MAPPING.replace("value = 2", "value = 7"), "");
     let ended = mended.run(&rows(100)).expect(0);
     assert_eq!(ended.outcomes(), "100 created");
-    assert!(ended.stderr.contains("the mapping has changed"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the mapping, or how"), "{}", ended.stderr);
 }
 
 #[test]
@@ -713,14 +713,16 @@ fn leave_to_purge_can_be_taken_back_while_a_run_is_open() {
     let purges: String = (0..60).map(|id| format!("C{id},,,,,,purge\n")).collect();
     world.file("export.csv", format!("{HEADER}{purges}").as_bytes());
     let before = world.state().counters.requests;
-    let mut child = world.starts(&["run", "--allow-purge", "--max-purge", "60", "export.csv"]);
+    let leave = ["run", "--allow-purge", "--max-purge", "60", "--concurrency", "1", "export.csv"];
+    let mut child = world.starts(&leave);
     world.wait_for_requests(before + 8, &mut child);
     child.kill().expect("killed");
     child.wait().expect("gone");
     let requests = world.state().counters.requests;
     let blocked = world.ends(&["run", "export.csv"]).expect(7);
     assert!(blocked.stderr.contains("--fresh"), "{}", blocked.stderr);
-    assert_eq!(world.state().counters.requests, requests);
+    // One of the killed process may have been on its way.
+    assert!(world.state().counters.requests <= requests + 1);
     world.ends(&["run", "--allow-purge", "--max-purge", "60", "export.csv"]).expect(0);
     assert!(world.state().customers.is_empty());
 }
