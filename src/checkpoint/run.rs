@@ -12,7 +12,7 @@ use super::journal::Changes;
 use super::missing;
 use super::past;
 use super::records::{self, RunRecord, RunState};
-use crate::planning::{Findings, Missing, MissingSurvey, Outcome, Work, Worklist};
+use crate::planning::{Findings, Missing, MissingSurvey, Outcome, PlanMark, Work, Worklist};
 use crate::source::Fingerprint;
 
 /// The open run, with what is settled of it. It owns the watermark.
@@ -25,7 +25,7 @@ pub struct OpenRun {
     /// Which export.
     pub fingerprint: Fingerprint,
     /// Which mapping.
-    pub plan: [u8; 32],
+    pub plan: PlanMark,
     /// The rest of it.
     pub record: RunRecord,
     /// Rows to visit.
@@ -103,7 +103,7 @@ impl Checkpoint {
                 [],
                 |row| {
                     let blobs = (row.get::<_, Vec<u8>>(4)?, row.get::<_, Option<Vec<u8>>>(5)?);
-                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, blobs))
+                    Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?, PlanMark(row.get(3)?), blobs))
                 },
             )
             .optional()
@@ -132,7 +132,7 @@ impl Checkpoint {
     pub fn unfinished(
         &self,
         fingerprint: &Fingerprint,
-        plan: &[u8; 32],
+        plan: &PlanMark,
     ) -> Result<Unfinished, CheckpointError> {
         let found = self
             .connection
@@ -142,7 +142,7 @@ impl Checkpoint {
                 params![fingerprint.0],
                 |row| {
                     let newest: bool = row.get(3)?;
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 32]>(1)?, row.get::<_, Vec<u8>>(2)?, newest))
+                    Ok((row.get::<_, i64>(0)?, PlanMark(row.get(1)?), row.get::<_, Vec<u8>>(2)?, newest))
                 },
             )
             .optional()
@@ -150,7 +150,9 @@ impl Checkpoint {
         let Some((id, mapped, bytes, newest)) = found else { return Ok(Unfinished::default()) };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
         let holds = record.state == RunState::Finished && (newest || !record.only_sync);
-        if mapped != *plan || !holds {
+        // Rows that name operations were carried out, however they would be read now.
+        let is_same = if record.only_sync { mapped == *plan } else { mapped.has_settings_of(plan) };
+        if !is_same || !holds {
             return Ok(Unfinished::default());
         }
         let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
@@ -194,7 +196,7 @@ impl Checkpoint {
     pub fn begin(
         &mut self,
         fingerprint: Fingerprint,
-        plan: [u8; 32],
+        plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
         findings: &Findings,
@@ -211,7 +213,7 @@ impl Checkpoint {
     pub fn begin_missing(
         &mut self,
         fingerprint: Fingerprint,
-        plan: [u8; 32],
+        plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
         findings: &Findings,
@@ -233,7 +235,7 @@ impl Checkpoint {
         transaction
             .execute(
                 "INSERT INTO run VALUES (?, ?, ?, ?)",
-                params![id, export, plan, records::encode(&id.to_le_bytes(), &record)],
+                params![id, export, plan.0, records::encode(&id.to_le_bytes(), &record)],
             )
             .map_err(wrong)?;
         // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
@@ -302,8 +304,9 @@ mod tests {
         }
         let record = RunRecord { rows: 4, ..RunRecord::adopted("now") };
         let print = Fingerprint([7; 32]);
-        let mut run =
-            checkpoint.begin(print, [7; 32], record, worklist, &Findings::default()).expect("a run");
+        let mut run = checkpoint
+            .begin(print, PlanMark([7; 32]), record, worklist, &Findings::default())
+            .expect("a run");
         // Row by row: the watermark, the rows ahead of it, and those without an outcome.
         for (row, watermark, ahead, left) in
             [(3, 0, vec![3], 3), (2, 0, vec![2, 3], 2), (1, 3, vec![], 1), (4, 4, vec![], 0)]
@@ -319,6 +322,25 @@ mod tests {
                 assert_eq!(run.not_attempted(), left, "row {row}");
                 assert_eq!(run.pending(Work::Calls), left, "row {row}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_that_named_operations_stay_carried_out_however_they_are_read_now() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
+        let (settings, others) = ([7; 32], [8; 32]);
+        for (export, only_sync) in [(1, false), (2, true)] {
+            let print = Fingerprint([export; 32]);
+            let record = RunRecord { only_sync, ..RunRecord::adopted("now") };
+            let (plan, findings) = (PlanMark::new(settings, 1), Findings::default());
+            let mut run =
+                checkpoint.begin(print, plan, record, Worklist::default(), &findings).expect("a run");
+            checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
+            let is_known = |plan| checkpoint.unfinished(&print, &plan).expect("a look").record.is_some();
+            assert!(is_known(PlanMark::new(settings, 1)));
+            assert_eq!(is_known(PlanMark::new(settings, 2)), !only_sync);
+            assert!(!is_known(PlanMark::new(others, 1)));
         }
     }
 }

@@ -165,7 +165,7 @@ impl Exit {
             None if counts.is_clean() => Self::Clean,
             None => Self::Troubles,
             Some(Stop::Interrupted | Stop::WindowClosed) => Self::Interrupted,
-            Some(Stop::RecorderGone | Stop::ExportLost { .. } | Stop::UnplannedPurge { .. }) => Self::Broken,
+            Some(Stop::RecorderGone | Stop::ExportLost { .. }) => Self::Broken,
             Some(_) => Self::Stopped,
         }
     }

@@ -68,7 +68,11 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     if let Some(open) = &open {
         let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
-        let what = if same { "`run` goes on with it" } else { "it is over another export or mapping" };
+        let what = if same {
+            "`run` goes on with it"
+        } else {
+            "it is over another export, mapping or version of this program"
+        };
         say(&format!(
             "an open run, begun {}, has {} of {} rows to go: {what}",
             open.record.started,

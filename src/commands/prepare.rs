@@ -10,7 +10,7 @@ use super::say;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping, READING};
-use crate::planning::{HashKey, PrintKey, RowPrint};
+use crate::planning::{HashKey, PlanMark, PrintKey, RowPrint};
 use crate::source::{self, Export, Fingerprint, Row};
 use crate::units::Period;
 
@@ -19,8 +19,8 @@ pub(super) struct Prepared {
     pub(super) export: Arc<Export>,
     pub(super) mapping: Arc<Mapping>,
     pub(super) fingerprint: Fingerprint,
-    /// Which rows become which calls: the mapping's own fingerprint.
-    pub(super) plan: [u8; 32],
+    /// Which rows become which calls.
+    pub(super) plan: PlanMark,
     pub(super) rows_max: u64,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
@@ -99,7 +99,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         export: Arc::new(export),
         mapping: Arc::new(mapping),
         fingerprint,
-        plan: plan_fingerprint(config, common),
+        plan: plan_mark(config, common),
         rows_max: common.limit.unwrap_or(u64::MAX),
         keys: MappedKey::all(
             &config.customer,
@@ -132,11 +132,10 @@ pub(super) fn wait_until_written(
     Ok(())
 }
 
-/// BLAKE3 of everything that decides what a row becomes.
-fn plan_fingerprint(config: &Config, common: &Common) -> [u8; 32] {
-    let others = [json!(common.full), json!(common.limit), json!(READING)];
-    let settings = [mapped_by(config).as_slice(), &others].concat();
-    *blake3::hash(json!(settings).to_string().as_bytes()).as_bytes()
+/// By everything that decides what a row becomes.
+fn plan_mark(config: &Config, common: &Common) -> PlanMark {
+    let settings = [mapped_by(config).as_slice(), &[json!(common.full), json!(common.limit)]].concat();
+    PlanMark::new(*blake3::hash(json!(settings).to_string().as_bytes()).as_bytes(), READING)
 }
 
 /// The same without what decides by more than the row, and with what was found

@@ -133,7 +133,7 @@ impl Lane {
         let policy = &shared.settings.policy;
         let is_purge = call.kind() == Kind::Purge;
         if is_purge && !shared.begin_purge() {
-            shared.switch.stop(Stop::UnplannedPurge { row: self.row() });
+            shared.switch.stop(Stop::PurgeWithoutLeave { row: self.row() });
             return Ok(Some(None));
         }
         let recorded = Recorded {

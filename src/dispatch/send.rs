@@ -137,12 +137,12 @@ impl Shared {
         self.canary.borrow().is_over()
     }
 
-    /// Leave for one more purge. Whatever a row is taken for by the time it is
-    /// its turn, no more customers are purged than the guards were told of.
+    /// Leave for one more purge. The guards have judged what was planned: a row
+    /// may come to more once it is seen what Omnidesk holds.
     pub(super) fn begin_purge(&self) -> bool {
-        let is_planned = self.purges.get() < self.settings.purges_max;
-        self.purges.set(self.purges.get() + u64::from(is_planned));
-        is_planned
+        let has_leave = self.purges.get() < self.settings.purges_max;
+        self.purges.set(self.purges.get() + u64::from(has_leave));
+        has_leave
     }
 
     /// A purge that was not acknowledged may be made by a later row.

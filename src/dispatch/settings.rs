@@ -22,8 +22,7 @@ pub struct Settings {
     pub patience: Duration,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
-    /// Purges that the plan counted, and the guards gave leave for. A purge
-    /// beyond them is not sent, and ends the run.
+    /// Purges that there is leave for. One more is not sent, and ends the run.
     pub purges_max: u64,
     /// The first calls, sent one by one.
     pub canary: u32,

@@ -33,8 +33,8 @@ pub enum Stop {
         /// Of so many.
         calls: u64,
     },
-    /// A row came to a purge that the plan did not count.
-    UnplannedPurge {
+    /// A row came to a purge for which there is no leave.
+    PurgeWithoutLeave {
         /// The row.
         row: u64,
     },

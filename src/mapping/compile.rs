@@ -225,18 +225,7 @@ impl Compiler<'_> {
     }
 
     fn column(&mut self, key: &str, name: &str) -> Option<usize> {
-        let found = self.columns.want(name).ok_or_else(|| {
-            let near = self
-                .columns
-                .nearest(name)
-                .map(|near| format!("; did you mean {near:?}?"))
-                .unwrap_or_default();
-            let have: Vec<_> = self.columns.own().map(|(_, name)| name).collect();
-            match near.is_empty() {
-                true => format!("the export has no column {name:?}; it has {}", have.join(", ")),
-                false => format!("the export has no column {name:?}{near}"),
-            }
-        });
+        let found = self.columns.want(name).map_err(|missing| missing.to_string());
         self.checked(key, found)
     }
 

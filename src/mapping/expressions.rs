@@ -66,8 +66,8 @@ impl Expressions {
     /// Whether a template can be told what it asks for, now that all columns
     /// are known.
     pub(super) fn check(&self, expression: &Expression) -> Result<(), String> {
-        let paths = self.variables.get(&expression.0).into_iter().flat_map(|found| &found.of_row);
-        for path in paths {
+        let variables = self.variables.get(&expression.0);
+        for path in variables.into_iter().flat_map(|found| found.of_row.union(&found.perhaps)) {
             let parts = (1..path.len()).map(|end| path[..end].join("."));
             if let Some(part) = parts.into_iter().find(|part| self.columns.find(part).is_some()) {
                 let whole = path.join(".");
@@ -82,9 +82,9 @@ impl Expressions {
     /// The columns that a template reads, with where they stand.
     pub(super) fn columns_of(&self, expression: &Expression) -> Vec<(usize, String)> {
         let Some(variables) = self.variables.get(&expression.0) else { return Vec::new() };
-        let paths: Vec<String> = of_cells(&variables.of_row).map(|path| path.join(".")).collect();
-        let columns = self.columns.own().filter(|(_, column)| paths.iter().any(|path| is_at(column, path)));
-        columns.map(|(at, column)| (at, column.to_owned())).collect()
+        let names =
+            of_cells(&variables.of_row).chain(of_cells(&variables.perhaps)).map(|path| path.join("."));
+        names.filter_map(|name| Some((self.columns.find(&name)?, name))).collect()
     }
 
     /// The columns on which the text of a template depends; `None` if it may
@@ -131,21 +131,22 @@ fn said(error: &Error) -> String {
 
 /// Asks for every column that a template names.
 fn want(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
-    if columns.is_open() && variables.of_row.contains(&Path::new()) {
-        return Err(
-            "of JSON lines a template can only have what it names: write row['name'], with the name itself"
-                .to_owned(),
-        );
-    }
-    for path in of_cells(&variables.of_row) {
-        let name = path.join(".");
-        let is_there = columns.want(&name).is_some() || columns.own().any(|(_, column)| is_at(column, &name));
-        if !is_there && !variables.made.contains(&path[0]) {
-            let near =
-                columns.nearest(&name).map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
-            return Err(format!("the export has no column {name:?}{near}"));
+    if variables.of_row.contains(&Path::new()) {
+        if columns.is_open() {
+            return Err("of JSON lines a template can only have what it names: write row['name'], with the name itself".to_owned());
+        }
+        if columns.find("row").is_some() {
+            return Err(
+                "the export has a column \"row\", and in a template that is the whole row; rename the column"
+                    .to_owned(),
+            );
         }
     }
+    for path in of_cells(&variables.of_row) {
+        columns.want(&path.join(".")).map_err(|missing| missing.to_string())?;
+    }
+    // If they are the row's.
+    of_cells(&variables.perhaps).for_each(|path| drop(columns.want(&path.join("."))));
     Ok(())
 }
 

@@ -20,15 +20,15 @@ const FUNCTIONS: [&str; 4] = ["range", "dict", "debug", "namespace"];
 pub(super) struct Variables {
     /// Those that the row is to have.
     pub(super) of_row: BTreeSet<Path>,
+    /// Those that the template may have made itself: in a branch before.
+    pub(super) perhaps: BTreeSet<Path>,
     /// All of them, also where the template has made one of that name before.
     pub(super) all: BTreeSet<Path>,
-    /// Names that the template gives to what it makes itself, wherever.
-    pub(super) made: BTreeSet<String>,
 }
 
 impl Variables {
     pub(super) fn of(source: &str) -> Result<Self, minijinja::Error> {
-        let mut walker = Walker { found: Self::default(), scopes: vec![BTreeSet::new()] };
+        let mut walker = Walker { found: Self::default(), scopes: vec![Scope::default()] };
         walker.statement(&parse(source, "template", Default::default())?);
         Ok(walker.found)
     }
@@ -36,8 +36,16 @@ impl Variables {
 
 struct Walker {
     found: Variables,
-    /// Names that the template has made, from the outside to the inside.
-    scopes: Vec<BTreeSet<String>>,
+    /// From the outside to the inside.
+    scopes: Vec<Scope>,
+}
+
+/// Names that the template has made.
+#[derive(Default)]
+struct Scope {
+    certain: BTreeSet<String>,
+    /// In a branch that may not have been taken.
+    perhaps: BTreeSet<String>,
 }
 
 impl Walker {
@@ -48,43 +56,44 @@ impl Walker {
             Stmt::EmitRaw(_) => {}
             Stmt::ForLoop(each) => {
                 self.expression(&each.iter);
-                self.inside(|walker| {
-                    walker.make("loop");
-                    walker.assign(&each.target);
-                    walker.expressions(&each.filter_expr);
-                    walker.statements(&each.body);
-                });
-                self.inside(|walker| walker.statements(&each.else_body));
+                self.scopes.push(Scope::default());
+                self.assign(&each.target);
+                self.expressions(&each.filter_expr);
+                self.make("loop");
+                self.statements(&each.body);
+                self.scopes.pop();
+                self.branch(&each.else_body);
             }
-            // What is made in one branch only may be the row's behind it.
             Stmt::IfCond(condition) => {
                 self.expression(&condition.expr);
-                self.inside(|walker| walker.statements(&condition.true_body));
-                self.inside(|walker| walker.statements(&condition.false_body));
+                self.branch(&condition.true_body);
+                self.branch(&condition.false_body);
             }
-            Stmt::WithBlock(with) => self.inside(|walker| {
+            Stmt::WithBlock(with) => {
+                self.scopes.push(Scope::default());
                 for (target, value) in &with.assignments {
-                    walker.expression(value);
-                    walker.assign(target);
+                    self.expression(value);
+                    self.assign(target);
                 }
-                walker.statements(&with.body);
-            }),
+                self.statements(&with.body);
+                self.scopes.pop();
+            }
             Stmt::Set(set) => {
                 self.expression(&set.expr);
                 self.assign(&set.target);
             }
             Stmt::SetBlock(set) => {
                 self.expressions(&set.filter);
-                self.inside(|walker| walker.statements(&set.body));
+                self.statements(&set.body);
                 self.assign(&set.target);
             }
             Stmt::AutoEscape(escape) => {
                 self.expression(&escape.enabled);
-                self.inside(|walker| walker.statements(&escape.body));
+                self.statements(&escape.body);
             }
             Stmt::FilterBlock(filter) => {
                 self.expression(&filter.filter);
-                self.inside(|walker| walker.statements(&filter.body));
+                self.statements(&filter.body);
             }
             Stmt::Do(work) => {
                 self.callee(&work.call.expr);
@@ -174,24 +183,31 @@ impl Walker {
     }
 
     fn make(&mut self, name: &str) {
-        self.found.made.insert(name.to_owned());
-        self.scopes.last_mut().map(|scope| scope.insert(name.to_owned()));
+        self.scopes.last_mut().map(|scope| scope.certain.insert(name.to_owned()));
     }
 
-    fn inside(&mut self, walk: impl FnOnce(&mut Self)) {
-        self.scopes.push(BTreeSet::new());
-        walk(self);
-        self.scopes.pop();
+    /// What is made in a branch is there behind it, if it was taken.
+    fn branch(&mut self, statements: &[Stmt]) {
+        self.scopes.push(Scope::default());
+        self.statements(statements);
+        let branch = self.scopes.pop().unwrap_or_default();
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.perhaps.extend(branch.certain);
+            scope.perhaps.extend(branch.perhaps);
+        }
     }
 
     fn note(&mut self, mut path: Path) {
-        let is_made = self.scopes.iter().any(|scope| scope.contains(&path[0]));
+        let is_made = self.scopes.iter().any(|scope| scope.certain.contains(&path[0]));
+        let is_perhaps = self.scopes.iter().any(|scope| scope.perhaps.contains(&path[0]));
         // A row is its own `row` too.
         let rows = path.iter().take_while(|name| *name == "row").count();
         path.drain(..rows);
-        if !is_made {
-            self.found.of_row.insert(path.clone());
-        }
+        match (is_made, is_perhaps) {
+            (true, _) => false,
+            (false, true) => self.found.perhaps.insert(path.clone()),
+            (false, false) => self.found.of_row.insert(path.clone()),
+        };
         self.found.all.insert(path);
     }
 }
@@ -241,7 +257,16 @@ mod tests {
             ("{% filter replace('x', a) %}{{ b }}{% endfilter %}", "a b"),
             ("{% for a in b if a == c %}{{ loop.index }}{{ a }}{% else %}{{ d }}{% endfor %}", "b c d"),
             ("{% for a in range(b) %}{{ c[a] }}{% endfor %}", "b c"),
-            ("{% if a %}{% set b = c %}{% elif d %}{{ e }}{% endif %}{{ b }}", "a b c d e"),
+            ("{% if a %}{% set b = c %}{% elif d %}{{ e }}{% endif %}{{ b }}", "a c d e"),
+            ("{{ b }}{% if a %}{% set b = 1 %}{% endif %}{{ b }}{{ row.b }}", "a b"),
+            ("{% if a %}{% set b = 1 %}{{ b }}{% endif %}{% set b = 2 %}{{ b }}", "a"),
+            ("{% set a = row['a'] | default('') %}{{ a }}", "a"),
+            ("{% for a in [a] %}{{ a }}{% endfor %}", "a"),
+            ("{% for a in b if loop %}{{ loop.index }}{% endfor %}", "b loop"),
+            (
+                "{% set a %}{% set b = 1 %}{% endset %}{{ b }}{% with %}{% set c = 1 %}{% endwith %}{{ c }}",
+                "c",
+            ),
             ("{% set (a, b) = c %}{{ a }}{{ b }}", "c"),
             ("{% set n = namespace(x=a) %}{% set n.x = b %}{{ n.x }}", "a b"),
             ("{{ range }}{{ row.range }}", "range"),
@@ -257,7 +282,8 @@ mod tests {
         let found =
             Variables::of("{% set a = b %}{{ a.c }}{% for d in a %}{% endfor %}").expect("a template");
         assert_eq!(names(&found.all), "a a.c b");
-        assert_eq!(found.made.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "d", "loop"]);
+        let found = Variables::of("{% if a %}{% set b = 1 %}{% endif %}{{ b }}").expect("a template");
+        assert_eq!((names(&found.all), names(&found.perhaps)), ("a b".to_owned(), "b".to_owned()));
     }
 
     #[test]

@@ -6,6 +6,35 @@ use std::collections::HashMap;
 /// The reader ignores them, so that a repaired `failed.csv` is an export again.
 pub const SYNC_PREFIX: &str = "_sync_";
 
+/// A column that is asked for, and that the export does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoColumn {
+    /// It has one that is called nearly so.
+    #[error("the export has no column {name:?}; did you mean {near:?}?")]
+    Near {
+        /// Which.
+        name: String,
+        /// The one it has.
+        near: String,
+    },
+    /// It has others.
+    #[error("the export has no column {name:?}; it has {all}")]
+    Other {
+        /// Which.
+        name: String,
+        /// Those it has.
+        all: String,
+    },
+    /// The name is one of a result file's own columns.
+    #[error(
+        "{name:?} is no column of an export: names that begin with {SYNC_PREFIX} are those of result files"
+    )]
+    OfResults {
+        /// Which.
+        name: String,
+    },
+}
+
 /// The columns of an export.
 ///
 /// A CSV file has a header and so a fixed set. JSON lines have none: there the
@@ -52,20 +81,37 @@ impl Columns {
         Self { names: Vec::new(), index: HashMap::new(), open: true }
     }
 
-    /// Where the column `name` stands, if the export has it. JSON lines are
-    /// given any column that is asked for; whether a line has the key shows
-    /// only when it is read.
-    pub fn want(&mut self, name: &str) -> Option<usize> {
+    /// Where the column `name` stands. JSON lines are given any column that is
+    /// asked for; whether a line has the key shows only when it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`NoColumn`] if the export does not have it.
+    pub fn want(&mut self, name: &str) -> Result<usize, NoColumn> {
         if let Some(&at) = self.index.get(name) {
-            return Some(at);
+            return Ok(at);
         }
-        if !self.open {
-            return None;
+        if !self.open || name.starts_with(SYNC_PREFIX) {
+            return Err(self.no_column(name));
         }
         let at = self.names.len();
         self.names.push(name.to_owned());
         self.index.insert(name.to_owned(), at);
-        Some(at)
+        Ok(at)
+    }
+
+    fn no_column(&self, name: &str) -> NoColumn {
+        let name = name.to_owned();
+        if name.starts_with(SYNC_PREFIX) {
+            return NoColumn::OfResults { name };
+        }
+        match self.nearest(&name) {
+            Some(near) => NoColumn::Near { near: near.to_owned(), name },
+            None => {
+                let all: Vec<&str> = self.own().map(|(_, name)| name).collect();
+                NoColumn::Other { all: all.join(", "), name }
+            }
+        }
     }
 
     /// Whether it is given any column that is asked for.
@@ -107,8 +153,7 @@ impl Columns {
     }
 
     /// The name most like `name`, for an error message.
-    #[must_use]
-    pub fn nearest(&self, name: &str) -> Option<&str> {
+    fn nearest(&self, name: &str) -> Option<&str> {
         let wanted = name.to_lowercase();
         self.own()
             .map(|(_, own)| (strsim::damerau_levenshtein(&wanted, &own.to_lowercase()), own))
@@ -137,7 +182,8 @@ mod tests {
     #[test]
     fn columns_of_an_earlier_result_file_are_there_but_cannot_be_asked_for() {
         let mut columns = Columns::of_header(names(&["id", "_sync_line", "_sync_code"])).expect("fine");
-        assert_eq!(columns.want("_sync_line"), None);
+        assert!(matches!(columns.want("_sync_line"), Err(NoColumn::OfResults { .. })));
+        assert!(matches!(Columns::of_json().want("_sync_line"), Err(NoColumn::OfResults { .. })));
         assert_eq!(columns.own().count(), 1);
         assert!(columns.has_results());
     }

@@ -38,7 +38,7 @@ pub(super) fn split(
         return Ok(());
     }
     let mut found = vec![None; columns.names().len()];
-    walk(text, "", columns, &mut found)?;
+    walk(text, None, columns, &mut found)?;
     shape.learn(text, columns);
     cells.clear();
     for cell in found {
@@ -180,17 +180,17 @@ fn is_number(text: &[u8]) -> bool {
 
 fn walk<'a>(
     text: &'a str,
-    path: &str,
+    path: Option<&str>,
     columns: &Columns,
     found: &mut [Option<Cow<'a, str>>],
 ) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
-        let name = if path.is_empty() { key } else { Cow::Owned(format!("{path}.{key}")) };
+        let name = path.map_or(key.clone(), |path| Cow::Owned(format!("{path}.{key}")));
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
             found[at] = Some(plain(raw).ok_or_else(|| Malformed::NotAValue(name.clone().into_owned()))?);
         } else if raw.starts_with('{') && columns.wants_below(&name) {
-            walk(raw, &name, columns, found)?;
+            walk(raw, Some(&name), columns, found)?;
         }
     }
     Ok(())
@@ -291,10 +291,10 @@ mod tests {
     fn cells(line: &str, wanted: &[&str]) -> Result<Vec<String>, Malformed> {
         let mut columns = Columns::of_json();
         for name in wanted {
-            columns.want(name);
+            columns.want(name).expect("a column");
         }
         let mut found = vec![None; wanted.len()];
-        walk(line, "", &columns, &mut found)?;
+        walk(line, None, &columns, &mut found)?;
         Ok(found.into_iter().map(|cell| cell.unwrap_or_default().into_owned()).collect())
     }
 
@@ -303,7 +303,7 @@ mod tests {
     fn behind(first: &str, line: &str) -> (Result<Vec<u8>, Malformed>, bool) {
         let mut columns = Columns::of_json();
         for name in ["a", "b", "c.d"] {
-            columns.want(name);
+            columns.want(name).expect("a column");
         }
         let (mut shape, mut cells) = (Shape::default(), Cells::default());
         let mut split = |line: &str| {

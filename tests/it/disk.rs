@@ -9,7 +9,9 @@ use std::time::Duration;
 use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, RunRecord, RunState};
 use omnidesk_sync::mapping::{Customer, PrimaryId};
 use omnidesk_sync::omnidesk::Kind;
-use omnidesk_sync::planning::{CustomerKey, Findings, Flight, Outcome, Progress, Told, Work, Worklist};
+use omnidesk_sync::planning::{
+    CustomerKey, Findings, Flight, Outcome, PlanMark, Progress, Told, Work, Worklist,
+};
 use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use tempfile::TempDir;
@@ -40,7 +42,7 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
     }
     let record =
         RunRecord { rows: CUSTOMERS, calls_planned: 10, ..RunRecord::adopted("2026-11-23T17:00:00Z") };
-    let plan = [export; 32];
+    let plan = PlanMark([export; 32]);
     let (fingerprint, findings) = (Fingerprint([export; 32]), Findings::default());
     let mut run = checkpoint.begin(fingerprint, plan, record, worklist, &findings).expect("a run");
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
@@ -99,7 +101,7 @@ fn learned(path: &Path) -> Result<String, CheckpointError> {
     for export in [1, 2, 3] {
         let fingerprint = Fingerprint([export; 32]);
         text.push_str(&format!("{:?}", checkpoint.export_ordinal(&fingerprint)?));
-        text.push_str(&format!("{:?}", checkpoint.unfinished(&fingerprint, &[export; 32])?));
+        text.push_str(&format!("{:?}", checkpoint.unfinished(&fingerprint, &PlanMark([export; 32]))?));
     }
     let (open, runs, totals) = (checkpoint.open_run()?, checkpoint.runs(9)?, checkpoint.totals()?);
     text.push_str(&format!("{open:?}{runs:?}{totals:?}{:?}", checkpoint.tenant()));

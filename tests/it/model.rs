@@ -24,7 +24,9 @@ use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, Client, Texts};
-use omnidesk_sync::planning::{Findings, Outcome, Policy, RowPrint, Situation, Step, Work, Worklist, next};
+use omnidesk_sync::planning::{
+    Findings, Outcome, PlanMark, Policy, RowPrint, Situation, Step, Work, Worklist, next,
+};
 use omnidesk_sync::source::{Fingerprint, RowRef};
 use omnidesk_sync::units::Amount;
 use proptest::prelude::*;
@@ -423,7 +425,8 @@ impl World {
                 }
                 let record = RunRecord { rows, ..RunRecord::adopted("now") };
                 let findings = Findings::default();
-                checkpoint.begin(Fingerprint([7; 32]), [7; 32], record, worklist, &findings).expect("a run")
+                let plan = PlanMark([7; 32]);
+                checkpoint.begin(Fingerprint([7; 32]), plan, record, worklist, &findings).expect("a run")
             }
         };
         (checkpoint, run)

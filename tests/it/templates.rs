@@ -129,3 +129,51 @@ fn what_a_template_makes_in_a_branch_is_no_column() {
     world.file("export.csv", b"id,first,tier\nC1,Jan,gold\nC2,Piet,\n");
     assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "2 created");
 }
+
+#[test]
+fn what_the_export_does_not_have_is_refused() {
+    let rule = "[[operation.rule]]\nwhen = \"WHEN\"\nthen = \"purge\"\n";
+    for (header, when) in [
+        ("id,first,status.code,status.since", "status != 'active'"),
+        ("id,first,status.code,status.since", "row['status'] is defined"),
+        ("id,first,Tier,x", "row['tier'] | default('none') == 'none'"),
+        ("id,first,row,x", "row == 'deleted'"),
+    ] {
+        let mapping = format!("{CUSTOMER}{}", rule.replace("WHEN", when));
+        let world = world(&mapping, "[guard]\nallow_purge = true\n");
+        world.file("export.csv", format!("{header}\nC1,Ann,active,2020\n").as_bytes());
+        let ended = world.ends(&["run", "export.csv"]).expect(2);
+        assert!(ended.stderr.contains("operation.rule[0].when"), "{when}: {}", ended.stderr);
+    }
+    for template in [
+        "{% set tier = row['tier'] | default('none') %}{{ tier }}",
+        "{% set tier = tier | default('none') %}{{ tier }}",
+        "{% for tier in [tier | default('none')] %}{{ tier }}{% endfor %}",
+        "{{ tier | default('none') }}{% set tier = 1 %}",
+        "{{ name }}",
+    ] {
+        let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+        world.file("export.csv", b"id,first,Tier,name.first\nC1,Ann,gold,Ann\n");
+        let ended = world.ends(&["run", "export.csv"]).expect(2);
+        assert!(ended.stderr.contains("has no column"), "{template}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn the_columns_of_result_files_are_no_members() {
+    let rule = "[[operation.rule]]\nwhen = \"_sync_status == 'deleted'\"\nthen = \"purge\"\n";
+    let world = world(&format!("{CUSTOMER}{rule}"), "");
+    world.file("export.jsonl", b"{\"id\":\"C1\",\"first\":\"Ann\",\"_sync_status\":\"active\"}\n");
+    let ended = world.ends(&["run", "export.jsonl"]).expect(2);
+    assert!(ended.stderr.contains("result files"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_member_below_an_empty_name_is_not_the_one_beside_it() {
+    let rule = "[[operation.rule]]\nwhen = \"status != 'active'\"\nthen = \"purge\"\n";
+    let mapping =
+        format!("{CUSTOMER}[customer.custom]\nseg = {{ template = \"{{{{ row['']['x'] }}}}\" }}\n{rule}");
+    let world = world(&mapping, "");
+    let line = r#"{"id":"C1","first":"Ann","status":"active","":{"status":"new","x":"0"}}"#;
+    assert_eq!(night(&world, &[line]).outcomes(), "1 created");
+}

@@ -182,9 +182,13 @@ fn check_superseding(
 }
 
 fn superseding(run: &OpenRun, prepared: &Prepared) -> String {
-    let why = match run.fingerprint == prepared.fingerprint {
-        true => "the mapping, or how this program reads rows, has changed since",
-        false => "this is another export",
+    let why = match () {
+        () if run.fingerprint != prepared.fingerprint => "this is another export",
+        () if run.plan == prepared.plan => "--fresh was given",
+        () if run.plan.has_settings_of(&prepared.plan) => {
+            "this version of the program reads rows in another way"
+        }
+        () => "the mapping has changed since",
     };
     format!(
         "the run begun {} has {} of {} rows to go, and {why}: it ends here, and every row is decided anew from what customers were last told",

@@ -151,11 +151,19 @@ impl Ending<'_> {
                     self.config.limits.max_errors
                 ),
             ),
-            Stop::UnplannedPurge { row } => (
-                "unplanned_purge",
+            Stop::PurgeWithoutLeave { row } => (
+                "purge_without_leave",
                 format!(
-                    "{} came to a purge, and the plan has none left: this is a bug, please report it. It was not sent. To plan every row anew, add --fresh to the same command",
-                    place(*row, rows)
+                    "{} would purge a customer, which the plan did not count, since Omnidesk holds something else than it was told; {}. It was not sent. If it is right, run the same command again with {}",
+                    place(*row, rows),
+                    match self.config.guard.allow_purge {
+                        true => format!("max_purge = {} allows no more", self.config.guard.max_purge),
+                        false => "purging is not allowed".to_owned(),
+                    },
+                    match self.config.guard.allow_purge {
+                        true => "--max-purge and how many may be purged in all",
+                        false => "--allow-purge",
+                    },
                 ),
             ),
             Stop::Unreachable { message } => (

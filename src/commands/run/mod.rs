@@ -28,7 +28,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::dispatch::{self, Finish, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
-use crate::planning::{Policy, SharedAddresses, Work};
+use crate::planning::{Outcome, Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
 use aftermath::{Aftermath, Ended};
@@ -240,6 +240,18 @@ impl Execution<'_> {
         }))
     }
 
+    /// Purges that may still be made: those that were planned, and as many as
+    /// the guards let pass unasked, also where a row comes to one that was not.
+    fn purges_left(&self, run: &OpenRun) -> u64 {
+        let guard = &self.config.guard;
+        let most = match guard.allow_purge {
+            true => run.record.purges_planned.max(guard.max_purge.of(run.record.rows)),
+            false => 0,
+        };
+        let missing = run.missing.map_or(0, |missing| missing.counts.get(Outcome::Purged));
+        most.saturating_sub(run.record.counts.get(Outcome::Purged) + missing)
+    }
+
     fn dispatch_settings(&self, run: &OpenRun) -> dispatch::Settings {
         let limits = &self.config.limits;
         dispatch::Settings {
@@ -248,7 +260,7 @@ impl Execution<'_> {
             attempts: limits.attempts,
             patience: limits.patience.0,
             max_errors: limits.max_errors,
-            purges_max: run.record.purges_planned,
+            purges_max: self.purges_left(run),
             canary: self.config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: self.config.omnidesk.in_doubt,
