@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::CheckpointError;
 use super::file::{self, FORMAT, Place, Trusted, damaged_record, explain};
 use super::journal::{Encoded, Recent};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::lookups::Lookups;
 use super::records::{self, RunRecord};
 use super::{blocks, seal, upgrade};
@@ -56,6 +56,13 @@ impl Checkpoint {
     pub fn open_locked(path: &Path, tenant: &str, lock: Lock) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         if !path.try_exists().map_err(io)? {
+            match lock::noted(path) {
+                0 => tracing::debug!(path = %path.display(), "there is no checkpoint yet"),
+                commits => tracing::warn!(
+                    "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too. If that is not meant, stop this run and put the file back",
+                    path.display()
+                ),
+            }
             // Of the one that was here before.
             lock.note(0);
             file::create(path, tenant)?;
@@ -231,6 +238,15 @@ impl Checkpoint {
     #[must_use]
     pub fn in_doubt(&self) -> u64 {
         self.recent.flights.values().filter(|flight| !flight.kind().is_repeatable()).count() as u64
+    }
+
+    /// Customers whose purge was recorded for a row of an export, and has no
+    /// end that is certain.
+    #[must_use]
+    pub fn purging(&self, export: u32) -> Vec<CustomerKey> {
+        let flights = self.recent.flights.iter();
+        let purges = flights.filter(|(_, flight)| flight.export == export && flight.is_purge());
+        purges.map(|(key, _)| *key).collect()
     }
 
     /// Customers known, purged and in doubt.

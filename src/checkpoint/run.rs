@@ -43,6 +43,8 @@ pub struct Unfinished {
     pub record: Option<RunRecord>,
     /// Its rows that failed or stayed in doubt.
     pub rows: BTreeSet<u64>,
+    /// Another run was begun since.
+    pub is_old: bool,
 }
 
 impl OpenRun {
@@ -156,7 +158,7 @@ impl Checkpoint {
             return Ok(Unfinished::default());
         }
         let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
-        Ok(Unfinished { record: Some(record), rows })
+        Ok(Unfinished { record: Some(record), rows, is_old: !newest })
     }
 
     fn rows_of(&self, sql: &str, parameter: i64) -> Result<BTreeSet<u64>, CheckpointError> {

@@ -88,14 +88,15 @@ pub enum CommandError {
     WindowClosed,
     /// A guard.
     #[error(
-        "blocked before the first call; nothing was sent.\n{}\nif all of that is meant, this is the command:\n  {command}",
-        said(verdicts)
+        "blocked before the first call; nothing was sent.\n{}{}",
+        said(verdicts),
+        command.as_ref().map(|command| format!("\nif all of that is meant, this is the command:\n  {command}")).unwrap_or_default()
     )]
     Blocked {
         /// What the guards say.
         verdicts: Vec<Verdict>,
-        /// The command line that gives leave.
-        command: String,
+        /// The command line that gives leave, if any can.
+        command: Option<String>,
     },
     /// What the network and the signals need.
     #[error(

@@ -154,7 +154,10 @@ fn proposal(
         };
         let _ = match (field, region) {
             ("telephone", Some(region)) => {
-                writeln!(text, "telephone = {{ column = {value}, region = \"{region}\" }}")
+                writeln!(
+                    text,
+                    "telephone = {{ column = {value}, region = \"{region}\" }}   # a guess: the country of the numbers that have no +"
+                )
             }
             _ => writeln!(text, "{field} = {value}"),
         };

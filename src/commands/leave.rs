@@ -14,8 +14,10 @@ pub(super) fn blocked(verdicts: Vec<Verdict>) -> CommandError {
 }
 
 /// The command line of this process, as one that gives leave.
-pub(super) fn this_command(verdicts: &[Verdict]) -> String {
-    command(std::env::args_os().map(|word| word.to_string_lossy().into_owned()), verdicts)
+/// None where something is to be mended that no option makes good.
+pub(super) fn this_command(verdicts: &[Verdict]) -> Option<String> {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    verdicts.iter().all(|verdict| !verdict.leave.is_empty()).then(|| command(words, verdicts))
 }
 
 /// `words` with the leave of all verdicts behind the sub-command, which

@@ -68,10 +68,14 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     if let Some(open) = &open {
         let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
-        let what = if same {
-            "`run` goes on with it"
-        } else {
-            "it is over another export, mapping or version of this program"
+        let what = match (same, open.record.only_sync && survey.only_sync) {
+            (true, _) => "`run` goes on with it",
+            (false, true) => {
+                "it is over another export, mapping or version of this program, and ends when this one is run"
+            }
+            (false, false) => {
+                "it is over another export, mapping or version of this program, and has to be finished, or given up by `run --fresh`, before this one is run"
+            }
         };
         say(&format!(
             "an open run, begun {}, has {} of {} rows to go: {what}",
@@ -166,6 +170,9 @@ pub(super) struct View<'a> {
     pub(super) window: Option<&'a Window>,
 }
 
+/// Numbers that say something about where they are from.
+const BAD_PHONES_MIN: usize = 3;
+
 impl View<'_> {
     fn duration(&self) -> std::time::Duration {
         self.config.limits.rate.time_for(self.survey.calls_total())
@@ -229,7 +236,7 @@ impl View<'_> {
             "mapping": self.survey.findings.remapped,
             "missing": self.missing_json(),
             "guards": self.verdicts,
-            "leave": (!self.verdicts.is_empty()).then(|| leave::this_command(self.verdicts)),
+            "leave": (!self.verdicts.is_empty()).then(|| leave::this_command(self.verdicts)).flatten(),
             "balanced": self.survey.expected.total() == self.survey.rows,
         })
     }
@@ -243,8 +250,10 @@ impl View<'_> {
     }
 
     fn phone_region(&self) -> Option<(String, usize)> {
-        let phones = self.survey.bad_phones.iter().map(String::as_str);
-        if self.survey.bad_phones.is_empty() { None } else { suggest_region(phones) }
+        let (phones, bad) = (self.survey.bad_phones.iter().map(String::as_str), self.survey.bad_phones.len());
+        // A typing error is a good number of some region.
+        let found = (bad >= BAD_PHONES_MIN).then(|| suggest_region(phones)).flatten();
+        found.filter(|(_, valid)| 2 * valid >= bad)
     }
 
     /// In words: what is read, what is sent where, how long it takes.
@@ -348,8 +357,9 @@ impl View<'_> {
         for verdict in self.verdicts {
             let _ = writeln!(text, "the guard {} will block: {}", verdict.guard, verdict.message);
         }
-        if !self.verdicts.is_empty() {
-            let command = leave::this_command(self.verdicts);
+        if !self.verdicts.is_empty()
+            && let Some(command) = leave::this_command(self.verdicts)
+        {
             let _ = writeln!(text, "if all of that is meant, this is the command:\n  {command}");
         }
         text

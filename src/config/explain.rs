@@ -42,8 +42,11 @@ fn without_inner_lines(message: &str) -> String {
 
 /// Whether a line gives a value to something called a key: `apikey`, `api-key`,
 /// or `key` below `[omnidesk.api_key]`, misspelt, hold the key all the same.
+///
+/// So may a URL, before its `@` and behind its `?`.
 fn may_hold_a_key(line: &str) -> bool {
-    line.split('=').next().is_some_and(|name| name.to_lowercase().contains("key"))
+    let name = line.split('=').next().unwrap_or_default().to_lowercase();
+    name.contains("key") || line.contains("://") && line.contains(['@', '?'])
 }
 
 /// Of serde's "unknown field `x`, expected one of `a`, `b`": the nearest to x.

@@ -57,8 +57,6 @@ struct Conductor {
     unproven: Vec<RowEnd>,
     /// Calls that failed or stayed in doubt: one a row, which ends with it.
     failed: u64,
-    /// Calls that came to an end.
-    ended: u64,
 }
 
 /// Makes the calls of all `jobs`, in order, and tells `records` of them.
@@ -100,7 +98,6 @@ async fn conduct(
         quiet: HashMap::default(),
         unproven: Vec::new(),
         failed: 0,
-        ended: 0,
     };
     let mut more = true;
     loop {
@@ -224,7 +221,6 @@ impl Conductor {
         let Some((outcome, trouble)) = end.outcome else {
             return;
         };
-        self.ended += end.calls;
         self.failed += u64::from(matches!(outcome, Outcome::Failed | Outcome::InDoubt));
         let Job { key, intent, .. } = end.job;
         let record = Record::Settled {
@@ -239,14 +235,18 @@ impl Conductor {
             self.shared.switch.stop(Stop::RecorderGone);
         }
         if self.has_too_many_errors() {
-            self.shared.switch.stop(Stop::TooManyErrors { failed: self.failed, calls: self.ended });
+            self.shared
+                .switch
+                .stop(Stop::TooManyErrors { failed: self.failed, calls: self.shared.ended.get() });
         }
     }
 
     fn has_too_many_errors(&self) -> bool {
         match self.shared.settings.max_errors {
             Amount::Count(most) => self.failed > most,
-            share @ Amount::Percent(_) => self.failed >= ERRORS_MIN && self.failed > share.of(self.ended),
+            share @ Amount::Percent(_) => {
+                self.failed >= ERRORS_MIN && self.failed > share.of(self.shared.ended.get())
+            }
         }
     }
 

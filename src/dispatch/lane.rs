@@ -22,8 +22,6 @@ pub(super) struct RowEnd {
     pub(super) job: Job,
     /// None if the run stopped before the row had an outcome.
     pub(super) outcome: Ended,
-    /// Calls that came to an end.
-    pub(super) calls: u64,
     /// The customer's next call must not go before: the server may still be at
     /// work on one whose answer was lost, and would overwrite it.
     pub(super) quiet_until: Option<Instant>,
@@ -72,7 +70,7 @@ pub(super) async fn walk(
             None
         }
     };
-    RowEnd { job: lane.job, outcome, calls: lane.calls, quiet_until: lane.quiet_until }
+    RowEnd { job: lane.job, outcome, quiet_until: lane.quiet_until }
 }
 
 impl Lane {
@@ -132,7 +130,8 @@ impl Lane {
         let shared = Rc::clone(&self.shared);
         let policy = &shared.settings.policy;
         let is_purge = call.kind() == Kind::Purge;
-        if is_purge && !shared.begin_purge() {
+        if is_purge && !shared.purges.begin(self.job.key, &shared.switch).await {
+            // Unless it has stopped for another reason while this one waited.
             shared.switch.stop(Stop::PurgeWithoutLeave { row: self.row() });
             return Ok(Some(None));
         }
@@ -140,12 +139,15 @@ impl Lane {
             flight: self.flight(call),
             // While it is under way, nobody knows what the customer holds.
             told: under_way(call, self.situation.told.as_ref(), policy),
+            has_begun: self.calls > 0,
         };
         let purge_lost = self.situation.told.as_ref().is_some_and(|told| told.perhaps_purged);
         let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost && is_purge;
         let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
-        if is_purge && !matches!(sent.end, End::Done | End::DoneBefore) {
-            shared.give_back_purge();
+        if is_purge {
+            let did_nothing =
+                matches!(sent.end, End::NotFound | End::Refused { perhaps_done: false } | End::Stopped);
+            shared.purges.end(self.job.key, did_nothing && sent.tries.lost == 0);
         }
         self.take_in(&sent);
         if !sent.is_recorded {
@@ -203,7 +205,9 @@ impl Lane {
     }
 
     pub(super) fn take_in(&mut self, sent: &Sent) {
-        self.calls += u64::from(sent.end != End::Stopped);
+        let ended = u64::from(sent.end != End::Stopped);
+        self.calls += ended;
+        self.shared.ended.set(self.shared.ended.get() + ended);
         if let Some(lost_at) = sent.lost_at {
             self.keep_quiet(lost_at);
         }

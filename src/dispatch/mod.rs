@@ -18,6 +18,7 @@ mod health;
 mod lane;
 mod pace;
 mod pacer;
+mod purges;
 mod record;
 mod retry;
 mod send;
@@ -26,6 +27,7 @@ mod settings;
 mod simulation;
 mod stop;
 mod tolerance;
+mod turns;
 
 pub use conductor::{Job, run};
 pub use pace::{Finish, Pace};

@@ -10,10 +10,12 @@ use super::canary::{self, Canary};
 use super::health::{Cause, Health, News, Sign};
 use super::pace::{Gauge, Pace};
 use super::pacer::{Leave, Pacer};
+use super::purges::Purges;
 use super::record::{Books, Gone};
 use super::retry::{self, Tries, Verdict};
 use super::settings::Settings;
 use super::stop::{Stop, Switch};
+use super::turns::Turns;
 use crate::omnidesk::{Answer, Call, Client, Exchange, judge};
 use crate::planning::{CustomerKey, Flight, Told};
 use crate::units::Period;
@@ -27,12 +29,13 @@ pub(super) struct Shared {
     pub(super) started: Instant,
     workers: Semaphore,
     /// Calls that are recorded, or about to be, and wait for a worker.
-    ahead: Semaphore,
+    ahead: Turns,
     pacer: Pacer,
     canary: RefCell<Canary>,
     gauge: Gauge,
-    /// Purges that were acknowledged, or are under way.
-    purges: Cell<u64>,
+    pub(super) purges: Purges,
+    /// Calls that came to an end.
+    pub(super) ended: Cell<u64>,
 }
 
 /// So much of the rate may be recorded before a worker is free, so that many
@@ -49,6 +52,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 pub(super) struct Recorded {
     pub(super) flight: Flight,
     pub(super) told: Option<Told>,
+    /// Whether it is not the first call of its row.
+    pub(super) has_begun: bool,
 }
 
 /// How a call ended.
@@ -119,11 +124,12 @@ impl Shared {
         let health = Health::new(settings.patience, settings.is_proven || canary.is_over());
         Self {
             workers: Semaphore::new(workers as usize),
-            ahead: Semaphore::new(if canary.is_over() { ahead(&settings) } else { 1 }),
+            ahead: Turns::new(if canary.is_over() { ahead(&settings) } else { 1 }),
             pacer: Pacer::new(settings.rate, health),
             canary: RefCell::new(canary),
             gauge: Gauge::default(),
-            purges: Cell::new(0),
+            purges: Purges::new(settings.purges_max, &settings.purging),
+            ended: Cell::new(0),
             started: Instant::now(),
             settings,
             client,
@@ -135,19 +141,6 @@ impl Shared {
     /// Whether the first calls have shown that the API works.
     pub(super) fn is_proven(&self) -> bool {
         self.canary.borrow().is_over()
-    }
-
-    /// Leave for one more purge. The guards have judged what was planned: a row
-    /// may come to more once it is seen what Omnidesk holds.
-    pub(super) fn begin_purge(&self) -> bool {
-        let has_leave = self.purges.get() < self.settings.purges_max;
-        self.purges.set(self.purges.get() + u64::from(has_leave));
-        has_leave
-    }
-
-    /// A purge that was not acknowledged may be made by a later row.
-    pub(super) fn give_back_purge(&self) {
-        self.purges.set(self.purges.get() - 1);
     }
 
     /// Sends a call until it has an end. `recorded` is recorded before; a probe
@@ -163,8 +156,13 @@ impl Shared {
     ) -> Result<Sent, Gone> {
         let mut sent = Sent::nothing();
         sent.tries.lost = u32::from(lost_before);
+        let mut kept = None;
         loop {
-            let Some(worker) = self.recorded_worker(key, recorded, &mut sent).await? else { return Ok(sent) };
+            let worker = match kept.take() {
+                None => self.recorded_worker(key, recorded, &mut sent).await?,
+                kept => kept,
+            };
+            let Some(worker) = worker else { return Ok(sent) };
             let Some(leave) = self.pacer.slot(&self.switch).await else { return Ok(sent) };
             let exchange = self.client.send(call).await;
             let answer = judge(call.kind(), &exchange, &self.settings.texts);
@@ -177,7 +175,8 @@ impl Shared {
                 sent.end = end;
                 return Ok(sent);
             }
-            drop(worker);
+            // Of the first calls, the next one waits for all tries of this one.
+            kept = (!self.is_proven()).then_some(worker);
             if !self.pause(&verdict).await {
                 return Ok(sent);
             }
@@ -193,7 +192,7 @@ impl Shared {
         sent: &mut Sent,
     ) -> Result<Option<SemaphorePermit<'_>>, Gone> {
         let Some(recorded) = recorded.filter(|_| !sent.is_recorded) else { return Ok(self.worker().await) };
-        let Ok(_ahead) = self.ahead.acquire().await else { return Ok(None) };
+        let _ahead = self.ahead.take(recorded.has_begun).await;
         if self.switch.is_set() {
             return Ok(None);
         }
@@ -328,7 +327,7 @@ impl Shared {
             canary::Verdict::Undecided => {}
             canary::Verdict::Works => {
                 self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
-                self.ahead.add_permits(ahead(&self.settings) - 1);
+                self.ahead.add(ahead(&self.settings) - 1);
                 self.pacer.health(Health::arm);
             }
             canary::Verdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),

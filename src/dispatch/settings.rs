@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::omnidesk::Texts;
-use crate::planning::Policy;
+use crate::planning::{CustomerKey, Policy};
 use crate::units::{Amount, Rate};
 
 /// How calls are sent.
@@ -22,8 +22,10 @@ pub struct Settings {
     pub patience: Duration,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
-    /// Purges that there is leave for. One more is not sent, and ends the run.
+    /// Customers whom there is leave to purge. One more is not, which ends the run.
     pub purges_max: u64,
+    /// Of these, those whose purge an earlier process has recorded.
+    pub purging: Vec<CustomerKey>,
     /// The first calls, sent one by one.
     pub canary: u32,
     /// Whether calls of this run, or of the one it goes on with, have worked.

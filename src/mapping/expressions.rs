@@ -3,7 +3,7 @@
 //! A column is a variable by its name; `row['Any name']` reaches those whose
 //! name is no identifier. Cells are text and are never evaluated again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
@@ -25,6 +25,8 @@ pub(super) struct Expressions {
     variables: HashMap<String, Variables>,
     blanks: Arc<Blanks>,
     columns: Arc<Columns>,
+    /// What templates go through on their way to a cell: of `a.b`, the `a`.
+    parts: Arc<HashSet<String>>,
 }
 
 /// A compiled template or condition of an [`Expressions`].
@@ -38,7 +40,7 @@ impl Expressions {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         let columns = Arc::new(Columns::of_json());
-        Self { environment, variables: HashMap::new(), blanks, columns }
+        Self { environment, variables: HashMap::new(), blanks, columns, parts: Arc::default() }
     }
 
     /// Compiles a template and asks `columns` for what it uses.
@@ -61,13 +63,15 @@ impl Expressions {
     /// To be called when `columns` is complete.
     pub(super) fn set_columns(&mut self, columns: &Columns) {
         self.columns = Arc::new(columns.clone());
+        let paths = self.variables.values().flat_map(|found| found.of_row.union(&found.perhaps));
+        let parts = paths.flat_map(|path| (1..path.len()).map(|end| path[..end].join(".")));
+        self.parts = Arc::new(parts.collect());
     }
 
     /// Whether a template can be told what it asks for, now that all columns
     /// are known.
     pub(super) fn check(&self, expression: &Expression) -> Result<(), String> {
-        let variables = self.variables.get(&expression.0);
-        for path in variables.into_iter().flat_map(|found| found.of_row.union(&found.perhaps)) {
+        for path in self.variables.get(&expression.0).into_iter().flat_map(|found| &found.of_row) {
             let parts = (1..path.len()).map(|end| path[..end].join("."));
             if let Some(part) = parts.into_iter().find(|part| self.columns.find(part).is_some()) {
                 let whole = path.join(".");
@@ -105,6 +109,7 @@ impl Expressions {
         Value::from_object(Cells {
             row: Arc::new(row.clone()),
             columns: Arc::clone(&self.columns),
+            parts: Arc::clone(&self.parts),
             blanks: Arc::clone(&self.blanks),
             path: String::new(),
         })
@@ -165,6 +170,7 @@ fn is_at(column: &str, path: &str) -> bool {
 struct Cells {
     row: Arc<Row>,
     columns: Arc<Columns>,
+    parts: Arc<HashSet<String>>,
     blanks: Arc<Blanks>,
     path: String,
 }
@@ -185,13 +191,14 @@ impl Object for Cells {
                 )),
             });
         }
-        let path = format!("{name}.");
-        self.columns.names().iter().any(|column| column.starts_with(&path)).then(|| {
+        // Nobody else gets it: it is no text, and equals none.
+        self.parts.contains(&name).then(|| {
             Value::from_object(Self {
                 row: Arc::clone(&self.row),
                 columns: Arc::clone(&self.columns),
+                parts: Arc::clone(&self.parts),
                 blanks: Arc::clone(&self.blanks),
-                path,
+                path: format!("{name}."),
             })
         })
     }

@@ -91,21 +91,22 @@ pub(super) fn is_scientific(text: &str) -> bool {
 /// numbering plan as far as lengths and first digits go.
 const LIKELY: [&str; 6] = ["NL", "BE", "DE", "FR", "GB", "US"];
 
-/// The region whose setting makes most of `numbers` valid, with how many.
+/// The region whose setting makes most of `numbers` valid, with how many; one
+/// of the likely ones if that comes near. A guess: numbering plans look alike.
 #[must_use]
 pub fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<(String, usize)> {
     let numbers: Vec<&str> = numbers.into_iter().collect();
-    PHONE_NUMBER_UTIL
-        .get_supported_regions()
-        .map(|region| {
-            let valid = numbers.iter().filter(|number| e164(number, Some(region)).is_ok()).count();
-            (region.to_string(), valid)
-        })
-        .filter(|(_, valid)| *valid > 0)
-        .min_by_key(|(code, valid)| {
-            let rank = LIKELY.iter().position(|likely| likely == code).unwrap_or(LIKELY.len());
-            (usize::MAX - valid, rank, code.clone())
-        })
+    let of_region = |region| {
+        let valid = numbers.iter().filter(|number| e164(number, Some(region)).is_ok()).count();
+        (region.to_string(), valid)
+    };
+    let regions: Vec<(String, usize)> = PHONE_NUMBER_UTIL.get_supported_regions().map(of_region).collect();
+    let most = regions.iter().map(|(_, valid)| *valid).max().filter(|most| *most > 0)?;
+    let near = regions.into_iter().filter(|(_, valid)| *valid == most || 10 * valid >= 9 * most);
+    near.min_by_key(|(code, valid)| {
+        let rank = LIKELY.iter().position(|likely| likely == code).unwrap_or(LIKELY.len());
+        (rank, usize::MAX - valid, code.clone())
+    })
 }
 
 #[cfg(test)]

@@ -62,12 +62,13 @@ impl Walker {
                 self.make("loop");
                 self.statements(&each.body);
                 self.scopes.pop();
-                self.branch(&each.else_body);
+                let otherwise = self.inside(&each.else_body);
+                self.join([otherwise, Scope::default()]);
             }
             Stmt::IfCond(condition) => {
                 self.expression(&condition.expr);
-                self.branch(&condition.true_body);
-                self.branch(&condition.false_body);
+                let branches = [&condition.true_body, &condition.false_body].map(|body| self.inside(body));
+                self.join(branches);
             }
             Stmt::WithBlock(with) => {
                 self.scopes.push(Scope::default());
@@ -186,12 +187,19 @@ impl Walker {
         self.scopes.last_mut().map(|scope| scope.certain.insert(name.to_owned()));
     }
 
-    /// What is made in a branch is there behind it, if it was taken.
-    fn branch(&mut self, statements: &[Stmt]) {
+    /// What one of two branches makes.
+    fn inside(&mut self, statements: &[Stmt]) -> Scope {
         self.scopes.push(Scope::default());
         self.statements(statements);
-        let branch = self.scopes.pop().unwrap_or_default();
-        if let Some(scope) = self.scopes.last_mut() {
+        self.scopes.pop().unwrap_or_default()
+    }
+
+    /// What is made in both branches is there behind them; what is made in one,
+    /// if that was taken.
+    fn join(&mut self, [one, other]: [Scope; 2]) {
+        let Some(scope) = self.scopes.last_mut() else { return };
+        scope.certain.extend(one.certain.intersection(&other.certain).cloned());
+        for branch in [one, other] {
             scope.perhaps.extend(branch.certain);
             scope.perhaps.extend(branch.perhaps);
         }
@@ -260,6 +268,7 @@ mod tests {
             ("{% if a %}{% set b = c %}{% elif d %}{{ e }}{% endif %}{{ b }}", "a c d e"),
             ("{{ b }}{% if a %}{% set b = 1 %}{% endif %}{{ b }}{{ row.b }}", "a b"),
             ("{% if a %}{% set b = 1 %}{{ b }}{% endif %}{% set b = 2 %}{{ b }}", "a"),
+            ("{% if a %}{% set b = 1 %}{% elif b %}{% else %}{{ b }}{% endif %}", "a b"),
             ("{% set a = row['a'] | default('') %}{{ a }}", "a"),
             ("{% for a in [a] %}{{ a }}{% endfor %}", "a"),
             ("{% for a in b if loop %}{{ loop.index }}{% endfor %}", "b loop"),
@@ -284,6 +293,16 @@ mod tests {
         assert_eq!(names(&found.all), "a a.c b");
         let found = Variables::of("{% if a %}{% set b = 1 %}{% endif %}{{ b }}").expect("a template");
         assert_eq!((names(&found.all), names(&found.perhaps)), ("a b".to_owned(), "b".to_owned()));
+        for (rest, perhaps) in [
+            ("{% else %}{% set b = 2 %}{% endif %}", ""),
+            ("{% elif c %}{% set b = 2 %}{% else %}{% set b = 3 %}{% endif %}", ""),
+            ("{% elif c %}{% set b = 2 %}{% endif %}", "b"),
+            ("{% else %}{% if c %}{% set b = 2 %}{% endif %}{% endif %}", "b"),
+        ] {
+            let found =
+                Variables::of(&format!("{{% if a %}}{{% set b = 1 %}}{rest}{{{{ b }}}}")).expect(rest);
+            assert_eq!(names(&found.perhaps), perhaps, "{rest}");
+        }
     }
 
     #[test]

@@ -180,9 +180,10 @@ fn judge_missing(survey: &Survey) -> Option<Verdict> {
     (unreadable > 0 && missing > 0).then(|| Verdict {
         guard: "missing",
         message: format!(
-            "{missing} customers missing from the export would be purged, and {unreadable} rejected rows do not tell whose they are"
+            "{missing} customers missing from the export would be purged, and {unreadable} rejected rows do not tell whose they are: mend these rows, or set action = \"report\" in [missing]"
         ),
-        leave: "mend these rows; or action = \"report\" in [missing]".to_owned(),
+        // No option says whose a row is.
+        leave: String::new(),
     })
 }
 

@@ -144,6 +144,12 @@ impl Flight {
     pub fn kind(&self) -> Kind {
         Kind::ALL.get(usize::from(self.kind)).copied().unwrap_or(Kind::Create)
     }
+
+    /// Whether it is a purge.
+    #[must_use]
+    pub fn is_purge(&self) -> bool {
+        self.kind() == Kind::Purge
+    }
 }
 
 /// What is done of a row that asks for several calls.

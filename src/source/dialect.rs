@@ -59,6 +59,21 @@ pub(super) fn byte_order_mark(head: &[u8]) -> Option<(&'static encoding_rs::Enco
     encoding_rs::Encoding::for_bom(head)
 }
 
+/// Whether the sample has characters beyond ASCII, all of them in UTF-8: text
+/// in an encoding of single bytes practically never is that by chance.
+pub(super) fn is_utf8_beyond_ascii(sample: &[u8]) -> bool {
+    !sample.is_ascii() && is_utf8(sample)
+}
+
+/// The sample may end inside a character.
+fn is_utf8(sample: &[u8]) -> bool {
+    let cut = sample.len() - sample.len().min(3);
+    match std::str::from_utf8(sample) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none() && error.valid_up_to() >= cut,
+    }
+}
+
 /// The encoding that the sample is most likely in, to propose it: never to
 /// use it unasked, since a wrong guess shows only in the names it spoils.
 #[must_use]
@@ -71,17 +86,12 @@ pub fn sniff_encoding(sample: &[u8]) -> &'static encoding_rs::Encoding {
     if even_nuls + odd_nuls > sample.len() / 8 {
         return if odd_nuls > even_nuls { UTF_16LE } else { UTF_16BE };
     }
-    let cut = sample.len() - sample.len().min(3);
-    match std::str::from_utf8(sample) {
-        Ok(_) => UTF_8,
-        // The sample may end inside a character.
-        Err(error) if error.error_len().is_none() && error.valid_up_to() >= cut => UTF_8,
-        Err(_) => {
-            let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
-            detector.feed(sample, true);
-            detector.guess(None, chardetng::Utf8Detection::Deny)
-        }
+    if is_utf8(sample) {
+        return UTF_8;
     }
+    let mut detector = chardetng::EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
+    detector.feed(sample, true);
+    detector.guess(None, chardetng::Utf8Detection::Deny)
 }
 
 /// `\r` for files that have no other line end.

@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 use super::columns::{Columns, SYNC_PREFIX};
 use super::rows::{Cells, Malformed};
 
+/// The member of a result file's object that holds a line which is none.
+const RAW: &str = "_sync_raw";
+
 pub(super) fn split(
     line: &[u8],
     encoding: &'static encoding_rs::Encoding,
@@ -185,6 +188,11 @@ fn walk<'a>(
     found: &mut [Option<Cow<'a, str>>],
 ) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
+        if path.is_none() && key == RAW {
+            return Err(Malformed::NotAnObject(format!(
+                "it could not be read before; mend the text in {RAW}, and put it in the line's place"
+            )));
+        }
         let name = path.map_or(key.clone(), |path| Cow::Owned(format!("{path}.{key}")));
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
@@ -205,7 +213,7 @@ pub(super) fn without_results(line: &[u8]) -> Option<Vec<u8>> {
     }
     let own: Vec<String> = members
         .iter()
-        .filter(|(key, _)| !key.starts_with(SYNC_PREFIX))
+        .filter(|(key, _)| !key.starts_with(SYNC_PREFIX) || key == RAW)
         .map(|(key, value)| format!("{}:{}", serde_json::Value::from(key.as_ref()), value.get()))
         .collect();
     Some(format!("{{{}}}", own.join(",")).into_bytes())

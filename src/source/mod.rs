@@ -29,6 +29,16 @@ pub use settings::{Delimiter, Encoding, FormatSetting, Settings};
 /// is a [`Malformed`] row, and the run goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
+    /// It is not in the encoding that the configuration names.
+    #[error(
+        "{name} is UTF-8, and encoding = \"{encoding}\" in [input] would spoil every name that is not plain ASCII; write encoding = \"auto\", or save the file as {encoding}"
+    )]
+    OtherEncoding {
+        /// The export as the user named it.
+        name: String,
+        /// The encoding of the configuration.
+        encoding: &'static str,
+    },
     /// The file system said no.
     #[error("{name}: {source}")]
     Io {

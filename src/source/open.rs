@@ -400,6 +400,10 @@ fn transcoded(file: File, name: &str, settings: &Settings) -> Result<Plain, Sour
     // A mark is a fact, the setting an opinion.
     let (encoding, skip) = mark.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
     let marked = mark.is_some();
+    if !marked && encoding.is_single_byte() && dialect::is_utf8_beyond_ascii(&head) {
+        let (name, encoding) = (name.to_owned(), encoding.name());
+        return Err(SourceError::OtherEncoding { name, encoding });
+    }
     if encoding == UTF_8 || encoding.is_single_byte() {
         return Ok(Plain { file, encoding, written_in: encoding, skip: skip as u64, marked });
     }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use omnidesk_sync::sandbox::Settings;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{HEADER, MAPPING, World};
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
@@ -149,4 +150,38 @@ fn the_demo_of_the_readme_is_clean() {
     assert_eq!((ended.outcomes().as_str(), ended.calls()), ("40 created", 90));
     let again = world.ends(&arguments).expect(0);
     assert_eq!((again.outcomes().as_str(), again.calls()), ("40 unchanged", 0));
+}
+
+#[test]
+fn an_export_that_is_utf8_is_not_read_as_anything_else() {
+    let mapping = format!("{MAPPING}\n[input]\nencoding = \"windows-1252\"\n");
+    let world = World::new(Settings::default()).with_mapping(&mapping, "");
+    let rows = "A1,Ren\u{e9},M\u{fc}ller,a@example.org,,,\n";
+    let ended = world.run(rows).expect(2);
+    assert!(
+        ended.stderr.contains("export.csv is UTF-8") && ended.stderr.contains("auto"),
+        "{}",
+        ended.stderr
+    );
+    let single: Vec<u8> = format!("{HEADER}{rows}").chars().map(|letter| letter as u8).collect();
+    world.file("export.csv", &single);
+    world.ends(&["run", "export.csv"]).expect(0);
+    assert_eq!(world.state().customers[0].lastname.as_deref(), Some("M\u{fc}ller"));
+}
+
+#[test]
+fn a_broken_line_stays_whole_however_often_its_result_file_is_run() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    world.file("export.jsonl", b"{\"id\": \"A1\", \"first\": \"Ann\n");
+    let mut export = "export.jsonl".to_owned();
+    for _ in 0..3 {
+        let ended = world.ends(&["run", "--json", &export]).expect(1);
+        assert_eq!(ended.outcomes(), "1 rejected");
+        let rejected = world.result("rejected.jsonl").expect("a result file");
+        let line: serde_json::Value = serde_json::from_slice(&rejected).expect("JSON");
+        assert_eq!(line["_sync_raw"], "{\"id\": \"A1\", \"first\": \"Ann", "{line}");
+        assert_eq!(line["_sync_code"], "malformed_row");
+        export = "again.jsonl".to_owned();
+        world.file(&export, &rejected);
+    }
 }

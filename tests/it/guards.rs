@@ -1,13 +1,17 @@
 //! Guards: each one trips and does not trip, and the command that it prints
 //! gives leave.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use omnidesk_sync::omnidesk::BaseUrl;
 use omnidesk_sync::planning::CustomerKey;
 use omnidesk_sync::sandbox::Settings;
 use serde_json::Value;
 
+use crate::server::{RESULT, Server, json, refusal};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World, open_checkpoint};
 
 fn world(guard: &str) -> World {
@@ -114,6 +118,67 @@ fn a_purge_that_could_not_be_planned_needs_leave_and_no_new_plan() {
     assert_eq!(world.state().counters.purge, purged);
     world.ends(&["run", "--full", "--allow-purge", "export.csv"]).expect(0);
     assert_eq!(world.state().counters.purge, purged + 1);
+}
+
+/// Where the server may have purged, the leave is used up, also by a process
+/// that was killed.
+#[test]
+fn a_purge_without_an_answer_uses_up_its_leave() {
+    const LEAVE: &str = "attempts = 1\nconcurrency = 1\n[guard]\ncanary = 0\nallow_purge = true\nmax_purge = 1\nmin_rows = 0\n";
+    let (phase, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, purges) = (Arc::clone(&phase), Arc::clone(&seen));
+    let server = Server::new(move |_, request| match (now.load(Relaxed), request.line().as_str()) {
+        (0, _) => json(200, RESULT),
+        (_, "PUT /api/v2/customer/updateCustomer" | "POST /api/v2/customer/addchannelonly") => {
+            refusal("Customer not found")
+        }
+        (after, "DELETE /api/v2/customer/purgedata") => {
+            purges.fetch_add(1, Relaxed);
+            // The first is carried out and its answer lost; then one is never answered.
+            if after == 1 { json(500, "{}") } else { None }
+        }
+        _ => json(200, RESULT),
+    });
+    let world = World::at(&server.url()).with_mapping(MAPPING, LEAVE);
+    let rows: String = ["A", "B", "C"]
+        .iter()
+        .map(|id| {
+            format!(
+                "{id},Ann,,{id}1@example.org,,,sync\n{id},,,,,,purge\n{id},Ann,,{id}@example.org,,,create\n"
+            )
+        })
+        .collect();
+    world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
+    world.ends(&["run", "--max-purge", "3", "--allow-recreate", "export.csv"]).expect(0);
+    phase.store(1, Relaxed);
+    let stopped = world.ends(&["run", "--full", "--allow-recreate", "export.csv"]).expect(3);
+    assert!(stopped.stderr.contains("max_purge = 1 allows no more"), "{}", stopped.stderr);
+    assert_eq!(seen.load(Relaxed), 1);
+    // Nor does another start give leave for another customer.
+    phase.store(2, Relaxed);
+    for _ in 0..2 {
+        world.ends(&["run", "--full", "--allow-recreate", "export.csv"]).expect(3);
+    }
+    let purged: BTreeSet<String> = server
+        .requests()
+        .iter()
+        .filter(|request| request.line().starts_with("DELETE"))
+        .skip(3)
+        .map(|request| request.body.clone())
+        .collect();
+    assert_eq!(purged.len(), 1, "{purged:?}");
+}
+
+#[test]
+fn who_is_missing_is_not_decided_while_a_row_has_no_id_and_no_option_helps() {
+    let world = World::new(Settings::default()).with_mapping(
+        &format!("[guard]\nmin_rows = 0\nallow_purge = true\n[missing]\naction = \"purge\"\n{MAPPING}"),
+        "",
+    );
+    world.run(&rows(5)).expect(0);
+    let ended = world.run(&format!("{},Ann,Smit,x@example.org,,,\n", rows(3))).expect(7);
+    assert!(ended.stderr.contains("mend these rows"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("this is the command"), "{}", ended.stderr);
 }
 
 #[test]

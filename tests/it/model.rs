@@ -491,6 +491,7 @@ impl World {
             patience: Duration::from_secs(3600),
             max_errors: Amount::Count(1000),
             purges_max: self.case.rows.iter().filter(|row| row.operation == Operation::Purge).count() as u64,
+            purging: Vec::new(),
             canary: 0,
             is_proven: true,
             in_doubt: InDoubt::Probe,

@@ -87,3 +87,25 @@ proptest! {
         }
     }
 }
+
+/// What a stopped run has done are whole rows, as far as that can be.
+#[test]
+fn a_row_that_has_begun_goes_before_those_that_have_not() {
+    let world = World::new(Settings::default());
+    let rows: String =
+        (0..600).map(|id| format!("C{id},Ann,Smit,a{id}@example.org,b{id}@example.org,,\n")).collect();
+    world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
+    world.ends(&["run", "--rate", "2000/s", "--concurrency", "8", "export.csv"]).expect(0);
+    let (mut begun, mut most) = (BTreeMap::new(), 0);
+    for call in world.log() {
+        let customer = call["primary_id"].as_str().expect("an id").to_owned();
+        let calls = begun.entry(customer.clone()).or_insert(0);
+        *calls += 1;
+        if *calls == 2 {
+            begun.remove(&customer);
+        }
+        most = most.max(begun.len());
+    }
+    // Those under way, and those recorded ahead of them.
+    assert!(most <= 64, "{most} rows were begun at once");
+}

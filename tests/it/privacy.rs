@@ -155,6 +155,20 @@ fn the_key_is_in_no_file_and_not_in_the_process_list() {
 }
 
 #[test]
+fn a_password_in_a_url_is_not_shown() {
+    let world = slow_world(1);
+    let config = world.read("omnidesk-sync.toml");
+    for secret in ["https://user:hush@example.org", "https://example.org/?apiKey=hush"] {
+        let line = config.lines().find(|line| line.starts_with("base_url")).expect("a line");
+        let config = config.replace(line, &format!("base_url = \"{secret}\""));
+        world.file("omnidesk-sync.toml", config.as_bytes());
+        let ended = world.ends(&["run", "export.csv"]).expect(2);
+        assert!(ended.stderr.contains("only a scheme, a host"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("hush"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn the_key_and_the_rows_stay_out_of_what_is_said_when_nothing_can_be_reached() {
     for auth in ["header", "query"] {
         let world = World::at("http://127.0.0.1:1").with_mapping(MAPPING, "attempts = 2");

@@ -216,7 +216,7 @@ fn the_canary_stops_after_five_calls_of_which_none_works() {
     let mended = world.with_mapping(&MAPPING.replace("value = 2", "value = 7"), "");
     let ended = mended.run(&rows(100)).expect(0);
     assert_eq!(ended.outcomes(), "100 created");
-    assert!(ended.stderr.contains("the mapping has changed since"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the mapping, --limit or --full has changed since"), "{}", ended.stderr);
 }
 
 #[test]
@@ -245,6 +245,41 @@ fn a_share_of_failures_stops_the_run_when_it_is_exceeded() {
         let made = server.requests().len();
         assert!(requests.contains(&made), "one in {one_in}: {made}");
     }
+}
+
+/// The calls that fail are a share of all calls, and not of those of rows that
+/// are over.
+#[test]
+fn a_share_of_failures_counts_the_calls_of_rows_under_way() {
+    let server = Server::new(|_, request| match request.body.contains("\"b1") {
+        true => refusal("No."),
+        false => json(200, RESULT),
+    });
+    let limits = "max_errors = \"25%\"\n[guard]\ncanary = 0\n";
+    let world = World::at(&server.url()).with_mapping(MAPPING, limits);
+    // Of 300 rows with two calls, a third has a second call that is refused.
+    let rows: String = (0..300)
+        .map(|id| {
+            format!(
+                "C{id},Ann,Smit,a{id}@example.org,{}{id}@example.org,,\n",
+                if id % 3 == 0 { "b1" } else { "c" }
+            )
+        })
+        .collect();
+    let ended = world.run(&rows).expect(1);
+    assert_eq!(ended.json()["outcomes"]["failed"], 100);
+}
+
+/// None of the first calls leaves before the one ahead of it has failed for good.
+#[test]
+fn where_nobody_answers_one_row_is_tried() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = taken.local_addr().expect("an address").port();
+    drop(taken);
+    let world = World::at(&format!("http://127.0.0.1:{free}")).with_mapping(MAPPING, "attempts = 3");
+    let ended = world.run(&rows(40)).expect(3);
+    assert_eq!(ended.json()["stopped"]["reason"], "unreachable");
+    assert_eq!(ended.json()["attempts"], 3, "{}", ended.stdout);
 }
 
 /// Before the first answer nobody waits for a server; afterwards it may be

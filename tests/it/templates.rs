@@ -151,6 +151,8 @@ fn what_the_export_does_not_have_is_refused() {
         "{% for tier in [tier | default('none')] %}{{ tier }}{% endfor %}",
         "{{ tier | default('none') }}{% set tier = 1 %}",
         "{{ name }}",
+        "{% if id == 'x' %}{% set tier = 'gold' %}{% else %}{% set tier = tier | default('none') %}{% endif %}{{ tier }}",
+        "{% if id == 'x' %}{% set tier = 1 %}{% elif tier | default('') == 'gold' %}{% endif %}",
     ] {
         let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
         world.file("export.csv", b"id,first,Tier,name.first\nC1,Ann,gold,Ann\n");
@@ -176,4 +178,30 @@ fn a_member_below_an_empty_name_is_not_the_one_beside_it() {
     let world = world(&mapping, "");
     let line = r#"{"id":"C1","first":"Ann","status":"active","":{"status":"new","x":"0"}}"#;
     assert_eq!(night(&world, &[line]).outcomes(), "1 created");
+}
+
+/// Of `name.first` there is no `name`, whoever asks for it and however.
+#[test]
+fn what_stands_before_a_dot_is_nothing_by_itself() {
+    for template in [
+        "{% if id == 'x' %}{% set name = 1 %}{% endif %}{{ name }}",
+        "{{ row['na' ~ 'me'] }}",
+        "{{ 'gone' if row | attr('name') != 'Ann' else 'here' }}",
+    ] {
+        let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+        world.file("export.csv", b"id,first,name.first\nC1,Ann,Ann\n");
+        let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+        assert_eq!(ended.outcomes(), "1 rejected", "{template}");
+    }
+}
+
+#[test]
+fn what_both_branches_make_is_the_templates_own() {
+    let template = "{% if id == 'C1' %}{% set tier = {'name': 'x'} %}{% else %}{% set tier = {'name': tier} %}{% endif %}{{ tier.name }}";
+    let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+    world.file("export.csv", b"id,first,tier\nC1,Ann,gold\nC2,Bob,gold\n");
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "2 created");
+    let held: Vec<_> =
+        world.state().customers.iter().map(|customer| customer.custom["seg"].clone()).collect();
+    assert_eq!(held, ["x", "gold"]);
 }

@@ -16,7 +16,7 @@ use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
-use crate::planning::{MissingSurvey, Policy, Purges, Survey, Work, judge_guards, judge_purges};
+use crate::planning::{MissingSurvey, Outcome, Policy, Purges, Survey, Work, judge_guards, judge_purges};
 use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 use crate::units::Period;
 
@@ -80,6 +80,13 @@ pub(super) fn begin(
     if let Some(mut run) = open {
         tell(args, || superseding(&run, prepared));
         checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
+    } else if let (true, Some(record)) = (unfinished.is_old, &unfinished.record) {
+        // Whoever reads one mail a month has to know: nothing of it is sent.
+        say(&format!(
+            "this export was applied by the run begun {}, and others were run since. Its rows name operations, which are carried out once: {} are tried again; --full sends all of them",
+            record.started,
+            unfinished.rows.len()
+        ));
     } else if unfinished.record.is_some() {
         tell(args, || match unfinished.rows.len() {
             0 => "this export was applied completely by an earlier run".to_owned(),
@@ -188,7 +195,7 @@ fn superseding(run: &OpenRun, prepared: &Prepared) -> String {
         () if run.plan.has_settings_of(&prepared.plan) => {
             "this version of the program reads rows in another way"
         }
-        () => "the mapping has changed since",
+        () => "the mapping, --limit or --full has changed since",
     };
     format!(
         "the run begun {} has {} of {} rows to go, and {why}: it ends here, and every row is decided anew from what customers were last told",
@@ -249,8 +256,10 @@ fn record_of(
 
 /// Leave to purge can be taken back while a run is open.
 fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), CommandError> {
-    let missing = run.missing.filter(|missing| missing.purge).map_or(0, |missing| missing.found);
-    let purges = Purges { all: run.record.purges_planned, missing };
+    let missing = run.missing.map_or(0, |missing| missing.pending());
+    let done = run.record.counts.get(Outcome::Purged)
+        + run.missing.map_or(0, |missing| missing.counts.get(Outcome::Purged));
+    let purges = Purges { all: run.record.purges_planned.saturating_sub(done), missing };
     let mut verdicts = judge_purges(&config.guard, purges, run.record.rows);
     if verdicts.is_empty() || purges.all == 0 {
         return Ok(());

@@ -28,7 +28,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::dispatch::{self, Finish, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
-use crate::planning::{Outcome, Policy, SharedAddresses, Work};
+use crate::planning::{CustomerKey, Outcome, Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
 use aftermath::{Aftermath, Ended};
@@ -178,7 +178,7 @@ impl Execution<'_> {
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings(recorder.run());
+        let settings = self.dispatch_settings(recorder.run(), recorder.purging());
         let rows = recorder.run().record.rows;
         let list = (missing.pending() > 0).then(|| recorder.purge_list()).transpose()?;
         std::thread::scope(|scope| {
@@ -252,7 +252,7 @@ impl Execution<'_> {
         most.saturating_sub(run.record.counts.get(Outcome::Purged) + missing)
     }
 
-    fn dispatch_settings(&self, run: &OpenRun) -> dispatch::Settings {
+    fn dispatch_settings(&self, run: &OpenRun, purging: Vec<CustomerKey>) -> dispatch::Settings {
         let limits = &self.config.limits;
         dispatch::Settings {
             rate: limits.rate,
@@ -261,6 +261,7 @@ impl Execution<'_> {
             patience: limits.patience.0,
             max_errors: limits.max_errors,
             purges_max: self.purges_left(run),
+            purging,
             canary: self.config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: self.config.omnidesk.in_doubt,

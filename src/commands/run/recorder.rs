@@ -53,6 +53,11 @@ impl Recorder {
         Ok(self.checkpoint.purge_list()?)
     }
 
+    /// Customers whose purge an earlier process has recorded, and may have sent.
+    pub(super) fn purging(&self) -> Vec<CustomerKey> {
+        self.checkpoint.purging(self.run.export)
+    }
+
     pub(super) fn run(&self) -> &OpenRun {
         &self.run
     }
