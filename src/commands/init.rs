@@ -43,7 +43,10 @@ pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
     let settings = Settings { encoding: Encoding(encoding), ..Settings::default() };
     let export = source::open(&args.export, &settings)?;
     let columns: Vec<String> = match export.dialect().format {
-        Format::Csv => export.columns().own().map(|(_, name)| name.to_owned()).collect(),
+        Format::Csv => {
+            let names = export.columns().own().map(|(_, name)| name.to_owned());
+            names.filter(|name| !name.is_empty()).collect()
+        }
         Format::Jsonl => json_keys(&export)?,
     };
     let region = guess_region(&export, &columns)?;

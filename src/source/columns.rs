@@ -54,7 +54,12 @@ impl Columns {
     /// A sentence that names the columns which are empty or there twice.
     pub fn of_header(names: Vec<String>) -> Result<Self, String> {
         let mut index = HashMap::with_capacity(names.len());
+        // Some programs write a delimiter behind the last cell, too.
+        let end = names.iter().rposition(|name| !name.is_empty() && !name.starts_with(SYNC_PREFIX));
         for (at, name) in names.iter().enumerate() {
+            if name.is_empty() && end.is_some_and(|end| at > end) {
+                continue;
+            }
             if name.is_empty() {
                 return Err(format!(
                     "column {} of the header has no name; give it one, or take the column out",
@@ -108,7 +113,8 @@ impl Columns {
         match self.nearest(&name) {
             Some(near) => NoColumn::Near { near: near.to_owned(), name },
             None => {
-                let all: Vec<&str> = self.own().map(|(_, name)| name).collect();
+                let all: Vec<&str> =
+                    self.own().map(|(_, name)| name).filter(|name| !name.is_empty()).collect();
                 NoColumn::Other { all: all.join(", "), name }
             }
         }
@@ -173,8 +179,12 @@ mod tests {
 
     #[test]
     fn a_header_with_an_empty_or_double_name_is_refused_with_its_place() {
-        let empty = Columns::of_header(names(&["a", ""])).expect_err("empty");
+        let empty = Columns::of_header(names(&["a", "", "b"])).expect_err("empty");
         assert!(empty.contains("column 2"), "{empty}");
+        assert!(Columns::of_header(names(&["", "_sync_line"])).is_err());
+        let behind =
+            Columns::of_header(names(&["a", "", "_sync_line"])).expect("a delimiter behind the last cell");
+        assert_eq!((behind.find("a"), behind.find("")), (Some(0), None));
         let twice = Columns::of_header(names(&["a", "b", "a"])).expect_err("twice");
         assert!(twice.contains("columns 1 and 3"), "{twice}");
     }

@@ -185,3 +185,16 @@ fn a_broken_line_stays_whole_however_often_its_result_file_is_run() {
         world.file(&export, &rejected);
     }
 }
+
+#[test]
+fn a_delimiter_behind_the_last_cell_is_no_column() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    let header = HEADER.replace('\n', ",\n");
+    let rows = "A1,Ann,Smit,a@example.org,,,,\nA2,Bob,Smit,no-address,,,,\n";
+    world.file("export.csv", format!("{header}{rows}").as_bytes());
+    assert!(!world.ends(&["init", "export.csv"]).expect(0).stdout.contains("\"\""));
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 created, 1 rejected");
+    let rejected = String::from_utf8(world.result("rejected.csv").expect("a result file")).expect("UTF-8");
+    world.file("mended.csv", rejected.replacen("no-address", "b@example.org", 1).as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "1 created");
+}
