@@ -211,6 +211,9 @@ impl Summary {
             "addresses_there_before": self.tally.existing,
             "creates_in_doubt": self.in_doubt,
             "causes": causes,
+            "of_earlier_sessions": self.of_earlier_sessions()
+                .map(|(outcome, rows)| (outcome.word().to_owned(), Value::from(rows)))
+                .collect::<serde_json::Map<_, _>>(),
             "notices": self.notices,
             "stopped": self.stopped.as_ref().map(|(reason, message)| json!({ "reason": reason, "message": message })),
             "folder": self.folder,
@@ -281,7 +284,8 @@ impl Summary {
             .collect();
         if *attempts > 0 {
             let calls = if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") };
-            let _ = writeln!(text, "calls: {calls} in {attempts} requests");
+            let of = if self.resumed { "calls since it was gone on with" } else { "calls" };
+            let _ = writeln!(text, "{of}: {calls} in {attempts} requests");
         }
         if *existing > 0 {
             let words = "addresses were there already, by the API's word: \"exists\" in outcomes.csv";
@@ -324,6 +328,21 @@ impl Summary {
                 writeln!(text, "{count} {word} ({code}), first row {row} on line {line}{place}: {message}");
             let _ = writeln!(text, "    {hint}");
         }
+        for (outcome, rows) in self.of_earlier_sessions() {
+            let words =
+                "before the run was gone on with: each is in the result files, with its line and what to do";
+            let _ = writeln!(text, "{rows} {} {words}", outcome.word());
+        }
+    }
+
+    /// Rows in trouble whose causes an earlier session of this run has told.
+    fn of_earlier_sessions(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        [Outcome::Rejected, Outcome::Failed, Outcome::InDoubt].into_iter().filter_map(|outcome| {
+            let told = self.causes.iter().filter(|(of, ..)| *of == outcome);
+            let told: u64 = told.map(|(.., cause)| cause.count).sum();
+            let earlier = self.counts.get(outcome).saturating_sub(told);
+            (earlier > 0).then_some((outcome, earlier))
+        })
     }
 
     /// In one line.

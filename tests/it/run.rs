@@ -844,3 +844,21 @@ fn the_page_of_a_run_needs_no_other_file_and_escapes_what_it_shows() {
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     assert!(!page.contains("src=") && !page.contains("href="), "{page}");
 }
+
+/// Causes are told by the session that met them; the files have them all.
+#[test]
+fn a_run_that_goes_on_says_where_the_causes_of_before_are() {
+    let settings = Settings { latency: Duration::from_millis(20), ..Settings::default() };
+    let world = World::new(settings);
+    let bad = "X1,Ann,Smit,no-address,,,\nX2,Ann,Smit,no-address,,,\n";
+    world.file("export.csv", format!("{HEADER}{bad}{}", rows(80)).as_bytes());
+    let mut child = world.starts(&["run", "--concurrency", "2", "export.csv"]);
+    world.wait_for_requests(10, &mut child);
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+    assert_eq!(ended.outcomes(), "80 created, 2 rejected");
+    assert_eq!(ended.json()["of_earlier_sessions"], serde_json::json!({ "rejected": 2 }));
+    assert!(ended.stderr.contains("2 rejected before the run was gone on with"), "{}", ended.stderr);
+    let page = String::from_utf8(world.result("report.html").expect("a page")).expect("UTF-8");
+    assert!(page.contains("2 rejected before the run was gone on with"));
+}
