@@ -2,6 +2,7 @@
 
 use super::exit::{CommandError, Exit};
 use super::missing::keep_names;
+use super::plan::rejections;
 use super::prepare;
 use super::survey::{Question, Watcher, survey};
 use super::{print, say};
@@ -54,6 +55,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         keep_names(&prepared, &policy, &mut checkpoint)?;
     }
     let rejected = looked.expected.get(Outcome::Rejected);
+    let why = rejections(&looked, false);
     let mut counts = Counts::default();
     counts.add_many(Outcome::Rejected, rejected);
     counts.add_many(Outcome::Unchanged, looked.rows - rejected);
@@ -75,11 +77,10 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         let value = serde_json::json!({ "rows": looked.rows, "adopted": looked.rows - rejected, "rejected": rejected });
         print(format!("{value}\n").as_bytes())?;
     }
-    say(&format!(
-        "{} of {} rows adopted, {rejected} rejected; nothing was sent",
-        looked.rows - rejected,
-        looked.rows
-    ));
+    let adopted = looked.rows - rejected;
+    let said =
+        format!("{adopted} of {} rows adopted, {rejected} rejected; nothing was sent\n{why}", looked.rows);
+    say(said.trim_end());
     Ok(if rejected == 0 { Exit::Clean } else { Exit::Troubles })
 }
 

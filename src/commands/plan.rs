@@ -170,6 +170,29 @@ pub(super) struct View<'a> {
     pub(super) window: Option<&'a Window>,
 }
 
+/// Why rows are rejected, each cause with its first row. Values are for the
+/// eyes of whoever asks for a plan, and not for a log.
+pub(super) fn rejections(survey: &Survey, with_values: bool) -> String {
+    let mut text = String::new();
+    for (code, cause) in survey.rejected.iter() {
+        let example = &cause.example;
+        let column = example.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
+        let value = example.value.as_ref().filter(|_| with_values);
+        let value = value.map(|value| format!(", {value:?}")).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",
+            cause.rows,
+            code.word(),
+            cause.first.number,
+            cause.first.line,
+            example.message,
+            example.hint
+        );
+    }
+    text
+}
+
 /// Numbers that say something about where they are from.
 const BAD_PHONES_MIN: usize = 3;
 
@@ -326,22 +349,7 @@ impl View<'_> {
                 self.survey.rows_of_known_customers
             );
         }
-        for (code, cause) in &self.survey.rejected {
-            let example = &cause.example;
-            let column =
-                example.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
-            let value = example.value.as_ref().map(|value| format!(", {value:?}")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",
-                cause.rows,
-                code.word(),
-                cause.first.number,
-                cause.first.line,
-                example.message,
-                example.hint
-            );
-        }
+        text.push_str(&rejections(self.survey, true));
         if let Some((region, valid)) = self.phone_region() {
             let _ = writeln!(
                 text,

@@ -5,6 +5,7 @@
 //! follows cannot disagree: `plan` walks [`next`] with every call succeeding,
 //! `dispatch` walks it with what the API really answers.
 
+mod by_hint;
 mod changes;
 mod conflicts;
 mod gone;
@@ -22,6 +23,7 @@ mod survey;
 mod told;
 mod worklist;
 
+pub use by_hint::ByHint;
 pub use changes::{Change, KeyChange, Remapped};
 pub use gone::{GoneChanges, GoneMark, gone_customer};
 pub use guards::{GuardSettings, Purges, Verdict, judge_guards, judge_purges};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::by_hint::ByHint;
 use super::look::Findings;
 use super::missing::MissingSurvey;
 use super::outcome::{Counts, Outcome};
@@ -30,7 +31,7 @@ pub struct Survey {
     /// Whether every row's operation is `sync` or `skip`.
     pub only_sync: bool,
     /// Rejected rows by cause.
-    pub rejected: BTreeMap<RejectionCode, Cause>,
+    pub rejected: ByHint<RejectionCode, Cause>,
     /// What a person should know of rows that go their way.
     pub warnings: BTreeMap<Warning, u64>,
     /// Telephone numbers that could not be read, a sample.
@@ -112,11 +113,8 @@ impl Survey {
         {
             self.bad_phones.push(value.clone());
         }
-        self.rejected.entry(rejection.code).and_modify(|cause| cause.rows += 1).or_insert(Cause {
-            rows: 1,
-            first: at,
-            example: rejection,
-        });
+        let entry = self.rejected.entry(rejection.code, rejection.hint.clone());
+        entry.and_modify(|cause| cause.rows += 1).or_insert(Cause { rows: 1, first: at, example: rejection });
     }
 
     /// Takes in a row with its calls and the outcome they lead to.

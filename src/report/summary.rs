@@ -1,6 +1,5 @@
 //! What a run came to, in words and as JSON.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dispatch::{CallLine, Pace, Trouble};
 use crate::omnidesk::Kind;
-use crate::planning::{Counts, Missing, NoticeLine, Outcome};
+use crate::planning::{ByHint, Counts, Missing, NoticeLine, Outcome};
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -59,9 +58,9 @@ impl Tally {
     }
 }
 
-/// Rows in trouble, by cause.
+/// Rows in trouble, by cause: a code, and what is to be done.
 #[derive(Debug, Clone, Default)]
-pub struct Causes(BTreeMap<(Outcome, &'static str), CauseLine>);
+pub struct Causes(ByHint<(Outcome, &'static str), CauseLine>);
 
 /// A cause with its first row.
 #[derive(Debug, Clone, Serialize)]
@@ -83,21 +82,20 @@ pub struct CauseLine {
 impl Causes {
     /// Takes in a row in trouble.
     pub fn add(&mut self, at: RowRef, outcome: Outcome, trouble: &Trouble) {
-        self.0.entry((outcome, trouble.code)).and_modify(|cause| cause.count += 1).or_insert_with(|| {
-            CauseLine {
-                count: 1,
-                row: at.number,
-                line: at.line,
-                column: trouble.column.clone(),
-                message: trouble.message.clone(),
-                hint: trouble.hint.to_string(),
-            }
+        let entry = self.0.entry((outcome, trouble.code), trouble.hint.clone());
+        entry.and_modify(|cause| cause.count += 1).or_insert_with(|| CauseLine {
+            count: 1,
+            row: at.number,
+            line: at.line,
+            column: trouble.column.clone(),
+            message: trouble.message.clone(),
+            hint: trouble.hint.to_string(),
         });
     }
 
     /// The causes, in the order of outcomes.
     pub fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
-        self.0.iter().map(|((outcome, code), cause)| (*outcome, *code, cause))
+        self.0.iter().map(|((outcome, code), cause)| (outcome, code, cause))
     }
 }
 

@@ -202,6 +202,7 @@ fn what_cannot_be_adopted_is_not_taken_for_told() {
     world.file("export.csv", format!("{HEADER}A1,Ann,Smit,no-address,,,\nB1,Bob,Bos,,,,\n").as_bytes());
     let ended = world.ends(&["adopt", "export.csv"]).expect(1);
     assert!(ended.stderr.contains("1 of 2 rows adopted, 1 rejected"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("on line "), "{}", ended.stderr);
     let ended = world.run("A1,Ann,Smit,a@example.org,,,\nB1,Bob,Bos,,,,\n").expect(0);
     assert_eq!(ended.outcomes(), "1 created, 1 unchanged");
 }

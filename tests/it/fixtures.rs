@@ -198,3 +198,15 @@ fn a_delimiter_behind_the_last_cell_is_no_column() {
     world.file("mended.csv", rejected.replacen("no-address", "b@example.org", 1).as_bytes());
     assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "1 created");
 }
+
+/// A cause of many rows does not hide another one of the same code.
+#[test]
+fn what_is_to_be_done_tells_causes_of_one_code_apart() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    let rows = "A1,Ann,Smit,,,06-1,\nA2,Bob,Smit,,,\"3,16E+10\",\nA3,Cor,Smit,,,\"3,16E+11\",\n";
+    let ended = world.run(rows).expect(1);
+    let causes = ended.json()["causes"].as_array().expect("causes").clone();
+    let told: Vec<_> = causes.iter().map(|cause| (cause["code"].clone(), cause["count"].clone())).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.contains(&("bad_phone".into(), 1.into())) && told.contains(&("bad_phone".into(), 2.into())));
+}
