@@ -18,7 +18,7 @@ mod records;
 mod rows;
 mod settings;
 
-pub use columns::{Columns, SYNC_PREFIX};
+pub use columns::{Columns, NoColumn, SYNC_PREFIX};
 pub use dialect::{Dialect, Format, sniff_encoding};
 pub use open::{Export, Fingerprint, open};
 pub use records::RECORD_BYTES_MAX;

@@ -137,7 +137,11 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
     writer.write_record(cells).expect("written");
     let bytes = writer.into_inner().expect("in memory");
     let input = input(case.choice);
-    let mut export = opened(&bytes, &input).expect("a header");
+    // Cells that are UTF-8 by chance are refused under another encoding.
+    let Some(mut export) = opened(&bytes, &input) else {
+        assert!(input.encoding.0.is_some() && std::str::from_utf8(&bytes).is_ok() && !bytes.is_ascii());
+        return;
+    };
     let names = [Names::Send, Names::Transliterate, Names::Reject][case.choice as usize % 3];
     let (customer, operation) = (customer(case), operation(case));
     let compiled = Mapping::compile(&customer, &operation, names, "cf_", &input, export.columns_mut());
