@@ -12,7 +12,7 @@ use super::prepare::{self, Prepared};
 use super::survey::{Question, Watcher, survey};
 use super::window::{Fit, Window};
 use super::{print, say};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::mapping::{Rejection, suggest_region};
@@ -67,22 +67,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
         window: window.as_ref(),
     };
     if let Some(open) = &open {
-        let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
-        let what = match (same, open.record.only_sync && survey.only_sync) {
-            (true, _) => "`run` goes on with it",
-            (false, true) => {
-                "it is over another export, mapping or version of this program, and ends when this one is run"
-            }
-            (false, false) => {
-                "it is over another export, mapping or version of this program, and has to be finished, or given up by `run --fresh`, before this one is run"
-            }
-        };
-        say(&format!(
-            "an open run, begun {}, has {} of {} rows to go: {what}",
-            open.record.started,
-            open.not_attempted(),
-            open.record.rows
-        ));
+        say(&of_open(open, &prepared, &survey));
     }
     if args.common.json {
         let mut value = view.json();
@@ -168,6 +153,26 @@ pub(super) struct View<'a> {
     pub(super) survey: &'a Survey,
     pub(super) verdicts: &'a [Verdict],
     pub(super) window: Option<&'a Window>,
+}
+
+/// What becomes of the run that is open.
+fn of_open(open: &OpenRun, prepared: &Prepared, survey: &Survey) -> String {
+    let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
+    let what = match (same, open.record.only_sync && survey.only_sync) {
+        (true, _) => "`run` goes on with it",
+        (false, true) => {
+            "it is over another export, mapping or version of this program, and ends when this one is run"
+        }
+        (false, false) => {
+            "it is over another export, mapping or version of this program, and has to be finished, or given up by `run --fresh`, before this one is run"
+        }
+    };
+    format!(
+        "an open run, begun {}, has {} of {} rows to go: {what}",
+        open.record.started,
+        open.not_attempted(),
+        open.record.rows
+    )
 }
 
 /// Why rows are rejected, each cause with its first row. Values are for the

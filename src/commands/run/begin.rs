@@ -12,7 +12,7 @@ use super::super::say;
 use super::super::survey::{Question, Watcher, survey};
 use super::super::window::Window;
 use super::signals::{Interrupts, Patience};
-use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState};
+use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState, Unfinished};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
@@ -80,26 +80,34 @@ pub(super) fn begin(
     if let Some(mut run) = open {
         tell(args, || superseding(&run, prepared));
         checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
-    } else if let (true, Some(record)) = (unfinished.is_old, &unfinished.record) {
-        // Whoever reads one mail a month has to know: nothing of it is sent.
-        say(&format!(
-            "this export was applied by the run begun {}, and others were run since. Its rows name operations, which are carried out once: {} are tried again; --full sends all of them",
-            record.started,
-            unfinished.rows.len()
-        ));
-    } else if unfinished.record.is_some() {
-        tell(args, || match unfinished.rows.len() {
-            0 => "this export was applied completely by an earlier run".to_owned(),
-            rows => format!(
-                "this export was applied by an earlier run, except for {rows} rows, which are tried again"
-            ),
-        });
+    } else {
+        tell_applied(args, &unfinished);
     }
     forget_names_unless_asked(config, &mut checkpoint)?;
     let record = record_of(config, prepared, &survey, part, unfinished.record.as_ref())?;
     write_notices(&record, prepared, &survey)?;
     let run = anew(prepared, &policy, &mut checkpoint, record, survey)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
+}
+
+/// What an earlier run over this export leaves to be done.
+fn tell_applied(args: &RunArgs, unfinished: &Unfinished) {
+    let Some(record) = &unfinished.record else { return };
+    if unfinished.is_old {
+        // Whoever reads one mail a month has to know: nothing of it is sent.
+        say(&format!(
+            "this export was applied by the run begun {}, and others were run since. Its rows name operations, which are carried out once: {} are tried again; --full sends all of them",
+            record.started,
+            unfinished.rows.len()
+        ));
+        return;
+    }
+    tell(args, || match unfinished.rows.len() {
+        0 => "this export was applied completely by an earlier run".to_owned(),
+        rows => format!(
+            "this export was applied by an earlier run, except for {rows} rows, which are tried again"
+        ),
+    });
 }
 
 /// A run whose plan may be carried out.

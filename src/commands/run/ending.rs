@@ -151,21 +151,7 @@ impl Ending<'_> {
                     self.config.limits.max_errors
                 ),
             ),
-            Stop::PurgeWithoutLeave { row } => (
-                "purge_without_leave",
-                format!(
-                    "{} would purge a customer, which the plan did not count, since Omnidesk holds something else than it was told; {}. It was not sent. If it is right, run the same command again with {}",
-                    place(*row, rows),
-                    match self.config.guard.allow_purge {
-                        true => format!("max_purge = {} allows no more", self.config.guard.max_purge),
-                        false => "purging is not allowed".to_owned(),
-                    },
-                    match self.config.guard.allow_purge {
-                        true => "--max-purge and how many may be purged in all",
-                        false => "--allow-purge",
-                    },
-                ),
-            ),
+            Stop::PurgeWithoutLeave { row } => ("purge_without_leave", self.without_leave(*row, rows)),
             Stop::Unreachable { message } => (
                 "unreachable",
                 format!(
@@ -188,6 +174,23 @@ impl Ending<'_> {
             ),
             Stop::RecorderGone => ("broken", format!("this program failed; {resume}")),
         }
+    }
+}
+
+impl Ending<'_> {
+    fn without_leave(&self, row: u64, rows: u64) -> String {
+        let guard = &self.config.guard;
+        let (why, way) = match guard.allow_purge {
+            true => (
+                format!("max_purge = {} allows no more", guard.max_purge),
+                "--max-purge and how many may be purged in all",
+            ),
+            false => ("purging is not allowed".to_owned(), "--allow-purge"),
+        };
+        format!(
+            "{} would purge a customer, which the plan did not count, since Omnidesk holds something else than it was told; {why}. It was not sent. If it is right, run the same command again with {way}",
+            place(row, rows)
+        )
     }
 }
 
