@@ -56,13 +56,6 @@ impl Checkpoint {
     pub fn open_locked(path: &Path, tenant: &str, lock: Lock) -> Result<Self, CheckpointError> {
         let io = |source| CheckpointError::Io { path: path.to_owned(), source };
         if !path.try_exists().map_err(io)? {
-            match lock::noted(path) {
-                0 => tracing::debug!(path = %path.display(), "there is no checkpoint yet"),
-                commits => tracing::warn!(
-                    "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too. If that is not meant, stop this run and put the file back",
-                    path.display()
-                ),
-            }
             // Of the one that was here before.
             lock.note(0);
             file::create(path, tenant)?;
@@ -240,13 +233,29 @@ impl Checkpoint {
         self.recent.flights.values().filter(|flight| !flight.kind().is_repeatable()).count() as u64
     }
 
-    /// Customers whose purge was recorded for a row of an export, and has no
-    /// end that is certain.
-    #[must_use]
-    pub fn purging(&self, export: u32) -> Vec<CustomerKey> {
+    /// Customers whose purge was recorded for a row of an export, and who are
+    /// not known to be purged: it may have been carried out.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn purging(&self, export: u32) -> Result<Vec<CustomerKey>, CheckpointError> {
         let flights = self.recent.flights.iter();
         let purges = flights.filter(|(_, flight)| flight.export == export && flight.is_purge());
-        purges.map(|(key, _)| *key).collect()
+        let mut purging = Vec::new();
+        for (key, _) in purges {
+            if !self.lookups().told(*key)?.is_some_and(|told| told.purged) {
+                purging.push(*key);
+            }
+        }
+        Ok(purging)
+    }
+
+    /// How often a checkpoint was written that is not there any more.
+    #[must_use]
+    pub fn lost(path: &Path) -> Option<u64> {
+        let is_there = path.try_exists().unwrap_or(true);
+        Some(lock::noted(path)).filter(|commits| !is_there && *commits > 0)
     }
 
     /// Customers known, purged and in doubt.

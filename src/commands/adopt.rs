@@ -5,7 +5,7 @@ use super::missing::keep_names;
 use super::plan::rejections;
 use super::prepare;
 use super::survey::{Question, Watcher, survey};
-use super::{print, say};
+use super::{print, say, say_if_gone};
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::AdoptArgs;
 use crate::config::{Config, MissingAction};
@@ -22,6 +22,7 @@ const BATCH_CUSTOMERS: usize = 4096;
 /// Does it.
 pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let config = Config::read(&args.common.config)?;
+    say_if_gone(&config.checkpoint.path);
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     if checkpoint.open_run()?.is_some() {
         let message =

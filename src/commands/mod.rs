@@ -101,6 +101,16 @@ fn print(text: &[u8]) -> Result<Exit, CommandError> {
     Ok(Exit::Clean)
 }
 
+/// Whoever reads one mail a month has to know, too.
+fn say_if_gone(checkpoint: &std::path::Path) {
+    if let Some(commits) = crate::checkpoint::Checkpoint::lost(checkpoint) {
+        say(&format!(
+            "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too. If that is not meant, stop this run and put the file back",
+            checkpoint.display()
+        ));
+    }
+}
+
 /// Talk goes to stderr; if nobody listens any more, so be it.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");

@@ -163,6 +163,11 @@ impl Health {
     }
 
     /// A server that has never said anything is most likely a wrong address.
+    /// Whether outages are looked for.
+    pub(super) fn is_armed(&self) -> bool {
+        self.is_armed
+    }
+
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered
     }

@@ -130,7 +130,11 @@ impl Lane {
         let shared = Rc::clone(&self.shared);
         let policy = &shared.settings.policy;
         let is_purge = call.kind() == Kind::Purge;
-        if is_purge && !shared.purges.begin(self.job.key, &shared.switch).await {
+        let leave = match is_purge {
+            true => shared.purges.begin(self.job.key, &shared.switch).await,
+            false => None,
+        };
+        if is_purge && leave.is_none() {
             // Unless it has stopped for another reason while this one waited.
             shared.switch.stop(Stop::PurgeWithoutLeave { row: self.row() });
             return Ok(Some(None));
@@ -144,10 +148,10 @@ impl Lane {
         let purge_lost = self.situation.told.as_ref().is_some_and(|told| told.perhaps_purged);
         let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost && is_purge;
         let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
-        if is_purge {
+        if let Some(leave) = leave {
             let did_nothing =
                 matches!(sent.end, End::NotFound | End::Refused { perhaps_done: false } | End::Stopped);
-            shared.purges.end(self.job.key, did_nothing && sent.tries.lost == 0);
+            shared.purges.end(&leave, did_nothing && sent.tries.lost == 0);
         }
         self.take_in(&sent);
         if !sent.is_recorded {

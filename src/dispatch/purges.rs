@@ -18,6 +18,13 @@ pub(super) struct Purges {
     ended: Notify,
 }
 
+/// To purge a customer, once.
+#[derive(Debug)]
+pub(super) struct Leave {
+    key: CustomerKey,
+    is_first: bool,
+}
+
 impl Purges {
     /// `before` are those whose purge an earlier process has recorded.
     pub(super) fn new(most: u64, before: &[CustomerKey]) -> Self {
@@ -26,17 +33,15 @@ impl Purges {
     }
 
     /// Leave to purge a customer; waits for purges under way if it depends on
-    /// what becomes of them. `false` if there is none.
-    pub(super) async fn begin(&self, key: CustomerKey, switch: &Switch) -> bool {
+    /// what becomes of them. None if there is none.
+    pub(super) async fn begin(&self, key: CustomerKey, switch: &Switch) -> Option<Leave> {
         loop {
             let ended = self.ended.notified();
             tokio::pin!(ended);
             ended.as_mut().enable();
-            if self.take(key) {
-                return true;
-            }
-            if self.under_way.get() == 0 || switch.is_set() {
-                return false;
+            let leave = self.take(key);
+            if leave.is_some() || self.under_way.get() == 0 || switch.is_set() {
+                return leave;
             }
             tokio::select! {
                 () = ended => {}
@@ -45,20 +50,22 @@ impl Purges {
         }
     }
 
-    fn take(&self, key: CustomerKey) -> bool {
+    fn take(&self, key: CustomerKey) -> Option<Leave> {
         let mut customers = self.customers.borrow_mut();
-        let has_leave = customers.contains(&key) || (customers.len() as u64) < self.most;
-        if has_leave {
-            customers.insert(key);
-            self.under_way.set(self.under_way.get() + 1);
+        let is_first = !customers.contains(&key);
+        if is_first && customers.len() as u64 >= self.most {
+            return None;
         }
-        has_leave
+        customers.insert(key);
+        self.under_way.set(self.under_way.get() + 1);
+        Some(Leave { key, is_first })
     }
 
-    /// One has ended. If it certainly did nothing, there is room for another.
-    pub(super) fn end(&self, key: CustomerKey, did_nothing: bool) {
-        if did_nothing {
-            self.customers.borrow_mut().remove(&key);
+    /// One has ended. If it certainly did nothing, there is room for another,
+    /// unless an earlier one of the same customer may have done something.
+    pub(super) fn end(&self, leave: &Leave, did_nothing: bool) {
+        if did_nothing && leave.is_first {
+            self.customers.borrow_mut().remove(&leave.key);
         }
         self.under_way.set(self.under_way.get() - 1);
         self.ended.notify_waiters();
@@ -80,27 +87,29 @@ mod tests {
     async fn leave_depends_on_what_becomes_of_the_others() {
         let switch = Switch::default();
         let purges = Rc::new(Purges::new(2, &[A]));
-        assert!(purges.begin(B, &switch).await);
+        let second = purges.begin(B, &switch).await.expect("leave");
         let local = LocalSet::new();
         let (waiting, its_switch) = (Rc::clone(&purges), switch.clone());
         let third = local.spawn_local(async move { waiting.begin(C, &its_switch).await });
         local.run_until(yield_now()).await;
         assert!(!third.is_finished());
-        purges.end(B, true);
-        assert!(local.run_until(third).await.expect("leave"));
+        purges.end(&second, true);
+        let third = local.run_until(third).await.expect("no panic").expect("leave");
+        purges.end(&third, false);
         // A customer needs no second leave, and nobody else gets it.
-        purges.end(C, false);
-        assert!(purges.begin(A, &switch).await);
-        purges.end(A, false);
-        assert!(!purges.begin(B, &switch).await);
+        for did_nothing in [true, false] {
+            let again = purges.begin(A, &switch).await.expect("leave");
+            purges.end(&again, did_nothing);
+            assert!(purges.begin(B, &switch).await.is_none());
+        }
     }
 
     #[tokio::test]
     async fn a_run_that_stops_waits_for_nobody() {
         let (switch, purges) = (Switch::default(), Purges::new(1, &[]));
-        assert!(purges.begin(A, &switch).await);
+        assert!(purges.begin(A, &switch).await.is_some());
         switch.stop(Stop::Interrupted);
-        assert!(!purges.begin(B, &switch).await);
-        assert!(!Purges::new(0, &[]).begin(A, &Switch::default()).await);
+        assert!(purges.begin(B, &switch).await.is_none());
+        assert!(Purges::new(0, &[]).begin(A, &Switch::default()).await.is_none());
     }
 }

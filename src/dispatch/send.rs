@@ -176,7 +176,8 @@ impl Shared {
                 return Ok(sent);
             }
             // Of the first calls, the next one waits for all tries of this one.
-            kept = (!self.is_proven()).then_some(worker);
+            let is_last = sent.tries.unconnected >= self.settings.attempts.get();
+            kept = (!self.is_proven() && !is_last).then_some(worker);
             if !self.pause(&verdict).await {
                 return Ok(sent);
             }
@@ -264,11 +265,12 @@ impl Shared {
         })
     }
 
-    /// An API that has never answered gets as many tries as a call; one that
-    /// has is waited for, since rows are not to blame for an outage.
+    /// An API that has never answered, or not yet shown that it works, gets as
+    /// many tries as a call; another is waited for, since rows are not to blame
+    /// for an outage.
     fn is_unreachable(&self, tries: Tries) -> bool {
-        !self.pacer.health(|health| health.has_answered())
-            && tries.unconnected >= self.settings.attempts.get()
+        let is_waited_for = self.pacer.health(|health| health.has_answered() && health.is_armed());
+        !is_waited_for && tries.unconnected >= self.settings.attempts.get()
     }
 
     /// Takes in what an answer shows of the server.

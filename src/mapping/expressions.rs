@@ -3,7 +3,7 @@
 //! A column is a variable by its name; `row['Any name']` reaches those whose
 //! name is no identifier. Cells are text and are never evaluated again.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
@@ -25,8 +25,6 @@ pub(super) struct Expressions {
     variables: HashMap<String, Variables>,
     blanks: Arc<Blanks>,
     columns: Arc<Columns>,
-    /// What templates go through on their way to a cell: of `a.b`, the `a`.
-    parts: Arc<HashSet<String>>,
 }
 
 /// A compiled template or condition of an [`Expressions`].
@@ -40,7 +38,7 @@ impl Expressions {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         let columns = Arc::new(Columns::of_json());
-        Self { environment, variables: HashMap::new(), blanks, columns, parts: Arc::default() }
+        Self { environment, variables: HashMap::new(), blanks, columns }
     }
 
     /// Compiles a template and asks `columns` for what it uses.
@@ -63,9 +61,6 @@ impl Expressions {
     /// To be called when `columns` is complete.
     pub(super) fn set_columns(&mut self, columns: &Columns) {
         self.columns = Arc::new(columns.clone());
-        let paths = self.variables.values().flat_map(|found| found.of_row.union(&found.perhaps));
-        let parts = paths.flat_map(|path| (1..path.len()).map(|end| path[..end].join(".")));
-        self.parts = Arc::new(parts.collect());
     }
 
     /// Whether a template can be told what it asks for, now that all columns
@@ -104,22 +99,19 @@ impl Expressions {
         Some(self.columns.own().filter(|(_, column)| is_read(column)).map(|(at, _)| at).collect())
     }
 
-    /// The row as a template sees it.
-    pub(super) fn context(&self, row: &Row) -> Value {
-        Value::from_object(Cells {
-            row: Arc::new(row.clone()),
+    /// The text that a template makes of a row.
+    pub(super) fn render(&self, expression: &Expression, row: &Arc<Row>) -> Result<String, String> {
+        let parts = self.variables.get(&expression.0).map(|found| Arc::clone(&found.parts));
+        let context = Value::from_object(Cells {
+            row: Arc::clone(row),
             columns: Arc::clone(&self.columns),
-            parts: Arc::clone(&self.parts),
+            parts: parts.unwrap_or_default(),
             blanks: Arc::clone(&self.blanks),
             path: String::new(),
-        })
-    }
-
-    /// The text that a template makes of a row.
-    pub(super) fn render(&self, expression: &Expression, context: &Value) -> Result<String, String> {
+        });
         self.environment
             .get_template(&expression.0)
-            .and_then(|template| template.render(context.clone()))
+            .and_then(|template| template.render(context))
             .map_err(|error| said(&error))
     }
 }
@@ -170,7 +162,8 @@ fn is_at(column: &str, path: &str) -> bool {
 struct Cells {
     row: Arc<Row>,
     columns: Arc<Columns>,
-    parts: Arc<HashSet<String>>,
+    /// What the template goes through: [`Variables::parts`].
+    parts: Arc<BTreeSet<String>>,
     blanks: Arc<Blanks>,
     path: String,
 }

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use minijinja::value::Value as Context;
-
 use super::addresses::{Channel, DraftAddress};
 use super::compile::{Getter, Origin};
 use super::expressions::{Expression, Expressions};
@@ -106,11 +104,11 @@ struct Found<'a> {
     clear: bool,
 }
 
-/// One row on its way: the template context is made once, when first needed.
+/// One row on its way: what templates share of it is made once, when first needed.
 struct Reading<'a> {
     mapping: &'a Mapping,
     row: &'a Row,
-    context: Option<Context>,
+    shared: Option<Arc<Row>>,
     warnings: Vec<Warning>,
 }
 
@@ -136,7 +134,7 @@ impl Mapping {
                 hint,
             )));
         }
-        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
         match reading.draft() {
             Ok(Some(draft)) => Drafted::Draft(draft),
             Ok(None) => Drafted::Skip,
@@ -150,7 +148,7 @@ impl Mapping {
         if row.fault().is_some() {
             return None;
         }
-        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
         let primary_id = reading.primary_id().ok()?;
         Some((reading.brand_id().ok()?, primary_id))
     }
@@ -179,7 +177,7 @@ impl Mapping {
         if row.fault().is_some() {
             return Presence { customer: None, operation: None };
         }
-        let mut reading = Reading { mapping: self, row, context: None, warnings: Vec::new() };
+        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
         let operation = reading.operation().ok();
         let customer = self.whose(row).and_then(|(brand_id, primary_id)| {
             Some(Customer { primary_id: PrimaryId::new(&primary_id).ok()?, brand_id })
@@ -473,8 +471,8 @@ impl<'a> Reading<'a> {
 
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
         let expressions = &self.mapping.expressions;
-        let context = self.context.get_or_insert_with(|| expressions.context(self.row));
-        expressions.render(expression, context).map_err(|error| {
+        let row = self.shared.get_or_insert_with(|| Arc::new(self.row.clone()));
+        expressions.render(expression, row).map_err(|error| {
             let message = format!("{place}: {error}");
             Box::new(Rejection::new(
                 RejectionCode::BadTemplate,

@@ -4,6 +4,7 @@
 //! sliced, what is set under its own name, what a filter of a block is given.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use minijinja::machinery::ast::{CallArg, Expr, Stmt};
 use minijinja::machinery::parse;
@@ -24,13 +25,19 @@ pub(super) struct Variables {
     pub(super) perhaps: BTreeSet<Path>,
     /// All of them, also where the template has made one of that name before.
     pub(super) all: BTreeSet<Path>,
+    /// What it goes through on its way to a cell: of `a.b`, the `a`.
+    pub(super) parts: Arc<BTreeSet<String>>,
 }
 
 impl Variables {
     pub(super) fn of(source: &str) -> Result<Self, minijinja::Error> {
         let mut walker = Walker { found: Self::default(), scopes: vec![Scope::default()] };
         walker.statement(&parse(source, "template", Default::default())?);
-        Ok(walker.found)
+        let mut found = walker.found;
+        let paths = found.of_row.union(&found.perhaps);
+        let parts = paths.flat_map(|path| (1..path.len()).map(|end| path[..end].join(".")));
+        found.parts = Arc::new(parts.collect());
+        Ok(found)
     }
 }
 

@@ -59,10 +59,20 @@ pub(super) fn byte_order_mark(head: &[u8]) -> Option<(&'static encoding_rs::Enco
     encoding_rs::Encoding::for_bom(head)
 }
 
-/// Whether the sample has characters beyond ASCII, all of them in UTF-8: text
-/// in an encoding of single bytes practically never is that by chance.
-pub(super) fn is_utf8_beyond_ascii(sample: &[u8]) -> bool {
-    !sample.is_ascii() && is_utf8(sample)
+/// Characters beyond ASCII after which a text that is UTF-8 is so by no chance.
+const UTF8_MIN: usize = 4;
+
+/// Whether the sample has several characters beyond ASCII, all of them in UTF-8:
+/// a name or two in an encoding of single bytes may be that by chance.
+pub(super) fn is_surely_utf8(sample: &[u8]) -> bool {
+    let whole = match std::str::from_utf8(sample) {
+        Ok(text) => text,
+        Err(error) if is_utf8(sample) => {
+            std::str::from_utf8(&sample[..error.valid_up_to()]).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    whole.chars().filter(|letter| !letter.is_ascii()).nth(UTF8_MIN - 1).is_some()
 }
 
 /// The sample may end inside a character.

@@ -188,7 +188,7 @@ fn walk<'a>(
     found: &mut [Option<Cow<'a, str>>],
 ) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
-        if path.is_none() && key == RAW {
+        if path.is_none() && key == RAW && !matches!(value.get(), "null" | "\"\"") {
             return Err(Malformed::NotAnObject(format!(
                 "it could not be read before; mend the text in {RAW}, and put it in the line's place"
             )));

@@ -400,7 +400,7 @@ fn transcoded(file: File, name: &str, settings: &Settings) -> Result<Plain, Sour
     // A mark is a fact, the setting an opinion.
     let (encoding, skip) = mark.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
     let marked = mark.is_some();
-    if !marked && encoding.is_single_byte() && dialect::is_utf8_beyond_ascii(&head) {
+    if !marked && encoding.is_single_byte() && dialect::is_surely_utf8(&head) {
         let (name, encoding) = (name.to_owned(), encoding.name());
         return Err(SourceError::OtherEncoding { name, encoding });
     }

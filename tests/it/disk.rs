@@ -270,8 +270,10 @@ fn a_checkpoint_that_was_taken_away_on_purpose_is_begun_anew() {
     let world = World::new(Settings::default());
     world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
     std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("deleted");
-    for _ in 0..2 {
-        world.ends(&["run", "export.csv"]).expect(0);
+    // Once, also where nothing else is said.
+    for is_told in [true, false] {
+        let ended = world.ends(&["run", "-q", "export.csv"]).expect(0);
+        assert_eq!(ended.stderr.contains("every customer counts as new"), is_told, "{}", ended.stderr);
     }
 }
 

@@ -156,7 +156,7 @@ fn the_demo_of_the_readme_is_clean() {
 fn an_export_that_is_utf8_is_not_read_as_anything_else() {
     let mapping = format!("{MAPPING}\n[input]\nencoding = \"windows-1252\"\n");
     let world = World::new(Settings::default()).with_mapping(&mapping, "");
-    let rows = "A1,Ren\u{e9},M\u{fc}ller,a@example.org,,,\n";
+    let rows = "A1,Ren\u{e9},M\u{fc}ller,a@example.org,,,\nA2,Zo\u{eb},Stra\u{df},b@example.org,,,\n";
     let ended = world.run(rows).expect(2);
     assert!(
         ended.stderr.contains("export.csv is UTF-8") && ended.stderr.contains("auto"),
@@ -166,6 +166,12 @@ fn an_export_that_is_utf8_is_not_read_as_anything_else() {
     let single: Vec<u8> = format!("{HEADER}{rows}").chars().map(|letter| letter as u8).collect();
     world.file("export.csv", &single);
     world.ends(&["run", "export.csv"]).expect(0);
+    // A name or two may look like UTF-8.
+    world.file(
+        "short.csv",
+        b"id,first,last,email,email2,phone,op\nA3,Ren\xe9,,,,,\nA4,Ren\xe9,,,,,\nA5,NESTL\xc9\xae",
+    );
+    assert_eq!(world.ends(&["run", "--json", "--min-rows", "0", "short.csv"]).code, Some(0));
     assert_eq!(world.state().customers[0].lastname.as_deref(), Some("M\u{fc}ller"));
 }
 

@@ -11,7 +11,7 @@ use omnidesk_sync::planning::CustomerKey;
 use omnidesk_sync::sandbox::Settings;
 use serde_json::Value;
 
-use crate::server::{RESULT, Server, json, refusal};
+use crate::server::{RESULT, Server, Then, json, refusal};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World, open_checkpoint};
 
 fn world(guard: &str) -> World {
@@ -167,6 +167,42 @@ fn a_purge_without_an_answer_uses_up_its_leave() {
         .map(|request| request.body.clone())
         .collect();
     assert_eq!(purged.len(), 1, "{purged:?}");
+}
+
+/// A purge that was acknowledged at last is one, and not two.
+#[test]
+fn purges_that_were_planned_are_made_whatever_became_of_their_first_answers() {
+    let hangs = Arc::new(AtomicUsize::new(1));
+    let (now, tries) = (Arc::clone(&hangs), AtomicUsize::new(0));
+    let server = Server::doing(
+        |_| None,
+        move |_, request| {
+            let is_of = |id: &str| request.line().starts_with("DELETE") && request.body.contains(id);
+            let answer = |answer: Option<Vec<u8>>| (answer.unwrap_or_default(), Then::GoOn);
+            match () {
+                () if is_of("C0") && tries.fetch_add(1, Relaxed) == 0 => answer(json(500, "{}")),
+                () if is_of("C2") && now.load(Relaxed) == 1 => (Vec::new(), Then::Hang),
+                () => answer(json(200, RESULT)),
+            }
+        },
+    );
+    let limits = "concurrency = 1\n[guard]\ncanary = 0\nallow_purge = true\nmax_purge = 5\nmin_rows = 0\n";
+    let world = World::at(&server.url()).with_mapping(MAPPING, limits);
+    world.run(&rows(5)).expect(0);
+    world.file("export.csv", purges(5).as_bytes());
+    let mut child = world.starts(&["run", "export.csv"]);
+    let is_there = |id: &str| {
+        let requests = server.requests();
+        requests.iter().any(|request| request.line().starts_with("DELETE") && request.body.contains(id))
+    };
+    while !is_there("C2") {
+        assert!(child.try_wait().expect("a child").is_none());
+        std::thread::yield_now();
+    }
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    hangs.store(0, Relaxed);
+    let ended = world.ends(&["run", "--json", "export.csv"]).expect(0);
+    assert_eq!(ended.outcomes(), "5 purged");
 }
 
 #[test]

@@ -282,6 +282,27 @@ fn where_nobody_answers_one_row_is_tried() {
     assert_eq!(ended.json()["attempts"], 3, "{}", ended.stdout);
 }
 
+/// It has answered, and not yet shown that it works: nobody waits for it.
+#[test]
+fn where_nobody_answers_any_more_the_first_calls_end() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answering = std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().expect("a connection");
+        drop(listener);
+        let mut read = [0; 4096];
+        let _ = stream.read(&mut read).expect("a request");
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
+        write!(stream, "{head}content-length: {}\r\n\r\n{RESULT}", RESULT.len()).expect("sent");
+    });
+    let world = World::at(&url).with_mapping(MAPPING, "attempts = 2");
+    let ended = world.run(&rows(40)).expect(3);
+    answering.join().expect("answered");
+    assert_eq!(ended.json()["stopped"]["reason"], "unreachable");
+    assert_eq!(ended.json()["outcomes"]["created"], 1);
+}
+
 /// Before the first answer nobody waits for a server; afterwards it may be
 /// gone for a while.
 #[test]

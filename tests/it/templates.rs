@@ -188,7 +188,9 @@ fn what_stands_before_a_dot_is_nothing_by_itself() {
         "{{ row['na' ~ 'me'] }}",
         "{{ 'gone' if row | attr('name') != 'Ann' else 'here' }}",
     ] {
-        let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");
+        let other = "other = { template = \"{{ name.first }}\" }\n";
+        let world =
+            world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n{other}"), "");
         world.file("export.csv", b"id,first,name.first\nC1,Ann,Ann\n");
         let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
         assert_eq!(ended.outcomes(), "1 rejected", "{template}");

@@ -21,8 +21,8 @@ use tokio::task::LocalSet;
 
 use super::exit::{CommandError, Exit};
 use super::prepare::{self, Prepared};
-use super::say;
 use super::window::Window;
+use super::{say, say_if_gone};
 use crate::checkpoint::{Checkpoint, Lock, OpenRun};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
@@ -72,6 +72,9 @@ fn work(
     let lock = Lock::of(&config.checkpoint.path)?;
     let open = || {
         let (path, tenant) = (&config.checkpoint.path, config.omnidesk.base_url.tenant());
+        if !args.sandbox {
+            say_if_gone(path);
+        }
         let checkpoint = Checkpoint::open_locked(path, &tenant, lock)?;
         aftermath.started();
         let key = match &sandbox {
@@ -178,7 +181,7 @@ impl Execution<'_> {
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings(recorder.run(), recorder.purging());
+        let settings = self.dispatch_settings(recorder.run(), recorder.purging()?);
         let rows = recorder.run().record.rows;
         let list = (missing.pending() > 0).then(|| recorder.purge_list()).transpose()?;
         std::thread::scope(|scope| {

@@ -54,8 +54,8 @@ impl Recorder {
     }
 
     /// Customers whose purge an earlier process has recorded, and may have sent.
-    pub(super) fn purging(&self) -> Vec<CustomerKey> {
-        self.checkpoint.purging(self.run.export)
+    pub(super) fn purging(&self) -> Result<Vec<CustomerKey>, CommandError> {
+        Ok(self.checkpoint.purging(self.run.export)?)
     }
 
     pub(super) fn run(&self) -> &OpenRun {
