@@ -188,10 +188,10 @@ fn check_superseding(
         open: run.not_attempted(),
         rows: run.record.rows,
         started: run.record.started.clone(),
-        way: match run.fingerprint == prepared.fingerprint {
-            true => "put the mapping, --limit, --full and the version of this program back to what they were"
-                .to_owned(),
-            false => format!("run the earlier export again (content {})", run.fingerprint),
+        way: match (run.fingerprint == prepared.fingerprint, run.plan.has_settings_of(&prepared.plan)) {
+            (true, true) => "run it by the version of this program that began it".to_owned(),
+            (true, false) => "put the mapping, and --limit and --full, back to what they were".to_owned(),
+            (false, _) => format!("run the earlier export again (content {})", run.fingerprint),
         },
     })
 }
