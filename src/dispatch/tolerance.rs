@@ -27,10 +27,12 @@ const CUT_BLIND: f64 = 0.5;
 const LEVEL_BLIND: f64 = 0.75;
 /// A cut below the level.
 const CUT: f64 = 0.97;
-/// The level is not set lower than this share of the rate that was refused:
-/// a wait of whole seconds for what needs milliseconds would else pass for
-/// the server's slowness.
+/// The level is not set lower than this share of a rate that was refused after
+/// it had gone well for so long: a wait of whole seconds for what needs
+/// milliseconds would else pass for the server's slowness. What is refused
+/// sooner is far too fast.
 const LEVEL_MIN: f64 = 0.75;
+const SUSTAINED: Duration = Duration::from_millis(500);
 /// The start after an outage: a server that has just come up is not to be
 /// met by everything that has piled up.
 const RAMP: f64 = 0.1;
@@ -117,7 +119,9 @@ impl Tolerance {
             Some(measured) => {
                 // Nearer to the upper bound: too high costs a refusal, too low
                 // costs time until the next one.
-                let level = rate.min((measured + 2.0 * rate) / 3.0).max(LEVEL_MIN * rate);
+                let is_sustained = self.curve.is_some_and(|curve| now >= curve.since + SUSTAINED);
+                let least = if is_sustained { LEVEL_MIN * rate } else { 0.0 };
+                let level = rate.min((measured + 2.0 * rate) / 3.0).max(least);
                 (CUT * level, level)
             }
             None if self.cut_at.is_none() => (CUT_BLIND * rate, rate),
