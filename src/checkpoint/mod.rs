@@ -32,7 +32,7 @@ pub use known::{Known, Met};
 pub use lock::Lock;
 pub use lookups::Lookups;
 pub use missing::{PurgeList, ToPurge};
-pub use records::{FileLengths, RunRecord, RunState};
+pub use records::{FileLengths, Proof, RunRecord, RunState};
 pub use run::{OpenRun, Unfinished};
 
 use std::path::PathBuf;

@@ -57,6 +57,20 @@ pub struct RunRecord {
     pub rejects_done: u64,
     /// Result files.
     pub files: FileLengths,
+    /// By which settings its calls went out.
+    pub proof: Proof,
+}
+
+/// A mark of the settings that a run's calls went out by: where calls have
+/// worked, the next run that has them need not doubt them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Proof(pub [u8; 16]);
+
+impl<'de> Deserialize<'de> for Proof {
+    /// Records that were written before there was one end here.
+    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        Ok(<[u8; 16]>::deserialize(reader).map(Self).unwrap_or_default())
+    }
 }
 
 impl RunRecord {
@@ -80,6 +94,7 @@ impl RunRecord {
             watermark: 0,
             rejects_done: 0,
             files: FileLengths::default(),
+            proof: Proof::default(),
         }
     }
 }
@@ -156,6 +171,15 @@ mod tests {
         for len in 0..record.len() {
             assert!(decode::<FileLengths>(b"here", &record[..len]).is_none(), "cut at {len}");
         }
+    }
+
+    #[test]
+    fn a_run_that_was_written_before_there_was_a_proof_is_read_without_one() {
+        let run = RunRecord { rows: 7, proof: Proof([9; 16]), ..RunRecord::adopted("now") };
+        let bytes = postcard::to_stdvec(&run).expect("written");
+        assert_eq!(postcard::from_bytes(&bytes).ok(), Some(run.clone()));
+        let before = postcard::from_bytes(&bytes[..bytes.len() - 16]).ok();
+        assert_eq!(before, Some(RunRecord { proof: Proof::default(), ..run }));
     }
 
     #[test]

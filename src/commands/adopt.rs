@@ -6,13 +6,13 @@ use super::plan::rejections;
 use super::prepare;
 use super::survey::{Question, Watcher, survey};
 use super::{print, say, say_if_gone};
-use crate::checkpoint::{Checkpoint, RunRecord, RunState};
+use crate::checkpoint::{Checkpoint, FileLengths, RunRecord, RunState};
 use crate::cli::AdoptArgs;
 use crate::config::{Config, MissingAction};
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
-    Counts, CustomerKey, Findings, Outcome, Policy, Seen, SharedAddresses, Told, Worklist,
+    Counts, CustomerKey, Findings, Outcome, Policy, Seen, SharedAddresses, Told, Work, Worklist,
 };
 use crate::source::RowRef;
 
@@ -58,13 +58,12 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let rejected = looked.expected.get(Outcome::Rejected);
     let why = rejections(&looked, false);
     let mut counts = Counts::default();
-    counts.add_many(Outcome::Rejected, rejected);
     counts.add_many(Outcome::Unchanged, looked.rows - rejected);
     let now = jiff::Timestamp::now().to_string();
     let record = RunRecord {
         rows: looked.rows,
         only_sync: looked.only_sync,
-        partial: prepared.is_part()?,
+        partial: prepared.is_part(),
         counts,
         ..RunRecord::adopted(&now)
     };
@@ -73,6 +72,14 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let findings = Findings { seen, ..Findings::default() };
     let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
     let mut run = checkpoint.begin(fingerprint, plan, record, Worklist::default(), &findings)?;
+    // What is refused for what is known of a customer is refused by the next run too.
+    let mut batch = checkpoint.batch()?;
+    let mut row = 0;
+    while let Some(next) = looked.worklist.next_after(row, Work::Rejected) {
+        batch.settle_rejected(&mut run, next, false)?;
+        row = next;
+    }
+    batch.commit(&mut run, FileLengths::default())?;
     checkpoint.close_run(&mut run, RunState::Finished, &now)?;
     if args.common.json {
         let value = serde_json::json!({ "rows": looked.rows, "adopted": looked.rows - rejected, "rejected": rejected });
@@ -97,6 +104,10 @@ impl Adopted<'_> {
         let mut batch = writer.batch()?;
         for (key, told) in self.told.drain(..) {
             batch.told(key, Some(&told))?;
+            // Whether a create whose answer was lost has worked is known now.
+            if batch.lookups().flight(key)?.is_some() {
+                batch.landed(key)?;
+            }
         }
         Ok(batch.commit_told()?)
     }

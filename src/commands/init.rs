@@ -11,8 +11,10 @@ use crate::source::{self, Encoding, Format, Row, Settings, sniff_encoding};
 
 /// Read to guess the encoding.
 const SAMPLE_BYTES: u64 = 1 << 20;
-/// Rows looked at for telephone numbers.
+/// Rows looked at for addresses.
 const SAMPLE_ROWS: usize = 1000;
+/// Numbers of a column that its country is guessed from.
+const NUMBERS: usize = 100;
 
 /// Words in the names of columns, most telling first, for each field.
 const GUESSES: [(&str, &[&str]); 7] = [
@@ -49,8 +51,39 @@ pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
         }
         Format::Jsonl => json_keys(&export)?,
     };
-    let region = guess_region(&export, &columns)?;
-    print(proposal(&export, encoding, &columns, region.as_deref()).as_bytes())
+    let mut likely = columns.clone();
+    for (field, is_one) in ADDRESSES {
+        for name in guess(field, &columns) {
+            let cells = sample(&export, name)?;
+            if !cells.is_empty() && !cells.iter().any(|cell| is_one(cell)) {
+                likely.retain(|likely| likely != name);
+            }
+        }
+    }
+    let region = guess_region(&export, &likely)?;
+    print(proposal(&export, encoding, &columns, &likely, region.as_deref()).as_bytes())
+}
+
+/// What has to be in some cell of a column: it may be about addresses without
+/// holding any ("E-mail opt-in").
+const ADDRESSES: [(&str, fn(&str) -> bool); 2] = [
+    ("email", |cell| cell.contains('@')),
+    ("telephone", |cell| cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN),
+];
+const DIGITS_MIN: usize = 5;
+
+/// The first cells of a column that hold something.
+fn sample(export: &source::Export, name: &str) -> Result<Vec<String>, CommandError> {
+    let Some(column) = export.columns().find(name) else { return Ok(Vec::new()) };
+    let (mut rows, mut row, mut cells) = (export.rows(), Row::default(), Vec::new());
+    for _ in 0..SAMPLE_ROWS {
+        if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
+            break;
+        }
+        cells.extend(row.text(column).ok().map(|cell| cell.trim().to_owned()));
+    }
+    cells.retain(|cell| !cell.is_empty());
+    Ok(cells)
 }
 
 fn guess_encoding(path: &Path) -> Result<Option<&'static encoding_rs::Encoding>, CommandError> {
@@ -98,21 +131,11 @@ fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
 }
 
 fn guess_region(export: &source::Export, columns: &[String]) -> Result<Option<String>, CommandError> {
-    let phones = guess("telephone", columns);
-    let at: Vec<usize> = phones.iter().filter_map(|name| export.columns().find(name)).collect();
-    let (mut rows, mut row, mut numbers) = (export.rows(), Row::default(), Vec::new());
-    for _ in 0..SAMPLE_ROWS {
-        if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
-            break;
-        }
-        let cells = at.iter().filter_map(|column| row.text(*column).ok());
-        numbers.extend(
-            cells
-                .map(|cell| cell.trim().to_owned())
-                .filter(|cell| !cell.is_empty() && !cell.starts_with('+')),
-        );
+    let mut numbers = Vec::new();
+    for name in guess("telephone", columns) {
+        let cells = sample(export, name)?;
+        numbers.extend(cells.into_iter().filter(|cell| !cell.starts_with('+')).take(NUMBERS));
     }
-    numbers.truncate(100);
     Ok(crate::mapping::suggest_region(numbers.iter().map(String::as_str)).map(|(region, _)| region))
 }
 
@@ -124,6 +147,7 @@ fn proposal(
     export: &source::Export,
     encoding: Option<&'static encoding_rs::Encoding>,
     columns: &[String],
+    likely: &[String],
     region: Option<&str>,
 ) -> String {
     let dialect = export.dialect();
@@ -142,14 +166,14 @@ fn proposal(
         );
     }
     let _ = writeln!(text, "\n[customer]");
-    match guess("primary_id", columns).first() {
+    match guess("primary_id", likely).first() {
         Some(name) => writeln!(text, "primary_id = {}", quoted(name)),
         None => writeln!(text, "primary_id = \"\"   # no column looks like the customer's id: name it"),
     }
     .unwrap_or_default();
     let _ = writeln!(text, "brand_id = {{ value = 1 }}   # admin settings of Omnidesk, tab Brands");
     for field in ["firstname", "lastname", "email", "telephone", "twitter", "facebook"] {
-        let names: Vec<String> = guess(field, columns).into_iter().map(quoted).collect();
+        let names: Vec<String> = guess(field, likely).into_iter().map(quoted).collect();
         let value = match names.as_slice() {
             [] => continue,
             [one] => one.clone(),
@@ -165,7 +189,7 @@ fn proposal(
             _ => writeln!(text, "{field} = {value}"),
         };
     }
-    let mapped: Vec<&str> = GUESSES.iter().flat_map(|(field, _)| guess(field, columns)).collect();
+    let mapped: Vec<&str> = GUESSES.iter().flat_map(|(field, _)| guess(field, likely)).collect();
     let rest: Vec<&String> = columns.iter().filter(|name| !mapped.contains(&name.as_str())).collect();
     let _ = writeln!(text, "\n[customer.custom]   # custom fields, by their name in Omnidesk");
     for name in rest {

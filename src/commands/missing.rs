@@ -56,8 +56,7 @@ impl Attendance {
         survey: &Survey,
         met: impl Fn(CustomerKey) -> bool,
     ) -> Result<MissingSurvey, CommandError> {
-        let partial = prepared.rows_max != u64::MAX || prepared.export.is_result_file()?;
-        let undecided = match partial {
+        let undecided = match prepared.is_part() {
             true => Some(Undecided::Part),
             false => (self.own_operations || !survey.only_sync).then_some(Undecided::OwnOperations),
         };

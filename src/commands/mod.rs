@@ -103,12 +103,19 @@ fn print(text: &[u8]) -> Result<Exit, CommandError> {
 
 /// Whoever reads one mail a month has to know, too.
 fn say_if_gone(checkpoint: &std::path::Path) {
-    if let Some(commits) = crate::checkpoint::Checkpoint::lost(checkpoint) {
-        say(&format!(
-            "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too. If that is not meant, stop this run and put the file back",
-            checkpoint.display()
-        ));
+    if let Some(gone) = gone(checkpoint) {
+        say(&format!("{gone}. If that is not meant, stop this run and put the file back"));
     }
+}
+
+/// What a checkpoint means that was there and is no more.
+fn gone(checkpoint: &std::path::Path) -> Option<String> {
+    crate::checkpoint::Checkpoint::lost(checkpoint).map(|commits| {
+        format!(
+            "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too",
+            checkpoint.display()
+        )
+    })
 }
 
 /// Talk goes to stderr; if nobody listens any more, so be it.

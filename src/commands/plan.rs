@@ -1,6 +1,6 @@
 //! `plan`: the same reading, mapping and decisions as `run`, no network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use super::leave;
 use super::prepare::{self, Prepared};
 use super::survey::{Question, Watcher, survey};
 use super::window::{Fit, Window};
-use super::{print, say};
+use super::{gone, print, say};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
@@ -51,13 +51,23 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
         config: &config,
         most: usize::try_from(args.show).unwrap_or(usize::MAX),
         requests: BTreeMap::new(),
+        taken_back: BTreeSet::new(),
     };
     let past = checkpoint.as_ref().map(Checkpoint::past).transpose()?.unwrap_or_default();
-    let past = if prepared.is_part()? { past.of_part() } else { past };
+    let past = if prepared.is_part() { past.of_part() } else { past };
     let shared = config.guard.shared_addresses;
     let question = Question { policy: &policy, only, past: &past, shared, names_all: true };
-    let survey = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
+    let mut found = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
+    if shown.requests.keys().any(|(row, _)| shown.taken_back.contains(row)) {
+        // Behind the requests that are not made, others are the first.
+        shown.requests.clear();
+        found = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
+    }
+    let survey = found;
     shown.missing(checkpoint.as_ref(), &survey)?;
+    if let Some(gone) = gone(&config.checkpoint.path) {
+        say(&format!("{gone}. If that is not meant, put the file back"));
+    }
     let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View {
         config: &config,
@@ -87,6 +97,8 @@ struct Shown<'a> {
     config: &'a Config,
     most: usize,
     requests: BTreeMap<(u64, usize), Value>,
+    /// Rows that make no call after all.
+    taken_back: BTreeSet<u64>,
 }
 
 impl Watcher for Shown<'_> {
@@ -96,6 +108,9 @@ impl Watcher for Shown<'_> {
     }
 
     fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {
+        if self.taken_back.contains(&at.number) {
+            return;
+        }
         for (nth, call) in calls.iter().enumerate() {
             let is_full = self.requests.len() >= self.most;
             if is_full && self.requests.last_key_value().is_none_or(|(last, _)| *last < (at.number, nth)) {
@@ -105,6 +120,12 @@ impl Watcher for Shown<'_> {
             if is_full {
                 self.requests.pop_last();
             }
+        }
+    }
+
+    fn taken_back(&mut self, row: u64) {
+        if self.most > 0 {
+            self.taken_back.insert(row);
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) struct Prepared {
     /// Which rows become which calls.
     pub(super) plan: PlanMark,
     pub(super) rows_max: u64,
+    is_result_file: bool,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
     /// A mark of all that the cells of a row are read by: see [`Prepared::prints`].
@@ -33,8 +34,8 @@ pub(super) struct Prepared {
 impl Prepared {
     /// Whether it is read only in part on purpose, so that it is no measure of
     /// a whole export: a limit, or a repaired result file.
-    pub(super) fn is_part(&self) -> Result<bool, CommandError> {
-        Ok(self.rows_max != u64::MAX || self.export.is_result_file()?)
+    pub(super) fn is_part(&self) -> bool {
+        self.rows_max != u64::MAX || self.is_result_file
     }
 
     /// What makes the prints of rows: the same for rows that ask for the same in
@@ -94,6 +95,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
     let fingerprint = export.fingerprint()?;
     export.check_unchanged()?;
     let reading = reading_mark(config, &export, &mapping);
+    let is_result_file = export.is_result_file()?;
     Ok(Prepared {
         reading,
         export: Arc::new(export),
@@ -101,6 +103,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         fingerprint,
         plan: plan_mark(config, common),
         rows_max: common.limit.unwrap_or(u64::MAX),
+        is_result_file,
         keys: MappedKey::all(
             &config.customer,
             config.omnidesk.names,

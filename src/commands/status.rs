@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::exit::{CommandError, Exit};
-use super::print;
 use super::run::rehearsal_path;
+use super::{gone, print};
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
@@ -30,7 +30,8 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
         },
     };
     let Some(checkpoint) = found else {
-        let text = format!("no checkpoint at {}: nothing was run yet", path.display());
+        let text = gone(&path)
+            .unwrap_or_else(|| format!("no checkpoint at {}: nothing was run yet", path.display()));
         let json = json!({ "checkpoint": path, "exists": false });
         return print(if args.json { format!("{json}\n") } else { format!("{text}\n") }.as_bytes());
     };

@@ -14,7 +14,7 @@ use super::reading::{FirstReading, PassedRow, SecondReading, What, Whose, read};
 use crate::checkpoint::{Checkpoint, Known, Met};
 use crate::config::MissingAction;
 use crate::mapping::{Intent, Mapped, Rejection};
-use crate::omnidesk::Call;
+use crate::omnidesk::{Call, Kind};
 use crate::planning::{
     CustomerKey, KeyState, Look, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation, Survey, Told,
     Work, asks_nothing_of, note_print, rehearse, shared_mark,
@@ -47,6 +47,8 @@ pub(super) trait Watcher {
     }
     /// The calls of a row, if every one of them works.
     fn calls(&mut self, at: RowRef, calls: &[Call], outcome: Outcome);
+    /// A row whose calls were shown makes none after all.
+    fn taken_back(&mut self, _row: u64) {}
     /// A refused row.
     fn rejected(&mut self, at: RowRef, rejection: &Rejection);
     /// What a customer will have been told then.
@@ -102,6 +104,51 @@ struct Several {
     loaded: bool,
     told: Option<Told>,
     has_calls: bool,
+    /// What the customer holds now, and the rows to be visited, with whether
+    /// each makes an update: as long as all of them are `sync` and make no
+    /// other call.
+    to_and_fro: Option<(Told, Vec<(u64, bool)>)>,
+    /// Whether the checkpoint knows a customer who is not purged.
+    is_known: bool,
+    /// The row that would purge such a customer.
+    purged_by: Option<RowRef>,
+}
+
+impl Several {
+    fn begin(&mut self, told: Option<Told>) {
+        self.is_known = told.as_ref().is_some_and(|told| !told.purged);
+        self.to_and_fro = told.clone().map(|told| (told, Vec::new()));
+        (self.told, self.loaded) = (told, true);
+    }
+
+    /// Takes in what a row was decided to do; the rows that purge the customer
+    /// and bring it back, if this is the second of them.
+    fn take(&mut self, intent: &Intent, calls: &[Kind]) -> Option<(RowRef, RowRef)> {
+        use crate::mapping::Operation::{Purge, Sync};
+        let at = intent.at;
+        self.has_calls |= !calls.is_empty();
+        match (&mut self.to_and_fro, intent.operation, calls) {
+            (Some((_, rows)), Sync, [] | [Kind::Update]) if self.has_calls => {
+                rows.push((at.number, !calls.is_empty()));
+            }
+            (Some(_), Sync, []) => {}
+            (rows, ..) => *rows = None,
+        }
+        match (intent.operation, calls) {
+            (Purge, [Kind::Purge]) if self.is_known => self.purged_by = Some(at),
+            (Sync, [Kind::Create, ..]) => return self.purged_by.take().map(|purge| (purge, at)),
+            _ => {}
+        }
+        None
+    }
+
+    /// The rows that only change the customer to and fro.
+    fn rows_to_and_fro(&self) -> &[(u64, bool)] {
+        match (&self.to_and_fro, &self.told) {
+            (Some((before, rows)), Some(after)) if before.is_held_by(after) => rows,
+            _ => &[],
+        }
+    }
 }
 
 /// Reads the export and decides every row. What it finds out about rows that
@@ -263,7 +310,23 @@ impl<W: Watcher> Pass<'_, W> {
         };
         let sort =
             |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(|row| second.sort(row)));
-        read(prepared, sort, |batch| self.second_reading(batch)).map(drop)
+        read(prepared, sort, |batch| self.second_reading(batch))?;
+        self.take_back_to_and_fro();
+        Ok(())
+    }
+
+    /// A customer whose rows contradict each other, and who in the end holds
+    /// what is held now, is sent nothing: each night would change it and back.
+    fn take_back_to_and_fro(&mut self) {
+        if self.question.policy.full || self.question.only.is_some() {
+            return;
+        }
+        for several in self.several.values() {
+            for (row, is_update) in several.rows_to_and_fro() {
+                self.survey.take_back(*row, *is_update);
+                self.watcher.taken_back(*row);
+            }
+        }
     }
 
     /// Customers with several rows, each row on top of those before; of the
@@ -275,31 +338,33 @@ impl<W: Watcher> Pass<'_, W> {
             self.look.again(key, &intent, several.is_some());
             let Some(mut several) = several else { continue };
             if !several.loaded {
-                several.told = self.told(key)?;
-                several.loaded = true;
+                several.begin(self.told(key)?);
             }
-            let mut situation = Situation::new(several.told.take(), Default::default());
+            let mut calls = Vec::new();
             if self.later.contains(&intent.at.number) {
                 self.survey.rows_of_known_customers += 1;
-                let mut visited = several.has_calls;
-                several.told =
-                    self.decide(&intent, key, situation.told, RowPrint::NONE, several.has_calls)?;
-                visited |= self.survey.worklist.has(intent.at.number, Work::Calls);
-                several.has_calls = visited;
-            } else {
-                if self.is_wanted(intent.at) {
-                    several.has_calls = rehearse(&intent, &mut situation, self.question.policy)
-                        .is_ok_and(|(calls, _)| !calls.is_empty());
+                let told = several.told.take();
+                (several.told, calls) = self.decide(&intent, key, told, RowPrint::NONE, several.has_calls)?;
+            } else if self.is_wanted(intent.at) {
+                // It was decided in the first reading.
+                let mut situation = Situation::new(several.told.take(), Default::default());
+                if let Ok((made, _)) = rehearse(&intent, &mut situation, self.question.policy) {
+                    calls = made.iter().map(Call::kind).collect();
                 }
                 several.told = situation.told;
+            }
+            if let Some((purge, back)) = several.take(&intent, &calls)
+                && !self.question.policy.allow_recreate
+            {
+                self.survey.comes_back(purge, back);
             }
             self.several.insert(key, several);
         }
         Ok(())
     }
 
-    /// Decides one row; says what the customer will have been told. A row
-    /// behind one with calls is visited whatever is decided for it here: if
+    /// Decides one row; says what the customer will have been told, and by which
+    /// calls. A row behind one with calls is visited whatever is decided for it here: if
     /// those calls fail, it needs its own.
     fn decide(
         &mut self,
@@ -308,15 +373,16 @@ impl<W: Watcher> Pass<'_, W> {
         told: Option<Told>,
         print: RowPrint,
         visit: bool,
-    ) -> Result<Option<Told>, CommandError> {
+    ) -> Result<(Option<Told>, Vec<Kind>), CommandError> {
         if !self.is_wanted(intent.at) {
             self.survey.settle(intent.at, Outcome::Unchanged, &[]);
-            return Ok(told);
+            return Ok((told, Vec::new()));
         }
         let mut situation = Situation::new(told, Default::default());
+        let mut kinds = Vec::new();
         match rehearse(intent, &mut situation, self.question.policy) {
             Ok((calls, outcome)) => {
-                let kinds: Vec<_> = calls.iter().map(Call::kind).collect();
+                kinds.extend(calls.iter().map(Call::kind));
                 self.survey.settle(intent.at, outcome, &kinds);
                 if visit {
                     self.survey.worklist.mark(intent.at.number, Work::Calls);
@@ -334,7 +400,7 @@ impl<W: Watcher> Pass<'_, W> {
             }
             Err(rejection) => self.reject(intent.at, *rejection),
         }
-        Ok(situation.told)
+        Ok((situation.told, kinds))
     }
 
     fn note_print(&mut self, intent: &Intent, key: CustomerKey, told: Option<&Told>, print: RowPrint) {

@@ -221,7 +221,8 @@ impl Conductor {
         let Some((outcome, trouble)) = end.outcome else {
             return;
         };
-        self.failed += u64::from(matches!(outcome, Outcome::Failed | Outcome::InDoubt));
+        // A create that is held in doubt since an earlier run is no call of this one.
+        self.failed += u64::from(end.was_called && matches!(outcome, Outcome::Failed | Outcome::InDoubt));
         let Job { key, intent, .. } = end.job;
         let record = Record::Settled {
             customer: intent.customer,

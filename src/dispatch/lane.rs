@@ -25,6 +25,8 @@ pub(super) struct RowEnd {
     /// The customer's next call must not go before: the server may still be at
     /// work on one whose answer was lost, and would overwrite it.
     pub(super) quiet_until: Option<Instant>,
+    /// Whether a call of it was made.
+    pub(super) was_called: bool,
 }
 
 /// One row on its way.
@@ -70,7 +72,7 @@ pub(super) async fn walk(
             None
         }
     };
-    RowEnd { job: lane.job, outcome, quiet_until: lane.quiet_until }
+    RowEnd { job: lane.job, outcome, quiet_until: lane.quiet_until, was_called: lane.calls > 0 }
 }
 
 impl Lane {
@@ -172,7 +174,8 @@ impl Lane {
                 self.situation.told = recorded.told.clone();
             }
         }
-        self.note_for_canary(&sent, goes_on);
+        // That the API does not know whom to purge is no sign of wrong settings.
+        self.note_for_canary(&sent, goes_on || is_purge);
         self.ended(call, &sent, self.flight_after(call, &sent))?;
         match sent.end {
             End::Stopped => Ok(Some(None)),

@@ -54,8 +54,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -> Verdict {
     match answer {
         Answer::Done => Verdict::Accept,
-        Answer::Exists { .. } => match kind {
+        Answer::Exists { message, .. } => match kind {
             Kind::Create => Verdict::TurnExisting,
+            // The address is there, and not where it was to go.
+            Kind::AddChannel if message.to_lowercase().contains("other customer") => Verdict::Refuse,
             Kind::AddChannel => Verdict::AcceptExisting,
             Kind::Update | Kind::Purge => Verdict::Refuse,
         },

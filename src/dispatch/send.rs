@@ -169,8 +169,8 @@ impl Shared {
             self.hear(leave, row, sign(&answer, &exchange));
             self.take_in(&mut sent, &answer);
             let verdict = retry::decide(call.kind(), &answer, sent.tries, self.settings.attempts);
-            let (call_word, status, message) = (call.kind().word(), sent.status, &sent.message);
-            tracing::debug!(row, call = call_word, ?status, message, ?verdict, "answered");
+            // Without the API's words, which may name a customer.
+            tracing::debug!(row, call = call.kind().word(), status = ?sent.status, ?verdict, "answered");
             if let Some(end) = self.end_of(&verdict, &answer, row, &sent) {
                 sent.end = end;
                 return Ok(sent);

@@ -142,6 +142,12 @@ fn want(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
     for path in of_cells(&variables.of_row) {
         columns.want(&path.join(".")).map_err(|missing| missing.to_string())?;
     }
+    if let Some(path) = of_cells(&variables.perhaps).next().filter(|_| columns.is_open()) {
+        let name = path.join(".");
+        return Err(format!(
+            "{name} is set in one branch only, and JSON lines cannot say whether they have it too: set it before the branch, or write row['{name}'] for the key"
+        ));
+    }
     // If they are the row's.
     of_cells(&variables.perhaps).for_each(|path| drop(columns.want(&path.join("."))));
     Ok(())

@@ -23,7 +23,7 @@ mod variables;
 /// change, of a dependency too, by which the same row with the same settings may
 /// come to ask for something else: a run that was planned before is planned anew
 /// then, and what was noted of rows counts no more.
-pub const READING: u32 = 2;
+pub const READING: u32 = 3;
 
 pub use addresses::{Address, Channel, DraftAddress};
 pub use fill::Fill;

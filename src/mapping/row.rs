@@ -200,9 +200,12 @@ impl<'a> Reading<'a> {
             Operation::AddChannel => (self.fields()?, self.some_addresses()?),
             _ => (self.fields()?, self.addresses()?),
         };
-        let mapping = self.mapping;
-        let ticket_id = mapping.ticket_id.as_ref().map(|getter| self.number(getter)).transpose()?.flatten();
-        let no_sync = mapping.no_sync.as_ref().map(|getter| self.truth(getter)).transpose()?.unwrap_or(false);
+        // Nothing else of a purge's row is sent, or has to be right.
+        let is_purge = operation == Operation::Purge;
+        let Mapping { ticket_id, no_sync, .. } = self.mapping;
+        let ticket_id = ticket_id.as_ref().filter(|_| !is_purge).map(|getter| self.number(getter));
+        let no_sync = no_sync.as_ref().filter(|_| !is_purge).map(|getter| self.truth(getter));
+        let (ticket_id, no_sync) = (ticket_id.transpose()?.flatten(), no_sync.transpose()?.unwrap_or(false));
         let warnings = std::mem::take(&mut self.warnings);
         Ok(Some(Draft {
             at: self.row.at(),

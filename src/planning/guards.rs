@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::notices::NoticeKind;
 use super::seen::Past;
 use super::shared::SharedAddresses;
-use super::survey::Survey;
+use super::survey::{PurgedAndBack, Survey};
 use crate::omnidesk::Kind;
 use crate::units::{Amount, Share};
 
@@ -66,7 +66,8 @@ pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> V
     let purges = Purges { all: survey.calls(Kind::Purge), missing: survey.missing_purges() };
     verdicts.extend(judge_purges(settings, purges, survey.rows));
     verdicts.extend(judge_changes(settings, survey));
-    verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey.rows, before)));
+    verdicts.extend(survey.purged_and_back.map(judge_back));
+    verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey, before)));
     verdicts.extend(judge_fill(settings, survey, past));
     verdicts.extend(judge_shared(settings, survey));
     verdicts
@@ -113,12 +114,30 @@ fn judge_changes(settings: &GuardSettings, survey: &Survey) -> Option<Verdict> {
     })
 }
 
-fn judge_rows(settings: &GuardSettings, rows: u64, before: u64) -> Option<Verdict> {
-    let least = settings.min_rows;
+/// A row that says how a customer is to be, behind one that purges: either
+/// would be undone, every night anew.
+fn judge_back(found: PurgedAndBack) -> Verdict {
+    let PurgedAndBack { customers, first: (purge, back) } = found;
+    Verdict {
+        guard: "purged_and_back",
+        message: format!(
+            "the data of {customers} customers would be purged by one row and the customer made anew by a later one, such as by row {} on line {} and row {} on line {}; leave one row a customer",
+            purge.number, purge.line, back.number, back.line
+        ),
+        leave: "--allow-recreate".to_owned(),
+    }
+}
+
+fn judge_rows(settings: &GuardSettings, survey: &Survey, before: u64) -> Option<Verdict> {
+    let (least, rows, missing) = (settings.min_rows, survey.rows, survey.missing_purges());
+    let purges = match missing {
+        0 => String::new(),
+        _ => format!("; {missing} customers who are not in it would be purged"),
+    };
     (rows < least.of(before)).then(|| Verdict {
         guard: "min_rows",
         message: format!(
-            "the export has {rows} rows, the last finished run read {before}; fewer than {least} looks truncated"
+            "the export has {rows} rows, the last finished run read {before}; fewer than {least} looks truncated{purges}"
         ),
         leave: format!("--min-rows {rows}"),
     })

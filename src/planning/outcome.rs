@@ -81,6 +81,12 @@ impl Counts {
         self.0[outcome as usize] += rows;
     }
 
+    /// Takes one row from one outcome to another.
+    pub(super) fn turn(&mut self, from: Outcome, to: Outcome) {
+        self.0[from as usize] = self.0[from as usize].saturating_sub(1);
+        self.add(to);
+    }
+
     /// The rows with that outcome.
     #[must_use]
     pub fn get(&self, outcome: Outcome) -> u64 {

@@ -40,6 +40,8 @@ pub struct Survey {
     pub brands: BTreeSet<u64>,
     /// Keys of JSON lines that are mapped and that no row has.
     pub unseen: Vec<String>,
+    /// Customers whom one row purges and a later one brings back.
+    pub purged_and_back: Option<PurgedAndBack>,
     /// What was seen besides the calls.
     pub findings: Findings,
     /// Rows to visit.
@@ -47,6 +49,16 @@ pub struct Survey {
     /// Customers that no row has; none if nobody asks.
     pub missing: Option<MissingSurvey>,
     calls: [u64; 4],
+}
+
+/// Customers of whom one row would purge the data, and a later one that says how
+/// the customer is to be would bring them back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PurgedAndBack {
+    /// How many.
+    pub customers: u64,
+    /// The rows of the first of them.
+    pub first: (RowRef, RowRef),
 }
 
 /// Rows that share a cause, with the first of them.
@@ -129,6 +141,23 @@ impl Survey {
         if !calls.is_empty() {
             self.worklist.mark(at.number, Work::Calls);
         }
+    }
+
+    /// Takes in that a row which was settled with at most an update makes no
+    /// call after all.
+    pub fn take_back(&mut self, row: u64, is_update: bool) {
+        self.worklist.unmark(row, Work::Calls);
+        if is_update {
+            self.expected.turn(Outcome::Updated, Outcome::Unchanged);
+            self.calls[Kind::Update as usize] -= 1;
+            self.rows_changing -= 1;
+        }
+    }
+
+    /// Takes in that a customer is purged by one row and brought back by another.
+    pub fn comes_back(&mut self, purge: RowRef, back: RowRef) {
+        let found = self.purged_and_back.get_or_insert(PurgedAndBack { customers: 0, first: (purge, back) });
+        found.customers += 1;
     }
 
     /// Takes in a row that makes a new customer with so many addresses: one goes

@@ -51,6 +51,21 @@ impl Told {
         Self { purged: true, export, row, ..Self::default() }
     }
 
+    /// Whether a customer who was told `other` since holds just the same.
+    #[must_use]
+    pub fn is_held_by(&self, other: &Self) -> bool {
+        let is_there = |told: &Self| !told.purged && !told.perhaps_purged;
+        is_there(self)
+            && is_there(other)
+            && self.addresses.len() == other.addresses.len()
+            && self.addresses.iter().all(|address| other.has_address(*address))
+            && self.fields.len() == other.fields.len()
+            && self
+                .fields
+                .iter()
+                .all(|own| other.field(own.tag).is_some_and(|field| field.value == own.value))
+    }
+
     /// Whether the field was last told this value.
     pub(super) fn has(&self, key: &HashKey, name: &FieldName, value: &FieldValue) -> bool {
         let tag = key.field(name);

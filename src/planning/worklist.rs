@@ -51,6 +51,14 @@ impl Worklist {
         }
     }
 
+    /// Takes the mark of a row away.
+    pub fn unmark(&mut self, row: u64, work: Work) {
+        let (block, bit) = place(row);
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.bits_mut(work)[bit / 64] &= !(1 << (bit % 64));
+        }
+    }
+
     /// Whether a row is marked.
     #[must_use]
     pub fn has(&self, row: u64, work: Work) -> bool {
@@ -145,6 +153,13 @@ mod tests {
             }
             prop_assert!(marked.is_empty());
         }
+    }
+
+    #[test]
+    fn a_mark_that_is_taken_away_is_gone_alone() {
+        let mut list = list(200, &[64, 65, 66]);
+        list.unmark(65, Work::Calls);
+        assert_eq!((list.count(Work::Calls), list.next_after(64, Work::Calls)), (2, Some(66)));
     }
 
     #[test]

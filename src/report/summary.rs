@@ -243,7 +243,7 @@ impl Summary {
     #[must_use]
     pub fn quiet_text(&self) -> String {
         let mut text = format!("{}\n", self.line());
-        if self.exit_code != 0 {
+        if self.exit_code != 0 || self.creates_in_doubt() > 0 {
             self.write_trouble(&mut text);
         }
         text
@@ -312,11 +312,15 @@ impl Summary {
     }
 
     fn write_causes(&self, text: &mut String) {
-        let earlier = self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt));
-        // A run that stopped has such creates of its own, which it goes on with.
-        if earlier > 0 && self.stopped.is_none() {
-            let words = "creates of earlier runs are in doubt, and their customers are not in this export";
-            let _ = writeln!(text, "{earlier} {words}");
+        let open = self.creates_in_doubt();
+        if open > 0 {
+            let words = match self.stopped {
+                Some(_) => "were under way or are in doubt: they are asked about when the run goes on",
+                None => {
+                    "are in doubt, and no other call to their customers was asked for: look for those in Omnidesk, or run an export that has them"
+                }
+            };
+            let _ = writeln!(text, "{open} creates {words}");
         }
         for (outcome, code, cause) in self.causes.iter() {
             let CauseLine { count, row, line, column, message, hint } = cause;
@@ -331,6 +335,11 @@ impl Summary {
                 "before the run was gone on with: each is in the result files, with its line and what to do";
             let _ = writeln!(text, "{rows} {} {words}", outcome.word());
         }
+    }
+
+    /// Creates whose answer was lost, besides those of rows in doubt.
+    fn creates_in_doubt(&self) -> u64 {
+        self.in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt))
     }
 
     /// Rows in trouble whose causes an earlier session of this run has told.

@@ -44,6 +44,9 @@ pub struct Columns {
     names: Vec<String>,
     index: HashMap<String, usize>,
     open: bool,
+    /// So many cells a row may have instead of all: without those of columns
+    /// behind the last name that have none.
+    least: usize,
 }
 
 impl Columns {
@@ -77,13 +80,16 @@ impl Columns {
                 ));
             }
         }
-        Ok(Self { names, index, open: false })
+        // With the columns of a result file behind them, all are there.
+        let has_results = names.iter().any(|name| name.starts_with(SYNC_PREFIX));
+        let least = end.filter(|_| !has_results).map_or(names.len(), |end| end + 1);
+        Ok(Self { names, index, open: false, least })
     }
 
     /// The columns of JSON lines: none yet, see [`Columns::want`].
     #[must_use]
     pub fn of_json() -> Self {
-        Self { names: Vec::new(), index: HashMap::new(), open: true }
+        Self { names: Vec::new(), index: HashMap::new(), open: true, least: 0 }
     }
 
     /// Where the column `name` stands. JSON lines are given any column that is
@@ -118,6 +124,11 @@ impl Columns {
                 NoColumn::Other { all: all.join(", "), name }
             }
         }
+    }
+
+    /// Whether a row may have so many cells.
+    pub(super) fn takes(&self, cells: usize) -> bool {
+        cells == self.names.len() || cells == self.least
     }
 
     /// Whether it is given any column that is asked for.

@@ -40,9 +40,14 @@ pub(super) fn split(
     if shape.split(text, cells) {
         return Ok(());
     }
+    let held = held_line(text)?;
+    let line = held.as_deref().unwrap_or(text);
     let mut found = vec![None; columns.names().len()];
-    walk(text, None, columns, &mut found)?;
-    shape.learn(text, columns);
+    walk(line, None, columns, &mut found).map_err(|fault| match held {
+        Some(_) => Malformed::NotAnObject(format!("{fault}: mend the text in {RAW}, where it stands")),
+        None => fault,
+    })?;
+    shape.learn(line, columns);
     cells.clear();
     for cell in found {
         cells.push(cell.as_deref().unwrap_or_default().as_bytes());
@@ -74,8 +79,10 @@ impl Shape {
         if !self.members.is_empty() && self.others > 0 {
             return;
         }
-        // A key with an escape stands in no line as it is.
-        let members = members(text).ok().filter(|_| !text.contains('\\')).unwrap_or_default();
+        // A key with an escape stands in no line as it is, and what is held in
+        // a line as a text is to be looked at.
+        let is_plain = !text.contains('\\') && !text.contains(RAW);
+        let members = members(text).ok().filter(|_| is_plain).unwrap_or_default();
         let columns_of = members.iter().map(|(key, _)| (key.clone().into_owned(), columns.find(key)));
         self.members = columns_of.collect();
         self.places = vec![(0, 0); columns.names().len()];
@@ -181,6 +188,17 @@ fn is_number(text: &[u8]) -> bool {
     !exponent.is_empty() && digits(exponent) == exponent.len()
 }
 
+/// The line that stands in a result file as a text, since it could not be read:
+/// mended there, it counts instead of what is around it.
+fn held_line(text: &str) -> Result<Option<String>, Malformed> {
+    if !text.contains(RAW) {
+        return Ok(None);
+    }
+    let members = members(text)?;
+    let held = members.iter().find(|(key, _)| key == RAW).and_then(|(_, value)| plain(value.get()));
+    Ok(held.filter(|held| !held.is_empty()).map(Cow::into_owned))
+}
+
 fn walk<'a>(
     text: &'a str,
     path: Option<&str>,
@@ -188,11 +206,6 @@ fn walk<'a>(
     found: &mut [Option<Cow<'a, str>>],
 ) -> Result<(), Malformed> {
     for (key, value) in members(text)? {
-        if path.is_none() && key == RAW && !matches!(value.get(), "null" | "\"\"") {
-            return Err(Malformed::NotAnObject(format!(
-                "it could not be read before; mend the text in {RAW}, and put it in the line's place"
-            )));
-        }
         let name = path.map_or(key.clone(), |path| Cow::Owned(format!("{path}.{key}")));
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
@@ -202,6 +215,12 @@ fn walk<'a>(
         }
     }
     Ok(())
+}
+
+/// Whether a line has members that a result file added.
+pub(super) fn has_results(line: &[u8]) -> bool {
+    // Few lines hold these bytes, and of those some as a value.
+    memchr::memmem::find(line, SYNC_PREFIX.as_bytes()).is_some() && without_results(line).is_some()
 }
 
 /// An object without the members that an earlier result file added; `None` if
@@ -362,6 +381,19 @@ mod tests {
         }
         for broken in [r#"{"a":"1","x":01,"b":2}"#, r#"{"a":"1","x":1,"b":2}}"#, r#"{"a":"1","x":1,"b":2"#] {
             assert!(behind(first, broken).0.is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_line_held_as_a_text_counts_once_it_is_mended() {
+        let held = |text: &str| format!(r#"{{"_sync_raw":"{text}","_sync_line":3,"b":"no"}}"#);
+        let mended = held(r#"{\"a\":\"1\",\"b\":2}"#);
+        assert_eq!(behind(&held(""), &mended).0, Ok(b"1|2||".to_vec()));
+        // The same whatever was read before.
+        for first in [held(""), mended, "{}".to_owned()] {
+            let (broken, _) = behind(&first, &held("{broken"));
+            let said = broken.expect_err("no object").to_string();
+            assert!(said.contains("mend the text in _sync_raw"), "{said}");
         }
     }
 

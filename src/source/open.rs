@@ -134,13 +134,18 @@ impl Export {
     ///
     /// What the system says of the file.
     pub fn is_result_file(&self) -> Result<bool, SourceError> {
-        let mut row = Row::default();
-        let read = self.rows().read(&mut row).map_err(|source| self.io_error(source))?;
-        if self.dialect.format == Format::Csv || !read {
+        if self.dialect.format == Format::Csv {
             return Ok(self.columns.has_results());
         }
-        let first = self.bytes_of(row.at()).map_err(|source| self.io_error(source))?;
-        Ok(super::json::without_results(&first).is_some())
+        // Any line: in a repaired one some may have become those of an export.
+        let from = self.first;
+        let mut lines = Records::at(Arc::clone(&self.file), self.dialect.framing(), from.offset, from.line);
+        while let Some((_, line)) = lines.next().map_err(|source| self.io_error(source))? {
+            if super::json::has_results(line) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn bytes_of(&self, at: RowRef) -> io::Result<Vec<u8>> {
@@ -162,13 +167,16 @@ impl Export {
         if self.dialect.format == Format::Jsonl {
             return Ok(super::json::without_results(&bytes).unwrap_or(bytes));
         }
-        if !self.columns.has_results() {
-            return Ok(bytes);
-        }
         let mut row = Row::default();
         self.rows_from(at).read(&mut row)?;
         if row.fault().is_some() {
             return Ok(bytes);
+        }
+        if !self.columns.has_results() {
+            // Where the header alone ends with a delimiter, what is written
+            // behind the row still has to stand below its names.
+            let left_out = self.columns.names().len().saturating_sub(row.cells());
+            return Ok([bytes, vec![self.dialect.delimiter; left_out]].concat());
         }
         Ok(self.dialect.csv_line(self.columns.own().map(|(column, _)| row.bytes(column))))
     }

@@ -205,6 +205,22 @@ fn a_delimiter_behind_the_last_cell_is_no_column() {
     assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "1 created");
 }
 
+#[test]
+fn a_delimiter_that_only_the_header_ends_with_is_no_column_either() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    let header = HEADER.replace('\n', ",\n");
+    let rows = "A1,Ann,Smit,a@example.org,,,\nA2,\"Bob, jr.\",Smit,no-address,,,\n";
+    world.file("export.csv", format!("{header}{rows}").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 created, 1 rejected");
+    let rejected = String::from_utf8(world.result("rejected.csv").expect("a result file")).expect("UTF-8");
+    world.file("mended.csv", rejected.replacen("no-address", "b@example.org", 1).as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "1 created");
+    assert_eq!(world.state().customers.len(), 2);
+    // Less than that is a row that lacks something.
+    world.file("export.csv", format!("{header}A3,Ann,Smit,a3@example.org,,\n").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 rejected");
+}
+
 /// A cause of many rows does not hide another one of the same code.
 #[test]
 fn what_is_to_be_done_tells_causes_of_one_code_apart() {

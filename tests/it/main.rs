@@ -14,6 +14,7 @@ mod kill;
 mod limits;
 mod missing;
 mod model;
+mod nights;
 mod order;
 mod packaging;
 mod prints;

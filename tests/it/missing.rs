@@ -47,6 +47,39 @@ fn text(world: &World, name: &str) -> String {
     String::from_utf8(world.result(name).unwrap_or_default()).expect("UTF-8")
 }
 
+/// What was repaired of a night is no export without the others.
+#[test]
+fn a_result_file_of_json_lines_is_a_part_however_it_is_mended() {
+    let world = world("purge");
+    let line = |id: u32| format!("{{\"id\":\"C{id}\",\"first\":\"Ann\",\"mail\":\"c{id}@example.org\"}}\n");
+    let broken = |id: u32| line(id).replacen("\"Ann\"", "\"A\"nn\"", 1);
+    let night: String = (0..14).map(line).chain((14..20).map(broken)).collect();
+    world.file("night.jsonl", night.as_bytes());
+    let ended = world.ends(&["run", "--json", "--allow-purge", "night.jsonl"]).expect(1);
+    assert_eq!(ended.outcomes(), "14 created, 6 rejected");
+    let rejected = String::from_utf8(world.result("rejected.jsonl").expect("a file")).expect("UTF-8");
+    // In its place, where it stands, or some of both.
+    let in_place = rejected.replace(r#"\"A\"nn\""#, r#"\"Ann\""#);
+    let first = rejected.lines().skip(1).fold(line(14), |all, line| format!("{all}{line}\n"));
+    for (mended, code) in [(first, 1), (in_place, 0)] {
+        world.file("mended.jsonl", mended.as_bytes());
+        let ended = world.ends(&["run", "--json", "--allow-purge", "mended.jsonl"]).expect(code);
+        assert!(ended.stderr.contains("only a part of an export"), "{}", ended.stderr);
+    }
+    assert_eq!(customers(&world), 20);
+    assert_eq!(world.state().counters.purge, 0);
+}
+
+#[test]
+fn an_export_that_is_too_short_says_who_would_be_purged() {
+    let world = world("purge");
+    world.run(&rows(1..=10)).expect(0);
+    let config = world.read("omnidesk-sync.toml").replace("min_rows = 0", "allow_purge = true");
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    let blocked = world.run(&rows(1..=2)).expect(7);
+    assert!(blocked.stderr.contains("8 customers who are not in it would be purged"), "{}", blocked.stderr);
+}
+
 #[test]
 fn the_missing_are_reported_and_left_alone() {
     let world = world("report");

@@ -612,6 +612,21 @@ fn adopted_customers_are_known_without_a_call() {
 }
 
 #[test]
+fn init_takes_no_column_for_addresses_that_holds_none() {
+    let world = World::new(Settings::default());
+    let export =
+        "id,E-mail,E-mail opt-in,Phone,Phone verified\nA1,a@example.org,yes,,no\nA2,,no,06-12345678,yes\n";
+    world.file("klanten.csv", export.as_bytes());
+    let proposed = world.ends(&["init", "klanten.csv"]).expect(0).stdout;
+    assert!(proposed.contains("\nemail = \"E-mail\"\n"), "{proposed}");
+    assert!(proposed.contains("telephone = { column = \"Phone\""), "{proposed}");
+    assert!(
+        proposed.contains("= \"Phone verified\"") && proposed.contains("= \"E-mail opt-in\""),
+        "{proposed}"
+    );
+}
+
+#[test]
 fn init_proposes_a_configuration_that_plans() {
     let world = world();
     world.file("klanten.csv", b"Klantnummer;Voornaam;Achternaam;E-mail;Mobiel;Plaats\r\n00501;Ren\xe9;de Wit;r@example.org;06-12345678;Delft\r\n");

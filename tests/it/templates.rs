@@ -98,6 +98,20 @@ fn a_part_of_what_is_a_text_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn of_json_lines_a_name_that_one_branch_sets_is_refused() {
+    let template = "{% if first == 'Jan' %}{% set tier = 'top' %}{% endif %}{{ tier | default('none') }}";
+    let with = |template: &str| format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n");
+    let world = world(&with(template), "");
+    world.file("export.jsonl", b"{\"id\":\"C1\",\"first\":\"Piet\"}\n");
+    let ended = world.ends(&["run", "export.jsonl"]).expect(2);
+    assert!(ended.stderr.contains("tier is set in one branch only"), "{}", ended.stderr);
+    let world = world.with_mapping(&with(&format!("{{% set tier = 'none' %}}{template}")), "");
+    world.ends(&["run", "export.jsonl"]).expect(0);
+    let seg = world.state().customers[0].custom.get("seg").cloned();
+    assert_eq!(seg.as_deref(), Some("none"));
+}
+
+#[test]
 fn of_json_lines_a_template_cannot_compute_a_name() {
     for template in ["{{ row['x' ~ '_tier'] | default('none') }}", "{% set r = row %}{{ r.tier }}"] {
         let world = world(&format!("{CUSTOMER}[customer.custom]\nseg = {{ template = {template:?} }}\n"), "");

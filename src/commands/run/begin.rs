@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::super::exit::CommandError;
 use super::super::leave;
 use super::super::missing::keep_names;
@@ -12,13 +14,16 @@ use super::super::say;
 use super::super::survey::{Question, Watcher, survey};
 use super::super::window::Window;
 use super::signals::{Interrupts, Patience};
-use crate::checkpoint::{Checkpoint, OpenRun, RunRecord, RunState, Unfinished};
+use crate::checkpoint::{Checkpoint, OpenRun, Proof, RunRecord, RunState, Unfinished};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
 use crate::planning::{MissingSurvey, Outcome, Policy, Purges, Survey, Work, judge_guards, judge_purges};
 use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
 use crate::units::Period;
+
+/// Runs whose calls may show that the settings are right.
+const RUNS_LOOKED_AT: u32 = 10;
 
 /// A run that may send.
 pub(super) struct Begun {
@@ -59,7 +64,7 @@ pub(super) fn begin(
         false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
     };
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
-    let part = prepared.is_part()?;
+    let part = prepared.is_part();
     let past = checkpoint.past()?;
     let past = if part { past.of_part() } else { past };
     let shared = config.guard.shared_addresses;
@@ -84,7 +89,12 @@ pub(super) fn begin(
         tell_applied(args, &unfinished);
     }
     forget_names_unless_asked(config, &mut checkpoint)?;
-    let record = record_of(config, prepared, &survey, part, unfinished.record.as_ref())?;
+    let proof = proof(config, &survey);
+    let record = RunRecord {
+        proven_before: is_proven(&checkpoint, proof, unfinished.record.as_ref())?,
+        proof,
+        ..record_of(config, prepared, &survey, part)?
+    };
     write_notices(&record, prepared, &survey)?;
     let run = anew(prepared, &policy, &mut checkpoint, record, survey)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
@@ -103,7 +113,7 @@ fn tell_applied(args: &RunArgs, unfinished: &Unfinished) {
         return;
     }
     tell(args, || match unfinished.rows.len() {
-        0 => "this export was applied completely by an earlier run".to_owned(),
+        0 => "this export was applied by an earlier run: nothing of it is left to send".to_owned(),
         rows => format!(
             "this export was applied by an earlier run, except for {rows} rows, which are tried again"
         ),
@@ -238,7 +248,6 @@ fn record_of(
     prepared: &Prepared,
     survey: &Survey,
     partial: bool,
-    earlier: Option<&RunRecord>,
 ) -> Result<RunRecord, CommandError> {
     let started = now();
     let folder = make_folder(&config.report.dir, &started, prepared.export.name())?;
@@ -252,14 +261,38 @@ fn record_of(
         brands: survey.brands.iter().copied().collect(),
         partial,
         purges_planned: survey.calls(Kind::Purge),
-        proven_before: earlier.is_some_and(|earlier| earlier.calls_done > 0 || earlier.proven_before),
+        proven_before: false,
         calls_planned: survey.calls_total(),
         calls_done: 0,
         counts: survey.settled_by_plan(),
         watermark: 0,
         rejects_done: 0,
         files: Default::default(),
+        proof: Default::default(),
     })
+}
+
+/// Of all settings that can make every call fail, but for the key, which the
+/// API refuses in its own way.
+fn proof(config: &Config, survey: &Survey) -> Proof {
+    let omnidesk = &config.omnidesk;
+    let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body]);
+    let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, survey.brands]);
+    let mut proof = Proof::default();
+    proof.0.copy_from_slice(&blake3::hash(json!([wire, mapped]).to_string().as_bytes()).as_bytes()[..16]);
+    proof
+}
+
+/// Whether calls have worked before: of this export, or by the same settings.
+/// A night that begins with rows which failed before is not stopped by them.
+fn is_proven(
+    checkpoint: &Checkpoint,
+    proof: Proof,
+    earlier: Option<&RunRecord>,
+) -> Result<bool, CommandError> {
+    let has_worked = |run: &RunRecord| run.calls_done > 0 || run.proven_before;
+    let runs = checkpoint.runs(RUNS_LOOKED_AT)?;
+    Ok(earlier.is_some_and(has_worked) || runs.iter().any(|(_, run)| run.proof == proof && has_worked(run)))
 }
 
 /// Leave to purge can be taken back while a run is open.

@@ -138,7 +138,7 @@ impl Ending<'_> {
                 (
                     "canary_failed",
                     format!(
-                        "none of the first {} calls worked; nothing else was sent:\n{}\nLook at base_url, brand_id, body and custom_field_prefix; then {resume}, which tries these rows again",
+                        "none of the first {} calls worked; nothing else was sent:\n{}\nLook at base_url, brand_id, body and custom_field_prefix; then {resume}, which tries these rows again. If only these rows are to blame, take them out, or set canary = 0 in [guard]",
                         reasons.len(),
                         lines.join("\n")
                     ),

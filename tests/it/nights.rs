@@ -1,0 +1,173 @@
+//! What stays wrong from night to night: it stops nothing else, costs no calls,
+//! and is told each time.
+
+use omnidesk_sync::sandbox::Settings;
+
+use crate::server::{RESULT, Server, json, refusal};
+use crate::world::{HEADER, MAPPING, World};
+
+fn rows(ids: impl IntoIterator<Item = usize>, first: &str) -> String {
+    ids.into_iter().map(|id| format!("C{id},{first},Smit,c{id}@example.org,,,\n")).collect()
+}
+
+/// Refuses whatever is of a customer whose id begins with `BAD`.
+fn picky() -> Server {
+    Server::new(|_, request| match request.body.contains("BAD") {
+        true => refusal("The address belongs to somebody else."),
+        false => json(200, RESULT),
+    })
+}
+
+#[test]
+fn customers_who_are_always_refused_do_not_stop_the_nights() {
+    let server = picky();
+    let world = World::at(&server.url());
+    let bad: String = (0..6).map(|id| format!("BAD{id},Ann,Smit,bad{id}@example.org,,,\n")).collect();
+    let first = world.run(&format!("{}{bad}", rows(0..50, "Ann"))).expect(1);
+    assert_eq!(first.outcomes(), "50 created, 6 failed");
+    let second = world.run(&format!("{bad}{}{}", rows(0..3, "Bob"), rows(3..50, "Ann"))).expect(1);
+    assert_eq!(second.outcomes(), "3 updated, 47 unchanged, 6 failed");
+    // With another mapping the first calls have to show again that it is right.
+    let mapping = MAPPING.replace("firstname = \"first\"", "firstname = \"last\"");
+    assert_ne!(mapping, MAPPING);
+    let other = world.with_mapping(&mapping, "");
+    let stopped = other.run(&format!("{bad}{}", rows(0..50, "Ann"))).expect(3);
+    assert_eq!(stopped.json()["stopped"]["reason"], "canary_failed");
+    assert!(stopped.stderr.contains("canary = 0"), "{}", stopped.stderr);
+}
+
+#[test]
+fn purges_of_strangers_are_no_sign_of_wrong_settings() {
+    let world = World::new(Settings::default())
+        .with_mapping(&format!("{MAPPING}\n[guard]\nallow_purge = true\nmax_purge = 20\n"), "");
+    let strangers: String = (0..8).map(|id| format!("X{id},,,,,,purge\n")).collect();
+    let ended = world.run(&format!("{strangers}{}", rows(0..20, "Ann"))).expect(1);
+    assert_eq!(ended.outcomes(), "20 created, 8 failed");
+}
+
+/// Two rows that contradict each other change a customer and change it back.
+#[test]
+fn rows_that_contradict_each_other_cost_calls_once() {
+    let world = World::new(Settings::default());
+    let twice = |id: usize| format!("C{id},Ann,Smit,c{id}@example.org,,,\nC{id},Bob,Smit,,,,\n");
+    let both: String = (0..20).map(twice).collect();
+    let first = world.run(&both).expect(0);
+    assert_eq!(first.outcomes(), "20 created, 20 updated");
+    for night in 0..3 {
+        let export = format!("{both}N{night},Cor,Smit,n{night}@example.org,,,\n");
+        world.file("export.csv", format!("{HEADER}{export}").as_bytes());
+        let plan = world.ends(&["plan", "--json", "--show", "9", "export.csv"]).expect(0).json();
+        assert_eq!(plan["calls"]["update"], 0, "{plan}");
+        assert_eq!(plan["requests"].as_array().map(Vec::len), Some(1), "{plan}");
+        let ended = world.run(&export).expect(0);
+        assert_eq!((ended.outcomes().as_str(), ended.calls()), ("1 created, 40 unchanged", 1));
+        assert!(ended.stdout.contains("conflicting_row"), "{}", ended.stdout);
+    }
+    // The later row says something new: the customer ends with that.
+    let changed = both.replacen("C7,Bob", "C7,Dan", 1);
+    assert_eq!(world.run(&changed).expect(0).outcomes(), "2 updated, 38 unchanged");
+    let customers = world.state().customers;
+    let seventh = customers.iter().find(|customer| customer.primary_id == "C7").expect("there");
+    assert_eq!(seventh.firstname.as_deref(), Some("Dan"));
+    // Everything is asked for: everything goes.
+    let full = world.ends(&["run", "--json", "--full", "export.csv"]).expect(0);
+    assert_eq!(full.outcomes(), "40 updated");
+}
+
+/// A row of a deleted record before one of the same customer's new record
+/// would purge and make the customer anew in every night.
+#[test]
+fn who_is_purged_by_one_row_and_brought_back_by_a_later_one_needs_leave() {
+    let world = World::new(Settings::default())
+        .with_mapping(&format!("{MAPPING}\n[guard]\nallow_purge = true\nmin_rows = 0\n"), "");
+    world.run(&rows(0..3, "Ann")).expect(0);
+    let export = format!("C1,,,,,,purge\n{}", rows(0..3, "Ann"));
+    let blocked = world.run(&export).expect(7);
+    assert!(blocked.stderr.contains("purged_and_back: the data of 1 customers"), "{}", blocked.stderr);
+    assert!(blocked.stderr.contains("row 1 on line 2 and row 3 on line 4"), "{}", blocked.stderr);
+    assert_eq!(world.state().counters.purge, 0);
+    let allowed = world.ends(&["run", "--json", "--allow-recreate", "export.csv"]).expect(0);
+    assert_eq!(allowed.outcomes(), "1 created, 1 purged, 2 unchanged");
+    // Of one whom the export itself makes, it is an order of things.
+    let made = "D1,Ann,Smit,d1@example.org,,,create\nD1,,,,,,purge\nD1,Bob,Smit,d1@example.org,,,\n";
+    assert_eq!(world.run(made).expect(0).outcomes(), "2 created, 1 purged");
+}
+
+#[test]
+fn what_adopt_rejects_is_rejected_by_the_next_run_too() {
+    let world = World::new(Settings::default())
+        .with_mapping(&format!("{MAPPING}\n[guard]\nallow_purge = true\nmin_rows = 0\n"), "");
+    world.run(&rows(0..2, "Ann")).expect(0);
+    world.run("C1,,,,,,purge\n").expect(0);
+    world.file("export.csv", format!("{HEADER}{}", rows(0..2, "Ann")).as_bytes());
+    world.ends(&["adopt", "export.csv"]).expect(1);
+    for _ in 0..2 {
+        let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+        assert_eq!(ended.outcomes(), "1 unchanged, 1 rejected");
+    }
+}
+
+#[test]
+fn creates_held_in_doubt_are_told_stop_nothing_and_end_when_they_are_adopted() {
+    let server = Server::new(|_, request| match request.body.contains("LOST") {
+        true => None,
+        false => json(200, RESULT),
+    });
+    let world = World::at(&server.url());
+    let config = world.read("omnidesk-sync.toml").replace("[omnidesk]", "[omnidesk]\nin_doubt = \"hold\"");
+    let config = config.replace("[limits]", "[limits]\nmax_errors = 30");
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    let lost = |id: usize| format!("LOST{id},Ann,Smit,lost{id}@example.org,,,\n");
+    // Between calls that work, so that it is no outage.
+    let pairs = (0..25).map(|id| format!("{}{}", rows([2 * id, 2 * id + 1], "Ann"), lost(id)));
+    world.run(&pairs.collect::<String>()).expect(1);
+    let lost: String = (0..25).map(lost).collect();
+    // They were failed calls of that night, and are none of this one.
+    world.file("omnidesk-sync.toml", config.replace("max_errors = 30", "max_errors = \"5%\"").as_bytes());
+    let second = world.run(&format!("{lost}{}", rows(0..50, "Bob"))).expect(1);
+    assert_eq!(second.outcomes(), "50 updated, 25 in_doubt");
+    // An export without them: told also in one line.
+    world.file("without.csv", format!("{HEADER}{}", rows(0..50, "Bob")).as_bytes());
+    let quiet = world.ends(&["run", "-q", "without.csv"]).expect(0);
+    assert!(quiet.stderr.contains("25 creates are in doubt"), "{}", quiet.stderr);
+    world.ends(&["adopt", "export.csv"]).expect(0);
+    assert_eq!(world.ends(&["status", "--json"]).json()["in_doubt"], 0);
+    let changed = lost.replacen("LOST7,Ann", "LOST7,Bob", 1);
+    assert_eq!(world.run(&format!("{changed}{}", rows(0..50, "Bob"))).outcomes(), "74 unchanged, 1 failed");
+}
+
+#[test]
+fn an_address_of_another_customer_is_not_taken_for_added() {
+    let server = Server::new(|_, request| match request.line().as_str() {
+        "POST /api/v2/customer/addchannelonly" => {
+            refusal("This telephone number already exists for another customer.")
+        }
+        _ => json(200, RESULT),
+    });
+    let world = World::at(&server.url());
+    let ended = world.run("A1,Ann,Smit,a@example.org,,06-12345678,\n").expect(1);
+    assert_eq!(ended.outcomes(), "1 failed");
+    assert!(ended.stderr.contains("for another customer"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_checkpoint_that_is_gone_is_told_by_all_who_look_for_it() {
+    let world = World::new(Settings::default());
+    world.run(&rows(0..2, "Ann")).expect(0);
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("it was there");
+    let status = world.ends(&["status"]).expect(0).stdout;
+    let plan = world.ends(&["plan", "export.csv"]).expect(0).stderr;
+    for said in [status, plan] {
+        assert!(said.contains("any more") && said.contains("counts as new"), "{said}");
+    }
+}
+
+#[test]
+fn of_a_purge_nothing_but_the_customer_has_to_be_right() {
+    let mapping = MAPPING.replacen("[customer]\n", "[customer]\nticket_id = \"phone\"\n", 1);
+    assert_ne!(mapping, MAPPING);
+    let guard = "[guard]\nallow_purge = true\nmin_rows = 0\n";
+    let world = World::new(Settings::default()).with_mapping(&format!("{mapping}\n{guard}"), "");
+    world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
+    assert_eq!(world.run("A1,,,,,abc,purge\n").expect(0).outcomes(), "1 purged");
+}
