@@ -89,7 +89,7 @@ impl Trusted {
             connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).map_err(wrong)
         };
         if pragma("application_id")? != APPLICATION_ID {
-            return Err(CheckpointError::Foreign { path: path.to_owned() });
+            return Err(foreign(path));
         }
         if lock.is_none() {
             // One snapshot for all that follows: another process may be writing.
@@ -301,12 +301,21 @@ fn commits(connection: &Connection, format: i64) -> rusqlite::Result<u64> {
     connection.query_row("SELECT count FROM commits", [], |row| row.get(0)).map(i64::cast_unsigned)
 }
 
+/// What begins otherwise: a checkpoint no more, if one was written here.
+fn foreign(path: &Path) -> CheckpointError {
+    let path = path.to_owned();
+    match lock::noted(&path) {
+        0 => CheckpointError::Foreign { path },
+        _ => CheckpointError::Damaged { path, what: "its beginning is not that of a checkpoint".to_owned() },
+    }
+}
+
 /// Tells damage from other trouble.
 pub(super) fn explain(path: &Path, source: rusqlite::Error) -> CheckpointError {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     let path = path.to_owned();
     match source.sqlite_error_code() {
-        Some(NotADatabase) => CheckpointError::Foreign { path },
+        Some(NotADatabase) => foreign(&path),
         Some(DatabaseCorrupt) => CheckpointError::Damaged { path, what: source.to_string() },
         _ if matches!(
             source,

@@ -324,7 +324,12 @@ fn newer_foreign_empty_and_halved_checkpoints_are_refused_with_the_way_out() {
     edit("PRAGMA user_version = 0");
     assert!(refused(5, "is damaged"));
     edit("PRAGMA application_id = 7");
+    assert!(refused(5, "is not that of a checkpoint"));
+    // Where none was ever written, it is the path that is wrong.
+    let lock = std::fs::read(world.path("omnidesk-sync.checkpoint.lock")).expect("its lock");
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint.lock")).expect("removed");
     assert!(refused(2, "is no checkpoint of omnidesk-sync"));
+    world.file("omnidesk-sync.checkpoint.lock", &lock);
     std::fs::write(&path, b"").expect("a file");
     assert!(refused(5, "it is empty"));
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("a file");
