@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::CheckpointError;
 use super::database::Checkpoint;
 use super::records::{self, RunRecord, RunState};
-use crate::planning::{Findings, Past, Seen};
+use crate::planning::{Findings, Outcome, Past, Seen};
 
 impl Checkpoint {
     /// What earlier runs leave to compare with.
@@ -33,6 +33,17 @@ impl Checkpoint {
             .optional()
             .map_err(|source| self.explain(source))?;
         bytes.map(|bytes| self.decoded(&run.to_le_bytes(), &bytes)).transpose()
+    }
+
+    /// Rows that failed, or stayed in doubt, in the last finished run over a
+    /// whole export.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn failed_before(&self) -> Result<u64, CheckpointError> {
+        let failed = |run: RunRecord| run.counts.get(Outcome::Failed) + run.counts.get(Outcome::InDoubt);
+        Ok(self.last_whole_run()?.map_or(0, |(_, run)| failed(run)))
     }
 
     /// The last finished run over a whole export.

@@ -52,10 +52,10 @@ pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
         Format::Jsonl => json_keys(&export)?,
     };
     let mut likely = columns.clone();
-    for (field, is_one) in ADDRESSES {
+    for field in ["email", "telephone"] {
         for name in guess(field, &columns) {
             let cells = sample(&export, name)?;
-            if !cells.is_empty() && !cells.iter().any(|cell| is_one(cell)) {
+            if !cells.is_empty() && !cells.iter().any(|cell| may_be(field, cell)) {
                 likely.retain(|likely| likely != name);
             }
         }
@@ -64,13 +64,17 @@ pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
     print(proposal(&export, encoding, &columns, &likely, region.as_deref()).as_bytes())
 }
 
-/// What has to be in some cell of a column: it may be about addresses without
-/// holding any ("E-mail opt-in").
-const ADDRESSES: [(&str, fn(&str) -> bool); 2] = [
-    ("email", |cell| cell.contains('@')),
-    ("telephone", |cell| cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN),
-];
+/// A number of fewer digits is none.
 const DIGITS_MIN: usize = 5;
+
+/// Whether a cell may be an address. A column can be about them without
+/// holding any ("E-mail opt-in").
+fn may_be(field: &str, cell: &str) -> bool {
+    match field {
+        "email" => cell.contains('@'),
+        _ => cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN,
+    }
+}
 
 /// The first cells of a column that hold something.
 fn sample(export: &source::Export, name: &str) -> Result<Vec<String>, CommandError> {

@@ -243,10 +243,12 @@ impl Conductor {
     }
 
     fn has_too_many_errors(&self) -> bool {
-        match self.shared.settings.max_errors {
+        let settings = &self.shared.settings;
+        match settings.max_errors {
             Amount::Count(most) => self.failed > most,
             share @ Amount::Percent(_) => {
-                self.failed >= ERRORS_MIN && self.failed > share.of(self.shared.ended.get())
+                let new = self.failed.saturating_sub(settings.failed_before);
+                new >= ERRORS_MIN && new > share.of(self.shared.ended.get())
             }
         }
     }

@@ -22,6 +22,9 @@ pub struct Settings {
     pub patience: Duration,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
+    /// Rows that failed in the last run over a whole export: as many may fail
+    /// again before a share counts, since they are tried in every night.
+    pub failed_before: u64,
     /// Customers whom there is leave to purge. One more is not, which ends the run.
     pub purges_max: u64,
     /// Of these, those whose purge an earlier process has recorded.

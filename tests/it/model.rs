@@ -490,6 +490,7 @@ impl World {
             attempts: NonZeroU32::new(FAULTS_PER_CUSTOMER + 2).expect("attempts"),
             patience: Duration::from_secs(3600),
             max_errors: Amount::Count(1000),
+            failed_before: 0,
             purges_max: self.case.rows.iter().filter(|row| row.operation == Operation::Purge).count() as u64,
             purging: Vec::new(),
             canary: 0,

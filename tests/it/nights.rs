@@ -36,6 +36,26 @@ fn customers_who_are_always_refused_do_not_stop_the_nights() {
     assert!(stopped.stderr.contains("canary = 0"), "{}", stopped.stderr);
 }
 
+/// More of them than `max_errors` is of the few calls of a night.
+#[test]
+fn as_many_as_failed_in_the_last_night_may_fail_again() {
+    let server = picky();
+    let world = World::at(&server.url());
+    let bad = |count| -> String {
+        (0..count).map(|id| format!("BAD{id},Ann,Smit,bad{id}@example.org,,,\n")).collect()
+    };
+    let rows = |changed: usize| format!("{}{}", rows(0..changed, "Bob"), rows(changed..600, "Ann"));
+    assert_eq!(world.run(&format!("{}{}", rows(0), bad(25))).expect(1).outcomes(), "600 created, 25 failed");
+    for (night, failing) in [(1, 25), (2, 40)] {
+        let ended = world.run(&format!("{}{}", bad(failing), rows(5 * night))).expect(1);
+        assert_eq!(ended.outcomes(), format!("5 updated, 595 unchanged, {failing} failed"));
+    }
+    // More than a few of them are new.
+    let stopped = world.run(&format!("{}{}", bad(80), rows(10))).expect(3);
+    assert_eq!(stopped.json()["stopped"]["reason"], "too_many_errors");
+    assert!(stopped.stderr.contains("beside those that failed in the last run"), "{}", stopped.stderr);
+}
+
 #[test]
 fn purges_of_strangers_are_no_sign_of_wrong_settings() {
     let world = World::new(Settings::default())

@@ -147,7 +147,7 @@ impl Ending<'_> {
             Stop::TooManyErrors { failed, calls } => (
                 "too_many_errors",
                 format!(
-                    "{failed} of {calls} calls failed, more than max_errors = {} allows. Look at the causes above; then {resume} with the rest",
+                    "{failed} of {calls} calls failed, more than max_errors = {} allows beside those that failed in the last run. Look at the causes above; then {resume} with the rest",
                     self.config.limits.max_errors
                 ),
             ),

@@ -181,7 +181,10 @@ impl Execution<'_> {
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let visits = visit::Visits::of_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings(recorder.run(), recorder.purging()?);
+        let settings = dispatch::Settings {
+            failed_before: recorder.failed_before()?,
+            ..self.dispatch_settings(recorder.run(), recorder.purging()?)
+        };
         let rows = recorder.run().record.rows;
         let list = (missing.pending() > 0).then(|| recorder.purge_list()).transpose()?;
         std::thread::scope(|scope| {
@@ -263,6 +266,7 @@ impl Execution<'_> {
             attempts: limits.attempts,
             patience: limits.patience.0,
             max_errors: limits.max_errors,
+            failed_before: 0,
             purges_max: self.purges_left(run),
             purging,
             canary: self.config.guard.canary,

@@ -58,6 +58,11 @@ impl Recorder {
         Ok(self.checkpoint.purging(self.run.export)?)
     }
 
+    /// Rows that failed in the last run.
+    pub(super) fn failed_before(&self) -> Result<u64, CommandError> {
+        Ok(self.checkpoint.failed_before()?)
+    }
+
     pub(super) fn run(&self) -> &OpenRun {
         &self.run
     }
