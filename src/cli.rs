@@ -132,6 +132,9 @@ pub struct RunArgs {
     /// Several customers may have the same address
     #[arg(long)]
     pub allow_shared_addresses: bool,
+    /// Let customers be created whose addresses are those of known customers with other ids
+    #[arg(long)]
+    pub allow_new_ids: bool,
     /// When it has to be over
     #[command(flatten)]
     pub window: WindowArgs,
@@ -153,8 +156,14 @@ pub struct WindowArgs {
     #[arg(long, value_name = "PERIOD")]
     pub max_duration: Option<Period>,
     /// Stop at this time of day, local time
-    #[arg(long, value_name = "HH:MM")]
+    #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
     pub stop_at: Option<jiff::civil::Time>,
+}
+
+/// `6:00` is a time too.
+fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
+    let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
+    padded.parse().map_err(|_| "it is no time of day; write it as 06:00".to_owned())
 }
 
 /// `plan`

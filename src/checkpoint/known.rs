@@ -170,6 +170,12 @@ impl Met {
         from..from + usize::from(self.counts[customer])
     }
 
+    /// The marks that the addresses of those who were not met have within a brand.
+    pub fn unmet_marks(&self, brand_id: u64) -> impl Iterator<Item = u64> {
+        let unmet = (0..self.counts.len()).filter(|customer| !self.has(*customer));
+        unmet.flat_map(move |customer| self.marks(customer, brand_id))
+    }
+
     /// The marks of all who were met first in the row that they were left with;
     /// nobody's are here any more then.
     pub fn take_marks(&mut self) -> Vec<u64> {

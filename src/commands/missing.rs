@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::config::MissingAction;
 use crate::mapping::{Customer, Operation, Presence, PrimaryId};
 use crate::planning::{CustomerKey, MissingSurvey, Policy, Survey, Undecided};
-use crate::source::Row;
+use crate::source::{Row, RowRef};
 
 /// Customers whose ids are written at once.
 const BATCH_NAMES: usize = 8192;
@@ -22,6 +22,7 @@ pub(super) struct Attendance {
     keys: HashSet<u64>,
     brands: BTreeSet<u64>,
     unreadable: u64,
+    first_unreadable: Option<RowRef>,
     own_operations: bool,
 }
 
@@ -34,7 +35,7 @@ impl Attendance {
     }
 
     /// A row that is skipped or refused: its customer is there all the same.
-    pub(super) fn take(&mut self, presence: &Presence, policy: &Policy) {
+    pub(super) fn take(&mut self, at: RowRef, presence: &Presence, policy: &Policy) {
         if let Some(customer) = &presence.customer {
             self.brand(customer.brand_id);
             self.keys.insert(policy.key.customer(customer).short());
@@ -43,7 +44,10 @@ impl Attendance {
             // Somebody wrote a rule about such rows: they may be nobody's.
             (Some(Operation::Skip), _) => {}
             (Some(Operation::Sync), Some(_)) => {}
-            (Some(Operation::Sync) | None, _) => self.unreadable += 1,
+            (Some(Operation::Sync) | None, _) => {
+                self.unreadable += 1;
+                self.first_unreadable.get_or_insert(at);
+            }
             (Some(_), _) => self.own_operations = true,
         }
     }
@@ -70,6 +74,7 @@ impl Attendance {
             return Ok(MissingSurvey { undecided, to_name: found.to_name, ..MissingSurvey::default() });
         }
         found.missing.unreadable = self.unreadable;
+        found.first_unreadable = self.first_unreadable;
         found.missing.purge = prepared.missing == MissingAction::Purge;
         Ok(found)
     }

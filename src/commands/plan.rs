@@ -332,6 +332,11 @@ impl View<'_> {
             let _ = write!(text, " and take {} at {}", Period(self.duration()), self.config.limits.rate);
         }
         text.push('\n');
+        if self.prepared.is_result_file {
+            text.push_str(
+                "read as a result file, which is a part of an export: min_rows and min_fill do not apply\n",
+            );
+        }
         if let Some(words) = self.fit().and_then(|fit| fit.words()) {
             let _ = writeln!(text, "{words}");
         }

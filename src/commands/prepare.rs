@@ -22,7 +22,7 @@ pub(super) struct Prepared {
     /// Which rows become which calls.
     pub(super) plan: PlanMark,
     pub(super) rows_max: u64,
-    is_result_file: bool,
+    pub(super) is_result_file: bool,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(super) keys: Vec<MappedKey>,
     /// A mark of all that the cells of a row are read by: see [`Prepared::prints`].

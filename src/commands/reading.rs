@@ -66,7 +66,7 @@ pub(super) struct New {
 
 impl New {
     /// The marks of its addresses, as many as it has.
-    pub(super) fn marks(&self) -> impl ExactSizeIterator<Item = u64> {
+    pub(super) fn marks(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
         self.marks[..self.addresses].iter().copied()
     }
 }

@@ -82,9 +82,12 @@ impl Shown {
     fn text(&self) -> String {
         let mut text = String::new();
         let _ = writeln!(text, "{} of {}", self.path.display(), self.tenant);
+        // Of a run that is open, another process may be making them just now.
+        let is_open = self.runs.first().is_some_and(|run| run.record.state == RunState::Open);
+        let doubt = if is_open { "under way or in doubt" } else { "in doubt" };
         let _ = writeln!(
             text,
-            "{} customers known, {} of them purged; {} creates in doubt",
+            "{} customers known, {} of them purged; {} creates {doubt}",
             self.totals.customers, self.totals.purged, self.totals.in_doubt
         );
         for Run { id, record: run, missing } in &self.runs {

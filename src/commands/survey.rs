@@ -16,8 +16,8 @@ use crate::config::MissingAction;
 use crate::mapping::{Intent, Mapped, Rejection};
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
-    CustomerKey, KeyState, Look, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation, Survey, Told,
-    Work, asks_nothing_of, note_print, rehearse, shared_mark,
+    CustomerKey, KeyState, Look, NewAddresses, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation,
+    Survey, Told, Work, asks_nothing_of, note_print, rehearse, shared_mark,
 };
 use crate::source::{Row, RowRef};
 
@@ -70,6 +70,10 @@ struct Pass<'a, W> {
     several: HashMap<CustomerKey, Several, KeyState>,
     /// Rows of such customers that are not their first.
     later: BTreeSet<u64>,
+    /// The marks of addresses of customers whom the checkpoint does not know,
+    /// if it knows any.
+    new_marks: Vec<u64>,
+    knows_any: bool,
     /// Who else is there, and of which brands.
     attendance: Attendance,
     /// Customers whose row asks for nothing, and has a print that they were
@@ -105,10 +109,11 @@ struct Several {
     told: Option<Told>,
     has_calls: bool,
     /// What the customer holds now, and the rows to be visited, with whether
-    /// each makes an update: as long as all of them are `sync` and make no
-    /// other call.
+    /// each makes an update: as long as all of them say how the customer is to
+    /// be, and make no other call.
     to_and_fro: Option<(Told, Vec<(u64, bool)>)>,
-    /// Whether the checkpoint knows a customer who is not purged.
+    /// Whether the checkpoint knows the customer; one who was purged can be so
+    /// again by `--full`.
     is_known: bool,
     /// The row that would purge such a customer.
     purged_by: Option<RowRef>,
@@ -116,7 +121,7 @@ struct Several {
 
 impl Several {
     fn begin(&mut self, told: Option<Told>) {
-        self.is_known = told.as_ref().is_some_and(|told| !told.purged);
+        self.is_known = told.is_some();
         self.to_and_fro = told.clone().map(|told| (told, Vec::new()));
         (self.told, self.loaded) = (told, true);
     }
@@ -124,14 +129,14 @@ impl Several {
     /// Takes in what a row was decided to do; the rows that purge the customer
     /// and bring it back, if this is the second of them.
     fn take(&mut self, intent: &Intent, calls: &[Kind]) -> Option<(RowRef, RowRef)> {
-        use crate::mapping::Operation::{Purge, Sync};
+        use crate::mapping::Operation::{Create, Purge, Sync};
         let at = intent.at;
         self.has_calls |= !calls.is_empty();
         match (&mut self.to_and_fro, intent.operation, calls) {
-            (Some((_, rows)), Sync, [] | [Kind::Update]) if self.has_calls => {
+            (Some((_, rows)), Sync | Create, [] | [Kind::Update]) if self.has_calls => {
                 rows.push((at.number, !calls.is_empty()));
             }
-            (Some(_), Sync, []) => {}
+            (Some(_), Sync | Create, []) => {}
             (rows, ..) => *rows = None,
         }
         match (intent.operation, calls) {
@@ -177,6 +182,8 @@ pub(super) fn survey<W: Watcher>(
         people: People { met, new: HashSet::default() },
         several: HashMap::default(),
         later: BTreeSet::new(),
+        new_marks: Vec::new(),
+        knows_any: !known.is_empty(),
         attendance: Attendance::default(),
         prints: Vec::new(),
         watcher,
@@ -196,6 +203,7 @@ pub(super) fn survey<W: Watcher>(
     };
     let unseen = read(prepared, |rows, batch| first.sort(rows, batch), |batch| pass.first_reading(batch))?;
     pass.write_prints()?;
+    pass.look_for_other_ids();
     pass.read_again(prepared)?;
     prepared.export.check_unchanged()?;
     let near_end = pass.survey.worklist.entry(pass.survey.rows);
@@ -239,11 +247,15 @@ impl<W: Watcher> Pass<'_, W> {
                     }
                 }
                 What::Skipped(presence) => {
-                    presence.iter().for_each(|presence| self.attendance.take(presence, self.question.policy));
+                    presence
+                        .iter()
+                        .for_each(|presence| self.attendance.take(at, presence, self.question.policy));
                     self.survey.settle(at, Outcome::Skipped, &[]);
                 }
                 What::Rejected(rejection, presence) => {
-                    presence.iter().for_each(|presence| self.attendance.take(presence, self.question.policy));
+                    presence
+                        .iter()
+                        .for_each(|presence| self.attendance.take(at, presence, self.question.policy));
                     self.reject(at, *rejection);
                 }
             }
@@ -266,9 +278,12 @@ impl<W: Watcher> Pass<'_, W> {
     }
 
     /// Whether a row is its customer's first; the others wait for the second reading.
-    fn is_first(&mut self, at: RowRef, whose: Whose, marks: impl Iterator<Item = u64>) -> bool {
+    fn is_first(&mut self, at: RowRef, whose: Whose, marks: impl Iterator<Item = u64> + Clone) -> bool {
         self.attendance.brand(whose.brand_id);
         let is_first = self.people.meet(whose);
+        if self.knows_any && whose.known.is_none() && is_first {
+            self.new_marks.extend(marks.clone());
+        }
         self.look.row(whose.key, marks, is_first);
         if !is_first {
             self.has_several(at, whose.key);
@@ -295,6 +310,17 @@ impl<W: Watcher> Pass<'_, W> {
             Mapped::Intent(intent) => self.decide(&intent, key, None, RowPrint::NONE, false).map(drop),
             _ => Err(CommandError::Bug(format!("row {} is not what it was", at.number))),
         }
+    }
+
+    /// Whether those who are new have the addresses of known customers who are
+    /// not met.
+    fn look_for_other_ids(&mut self) {
+        let mut marks = std::mem::take(&mut self.new_marks);
+        marks.sort_unstable();
+        let is_new = |mark: &u64| marks.binary_search(mark).is_ok();
+        let of_brand = |brand: &u64| self.people.met.unmet_marks(*brand).filter(is_new).count() as u64;
+        let of_others = if marks.is_empty() { 0 } else { self.survey.brands.iter().map(of_brand).sum() };
+        self.survey.new_addresses = NewAddresses { all: marks.len() as u64, of_others };
     }
 
     fn read_again(&mut self, prepared: &Prepared) -> Result<(), CommandError> {

@@ -11,6 +11,17 @@ pub(super) struct Canary {
     reasons: Vec<(u64, String)>,
 }
 
+/// What one call shows of the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shown<'a> {
+    /// They are right.
+    Works,
+    /// Neither.
+    Nothing,
+    /// They may be wrong: what was said.
+    Trouble(&'a str),
+}
+
 /// What the first calls show.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -32,16 +43,17 @@ impl Canary {
     }
 
     /// Takes in how a call ended. Says [`Verdict::Works`] once.
-    pub(super) fn note(&mut self, row: u64, trouble: Option<&str>) -> Verdict {
+    pub(super) fn note(&mut self, row: u64, shown: Shown) -> Verdict {
         if self.left == 0 {
             return Verdict::Undecided;
         }
         self.left -= 1;
-        match trouble {
-            None => self.worked = true,
-            Some(reason) => self.reasons.push((row, reason.to_owned())),
+        match shown {
+            Shown::Works => self.worked = true,
+            Shown::Nothing => {}
+            Shown::Trouble(reason) => self.reasons.push((row, reason.to_owned())),
         }
-        match (self.left, self.worked) {
+        match (self.left, self.worked || self.reasons.is_empty()) {
             (0, true) => Verdict::Works,
             (0, false) => Verdict::Failed(std::mem::take(&mut self.reasons)),
             _ => Verdict::Undecided,
@@ -56,15 +68,22 @@ mod tests {
     #[test]
     fn one_call_that_works_is_enough_and_none_is_not() {
         let mut canary = Canary::new(3, false);
-        assert_eq!(canary.note(1, Some("no")), Verdict::Undecided);
-        assert_eq!(canary.note(2, None), Verdict::Undecided);
-        assert_eq!(canary.note(3, Some("no")), Verdict::Works);
-        assert_eq!(canary.note(4, Some("no")), Verdict::Undecided);
+        assert_eq!(canary.note(1, Shown::Trouble("no")), Verdict::Undecided);
+        assert_eq!(canary.note(2, Shown::Works), Verdict::Undecided);
+        assert_eq!(canary.note(3, Shown::Trouble("no")), Verdict::Works);
+        assert_eq!(canary.note(4, Shown::Trouble("no")), Verdict::Undecided);
 
         let mut canary = Canary::new(2, false);
-        canary.note(1, Some("a"));
-        assert_eq!(canary.note(2, Some("b")), Verdict::Failed(vec![(1, "a".into()), (2, "b".into())]));
+        canary.note(1, Shown::Trouble("a"));
+        assert_eq!(
+            canary.note(2, Shown::Trouble("b")),
+            Verdict::Failed(vec![(1, "a".into()), (2, "b".into())])
+        );
+        // Of those who are to be purged, the API knows none: that may be so.
+        let mut canary = Canary::new(2, false);
+        canary.note(1, Shown::Nothing);
+        assert_eq!(canary.note(2, Shown::Nothing), Verdict::Works);
         assert!(Canary::new(0, false).is_over());
-        assert_eq!(Canary::new(1, true).note(1, Some("no")), Verdict::Works);
+        assert_eq!(Canary::new(1, true).note(1, Shown::Trouble("no")), Verdict::Works);
     }
 }

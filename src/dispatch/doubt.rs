@@ -44,7 +44,7 @@ impl Lane {
         // The record of the create stays until the answer is known.
         let sent = shared.send(&call, self.job.key, self.row(), None, false).await?;
         self.take_in(&sent);
-        self.note_for_canary(&sent, true);
+        self.note_for_canary(&call, &sent, true);
         match sent.end {
             End::Done | End::DoneBefore | End::Exists => {
                 self.has_open_doubt = false;

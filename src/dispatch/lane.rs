@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::canary::Shown;
 use super::conductor::Job;
 use super::record::{CallEnd, CallLine, FlightChange, Gone, Loaded, Record, Trouble};
 use super::send::{End, Recorded, Sent, Shared, unix_now};
@@ -174,8 +175,7 @@ impl Lane {
                 self.situation.told = recorded.told.clone();
             }
         }
-        // That the API does not know whom to purge is no sign of wrong settings.
-        self.note_for_canary(&sent, goes_on || is_purge);
+        self.note_for_canary(call, &sent, goes_on);
         self.ended(call, &sent, self.flight_after(call, &sent))?;
         match sent.end {
             End::Stopped => Ok(Some(None)),
@@ -222,13 +222,16 @@ impl Lane {
 
     /// An end that only turns the row another way says nothing about the
     /// settings; the call that follows does.
-    pub(super) fn note_for_canary(&self, sent: &Sent, goes_on: bool) {
-        match sent.end {
-            End::Stopped => {}
-            End::Exists | End::NotFound if goes_on => {}
-            End::Done | End::DoneBefore => self.shared.note_for_canary(self.row(), None),
-            _ => self.shared.note_for_canary(self.row(), Some(&sent.message)),
-        }
+    pub(super) fn note_for_canary(&self, call: &Call, sent: &Sent, goes_on: bool) {
+        let shown = match sent.end {
+            End::Stopped => return,
+            End::Exists | End::NotFound if goes_on => return,
+            End::Done | End::DoneBefore => Shown::Works,
+            // That the API does not know whom to purge is no sign of wrong settings.
+            End::NotFound if call.kind() == Kind::Purge => Shown::Nothing,
+            _ => Shown::Trouble(&sent.message),
+        };
+        self.shared.note_for_canary(self.row(), shown);
     }
 
     pub(super) fn keep_quiet(&mut self, since: Instant) {

@@ -323,8 +323,8 @@ impl Shared {
 
     /// Takes in whether a call worked. To be told before anything is awaited,
     /// so that no other call goes out in between.
-    pub(super) fn note_for_canary(&self, row: u64, trouble: Option<&str>) {
-        let verdict = self.canary.borrow_mut().note(row, trouble);
+    pub(super) fn note_for_canary(&self, row: u64, shown: canary::Shown) {
+        let verdict = self.canary.borrow_mut().note(row, shown);
         match verdict {
             canary::Verdict::Undecided => {}
             canary::Verdict::Works => {

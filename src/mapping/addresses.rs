@@ -148,6 +148,16 @@ fn email(text: &str) -> Result<String, Rejection> {
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
     match EmailAddress::parse_with_options(text, options) {
         Ok(_) => Ok(text.to_owned()),
+        Err(_) if text.matches('@').count() > 1 => Err(Rejection::new(
+            RejectionCode::BadEmail,
+            "it holds several addresses",
+            "give each a column of its own, or take one by a template, such as { template = \"{{ (email | split(';'))[0] | trim }}\" }",
+        )),
+        Err(_) if text.ends_with('>') => Err(Rejection::new(
+            RejectionCode::BadEmail,
+            "there is more in it than an address",
+            "leave nothing but what stands between < and >, in the export or by a template",
+        )),
         Err(error) => Err(Rejection::new(
             RejectionCode::BadEmail,
             format!("it is no e-mail address: {}", error.to_string().trim_end_matches('.').to_lowercase()),

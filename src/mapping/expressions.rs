@@ -46,6 +46,13 @@ impl Expressions {
         let name = format!("template {source}");
         self.environment.add_template_owned(name.clone(), source.to_owned()).map_err(|error| said(&error))?;
         let variables = Variables::of(source).map_err(|error| said(&error))?;
+        self.check_names(&variables)?;
+        if let Some(path) = variables.compared.first() {
+            let name = path.join(".");
+            return Err(format!(
+                "{name} is a text, as all cells are, and is compared with a number or with true or false; write {name} == 'true', or {name} | int > 90"
+            ));
+        }
         want(&variables, columns)?;
         self.variables.insert(name.clone(), variables);
         Ok(Expression(name))
@@ -55,7 +62,40 @@ impl Expressions {
     pub(super) fn condition(&mut self, source: &str, columns: &mut Columns) -> Result<Expression, String> {
         self.environment.compile_expression(source).map_err(|error| said(&error))?;
         // Kept as a template, since a compiled expression borrows its environment.
-        self.template(&format!("{{% if ({source}) %}}1{{% endif %}}"), columns)
+        let expression = self.template(&format!("{{% if ({source}) %}}1{{% endif %}}"), columns)?;
+        if let Some(variables) = self.variables.get_mut(&expression.0) {
+            variables.truths = Variables::of_condition(source).map_err(|error| said(&error))?;
+        }
+        Ok(expression)
+    }
+
+    /// Whether all filters and tests are known: the engine says so only when it
+    /// comes to one, and that would be at every row.
+    fn check_names(&self, variables: &Variables) -> Result<(), String> {
+        let filters = variables.filters.iter().map(|name| format!("''|{name}"));
+        let tests = variables.tests.iter().map(|name| format!("'' is {name}"));
+        for tried in filters.chain(tests) {
+            let outcome = self.environment.compile_expression(&tried).and_then(|tried| tried.eval(()));
+            let unknown = outcome
+                .err()
+                .filter(|error| matches!(error.kind(), ErrorKind::UnknownFilter | ErrorKind::UnknownTest));
+            if let Some(error) = unknown {
+                return Err(said(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// A cell that makes a condition hold by being there, though its word is
+    /// one for "no".
+    pub(super) fn doubtful(&self, condition: &Expression, row: &Row) -> Option<(String, String)> {
+        let truths = self.variables.get(&condition.0)?.truths.iter();
+        truths.into_iter().find_map(|path| {
+            let from = path.iter().take_while(|name| *name == "row").count();
+            let name = path[from..].join(".");
+            let text = row.text(self.columns.find(&name)?).ok()?;
+            super::row::says_no(text.trim()).then(|| (name, text.trim().to_owned()))
+        })
     }
 
     /// To be called when `columns` is complete.

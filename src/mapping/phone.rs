@@ -29,6 +29,9 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
     if is_clean(text) {
         return Ok(text.to_owned());
     }
+    if let Some(reason) = no_number(text) {
+        return Err(NoPhone { reason, hint: HINT });
+    }
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
@@ -47,7 +50,75 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
             hint: HINT,
         });
     }
+    if is_ambiguous(text, &number) {
+        return Err(NoPhone {
+            reason: "it is a number both with and without its country code",
+            hint: "write it with + or with the 0 of the area in front, for example by a template: { template = \"+{{ phone }}\" }",
+        });
+    }
     Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+/// What a text is that the library would take for a number all the same: it
+/// leaves out signs, and dials letters.
+fn no_number(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    if is_decimal(text) {
+        return Some("it is a decimal number, made of one by a program or a spreadsheet");
+    }
+    if is_date(text) {
+        return Some("it is a date");
+    }
+    has_words_between(text).then_some("there are words between its digits")
+}
+
+/// `612345678.0`, `1.512345678E9`.
+fn is_decimal(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (mantissa, exponent) = text.split_once(['E', 'e']).map_or((text, None), |(m, e)| (m, Some(e)));
+    let Some((whole, fraction)) = mantissa.split_once(['.', ',']) else { return false };
+    let is_scaled = exponent.is_some_and(|exponent| digits(exponent.trim_start_matches('+')));
+    // Two digits at most: people group theirs by dots, too.
+    digits(whole) && digits(fraction) && (is_scaled || exponent.is_none() && fraction.len() <= 2)
+}
+
+/// A day of these two centuries, the year first or last.
+fn is_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split(['-', '.', '/']).collect();
+    let [first, month, last] = parts.as_slice() else { return false };
+    let (year, day) = if first.len() == 4 { (first, last) } else { (last, first) };
+    let is_in = |part: &str, len: usize, from: u16, to: u16| {
+        part.len() <= len && part.parse().is_ok_and(|value: u16| (from..=to).contains(&value))
+    };
+    year.len() == 4
+        && is_in(year, 4, 1900, 2099)
+        // The days and months of some countries change places.
+        && (is_in(month, 2, 1, 12) && is_in(day, 2, 1, 31) || is_in(month, 2, 1, 31) && is_in(day, 2, 1, 12))
+}
+
+/// Words that mean an extension, which is left out.
+const EXTENSION: [&str; 5] = ["x", "ext", "extn", "extension", "extensión"];
+
+/// Whether there are letters with digits before and behind that name no extension.
+fn has_words_between(text: &str) -> bool {
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let (Some(first), Some(last)) = (text.find(is_digit), text.rfind(is_digit)) else { return false };
+    let words = text[first..=last].split(|letter: char| !letter.is_alphabetic());
+    words.filter(|word| !word.is_empty()).any(|word| !EXTENSION.contains(&word.to_lowercase().as_str()))
+}
+
+/// Whether bare digits that were taken for a national number are also one that
+/// begins with the country's code: in a plan of many lengths both exist.
+fn is_ambiguous(text: &str, national: &PhoneNumber) -> bool {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    if text.contains('+')
+        || digits.starts_with('0')
+        || !digits.starts_with(&national.country_code.to_string())
+    {
+        return false;
+    }
+    let international = PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None);
+    international.is_ok_and(|other| other.is_valid() && other.national_number != national.national_number)
 }
 
 /// Country codes whose national numbers the library rewrites in no way, as
@@ -123,6 +194,36 @@ mod tests {
     fn same_answer(text: &str) {
         for region in [None, region("NL"), region("US"), region("GB")] {
             assert_eq!(e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_number_is_refused() {
+        for (text, code, reason) in [
+            ("1512345678.0", "DE", "decimal"),
+            ("15123456789,12", "DE", "decimal"),
+            ("1.512345678E9", "DE", "decimal"),
+            ("61234567.8", "NL", "decimal"),
+            ("1980-02-01", "AT", "date"),
+            ("01.02.1980", "BE", "date"),
+            ("030 123456 App. 12", "DE", "words"),
+            ("4915123456789", "DE", "both with and without"),
+        ] {
+            let said = e164(text, region(code)).expect_err(text).reason;
+            assert!(said.contains(reason), "{text}: {said}");
+        }
+        for (text, code, number) in [
+            ("06.12345678", "NL", "+31612345678"),
+            ("01.23.45.67.89", "FR", "+33123456789"),
+            ("+49 151 23456789", "DE", "+4915123456789"),
+            ("015123456789", "DE", "+4915123456789"),
+            ("31612345678", "NL", "+31612345678"),
+            ("12025550123", "US", "+12025550123"),
+            ("030 123456 ext. 12", "DE", "+4930123456"),
+            ("Tel. 06-12345678", "NL", "+31612345678"),
+            ("1-800-FLOWERS", "US", "+18003569377"),
+        ] {
+            assert_eq!(e164(text, region(code)).as_deref(), Ok(number), "{text}");
         }
     }
 

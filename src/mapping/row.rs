@@ -223,6 +223,7 @@ impl<'a> Reading<'a> {
     fn operation(&mut self) -> Checked<Operation> {
         let rules = &self.mapping.rules;
         for (condition, operation) in &rules.conditions {
+            self.check_condition(condition)?;
             if !self.render(condition, "operation.rule")?.is_empty() {
                 return Ok(*operation);
             }
@@ -387,7 +388,7 @@ impl<'a> Reading<'a> {
         let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(&found.text));
         match () {
             () if is_one_of(&["true", "yes", "y", "1", "on", "ja", "j"]) => Ok(true),
-            () if is_one_of(&["false", "no", "n", "0", "off", "nee"]) => Ok(false),
+            () if says_no(&found.text) => Ok(false),
             () => {
                 let message = format!("{} needs true or false (yes, no, 1, 0, ja, nee)", getter.key);
                 Err(Box::new(
@@ -472,6 +473,20 @@ impl<'a> Reading<'a> {
         Ok(Some(Found { text, place: name, clear }))
     }
 
+    /// Any text makes a rule hold that names nothing but a column: also "false".
+    fn check_condition(&self, condition: &Expression) -> Checked<()> {
+        let Some((name, text)) = self.mapping.expressions.doubtful(condition, self.row) else {
+            return Ok(());
+        };
+        let message = format!("operation.rule: {name:?} alone holds for any text, and this one says no");
+        let rejection = Rejection::new(
+            RejectionCode::BadTemplate,
+            message,
+            "let the rule name the text that it means, such as deleted == 'true'",
+        );
+        Err(Box::new(rejection.at(&name, &text)))
+    }
+
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
         let expressions = &self.mapping.expressions;
         let row = self.shared.get_or_insert_with(|| Arc::new(self.row.clone()));
@@ -484,6 +499,11 @@ impl<'a> Reading<'a> {
             ))
         })
     }
+}
+
+/// Whether a cell's word means no.
+pub(super) fn says_no(text: &str) -> bool {
+    ["false", "no", "n", "0", "off", "nee"].iter().any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// `text.trim()`, which nearly always is the text itself.

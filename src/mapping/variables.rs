@@ -4,10 +4,12 @@
 //! sliced, what is set under its own name, what a filter of a block is given.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::sync::Arc;
 
-use minijinja::machinery::ast::{CallArg, Expr, Stmt};
-use minijinja::machinery::parse;
+use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Stmt};
+use minijinja::machinery::{parse, parse_expr};
+use minijinja::value::ValueKind;
 
 /// The names on the way to a cell, as a template writes them: `a.b`, `a['b']`
 /// and `row.a.b` are `a` and `b`. The row itself is the way of no names.
@@ -27,6 +29,13 @@ pub(super) struct Variables {
     pub(super) all: BTreeSet<Path>,
     /// What it goes through on its way to a cell: of `a.b`, the `a`.
     pub(super) parts: Arc<BTreeSet<String>>,
+    /// Cells that decide by being there, see [`Variables::of_condition`].
+    pub(super) truths: BTreeSet<Path>,
+    /// Cells that are compared with a number, or with true or false.
+    pub(super) compared: BTreeSet<Path>,
+    /// The names of filters and tests.
+    pub(super) filters: BTreeSet<String>,
+    pub(super) tests: BTreeSet<String>,
 }
 
 impl Variables {
@@ -38,6 +47,33 @@ impl Variables {
         let parts = paths.flat_map(|path| (1..path.len()).map(|end| path[..end].join(".")));
         found.parts = Arc::new(parts.collect());
         Ok(found)
+    }
+
+    /// Of a condition, the cells that are neither compared nor tested: any text
+    /// in them makes it hold.
+    pub(super) fn of_condition(source: &str) -> Result<BTreeSet<Path>, minijinja::Error> {
+        let mut truths = BTreeSet::new();
+        take_truths(&parse_expr(source)?, &mut truths);
+        Ok(truths)
+    }
+}
+
+fn take_truths(expression: &Expr, truths: &mut BTreeSet<Path>) {
+    match expression {
+        Expr::UnaryOp(unary) => take_truths(&unary.expr, truths),
+        Expr::BinOp(both) if matches!(both.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
+            [&both.left, &both.right].into_iter().for_each(|side| take_truths(side, truths));
+        }
+        other => truths.extend(path_of(other)),
+    }
+}
+
+/// A number, or true or false.
+fn is_no_text(expression: &Expr) -> bool {
+    match expression {
+        Expr::UnaryOp(unary) => is_no_text(&unary.expr),
+        Expr::Const(constant) => matches!(constant.value.kind(), ValueKind::Number | ValueKind::Bool),
+        _ => false,
     }
 }
 
@@ -121,20 +157,31 @@ impl Walker {
                 self.expressions([&slice.start, &slice.stop, &slice.step].into_iter().flatten());
             }
             Expr::UnaryOp(unary) => self.expression(&unary.expr),
-            Expr::BinOp(both) => self.expressions([&both.left, &both.right]),
+            Expr::BinOp(both) => {
+                use BinOpKind::{Eq, Gt, Gte, Lt, Lte, Ne};
+                self.expressions([&both.left, &both.right]);
+                if matches!(both.op, Eq | Ne | Lt | Lte | Gt | Gte) {
+                    self.compare(&both.left, &both.right);
+                }
+            }
             Expr::Compare(compare) => {
                 self.expression(&compare.expr);
                 self.expressions(compare.ops.iter().map(|operand| &operand.expr));
+                let sides: Vec<&Expr> =
+                    iter::once(&compare.expr).chain(compare.ops.iter().map(|side| &side.expr)).collect();
+                sides.windows(2).for_each(|pair| self.compare(pair[0], pair[1]));
             }
             Expr::IfExpr(choice) => {
                 self.expressions([&choice.test_expr, &choice.true_expr]);
                 self.expressions(&choice.false_expr);
             }
             Expr::Filter(filter) => {
+                self.found.filters.insert(filter.name.to_owned());
                 self.expressions(&filter.expr);
                 self.arguments(&filter.args);
             }
             Expr::Test(test) => {
+                self.found.tests.insert(test.name.to_owned());
                 self.expression(&test.expr);
                 self.arguments(&test.args);
             }
@@ -147,6 +194,16 @@ impl Walker {
             Expr::List(list) => self.expressions(&list.items),
             Expr::Tuple(tuple) => self.expressions(&tuple.items),
             Expr::Map(map) => self.expressions(map.keys.iter().chain(&map.values)),
+        }
+    }
+
+    fn compare(&mut self, one: &Expr, other: &Expr) {
+        let made =
+            |scope: &Scope, name: &String| scope.certain.contains(name) || scope.perhaps.contains(name);
+        for (cell, with) in [(one, other), (other, one)] {
+            let path = path_of(cell).filter(|_| is_no_text(with));
+            let of_row = path.filter(|path| !self.scopes.iter().any(|scope| made(scope, &path[0])));
+            self.found.compared.extend(of_row);
         }
     }
 
@@ -291,6 +348,24 @@ mod tests {
             let found = Variables::of(template).expect(template);
             assert_eq!(names(&found.of_row), of_row, "{template}");
         }
+    }
+
+    #[test]
+    fn a_cell_that_is_compared_with_no_text_and_one_that_decides_by_being_there_are_known() {
+        for (condition, compared, truths) in [
+            ("deleted", "", "deleted"),
+            ("not a.b and (row['c'] or d == 'x')", "", "a.b row.c"),
+            ("age > 90 or 1 <= n < m", "age n", ""),
+            ("true == a or b != -1", "a b", ""),
+            ("age | int > 90 and a == none and b in ['x']", "", ""),
+            ("a is defined and b | lower", "", ""),
+        ] {
+            let found = Variables::of(&format!("{{% if ({condition}) %}}1{{% endif %}}")).expect(condition);
+            assert_eq!(names(&found.compared), compared, "{condition}");
+            assert_eq!(names(&Variables::of_condition(condition).expect(condition)), truths, "{condition}");
+        }
+        let made = Variables::of("{% for a in b %}{% if loop.index > 1 %}{{ a }}{% endif %}{% endfor %}");
+        assert!(made.expect("a template").compared.is_empty());
     }
 
     #[test]

@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::notices::NoticeKind;
 use super::seen::Past;
 use super::shared::SharedAddresses;
-use super::survey::{PurgedAndBack, Survey};
+use super::survey::{NewAddresses, PurgedAndBack, Survey};
 use crate::omnidesk::Kind;
 use crate::units::{Amount, Share};
 
 /// Fewer filled cells than this are too few to see a collapse in: by chance,
 /// three rows of which one is blank would be one.
 const FILLED_MIN: u64 = 20;
+
+/// So many customers may have got another id in a night.
+const NEW_IDS_MIN: u64 = 20;
 
 /// `[guard]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -67,6 +70,7 @@ pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> V
     verdicts.extend(judge_purges(settings, purges, survey.rows));
     verdicts.extend(judge_changes(settings, survey));
     verdicts.extend(survey.purged_and_back.map(judge_back));
+    verdicts.extend(judge_ids(survey));
     verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey, before)));
     verdicts.extend(judge_fill(settings, survey, past));
     verdicts.extend(judge_shared(settings, survey));
@@ -126,6 +130,19 @@ fn judge_back(found: PurgedAndBack) -> Verdict {
         ),
         leave: "--allow-recreate".to_owned(),
     }
+}
+
+/// Ids that are written otherwise than before make every customer anew: a
+/// spreadsheet drops zeros in front, a program writes `1.0`.
+fn judge_ids(survey: &Survey) -> Option<Verdict> {
+    let NewAddresses { all, of_others } = survey.new_addresses;
+    (of_others >= NEW_IDS_MIN && 2 * of_others >= all).then(|| Verdict {
+        guard: "new_ids",
+        message: format!(
+            "{of_others} of {all} addresses of customers who would be created are those of known customers with other ids, who are not in this export: are the ids written as before? Each customer would be there twice"
+        ),
+        leave: "--allow-new-ids".to_owned(),
+    })
 }
 
 fn judge_rows(settings: &GuardSettings, survey: &Survey, before: u64) -> Option<Verdict> {
@@ -194,12 +211,16 @@ fn percent(part: u64, of: u64) -> f64 {
 
 /// Somebody whose row cannot be read is not missing.
 fn judge_missing(survey: &Survey) -> Option<Verdict> {
-    let unreadable = survey.missing.as_ref()?.missing.unreadable;
+    let found = survey.missing.as_ref()?;
+    let unreadable = found.missing.unreadable;
+    let first =
+        found.first_unreadable.map(|at| format!(", the first of them row {} on line {}", at.number, at.line));
     let missing = survey.missing_purges();
     (unreadable > 0 && missing > 0).then(|| Verdict {
         guard: "missing",
         message: format!(
-            "{missing} customers missing from the export would be purged, and {unreadable} rejected rows do not tell whose they are: mend these rows, or set action = \"report\" in [missing]"
+            "{missing} customers missing from the export would be purged, and {unreadable} rejected rows do not tell whose they are{}: mend these rows (`plan` says what is wrong with them), or set action = \"report\" in [missing]",
+            first.unwrap_or_default()
         ),
         // No option says whose a row is.
         leave: String::new(),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::CustomerKey;
 use super::outcome::{Counts, Outcome};
+use crate::source::RowRef;
 
 /// Who is missing, and what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +116,8 @@ pub struct MissingSurvey {
     pub keys: Vec<CustomerKey>,
     /// Customers of the export who are known and whose id is not kept yet.
     pub to_name: u64,
+    /// The first row that does not tell whose it is.
+    pub first_unreadable: Option<RowRef>,
 }
 
 #[cfg(test)]

@@ -39,6 +39,6 @@ pub use steps::{
     Policy, Situation, Step, acknowledged, asks_nothing_of, found_by_probe, next, note_print, probe,
     rehearse, settled_silently, turned_absent, turned_existing, under_way,
 };
-pub use survey::{Cause, PurgedAndBack, Survey};
+pub use survey::{Cause, NewAddresses, PurgedAndBack, Survey};
 pub use told::{Flight, Progress, Told, ToldField};
 pub use worklist::{ROWS_PER_BLOCK, Work, Worklist};

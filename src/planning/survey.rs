@@ -42,6 +42,9 @@ pub struct Survey {
     pub unseen: Vec<String>,
     /// Customers whom one row purges and a later one brings back.
     pub purged_and_back: Option<PurgedAndBack>,
+    /// Addresses of customers who would be created, and how many of them are
+    /// those of known customers whom the export does not hold.
+    pub new_addresses: NewAddresses,
     /// What was seen besides the calls.
     pub findings: Findings,
     /// Rows to visit.
@@ -59,6 +62,15 @@ pub struct PurgedAndBack {
     pub customers: u64,
     /// The rows of the first of them.
     pub first: (RowRef, RowRef),
+}
+
+/// Addresses of customers who would be created.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NewAddresses {
+    /// How many.
+    pub all: u64,
+    /// Of them, those of known customers whom the export does not hold.
+    pub of_others: u64,
 }
 
 /// Rows that share a cause, with the first of them.

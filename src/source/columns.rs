@@ -44,9 +44,12 @@ pub struct Columns {
     names: Vec<String>,
     index: HashMap<String, usize>,
     open: bool,
-    /// So many cells a row may have instead of all: without those of columns
-    /// behind the last name that have none.
-    least: usize,
+    /// How many cells a row has.
+    width: usize,
+    /// And how many if those are left out that stand behind the last name.
+    named: usize,
+    /// The places of columns without a name.
+    unnamed: Vec<usize>,
 }
 
 impl Columns {
@@ -82,14 +85,17 @@ impl Columns {
         }
         // With the columns of a result file behind them, all are there.
         let has_results = names.iter().any(|name| name.starts_with(SYNC_PREFIX));
-        let least = end.filter(|_| !has_results).map_or(names.len(), |end| end + 1);
-        Ok(Self { names, index, open: false, least })
+        let width = names.len();
+        let named = end.filter(|_| !has_results).map_or(width, |end| end + 1);
+        let unnamed = (0..width).filter(|at| names[*at].is_empty()).collect();
+        Ok(Self { names, index, open: false, width, named, unnamed })
     }
 
     /// The columns of JSON lines: none yet, see [`Columns::want`].
     #[must_use]
     pub fn of_json() -> Self {
-        Self { names: Vec::new(), index: HashMap::new(), open: true, least: 0 }
+        let (names, index, unnamed) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { names, index, open: true, width: 0, named: 0, unnamed }
     }
 
     /// Where the column `name` stands. JSON lines are given any column that is
@@ -126,9 +132,25 @@ impl Columns {
         }
     }
 
-    /// Whether a row may have so many cells.
-    pub(super) fn takes(&self, cells: usize) -> bool {
-        cells == self.names.len() || cells == self.least
+    /// How many cells a row has.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// How many it has if only the header ends with a delimiter.
+    pub(super) fn width_without_unnamed(&self) -> Option<usize> {
+        Some(self.named).filter(|named| *named < self.width)
+    }
+
+    /// The rows leave out what has no name at the end of the header: one width
+    /// for all of them, since a cell too many would else pass for theirs.
+    pub(super) fn leave_out_unnamed(&mut self) {
+        self.width = self.named;
+    }
+
+    /// The places of columns without a name, where no row has a value.
+    pub(super) fn unnamed(&self) -> &[usize] {
+        &self.unnamed
     }
 
     /// Whether it is given any column that is asked for.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
+use encoding_rs::{Encoding, UTF_8};
 use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -19,24 +20,13 @@ const RAW: &str = "_sync_raw";
 
 pub(super) fn split(
     line: &[u8],
-    encoding: &'static encoding_rs::Encoding,
+    encoding: &'static Encoding,
     columns: &Columns,
     shape: &mut Shape,
     cells: &mut Cells,
 ) -> Result<(), Malformed> {
-    let decoded;
-    let text = if encoding == encoding_rs::UTF_8 {
-        std::str::from_utf8(line)
-    } else {
-        decoded = encoding.decode_without_bom_handling(line).0;
-        Ok(decoded.as_ref())
-    };
-    let text = text.map_err(|error| {
-        Malformed::NotAnObject(format!(
-            "byte {} is not UTF-8; name the encoding in [input]",
-            error.valid_up_to() + 1
-        ))
-    })?;
+    let text = text_of(line, encoding)?;
+    let text = text.as_ref();
     if shape.split(text, cells) {
         return Ok(());
     }
@@ -53,6 +43,18 @@ pub(super) fn split(
         cells.push(cell.as_deref().unwrap_or_default().as_bytes());
     }
     Ok(())
+}
+
+fn text_of<'a>(line: &'a [u8], encoding: &'static Encoding) -> Result<Cow<'a, str>, Malformed> {
+    if encoding != UTF_8 {
+        return Ok(encoding.decode_without_bom_handling(line).0);
+    }
+    std::str::from_utf8(line).map(Cow::Borrowed).map_err(|error| {
+        Malformed::NotAnObject(format!(
+            "byte {} is not UTF-8; name the encoding in [input]",
+            error.valid_up_to() + 1
+        ))
+    })
 }
 
 /// The keys that lines have, in their order: the same from line to line in
@@ -218,15 +220,17 @@ fn walk<'a>(
 }
 
 /// Whether a line has members that a result file added.
-pub(super) fn has_results(line: &[u8]) -> bool {
+pub(super) fn has_results(line: &[u8], encoding: &'static Encoding) -> bool {
     // Few lines hold these bytes, and of those some as a value.
-    memchr::memmem::find(line, SYNC_PREFIX.as_bytes()).is_some() && without_results(line).is_some()
+    memchr::memmem::find(line, SYNC_PREFIX.as_bytes()).is_some() && without_results(line, encoding).is_some()
 }
 
 /// An object without the members that an earlier result file added; `None` if
 /// it has none of them, or is no object.
-pub(super) fn without_results(line: &[u8]) -> Option<Vec<u8>> {
-    let members = members(std::str::from_utf8(line).ok()?).ok()?;
+pub(super) fn without_results(line: &[u8], encoding: &'static Encoding) -> Option<Vec<u8>> {
+    let text = text_of(line, encoding).ok()?;
+    // Also of a row that is refused for having a key twice.
+    let members = all_members(&text).ok()?;
     if !members.iter().any(|(key, _)| key.starts_with(SYNC_PREFIX)) {
         return None;
     }
@@ -235,7 +239,7 @@ pub(super) fn without_results(line: &[u8]) -> Option<Vec<u8>> {
         .filter(|(key, _)| !key.starts_with(SYNC_PREFIX) || key == RAW)
         .map(|(key, value)| format!("{}:{}", serde_json::Value::from(key.as_ref()), value.get()))
         .collect();
-    Some(format!("{{{}}}", own.join(",")).into_bytes())
+    Some(encoding.encode(&format!("{{{}}}", own.join(","))).0.into_owned())
 }
 
 /// A value that is no list and no object, as text.
@@ -251,10 +255,15 @@ fn plain(raw: &str) -> Option<Cow<'_, str>> {
 
 type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-fn members(text: &str) -> Result<Members<'_>, Malformed> {
+fn all_members(text: &str) -> Result<Members<'_>, Malformed> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(MembersVisitor).map_err(not_an_object)?;
     reader.end().map_err(not_an_object)?;
+    Ok(members)
+}
+
+fn members(text: &str) -> Result<Members<'_>, Malformed> {
+    let members = all_members(text)?;
     let mut seen = HashSet::with_capacity(members.len());
     match members.iter().find(|(key, _)| !seen.insert(key.as_ref())) {
         Some((key, _)) => Err(Malformed::DuplicateKey(key.clone().into_owned())),

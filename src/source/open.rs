@@ -15,11 +15,13 @@ use super::columns::Columns;
 use super::complete::{Origin, Watched};
 use super::dialect::{self, Dialect, Format};
 use super::records::{Fault, RECORD_BYTES_MAX, Records};
-use super::rows::{Row, RowRef, Rows};
+use super::rows::{Malformed, Row, RowRef, Rows};
 use super::settings::{FormatSetting, Settings};
 
 /// What the dialect is sniffed from.
 const SAMPLE_BYTES: usize = 64 << 10;
+/// Rows in which one that shows how wide they are is looked for.
+const ROWS_FOR_WIDTH: usize = 100;
 
 /// Which content an export has, whatever it is called and whenever it was
 /// written: BLAKE3 of the bytes, unpacked.
@@ -80,6 +82,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
     };
     if format == Format::Csv {
         export.read_header(&sample[file.skip.min(sample.len() as u64) as usize..], settings)?;
+        export.look_for_width()?;
     }
     Ok(export)
 }
@@ -128,6 +131,25 @@ impl Export {
         Rows::new(Arc::clone(&self.file), self.dialect, Arc::new(self.columns.clone()), from)
     }
 
+    /// How many cells the rows have where the header ends with a delimiter: the
+    /// first sound one shows it.
+    fn look_for_width(&mut self) -> Result<(), SourceError> {
+        let Some(named) = self.columns.width_without_unnamed() else { return Ok(()) };
+        let (mut rows, mut row) = (self.rows(), Row::default());
+        for _ in 0..ROWS_FOR_WIDTH {
+            let is_row = rows.read(&mut row).map_err(|source| self.io_error(source))?;
+            match row.fault() {
+                Some(Malformed::Ragged { found, .. }) if is_row && *found == named => {
+                    self.columns.leave_out_unnamed();
+                    break;
+                }
+                Some(_) if is_row => {}
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is a result file of an earlier run, repaired and run again.
     ///
     /// # Errors
@@ -141,7 +163,7 @@ impl Export {
         let from = self.first;
         let mut lines = Records::at(Arc::clone(&self.file), self.dialect.framing(), from.offset, from.line);
         while let Some((_, line)) = lines.next().map_err(|source| self.io_error(source))? {
-            if super::json::has_results(line) {
+            if super::json::has_results(line, self.dialect.encoding) {
                 return Ok(true);
             }
         }
@@ -165,7 +187,7 @@ impl Export {
     pub fn own_bytes(&self, at: RowRef) -> io::Result<Vec<u8>> {
         let bytes = self.bytes_of(at)?;
         if self.dialect.format == Format::Jsonl {
-            return Ok(super::json::without_results(&bytes).unwrap_or(bytes));
+            return Ok(super::json::without_results(&bytes, self.dialect.encoding).unwrap_or(bytes));
         }
         let mut row = Row::default();
         self.rows_from(at).read(&mut row)?;

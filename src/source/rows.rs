@@ -37,6 +37,14 @@ pub enum Malformed {
         /// 1-based.
         column: usize,
     },
+    /// A quote that opened by chance and closed by chance, with rows between.
+    #[error(
+        "a quote in it closes {lines} lines further down only, and each of these lines has the cells of a row; take out a quote that stands for inches or the like, or double it"
+    )]
+    HoldsRows {
+        /// Lines behind the first.
+        lines: usize,
+    },
     /// Another number of cells than the header has.
     #[error(
         "the row has {found} cells and the header {expected}; is a cell with the delimiter in it not quoted?"
@@ -46,6 +54,14 @@ pub enum Malformed {
         found: usize,
         /// In the header.
         expected: usize,
+    },
+    /// A value behind the last cell that has a name.
+    #[error(
+        "cell {column} has a value, and its column no name; is a cell with the delimiter in it not quoted?"
+    )]
+    Unnamed {
+        /// 1-based.
+        column: usize,
     },
     /// More bytes than [`RECORD_BYTES_MAX`].
     #[error("the row is longer than {RECORD_BYTES_MAX} bytes; is a line end missing?")]
@@ -291,15 +307,47 @@ fn parse(
     if dialect.format == Format::Jsonl {
         return json::split(bytes, dialect.encoding, columns, shape, cells);
     }
-    let expected = columns.names().len();
+    let expected = columns.width();
     match extent.is_quoted {
         true => cells.split(parser, bytes, expected),
         false => cells.split_plain(dialect.delimiter, bytes),
     }
-    match cells.len {
-        found if columns.takes(found) => Ok(()),
-        found => Err(Malformed::Ragged { found, expected }),
+    // Two quotes: the one that opened, and the one that closed.
+    let is_one_cell = || columns.has_results() || memchr::memchr_iter(b'"', bytes).count() == 2;
+    if extent.is_quoted
+        && memchr::memchr(dialect.terminator, bytes).is_some()
+        && is_one_cell()
+        && let Some(lines) = rows_inside(cells, columns, dialect)
+    {
+        return Err(Malformed::HoldsRows { lines });
     }
+    if cells.len != expected {
+        return Err(Malformed::Ragged { found: cells.len, expected });
+    }
+    match columns.unnamed().iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
+        Some(at) => Err(Malformed::Unnamed { column: at + 1 }),
+        None => Ok(()),
+    }
+}
+
+/// Fewer cells than this, and lines of a text have as many by chance.
+const CELLS_TOLD: usize = 3;
+
+/// How many lines a cell goes over, if the record would be as many whole rows
+/// without its quotes. A text with line ends would not.
+fn rows_inside(cells: &Cells, columns: &Columns, dialect: &Dialect) -> Option<usize> {
+    let results = columns.names().len() - columns.own().count();
+    let (width, found) = (columns.width() - results, cells.len.checked_sub(results)?);
+    let mut over = (0..found).filter(|at| memchr::memchr(dialect.terminator, cells.get(*at)).is_some());
+    let (at, None) = (over.next()?, over.next()) else { return None };
+    let lines: Vec<&[u8]> = cells.get(at).split(|byte| *byte == dialect.terminator).collect();
+    let last = lines.len() - 1;
+    let is_row = |(line, text): (usize, &&[u8])| {
+        let before = if line == 0 { at } else { 0 };
+        let behind = if line == last { found - 1 - at } else { 0 };
+        before + memchr::memchr_iter(dialect.delimiter, text).count() + 1 + behind == width
+    };
+    (width >= CELLS_TOLD && lines.iter().enumerate().all(is_row)).then_some(last)
 }
 
 #[cfg(test)]

@@ -216,9 +216,57 @@ fn a_delimiter_that_only_the_header_ends_with_is_no_column_either() {
     world.file("mended.csv", rejected.replacen("no-address", "b@example.org", 1).as_bytes());
     assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "1 created");
     assert_eq!(world.state().customers.len(), 2);
-    // Less than that is a row that lacks something.
-    world.file("export.csv", format!("{header}A3,Ann,Smit,a3@example.org,,\n").as_bytes());
-    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 rejected");
+    // Less than that is a row that lacks something, and more one with a
+    // delimiter too many: its cells would be those of their neighbours.
+    for row in ["A3,Ann,Smit,a3@example.org,,", "A3,Ann,Smit,Jr,a3@example.org,,,"] {
+        world.file("export.csv", format!("{header}A1,Ann,Smit,a@example.org,,,\n{row}\n").as_bytes());
+        let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+        assert_eq!(ended.outcomes(), "1 unchanged, 1 rejected", "{row}");
+    }
+    // Where rows end with it as well, nothing may stand behind it.
+    let rows = "A1,Ann,Smit,a@example.org,,,,\nA4,Ann,Smit,Jr,a4@example.org,,,\n";
+    world.file("export.csv", format!("{header}{rows}").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 unchanged, 1 rejected");
+    world.file(
+        "cut.csv",
+        format!("{header}A1,Ann,Smit,a@example.org,,,,\nA5,Ann,Smit,a5@example.or").as_bytes(),
+    );
+    assert!(world.ends(&["run", "cut.csv"]).expect(2).stderr.contains("cut.csv"));
+}
+
+/// Two quotes that stand for inches, rows apart, make one cell of all between.
+#[test]
+fn rows_between_two_stray_quotes_are_refused_and_not_swallowed() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    let row = |id: usize, last: &str| format!("A{id},Ann,{last},a{id}@example.org,,,\n");
+    let rows = |quoted: &str, closed: &str| -> String {
+        let last = |id| {
+            if id == 3 {
+                quoted
+            } else if id == 6 {
+                closed
+            } else {
+                "Smit"
+            }
+        };
+        (0..10).map(|id| row(id, last(id))).collect()
+    };
+    world.file("export.csv", format!("{HEADER}{}", rows("\"flat", "42\"")).as_bytes());
+    let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+    assert_eq!(ended.outcomes(), "6 created, 1 rejected");
+    assert!(
+        ended.stderr.contains("first row 4 on line 5") && ended.stderr.contains("closes 3 lines"),
+        "{}",
+        ended.stderr
+    );
+    // As it is, the result file is refused again, and mended it has all of them.
+    let rejected = String::from_utf8(world.result("rejected.csv").expect("a result file")).expect("UTF-8");
+    world.file("again.csv", rejected.as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "again.csv"]).expect(1).outcomes(), "1 rejected");
+    // A text with line ends is one, and a cell that spans lines is no row.
+    let texts = "B1,Ann,\"Smit\nJr\",b1@example.org,,,\nB2,Ann,\"a,b,c,d,e,f,\ng\",b2@example.org,,,\n";
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "");
+    assert_eq!(world.run(texts).expect(0).outcomes(), "2 created");
 }
 
 /// A cause of many rows does not hide another one of the same code.

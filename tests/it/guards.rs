@@ -33,7 +33,8 @@ fn blocked(world: &World, export: &str, guards: &[&str]) -> Ended {
     let ended = world.run(export).expect(7);
     assert_eq!(world.state().counters.requests, before);
     let said = |guard: &&str| ended.stderr.contains(&format!("\n  {guard}: "));
-    let all = ["allow_purge", "max_purge", "max_changes", "min_rows", "min_fill", "shared_addresses"];
+    let all =
+        ["allow_purge", "max_purge", "max_changes", "min_rows", "min_fill", "new_ids", "shared_addresses"];
     let tripped: Vec<&str> = all.into_iter().filter(said).collect();
     assert_eq!(tripped, guards, "{}", ended.stderr);
     ended

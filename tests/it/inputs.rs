@@ -1,7 +1,7 @@
 //! Inputs that nobody would write: a bounded form of the fuzz targets in
 //! `fuzz/`, and a round trip through another program's CSV writer.
 
-use omnidesk_sync::source::{Delimiter, FormatSetting, Row, Settings};
+use omnidesk_sync::source::{Delimiter, FormatSetting, Malformed, Row, Settings};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -265,6 +265,16 @@ fn written(style: Style, rows: &[Vec<Vec<u8>>]) -> Vec<u8> {
     writer.into_inner().expect("in memory")
 }
 
+/// Whether each line of a row has the cells of one, whatever is quoted.
+fn looks_like_rows(row: &[Vec<u8>], style: Style) -> bool {
+    let text = row.join(&style.delimiter);
+    let end = if let csv::Terminator::Any(end) = style.terminator { end } else { b'\n' };
+    let cells = |line: &[u8]| 1 + line.iter().filter(|byte| **byte == style.delimiter).count();
+    text.contains(&end)
+        && row.len() >= 3
+        && text.split(|byte| *byte == end).all(|line| cells(line) == row.len())
+}
+
 proptest! {
     #![proptest_config(bounded(300))]
 
@@ -295,6 +305,12 @@ proptest! {
         let export = opened(&written(style, &all), &settings).expect("a header");
         let (mut stream, mut row, mut found) = (export.rows(), Row::default(), Vec::new());
         while stream.read(&mut row).expect("readable") {
+            if let Some(Malformed::HoldsRows { .. }) = row.fault() {
+                // Such a cell cannot be told from one that has swallowed rows.
+                prop_assert!(looks_like_rows(&rows[found.len()], style));
+                found.push(rows[found.len()].clone());
+                continue;
+            }
             prop_assert_eq!(row.fault(), None);
             found.push((0..width).map(|column| row.bytes(column).to_vec()).collect::<Vec<_>>());
         }

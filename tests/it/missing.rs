@@ -71,6 +71,35 @@ fn a_result_file_of_json_lines_is_a_part_however_it_is_mended() {
 }
 
 #[test]
+fn a_result_file_in_another_encoding_is_a_part_too() {
+    let world = world("purge");
+    let config = world.read("omnidesk-sync.toml").replace("[input]", "[input]\nencoding = \"windows-1252\"");
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    let line = |id: u32, mail: &str| {
+        let line = format!("{{\"id\":\"C{id}\",\"first\":\"Ren\u{e9}\",\"email\":\"{mail}\"}}\n");
+        encoding_rs::WINDOWS_1252.encode(&line).0.into_owned()
+    };
+    let night =
+        [line(0, "c0@example.org"), line(1, "c1@example.org"), line(2, "none"), line(3, "none")].concat();
+    world.file("night.jsonl", &night);
+    let run = |name: &str| world.ends(&["run", "--json", "--allow-purge", name]);
+    assert_eq!(run("night.jsonl").expect(1).outcomes(), "2 created, 2 rejected");
+    for _ in 0..2 {
+        let rejected = world.result("rejected.jsonl").expect("a result file");
+        world.file("again.jsonl", &rejected);
+        let ended = run("again.jsonl").expect(1);
+        assert_eq!(ended.outcomes(), "2 rejected");
+        assert!(ended.stderr.contains("only a part of an export"), "{}", ended.stderr);
+    }
+    let rejected = world.result("rejected.jsonl").expect("a result file");
+    let (text, ..) = encoding_rs::WINDOWS_1252.decode(&rejected);
+    let mended = text.replacen("\"email\":\"none\"", "\"email\":\"x@example.org\"", 1);
+    world.file("mended.jsonl", &encoding_rs::WINDOWS_1252.encode(&mended).0);
+    assert_eq!(run("mended.jsonl").expect(1).outcomes(), "1 created, 1 rejected");
+    assert_eq!((customers(&world), world.state().counters.purge), (3, 0));
+}
+
+#[test]
 fn an_export_that_is_too_short_says_who_would_be_purged() {
     let world = world("purge");
     world.run(&rows(1..=10)).expect(0);

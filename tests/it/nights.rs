@@ -65,6 +65,41 @@ fn purges_of_strangers_are_no_sign_of_wrong_settings() {
     assert_eq!(ended.outcomes(), "20 created, 8 failed");
 }
 
+/// They are settled one by one, so that a run which is stopped goes on behind them.
+#[test]
+fn purges_of_strangers_are_settled_as_they_come() {
+    let world = World::new(Settings::default()).with_mapping(
+        &format!("{MAPPING}\n[guard]\nallow_purge = true\nmax_purge = 100\n"),
+        "concurrency = 1\nmax_errors = 50\n",
+    );
+    let strangers: String = (0..60).map(|id| format!("X{id},,,,,,purge\n")).collect();
+    let stopped = world.run(&format!("{strangers}{}", rows(0..5, "Ann"))).expect(3);
+    // One call more may be under way when the run stops.
+    let failed = stopped.json()["outcomes"]["failed"].as_u64().expect("a count");
+    assert!((51..=52).contains(&failed), "{}", stopped.outcomes());
+    let requests = world.state().counters.requests;
+    let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
+    assert_eq!(ended.outcomes(), "5 created, 60 failed");
+    assert_eq!(world.state().counters.requests - requests, 65 - failed);
+}
+
+/// Settings by which no call has worked yet are not proven by a run that had
+/// nothing to send.
+#[test]
+fn another_body_has_to_show_that_it_works() {
+    let server = Server::new(|_, request| match request.head.contains("application/json") {
+        true => json(200, RESULT),
+        false => refusal("No."),
+    });
+    let world = World::at(&server.url());
+    world.run(&rows(0..30, "Ann")).expect(0);
+    let config = world.read("omnidesk-sync.toml").replace("[omnidesk]", "[omnidesk]\nbody = \"form\"");
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    assert_eq!(world.run(&rows(0..30, "Ann")).expect(0).calls(), 0);
+    let stopped = world.run(&rows(0..30, "Bob")).expect(3);
+    assert_eq!(stopped.json()["stopped"]["reason"], "canary_failed");
+}
+
 /// Two rows that contradict each other change a customer and change it back.
 #[test]
 fn rows_that_contradict_each_other_cost_calls_once() {
@@ -108,6 +143,12 @@ fn who_is_purged_by_one_row_and_brought_back_by_a_later_one_needs_leave() {
     assert_eq!(world.state().counters.purge, 0);
     let allowed = world.ends(&["run", "--json", "--allow-recreate", "export.csv"]).expect(0);
     assert_eq!(allowed.outcomes(), "1 created, 1 purged, 2 unchanged");
+    // One who was purged is not brought back by asking for everything.
+    world.run("E1,Ann,Smit,e1@example.org,,,\n").expect(0);
+    world.run("E1,,,,,,purge\n").expect(0);
+    world.file("full.csv", format!("{HEADER}E1,,,,,,purge\nE1,Ann,Smit,e1@example.org,,,\n").as_bytes());
+    let blocked = world.ends(&["run", "--full", "full.csv"]).expect(7);
+    assert!(blocked.stderr.contains("purged_and_back"), "{}", blocked.stderr);
     // Of one whom the export itself makes, it is an order of things.
     let made = "D1,Ann,Smit,d1@example.org,,,create\nD1,,,,,,purge\nD1,Bob,Smit,d1@example.org,,,\n";
     assert_eq!(world.run(made).expect(0).outcomes(), "2 created, 1 purged");
@@ -190,4 +231,22 @@ fn of_a_purge_nothing_but_the_customer_has_to_be_right() {
     let world = World::new(Settings::default()).with_mapping(&format!("{mapping}\n{guard}"), "");
     world.run("A1,Ann,Smit,a@example.org,,,\n").expect(0);
     assert_eq!(world.run("A1,,,,,abc,purge\n").expect(0).outcomes(), "1 purged");
+}
+
+/// A spreadsheet has dropped the zeros in front: the same people, other ids.
+#[test]
+fn ids_that_are_written_another_way_are_not_made_a_second_time() {
+    let world = World::new(Settings::default());
+    let rows = |id: &dyn Fn(usize) -> String, mail: &dyn Fn(usize) -> usize| -> String {
+        (0..40).map(|nth| format!("{},Ann,Smit,p{}@example.org,,,\n", id(nth), mail(nth))).collect()
+    };
+    world.run(&rows(&|nth| format!("{nth:06}"), &|nth| nth)).expect(0);
+    let blocked = world.run(&rows(&|nth| nth.to_string(), &|nth| nth)).expect(7);
+    assert!(blocked.stderr.contains("new_ids: 40 of 40 addresses"), "{}", blocked.stderr);
+    assert_eq!(world.state().customers.len(), 40);
+    assert!(blocked.stderr.contains("run --allow-new-ids --json export.csv"), "{}", blocked.stderr);
+    // Other people, or some who got another id, are no reason.
+    world.run(&rows(&|nth| format!("N{nth}"), &|nth| nth + 100)).expect(0);
+    let some = rows(&|nth| format!("M{nth}"), &|nth| if nth < 19 { nth } else { nth + 200 });
+    assert!(!world.run(&some).stderr.contains("new_ids"));
 }

@@ -664,7 +664,8 @@ fn a_checkpoint_of_another_tenant_or_none_at_all_is_refused() {
         "omnidesk-sync.checkpoint",
         b"not a database, but long enough to be looked at as one; not a database",
     );
-    world.ends(&["run", "export.csv"]).expect(2);
+    let overwritten = world.ends(&["run", "export.csv"]).expect(5);
+    assert!(overwritten.stderr.contains("damaged"), "{}", overwritten.stderr);
     world.file("omnidesk-sync.checkpoint", b"");
     let empty = world.ends(&["run", "export.csv"]).expect(5);
     assert!(empty.stderr.contains("damaged"), "{}", empty.stderr);

@@ -97,6 +97,45 @@ fn a_part_of_what_is_a_text_is_refused_with_the_way_out() {
     }
 }
 
+/// Cells are text: a comparison with anything else never says what it seems to.
+#[test]
+fn what_cannot_be_meant_is_refused_before_the_start() {
+    for (rule, words) in [
+        ("deleted == true", "deleted is a text"),
+        ("age > 90", "age | int > 90"),
+        ("row['age'] >= 90 and deleted", "row.age is a text"),
+        ("deleted | uper == 'X'", "unknown filter: filter uper"),
+        ("deleted is lowr", "unknown test: test lowr"),
+    ] {
+        let rules = format!("[[operation.rule]]\nwhen = {rule:?}\nthen = \"purge\"\n");
+        let world = world(CUSTOMER, &rules);
+        world.file("export.csv", b"id,first,deleted,age\nC1,Jan,true,91\n");
+        let ended = world.ends(&["run", "export.csv"]).expect(2);
+        assert!(ended.stderr.contains(words), "{rule}: {}", ended.stderr);
+    }
+}
+
+/// A rule that names nothing but a column holds for any text in it.
+#[test]
+fn a_rule_does_not_take_no_for_yes() {
+    let rules = "[[operation.rule]]\nwhen = \"deleted or not active\"\nthen = \"purge\"\n[guard]\nallow_purge = true\n";
+    let world = world(CUSTOMER, rules);
+    let lines = [
+        r#"{"id":"C1","first":"A","deleted":false,"active":true}"#,
+        r#"{"id":"C2","first":"B","active":"0"}"#,
+        r#"{"id":"C3","first":"C","deleted":"","active":"yes"}"#,
+    ];
+    world.file("export.jsonl", format!("{}\n", lines.join("\n")).as_bytes());
+    let ended = world.ends(&["run", "--json", "export.jsonl"]).expect(1);
+    assert_eq!(ended.outcomes(), "1 created, 2 rejected");
+    assert!(
+        ended.stderr.contains("deleted == 'true'") && ended.stderr.contains("column \"deleted\""),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(world.state().counters.purge, 0);
+}
+
 #[test]
 fn of_json_lines_a_name_that_one_branch_sets_is_refused() {
     let template = "{% if first == 'Jan' %}{% set tier = 'top' %}{% endif %}{{ tier | default('none') }}";

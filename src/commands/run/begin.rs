@@ -76,7 +76,8 @@ pub(super) fn begin(
     }
     prepare::wait_until_written(config, &args.common, prepared)?;
     Patience { interrupts, window }.check()?;
-    let verdicts = judge_guards(&config.guard, &survey, &past);
+    let mut verdicts = judge_guards(&config.guard, &survey, &past);
+    verdicts.retain(|verdict| verdict.guard != "new_ids" || !args.allow_new_ids);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts, window };
     tell(args, || view.head());
     if !verdicts.is_empty() {
@@ -291,8 +292,11 @@ fn is_proven(
     earlier: Option<&RunRecord>,
 ) -> Result<bool, CommandError> {
     let has_worked = |run: &RunRecord| run.calls_done > 0 || run.proven_before;
+    // A run of before there were proofs is one over this export.
+    let is_ours = |run: &&RunRecord| run.proof == proof || run.proof == Proof::default();
     let runs = checkpoint.runs(RUNS_LOOKED_AT)?;
-    Ok(earlier.is_some_and(has_worked) || runs.iter().any(|(_, run)| run.proof == proof && has_worked(run)))
+    Ok(earlier.filter(is_ours).is_some_and(has_worked)
+        || runs.iter().any(|(_, run)| run.proof == proof && has_worked(run)))
 }
 
 /// Leave to purge can be taken back while a run is open.

@@ -75,6 +75,10 @@ fn work(
         if !args.sandbox {
             say_if_gone(path);
         }
+        if !args.sandbox && !args.common.quiet && !path.exists() {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            say(&format!("a new checkpoint, {}: every customer counts as new", path.display()));
+        }
         let checkpoint = Checkpoint::open_locked(path, &tenant, lock)?;
         aftermath.started();
         let key = match &sandbox {
