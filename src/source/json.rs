@@ -221,7 +221,7 @@ fn walk<'a>(
 
 /// Whether a line has members that a result file added.
 pub(super) fn has_results(line: &[u8], encoding: &'static Encoding) -> bool {
-    // Few lines hold these bytes, and of those some as a value.
+    // Few lines hold these bytes, and some of those as a value.
     memchr::memmem::find(line, SYNC_PREFIX.as_bytes()).is_some() && without_results(line, encoding).is_some()
 }
 

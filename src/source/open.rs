@@ -11,7 +11,7 @@ use encoding_rs::UTF_8;
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
 use super::SourceError;
-use super::columns::Columns;
+use super::columns::{Columns, SYNC_PREFIX};
 use super::complete::{Origin, Watched};
 use super::dialect::{self, Dialect, Format};
 use super::records::{Fault, RECORD_BYTES_MAX, Records};
@@ -20,6 +20,8 @@ use super::settings::{FormatSetting, Settings};
 
 /// What the dialect is sniffed from.
 const SAMPLE_BYTES: usize = 64 << 10;
+/// Read at once where all of a file is looked at.
+const BLOCK_BYTES: usize = 1 << 20;
 /// Rows in which one that shows how wide they are is looked for.
 const ROWS_FOR_WIDTH: usize = 100;
 
@@ -159,6 +161,9 @@ impl Export {
         if self.dialect.format == Format::Csv {
             return Ok(self.columns.has_results());
         }
+        if !self.holds(SYNC_PREFIX.as_bytes()).map_err(|source| self.io_error(source))? {
+            return Ok(false);
+        }
         // Any line: in a repaired one some may have become those of an export.
         let from = self.first;
         let mut lines = Records::at(Arc::clone(&self.file), self.dialect.framing(), from.offset, from.line);
@@ -168,6 +173,24 @@ impl Export {
             }
         }
         Ok(false)
+    }
+
+    /// Whether these bytes are somewhere in the file.
+    fn holds(&self, wanted: &[u8]) -> io::Result<bool> {
+        let finder = memchr::memmem::Finder::new(wanted);
+        let mut block = vec![0; BLOCK_BYTES];
+        let mut offset = 0;
+        loop {
+            let got = self.file.read_at(&mut block, offset)?;
+            if finder.find(&block[..got]).is_some() {
+                return Ok(true);
+            }
+            // They may lie across two blocks.
+            match got.checked_sub(wanted.len() - 1) {
+                Some(step) if step > 0 => offset += step as u64,
+                _ => return Ok(false),
+            }
+        }
     }
 
     fn bytes_of(&self, at: RowRef) -> io::Result<Vec<u8>> {
@@ -220,7 +243,7 @@ impl Export {
     /// What the system says of the file.
     pub fn fingerprint(&self) -> Result<Fingerprint, SourceError> {
         let mut hasher = blake3::Hasher::new();
-        let mut block = vec![0; 1 << 20];
+        let mut block = vec![0; BLOCK_BYTES];
         let mut offset = 0;
         loop {
             let got = self.file.read_at(&mut block, offset).map_err(|source| self.io_error(source))?;
