@@ -32,8 +32,8 @@ pub use known::{Known, Met};
 pub use lock::Lock;
 pub use lookups::Lookups;
 pub use missing::{PurgeList, ToPurge};
-pub use records::{FileLengths, Proof, RunRecord, RunState};
-pub use run::{OpenRun, Unfinished};
+pub use records::{FileLengths, Mark, RunRecord, RunState};
+pub use run::{Numbered, OpenRun, Unfinished};
 
 use std::path::PathBuf;
 

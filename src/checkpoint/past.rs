@@ -17,7 +17,7 @@ impl Checkpoint {
         let Some((run, record)) = self.last_whole_run()? else {
             return Ok(Past { gone: self.gone()?, ..Past::default() });
         };
-        Ok(Past { rows: Some(record.rows), seen: self.seen(run)?, gone: self.gone()? })
+        Ok(Past { rows: Some(record.rows), brands: record.brands, seen: self.seen(run)?, gone: self.gone()? })
     }
 
     /// What the first pass of a run has seen; `None` if an earlier version of

@@ -57,17 +57,30 @@ pub struct RunRecord {
     pub rejects_done: u64,
     /// Result files.
     pub files: FileLengths,
-    /// By which settings its calls went out.
-    pub proof: Proof,
+    /// By which settings its calls went out: where calls have worked, the next
+    /// run that has them need not doubt them.
+    pub proof: Mark,
+    /// By which mapping its rows became calls.
+    pub mapped: Mark,
 }
 
-/// A mark of the settings that a run's calls went out by: where calls have
-/// worked, the next run that has them need not doubt them.
+/// A mark of some settings, to be compared with those of another run. Records
+/// of before there were marks have the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Proof(pub [u8; 16]);
+pub struct Mark(pub [u8; 16]);
 
-impl<'de> Deserialize<'de> for Proof {
-    /// Records that were written before there was one end here.
+impl Mark {
+    /// Of settings as JSON.
+    #[must_use]
+    pub fn of(settings: &serde_json::Value) -> Self {
+        let mut mark = [0; 16];
+        mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..16]);
+        Self(mark)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mark {
+    /// Older records end before it.
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         Ok(<[u8; 16]>::deserialize(reader).map(Self).unwrap_or_default())
     }
@@ -94,7 +107,8 @@ impl RunRecord {
             watermark: 0,
             rejects_done: 0,
             files: FileLengths::default(),
-            proof: Proof::default(),
+            proof: Mark::default(),
+            mapped: Mark::default(),
         }
     }
 }
@@ -174,12 +188,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_was_written_before_there_was_a_proof_is_read_without_one() {
-        let run = RunRecord { rows: 7, proof: Proof([9; 16]), ..RunRecord::adopted("now") };
+    fn a_run_that_was_written_before_there_were_marks_is_read_without_them() {
+        let run =
+            RunRecord { rows: 7, proof: Mark([9; 16]), mapped: Mark([8; 16]), ..RunRecord::adopted("now") };
         let bytes = postcard::to_stdvec(&run).expect("written");
         assert_eq!(postcard::from_bytes(&bytes).ok(), Some(run.clone()));
-        let before = postcard::from_bytes(&bytes[..bytes.len() - 16]).ok();
-        assert_eq!(before, Some(RunRecord { proof: Proof::default(), ..run }));
+        let before = |cut| postcard::from_bytes(&bytes[..bytes.len() - cut]).ok();
+        let without = RunRecord { mapped: Mark::default(), ..run };
+        assert_eq!(before(16), Some(without.clone()));
+        assert_eq!(before(32), Some(RunRecord { proof: Mark::default(), ..without }));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::CheckpointError;
 use super::batch::fold;
@@ -11,7 +11,7 @@ use super::file::explain;
 use super::journal::Changes;
 use super::missing;
 use super::past;
-use super::records::{self, RunRecord, RunState};
+use super::records::{self, Mark, RunRecord, RunState};
 use crate::planning::{Findings, Missing, MissingSurvey, Outcome, PlanMark, Work, Worklist};
 use crate::source::Fingerprint;
 
@@ -34,6 +34,17 @@ pub struct OpenRun {
     pub missing: Option<Missing>,
     /// Rows with calls that are settled behind the watermark.
     pub(super) ahead: BTreeSet<u64>,
+}
+
+/// An export, and by which number what its rows have told is known. A row does
+/// not undo what a later row of the same number has done; so an export whose
+/// rows come to mean something else gets another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Its content.
+    pub fingerprint: Fingerprint,
+    /// The number.
+    pub ordinal: u32,
 }
 
 /// Rows that the last run over an export left unfinished.
@@ -169,24 +180,49 @@ impl Checkpoint {
         rows.map(|row| row.map(i64::cast_unsigned).map_err(|source| self.explain(source))).collect()
     }
 
-    /// Gives an export its ordinal.
+    /// The number of an export whose rows are read by the mapping `mapped`: the
+    /// one that it has, if the last run over it was by the same; else the next.
+    /// Nothing is written.
     ///
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn register_export(&self, fingerprint: &Fingerprint) -> Result<u32, CheckpointError> {
-        if let Some(known) = self.export_ordinal(fingerprint)? {
-            return Ok(known);
-        }
-        let transaction = self.connection.unchecked_transaction().map_err(|source| self.explain(source))?;
-        transaction
-            .execute(
-                "INSERT INTO export SELECT ?, coalesce(max(id), 0) + 1 FROM export",
-                params![fingerprint.0],
+    pub fn number(&self, fingerprint: Fingerprint, mapped: Mark) -> Result<Numbered, CheckpointError> {
+        let known = match self.export_ordinal(&fingerprint)? {
+            Some(known) if self.is_mapped_by(known, mapped)? => Some(known),
+            _ => None,
+        };
+        let next = || {
+            let sql = "SELECT coalesce(max(id), 0) + 1 FROM export";
+            self.connection.query_row(sql, [], |row| row.get(0)).map_err(|source| self.explain(source))
+        };
+        Ok(Numbered { fingerprint, ordinal: known.map_or_else(next, Ok)? })
+    }
+
+    fn is_mapped_by(&self, export: u32, mapped: Mark) -> Result<bool, CheckpointError> {
+        let found = self
+            .connection
+            .query_row(
+                "SELECT id, record FROM run WHERE export = ? ORDER BY id DESC LIMIT 1",
+                [export],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)),
             )
+            .optional()
             .map_err(|source| self.explain(source))?;
-        self.place.commit(&transaction)?;
-        self.export_ordinal(fingerprint)?.ok_or_else(|| self.damaged("an export has no ordinal"))
+        let Some((id, bytes)) = found else { return Ok(true) };
+        let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
+        Ok(record.mapped == mapped || record.mapped == Mark::default())
+    }
+
+    /// Writes down the number of an export, before anything is told by it.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`]
+    pub fn register(&self, export: &Numbered) -> Result<(), CheckpointError> {
+        let transaction = self.connection.unchecked_transaction().map_err(|source| self.explain(source))?;
+        register(&transaction, export).map_err(|source| self.explain(source))?;
+        self.place.commit(&transaction)
     }
 
     /// Opens a run. What is left of an earlier one over the same export is
@@ -197,13 +233,13 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn begin(
         &mut self,
-        fingerprint: Fingerprint,
+        export: Numbered,
         plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
         findings: &Findings,
     ) -> Result<OpenRun, CheckpointError> {
-        self.begin_missing(fingerprint, plan, record, worklist, findings, None)
+        self.begin_missing(export, plan, record, worklist, findings, None)
     }
 
     /// The same with who is missing: the list of those to be purged becomes
@@ -214,18 +250,19 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn begin_missing(
         &mut self,
-        fingerprint: Fingerprint,
+        export: Numbered,
         plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
         findings: &Findings,
         found: Option<&MissingSurvey>,
     ) -> Result<OpenRun, CheckpointError> {
-        let export = self.register_export(&fingerprint)?;
         let compared = self.last_whole_run()?.map(|(id, _)| id);
         let Self { connection, place, recent, .. } = self;
         let wrong = |source| explain(&place.path, source);
         let transaction = connection.transaction().map_err(wrong)?;
+        register(&transaction, &export).map_err(wrong)?;
+        let Numbered { fingerprint, ordinal: export } = export;
         transaction
             .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
@@ -288,6 +325,26 @@ impl Checkpoint {
     }
 }
 
+/// Earlier runs over the same content stay known by it.
+fn register(transaction: &Transaction, export: &Numbered) -> rusqlite::Result<()> {
+    let Numbered { fingerprint, ordinal } = export;
+    let known: Option<u32> = transaction
+        .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
+        .optional()?;
+    match known {
+        Some(known) if known == *ordinal => {}
+        Some(known) => {
+            transaction.execute("UPDATE run SET export = ? WHERE export = ?", [*ordinal, known])?;
+            transaction
+                .execute("UPDATE export SET id = ? WHERE fingerprint = ?", params![ordinal, fingerprint.0])?;
+        }
+        None => {
+            transaction.execute("INSERT INTO export VALUES (?, ?)", params![fingerprint.0, ordinal])?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,7 +364,13 @@ mod tests {
         let record = RunRecord { rows: 4, ..RunRecord::adopted("now") };
         let print = Fingerprint([7; 32]);
         let mut run = checkpoint
-            .begin(print, PlanMark([7; 32]), record, worklist, &Findings::default())
+            .begin(
+                Numbered { fingerprint: print, ordinal: 1 },
+                PlanMark([7; 32]),
+                record,
+                worklist,
+                &Findings::default(),
+            )
             .expect("a run");
         // Row by row: the watermark, the rows ahead of it, and those without an outcome.
         for (row, watermark, ahead, left) in
@@ -335,9 +398,10 @@ mod tests {
         for (export, only_sync) in [(1, false), (2, true)] {
             let print = Fingerprint([export; 32]);
             let record = RunRecord { only_sync, ..RunRecord::adopted("now") };
+            let numbered = Numbered { fingerprint: print, ordinal: u32::from(export) };
             let (plan, findings) = (PlanMark::new(settings, 1), Findings::default());
             let mut run =
-                checkpoint.begin(print, plan, record, Worklist::default(), &findings).expect("a run");
+                checkpoint.begin(numbered, plan, record, Worklist::default(), &findings).expect("a run");
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
             let is_known = |plan| checkpoint.unfinished(&print, &plan).expect("a look").record.is_some();
             assert!(is_known(PlanMark::new(settings, 1)));

@@ -32,8 +32,13 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     let mut prepared = prepare::prepare(&config, &args.common, &args.export)?;
     // Nobody is missing from an export that is only taken note of.
     prepared.missing = MissingAction::Ignore;
-    let export = checkpoint.register_export(&prepared.fingerprint)?;
-    let policy = Policy { key: checkpoint.key(), export, full: args.common.full, allow_recreate: false };
+    let numbered = checkpoint.number(prepared.fingerprint, prepared.mapped)?;
+    let policy = Policy {
+        key: checkpoint.key(),
+        export: numbered.ordinal,
+        full: args.common.full,
+        allow_recreate: false,
+    };
     let past = checkpoint.past()?;
     let shared = SharedAddresses::Ignore;
     let question = Question { policy: &policy, only: None, past: &past, shared, names_all: false };
@@ -46,6 +51,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         return Err(CommandError::Usage(message));
     }
     prepare::wait_until_written(&config, &args.common, &prepared)?;
+    checkpoint.register(&numbered)?;
     let mut reader = Checkpoint::look(&config.checkpoint.path)?;
     reader.as_ref().map_or(Ok(()), Checkpoint::unpin)?;
     let mut adopted = Adopted { writer: Some(&mut checkpoint), told: Vec::new() };
@@ -64,14 +70,15 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         rows: looked.rows,
         only_sync: looked.only_sync,
         partial: prepared.is_part(),
+        mapped: prepared.mapped,
+        brands: looked.brands.iter().copied().collect(),
         counts,
         ..RunRecord::adopted(&now)
     };
     // What has vanished is said by the next run: nobody looks for it here.
     let seen = Seen { notices: Vec::new(), ..looked.findings.seen };
     let findings = Findings { seen, ..Findings::default() };
-    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
-    let mut run = checkpoint.begin(fingerprint, plan, record, Worklist::default(), &findings)?;
+    let mut run = checkpoint.begin(numbered, prepared.plan, record, Worklist::default(), &findings)?;
     // What is refused for what is known of a customer is refused by the next run too.
     let mut batch = checkpoint.batch()?;
     let mut row = 0;

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::exit::{CommandError, Exit};
 use super::print;
 use crate::cli::InitArgs;
+use crate::mapping::is_date;
 use crate::source::{self, Encoding, Format, Row, Settings, sniff_encoding};
 
 /// Read to guess the encoding.
@@ -72,7 +73,7 @@ const DIGITS_MIN: usize = 5;
 fn may_be(field: &str, cell: &str) -> bool {
     match field {
         "email" => cell.contains('@'),
-        _ => cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN,
+        _ => !is_date(cell) && cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN,
     }
 }
 

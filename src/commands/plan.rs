@@ -37,15 +37,15 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     };
     let (prepared, mut checkpoint) = prepare::prepare_beside(&config, &args.common, &args.export, look)?;
     let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
-    let known =
-        checkpoint.as_ref().map(|found| found.export_ordinal(&prepared.fingerprint)).transpose()?.flatten();
-    let policy =
-        Policy { key, export: known.unwrap_or(u32::MAX), full: args.common.full, allow_recreate: false };
     let open = checkpoint.as_ref().map(Checkpoint::open_run).transpose()?.flatten();
     let unfinished = match (&checkpoint, args.common.full || open.is_some()) {
         (Some(found), false) => found.unfinished(&prepared.fingerprint, &prepared.plan)?,
         _ => Default::default(),
     };
+    let mapped = unfinished.record.as_ref().map_or(prepared.mapped, |record| record.mapped);
+    let number = |found: &Checkpoint| found.number(prepared.fingerprint, mapped);
+    let export = checkpoint.as_ref().map(number).transpose()?.map_or(u32::MAX, |numbered| numbered.ordinal);
+    let policy = Policy { key, export, full: args.common.full, allow_recreate: false };
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
     let mut shown = Shown {
         config: &config,

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::exit::CommandError;
 use super::say;
+use crate::checkpoint::Mark;
 use crate::cli::Common;
 use crate::config::{Config, MissingAction};
 use crate::mapping::{MappedKey, Mapping, READING};
@@ -21,6 +22,8 @@ pub(super) struct Prepared {
     pub(super) fingerprint: Fingerprint,
     /// Which rows become which calls.
     pub(super) plan: PlanMark,
+    /// The same without how many of them, and by what else than the row.
+    pub(super) mapped: Mark,
     pub(super) rows_max: u64,
     pub(super) is_result_file: bool,
     /// What is mapped, to tell a changed mapping from changed data.
@@ -102,6 +105,7 @@ pub(super) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         mapping: Arc::new(mapping),
         fingerprint,
         plan: plan_mark(config, common),
+        mapped: Mark::of(&json!([mapped_by(config), READING])),
         rows_max: common.limit.unwrap_or(u64::MAX),
         is_result_file,
         keys: MappedKey::all(

@@ -16,7 +16,7 @@ use crate::config::MissingAction;
 use crate::mapping::{Intent, Mapped, Rejection};
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
-    CustomerKey, KeyState, Look, NewAddresses, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation,
+    CustomerKey, KeyState, Look, Outcome, Past, Policy, RowPrint, SharedAddresses, Situation, Strangers,
     Survey, Told, Work, asks_nothing_of, note_print, rehearse, shared_mark,
 };
 use crate::source::{Row, RowRef};
@@ -70,9 +70,9 @@ struct Pass<'a, W> {
     several: HashMap<CustomerKey, Several, KeyState>,
     /// Rows of such customers that are not their first.
     later: BTreeSet<u64>,
-    /// The marks of addresses of customers whom the checkpoint does not know,
-    /// if it knows any.
-    new_marks: Vec<u64>,
+    /// The addresses of customers whom the checkpoint does not know, if it knows
+    /// any: their marks, and whose they are.
+    new_marks: Vec<(u64, u64)>,
     knows_any: bool,
     /// Who else is there, and of which brands.
     attendance: Attendance,
@@ -282,7 +282,7 @@ impl<W: Watcher> Pass<'_, W> {
         self.attendance.brand(whose.brand_id);
         let is_first = self.people.meet(whose);
         if self.knows_any && whose.known.is_none() && is_first {
-            self.new_marks.extend(marks.clone());
+            self.new_marks.extend(marks.clone().map(|mark| (mark, whose.key.short())));
         }
         self.look.row(whose.key, marks, is_first);
         if !is_first {
@@ -316,11 +316,25 @@ impl<W: Watcher> Pass<'_, W> {
     /// not met.
     fn look_for_other_ids(&mut self) {
         let mut marks = std::mem::take(&mut self.new_marks);
+        let distinct = |whose: &mut dyn Iterator<Item = u64>| whose.collect::<BTreeSet<_>>().len() as u64;
+        let all = distinct(&mut marks.iter().map(|(_, whose)| *whose));
+        // An address that many have, such as a switchboard's, shows nothing.
         marks.sort_unstable();
-        let is_new = |mark: &u64| marks.binary_search(mark).is_ok();
-        let of_brand = |brand: &u64| self.people.met.unmet_marks(*brand).filter(is_new).count() as u64;
-        let of_others = if marks.is_empty() { 0 } else { self.survey.brands.iter().map(of_brand).sum() };
-        self.survey.new_addresses = NewAddresses { all: marks.len() as u64, of_others };
+        let only: Vec<(u64, u64)> = marks
+            .chunk_by(|one, other| one.0 == other.0)
+            .filter(|same| same.len() == 1)
+            .map(|same| same[0])
+            .collect();
+        let find = |mark: u64| only.binary_search_by_key(&mark, |(mark, _)| *mark).ok();
+        let mut held = vec![0_u32; only.len()];
+        if !only.is_empty() {
+            for brand in &self.survey.brands {
+                self.people.met.unmet_marks(*brand).filter_map(find).for_each(|at| held[at] += 1);
+            }
+        }
+        let look_known = only.iter().zip(&held).filter(|(_, held)| **held == 1);
+        let look_known = distinct(&mut look_known.map(|((_, whose), _)| *whose));
+        self.survey.strangers = Strangers { all, look_known };
     }
 
     fn read_again(&mut self, prepared: &Prepared) -> Result<(), CommandError> {

@@ -167,7 +167,7 @@ impl Lane {
                 note_print(&self.job.intent, &mut self.situation, policy, self.job.print);
                 goes_on = true;
             }
-            End::Exists => goes_on = turned_existing(&mut self.situation),
+            End::Exists => goes_on = turned_existing(&mut self.situation, self.lost_creates > 0),
             End::NotFound => goes_on = turned_absent(&self.job.intent, &mut self.situation),
             // An earlier try whose answer was lost may have done what this one was refused.
             End::Refused { perhaps_done: false } | End::Stopped if sent.tries.lost == 0 => {}

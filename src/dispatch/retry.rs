@@ -57,7 +57,7 @@ pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -
         Answer::Exists { message, .. } => match kind {
             Kind::Create => Verdict::TurnExisting,
             // The address is there, and not where it was to go.
-            Kind::AddChannel if message.to_lowercase().contains("other customer") => Verdict::Refuse,
+            Kind::AddChannel if is_of_another(message) => Verdict::Refuse,
             Kind::AddChannel => Verdict::AcceptExisting,
             Kind::Update | Kind::Purge => Verdict::Refuse,
         },
@@ -76,6 +76,14 @@ pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -
         Answer::Unsettled { .. } if tries.used < attempts.get() => Verdict::Again(backoff(tries.used)),
         Answer::Unsettled { .. } => Verdict::GiveUp,
     }
+}
+
+/// Whether the API says that an address is there, but somebody else's.
+fn is_of_another(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["other", "different"]
+        .iter()
+        .any(|word| ["customer", "user"].iter().any(|who| message.contains(&format!("{word} {who}"))))
 }
 
 /// The longest pause after `tries` tries: doubling, bounded. The caller takes

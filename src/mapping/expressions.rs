@@ -50,7 +50,7 @@ impl Expressions {
         if let Some(path) = variables.compared.first() {
             let name = path.join(".");
             return Err(format!(
-                "{name} is a text, as all cells are, and is compared with a number or with true or false; write {name} == 'true', or {name} | int > 90"
+                "{name} is a text, as all cells are, and is compared with something else; write {name} == 'true', {name} != '', {name} in ['1', '2'] or {name} | int > 90"
             ));
         }
         want(&variables, columns)?;
@@ -63,8 +63,15 @@ impl Expressions {
         self.environment.compile_expression(source).map_err(|error| said(&error))?;
         // Kept as a template, since a compiled expression borrows its environment.
         let expression = self.template(&format!("{{% if ({source}) %}}1{{% endif %}}"), columns)?;
+        let (truths, tested) = Variables::of_condition(source).map_err(|error| said(&error))?;
+        if let Some(path) = tested.first() {
+            let name = path.join(".");
+            return Err(format!(
+                "{name} is a text, as all cells are, and a blank one is there too; write {name} == '' or {name} != ''"
+            ));
+        }
         if let Some(variables) = self.variables.get_mut(&expression.0) {
-            variables.truths = Variables::of_condition(source).map_err(|error| said(&error))?;
+            variables.truths = truths;
         }
         Ok(expression)
     }
@@ -141,6 +148,25 @@ impl Expressions {
 
     /// The text that a template makes of a row.
     pub(super) fn render(&self, expression: &Expression, row: &Arc<Row>) -> Result<String, String> {
+        self.render_with(expression, row, None)
+    }
+
+    /// The same if the cell of that name were blank.
+    pub(super) fn render_without(
+        &self,
+        expression: &Expression,
+        row: &Arc<Row>,
+        blank: &str,
+    ) -> Result<String, String> {
+        self.render_with(expression, row, Some(blank.into()))
+    }
+
+    fn render_with(
+        &self,
+        expression: &Expression,
+        row: &Arc<Row>,
+        blank: Option<Arc<str>>,
+    ) -> Result<String, String> {
         let parts = self.variables.get(&expression.0).map(|found| Arc::clone(&found.parts));
         let context = Value::from_object(Cells {
             row: Arc::clone(row),
@@ -148,6 +174,7 @@ impl Expressions {
             parts: parts.unwrap_or_default(),
             blanks: Arc::clone(&self.blanks),
             path: String::new(),
+            blank,
         });
         self.environment
             .get_template(&expression.0)
@@ -212,6 +239,8 @@ struct Cells {
     parts: Arc<BTreeSet<String>>,
     blanks: Arc<Blanks>,
     path: String,
+    /// The cell that is taken for blank.
+    blank: Option<Arc<str>>,
 }
 
 impl Object for Cells {
@@ -221,6 +250,9 @@ impl Object for Cells {
             return Some(Value::from_dyn_object(Arc::clone(self)));
         }
         let name = format!("{}{key}", self.path);
+        if self.blank.as_deref() == Some(name.as_str()) {
+            return Some(Value::from(""));
+        }
         if let Some(column) = self.columns.find(&name) {
             return Some(match self.row.text(column) {
                 Ok(text) => Value::from(self.blanks.text_or_empty(&text)),
@@ -238,6 +270,7 @@ impl Object for Cells {
                 parts: Arc::clone(&self.parts),
                 blanks: Arc::clone(&self.blanks),
                 path: format!("{name}."),
+                blank: self.blank.clone(),
             })
         })
     }

@@ -29,6 +29,7 @@ pub use addresses::{Address, Channel, DraftAddress};
 pub use fill::Fill;
 pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, PrimaryId, Warning};
 pub use marks::{MappedKey, Subject};
+pub(crate) use phone::is_date;
 pub use phone::suggest_region;
 pub use rejection::{Rejection, RejectionCode};
 pub use row::{Drafted, Mapped, Mapping, Presence};

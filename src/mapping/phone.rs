@@ -53,7 +53,7 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
     if is_ambiguous(text, &number) {
         return Err(NoPhone {
             reason: "it is a number both with and without its country code",
-            hint: "write it with + or with the 0 of the area in front, for example by a template: { template = \"+{{ phone }}\" }",
+            hint: "write it with + or with the 0 of the area in front, for example by a template: { template = \"{{ '+' ~ phone if phone }}\" }",
         });
     }
     Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
@@ -83,7 +83,7 @@ fn is_decimal(text: &str) -> bool {
 }
 
 /// A day of these two centuries, the year first or last.
-fn is_date(text: &str) -> bool {
+pub(crate) fn is_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split(['-', '.', '/']).collect();
     let [first, month, last] = parts.as_slice() else { return false };
     let (year, day) = if first.len() == 4 { (first, last) } else { (last, first) };
@@ -97,7 +97,7 @@ fn is_date(text: &str) -> bool {
 }
 
 /// Words that mean an extension, which is left out.
-const EXTENSION: [&str; 5] = ["x", "ext", "extn", "extension", "extensión"];
+const EXTENSION: [&str; 9] = ["x", "xt", "ext", "extn", "extension", "extensión", "int", "anexo", "доб"];
 
 /// Whether there are letters with digits before and behind that name no extension.
 fn has_words_between(text: &str) -> bool {

@@ -223,8 +223,9 @@ impl<'a> Reading<'a> {
     fn operation(&mut self) -> Checked<Operation> {
         let rules = &self.mapping.rules;
         for (condition, operation) in &rules.conditions {
-            self.check_condition(condition)?;
-            if !self.render(condition, "operation.rule")?.is_empty() {
+            let holds = !self.render(condition, "operation.rule")?.is_empty();
+            self.check_condition(condition, holds)?;
+            if holds {
                 return Ok(*operation);
             }
         }
@@ -474,17 +475,18 @@ impl<'a> Reading<'a> {
     }
 
     /// Any text makes a rule hold that names nothing but a column: also "false".
-    fn check_condition(&self, condition: &Expression) -> Checked<()> {
-        let Some((name, text)) = self.mapping.expressions.doubtful(condition, self.row) else {
+    /// Where that decides, it is not known what was meant.
+    fn check_condition(&mut self, condition: &Expression, holds: bool) -> Checked<()> {
+        let expressions = &self.mapping.expressions;
+        let Some((name, text)) = expressions.doubtful(condition, self.row) else { return Ok(()) };
+        let row = self.shared.get_or_insert_with(|| Arc::new(self.row.clone()));
+        let without = expressions.render_without(condition, row, &name);
+        if without.is_ok_and(|without| without.is_empty() != holds) {
             return Ok(());
-        };
+        }
         let message = format!("operation.rule: {name:?} alone holds for any text, and this one says no");
-        let rejection = Rejection::new(
-            RejectionCode::BadTemplate,
-            message,
-            "let the rule name the text that it means, such as deleted == 'true'",
-        );
-        Err(Box::new(rejection.at(&name, &text)))
+        let hint = format!("let the rule name the text that it means, such as {name} == 'true'");
+        Err(Box::new(Rejection::new(RejectionCode::BadTemplate, message, hint).at(&name, &text)))
     }
 
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {
@@ -503,7 +505,9 @@ impl<'a> Reading<'a> {
 
 /// Whether a cell's word means no.
 pub(super) fn says_no(text: &str) -> bool {
-    ["false", "no", "n", "0", "off", "nee"].iter().any(|word| word.eq_ignore_ascii_case(text))
+    ["false", "no", "n", "0", "off", "nee", "f", "0.0", "nein", "non", "falsch", "faux"]
+        .iter()
+        .any(|word| word.eq_ignore_ascii_case(text))
 }
 
 /// `text.trim()`, which nearly always is the text itself.

@@ -31,7 +31,7 @@ pub(super) struct Variables {
     pub(super) parts: Arc<BTreeSet<String>>,
     /// Cells that decide by being there, see [`Variables::of_condition`].
     pub(super) truths: BTreeSet<Path>,
-    /// Cells that are compared with a number, or with true or false.
+    /// Cells that are compared with what is no text.
     pub(super) compared: BTreeSet<Path>,
     /// The names of filters and tests.
     pub(super) filters: BTreeSet<String>,
@@ -49,30 +49,53 @@ impl Variables {
         Ok(found)
     }
 
-    /// Of a condition, the cells that are neither compared nor tested: any text
-    /// in them makes it hold.
-    pub(super) fn of_condition(source: &str) -> Result<BTreeSet<Path>, minijinja::Error> {
-        let mut truths = BTreeSet::new();
-        take_truths(&parse_expr(source)?, &mut truths);
-        Ok(truths)
+    /// Of a condition, the cells that are neither compared nor tested, so that
+    /// any text in them makes it hold; and those of which is asked what is the
+    /// same of every cell, such as whether it is defined.
+    pub(super) fn of_condition(source: &str) -> Result<(BTreeSet<Path>, BTreeSet<Path>), minijinja::Error> {
+        let (mut truths, mut tested) = (BTreeSet::new(), BTreeSet::new());
+        take_truths(&parse_expr(source)?, &mut truths, &mut tested);
+        Ok((truths, tested))
     }
 }
 
-fn take_truths(expression: &Expr, truths: &mut BTreeSet<Path>) {
+/// Filters that make another text of a text.
+const OF_TEXT: [&str; 4] = ["lower", "upper", "trim", "bool"];
+/// Tests that come to the same for every cell.
+const OF_KIND: [&str; 8] = ["none", "defined", "undefined", "true", "false", "boolean", "number", "integer"];
+
+fn take_truths(expression: &Expr, truths: &mut BTreeSet<Path>, tested: &mut BTreeSet<Path>) {
     match expression {
-        Expr::UnaryOp(unary) => take_truths(&unary.expr, truths),
+        Expr::UnaryOp(unary) => take_truths(&unary.expr, truths, tested),
         Expr::BinOp(both) if matches!(both.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
-            [&both.left, &both.right].into_iter().for_each(|side| take_truths(side, truths));
+            [&both.left, &both.right].into_iter().for_each(|side| take_truths(side, truths, tested));
+        }
+        Expr::Filter(filter) if OF_TEXT.contains(&filter.name) => {
+            filter.expr.iter().for_each(|expression| take_truths(expression, truths, tested));
+        }
+        Expr::Test(test) => {
+            let is_of_kind = OF_KIND.contains(&test.name)
+                || test.args.iter().any(|arg| matches!(arg, CallArg::Pos(value) if is_no_text(value)));
+            tested.extend(path_of(&test.expr).filter(|_| is_of_kind));
         }
         other => truths.extend(path_of(other)),
     }
 }
 
-/// A number, or true or false.
+/// A number, true or false, none, or a list with such.
 fn is_no_text(expression: &Expr) -> bool {
+    use ValueKind::{Bool, None, Number};
     match expression {
         Expr::UnaryOp(unary) => is_no_text(&unary.expr),
-        Expr::Const(constant) => matches!(constant.value.kind(), ValueKind::Number | ValueKind::Bool),
+        Expr::Const(constant) => match constant.value.kind() {
+            Bool | None | Number => true,
+            _ => constant.value.try_iter().is_ok_and(|mut items| {
+                constant.value.kind() == ValueKind::Seq
+                    && items.any(|item| matches!(item.kind(), Bool | None | Number))
+            }),
+        },
+        Expr::List(list) => list.items.iter().any(is_no_text),
+        Expr::Tuple(tuple) => tuple.items.iter().any(is_no_text),
         _ => false,
     }
 }
@@ -158,9 +181,9 @@ impl Walker {
             }
             Expr::UnaryOp(unary) => self.expression(&unary.expr),
             Expr::BinOp(both) => {
-                use BinOpKind::{Eq, Gt, Gte, Lt, Lte, Ne};
+                use BinOpKind::{Eq, Gt, Gte, In, Lt, Lte, Ne};
                 self.expressions([&both.left, &both.right]);
-                if matches!(both.op, Eq | Ne | Lt | Lte | Gt | Gte) {
+                if matches!(both.op, Eq | Ne | Lt | Lte | Gt | Gte | In) {
                     self.compare(&both.left, &both.right);
                 }
             }
@@ -357,13 +380,16 @@ mod tests {
             ("not a.b and (row['c'] or d == 'x')", "", "a.b row.c"),
             ("age > 90 or 1 <= n < m", "age n", ""),
             ("true == a or b != -1", "a b", ""),
-            ("age | int > 90 and a == none and b in ['x']", "", ""),
-            ("a is defined and b | lower", "", ""),
+            ("age | int > 90 and b in ['x']", "", ""),
+            ("a == none or b not in [1, 'x'] or c in (2, 3)", "a b c", ""),
+            ("b | lower", "", "b"),
         ] {
             let found = Variables::of(&format!("{{% if ({condition}) %}}1{{% endif %}}")).expect(condition);
             assert_eq!(names(&found.compared), compared, "{condition}");
-            assert_eq!(names(&Variables::of_condition(condition).expect(condition)), truths, "{condition}");
+            assert_eq!(names(&Variables::of_condition(condition).expect(condition).0), truths, "{condition}");
         }
+        let tested = Variables::of_condition("a is not none and b is defined or c is gt(5) or d is in ['x']");
+        assert_eq!(names(&tested.expect("a condition").1), "a b c");
         let made = Variables::of("{% for a in b %}{% if loop.index > 1 %}{{ a }}{% endif %}{% endfor %}");
         assert!(made.expect("a template").compared.is_empty());
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::notices::NoticeKind;
 use super::seen::Past;
 use super::shared::SharedAddresses;
-use super::survey::{NewAddresses, PurgedAndBack, Survey};
+use super::survey::{PurgedAndBack, Strangers, Survey};
 use crate::omnidesk::Kind;
 use crate::units::{Amount, Share};
 
@@ -35,6 +35,19 @@ pub struct GuardSettings {
     pub min_fill: Share,
     /// What to do about an address that several customers have.
     pub shared_addresses: SharedAddresses,
+    /// What to do about many customers who look as if they had new ids.
+    pub new_ids: NewIds,
+}
+
+/// `new_ids`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewIds {
+    /// Let nothing be sent.
+    #[default]
+    Block,
+    /// Do not look.
+    Ignore,
 }
 
 impl Default for GuardSettings {
@@ -47,6 +60,7 @@ impl Default for GuardSettings {
             min_rows: Amount::Percent(50.0),
             min_fill: Share { percent: 50.0 },
             shared_addresses: SharedAddresses::Report,
+            new_ids: NewIds::Block,
         }
     }
 }
@@ -70,7 +84,7 @@ pub fn judge_guards(settings: &GuardSettings, survey: &Survey, past: &Past) -> V
     verdicts.extend(judge_purges(settings, purges, survey.rows));
     verdicts.extend(judge_changes(settings, survey));
     verdicts.extend(survey.purged_and_back.map(judge_back));
-    verdicts.extend(judge_ids(survey));
+    verdicts.extend(judge_ids(settings, survey, past));
     verdicts.extend(past.rows.and_then(|before| judge_rows(settings, survey, before)));
     verdicts.extend(judge_fill(settings, survey, past));
     verdicts.extend(judge_shared(settings, survey));
@@ -134,12 +148,17 @@ fn judge_back(found: PurgedAndBack) -> Verdict {
 
 /// Ids that are written otherwise than before make every customer anew: a
 /// spreadsheet drops zeros in front, a program writes `1.0`.
-fn judge_ids(survey: &Survey) -> Option<Verdict> {
-    let NewAddresses { all, of_others } = survey.new_addresses;
-    (of_others >= NEW_IDS_MIN && 2 * of_others >= all).then(|| Verdict {
+fn judge_ids(settings: &GuardSettings, survey: &Survey, past: &Past) -> Option<Verdict> {
+    let Strangers { all, look_known } = survey.strangers;
+    let brands_before = &past.brands;
+    // The addresses of the checkpoint have no brand.
+    let is_of_them =
+        brands_before.is_empty() || survey.brands.iter().any(|brand| brands_before.contains(brand));
+    let blocks = settings.new_ids == NewIds::Block && is_of_them;
+    (blocks && look_known >= NEW_IDS_MIN && 2 * look_known >= all).then(|| Verdict {
         guard: "new_ids",
         message: format!(
-            "{of_others} of {all} addresses of customers who would be created are those of known customers with other ids, who are not in this export: are the ids written as before? Each customer would be there twice"
+            "{look_known} of {all} customers who are new have the address of a known customer with another id, who is not in this export: are the ids written as before? They would be there twice"
         ),
         leave: "--allow-new-ids".to_owned(),
     })

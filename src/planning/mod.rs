@@ -26,7 +26,7 @@ mod worklist;
 pub use by_hint::ByHint;
 pub use changes::{Change, KeyChange, Remapped};
 pub use gone::{GoneChanges, GoneMark, gone_customer};
-pub use guards::{GuardSettings, Purges, Verdict, judge_guards, judge_purges};
+pub use guards::{GuardSettings, NewIds, Purges, Verdict, judge_guards, judge_purges};
 pub use keys::{AddressHash, CustomerKey, HashKey, KeyState, PrintKey, RowPrint};
 pub use look::{Findings, Look};
 pub use mark::PlanMark;
@@ -39,6 +39,6 @@ pub use steps::{
     Policy, Situation, Step, acknowledged, asks_nothing_of, found_by_probe, next, note_print, probe,
     rehearse, settled_silently, turned_absent, turned_existing, under_way,
 };
-pub use survey::{Cause, NewAddresses, PurgedAndBack, Survey};
+pub use survey::{Cause, PurgedAndBack, Strangers, Survey};
 pub use told::{Flight, Progress, Told, ToldField};
 pub use worklist::{ROWS_PER_BLOCK, Work, Worklist};

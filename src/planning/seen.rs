@@ -42,6 +42,8 @@ pub struct NoticeLine {
 pub struct Past {
     /// The rows that the last finished run over a whole export read.
     pub rows: Option<u64>,
+    /// The first few brands that its rows were for.
+    pub brands: Vec<u64>,
     /// What that run saw.
     pub seen: Option<Seen>,
     /// Addresses that were told to be gone from the export, sorted.
@@ -53,7 +55,7 @@ impl Past {
     #[must_use]
     pub fn of_part(self) -> Self {
         let keys_only = |seen: Seen| Seen { fill: Vec::new(), describing: 0, ..seen };
-        Self { rows: None, seen: self.seen.map(keys_only), gone: self.gone }
+        Self { rows: None, brands: self.brands, seen: self.seen.map(keys_only), gone: self.gone }
     }
 }
 

@@ -77,7 +77,10 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     }
     if intent.operation != Operation::AddChannel {
         let fields = fields_left(intent, told, situation, policy);
-        if !fields.is_empty() {
+        // That something exists may be said of the address, and not of the
+        // customer: an update shows it, also one without a field.
+        let is_unshown = situation.existing && !situation.progress.updated;
+        if !fields.is_empty() || is_unshown {
             return call(intent, Action::Update { fields });
         }
     }
@@ -171,10 +174,18 @@ fn purged_before() -> Rejection {
 /// Takes in that the API has acknowledged `call`.
 pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, policy: &Policy) {
     let (key, row) = (&policy.key, intent.at.number);
-    let mut told = match situation.told.take() {
-        Some(told) if !told.purged => told,
-        _ => Told::existing(),
-    };
+    let before = situation.told.take();
+    let tombstone = before.as_ref().filter(|told| told.purged).cloned();
+    if let (Some(tombstone), Action::Update { .. } | Action::AddChannel { .. }) = (&tombstone, &call.action) {
+        // Nobody is brought back by that, whatever the API says to it.
+        situation.progress.updated |= matches!(call.action, Action::Update { .. });
+        if let Action::AddChannel { address, .. } = &call.action {
+            situation.progress.addresses.push(key.address(address));
+        }
+        situation.told = Some(tombstone.clone());
+        return;
+    }
+    let mut told = before.filter(|told| !told.purged).unwrap_or_else(Told::existing);
     told.touch(policy.export, row);
     told.perhaps_purged = false;
     match &call.action {
@@ -196,7 +207,9 @@ pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, pol
             situation.progress.addresses.push(key.address(address));
         }
         Action::Purge => {
-            told = Told::tombstone(policy.export, row);
+            // Who was purged before another export stays so.
+            let earlier = tombstone.filter(|tombstone| tombstone.export != policy.export);
+            told = earlier.unwrap_or_else(|| Told::tombstone(policy.export, row));
             situation.progress.purged = true;
         }
     }
@@ -227,9 +240,11 @@ pub fn rehearse(
 }
 
 /// A create was refused because the customer exists: it goes on as an update.
-/// `false` if the row has come this way before.
-pub fn turned_existing(situation: &mut Situation) -> bool {
-    let first = !situation.existing && !situation.absent;
+/// `false` if the row has come this way before, or the other way: unless a create
+/// of its own, whose answer was lost, may have made the customer.
+pub fn turned_existing(situation: &mut Situation, may_be_its_own: bool) -> bool {
+    // A create of this row, whose answer was lost, has made who was absent.
+    let first = !situation.existing && (!situation.absent || may_be_its_own);
     situation.existing = true;
     situation.told = Some(Told::existing());
     first
@@ -324,6 +339,8 @@ pub fn probe(intent: &Intent) -> Call {
 
 /// Takes in that the probe found the customer of the lost create `flight`.
 pub fn found_by_probe(flight: &Flight, intent: &Intent, situation: &mut Situation, policy: &Policy) {
+    // Who was purged before that create is there again.
+    situation.told.take_if(|told| told.purged);
     acknowledged(&probe(intent), intent, situation, policy);
     let own = flight.export == policy.export && flight.row == intent.at.number;
     situation.progress.created = own;
@@ -493,14 +510,17 @@ mod tests {
     fn a_create_that_meets_a_customer_goes_on_as_an_update_once() {
         let asked = intent(Sync, 1, "first=Jan a");
         let mut situation = Situation::new(None, Progress::default());
-        assert!(turned_existing(&mut situation));
+        assert!(turned_existing(&mut situation, false));
         let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
         let calls: Vec<_> = calls.iter().map(words).collect();
         assert_eq!((calls.join(", ").as_str(), outcome), ("update first=Jan, add a", Outcome::Updated));
-        assert!(!turned_existing(&mut situation));
+        assert!(!turned_existing(&mut situation, false));
         assert!(!turned_absent(&asked, &mut situation), "no way back");
         let mut absent = Situation::new(None, Progress::default());
-        assert!(turned_absent(&asked, &mut absent) && !turned_existing(&mut absent), "nor the other way");
+        assert!(turned_absent(&asked, &mut absent));
+        let mut own = absent.clone();
+        assert!(!turned_existing(&mut absent, false), "nor the other way");
+        assert!(turned_existing(&mut own, true), "its own create, whose answer was lost");
     }
 
     #[test]

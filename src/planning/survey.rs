@@ -42,9 +42,8 @@ pub struct Survey {
     pub unseen: Vec<String>,
     /// Customers whom one row purges and a later one brings back.
     pub purged_and_back: Option<PurgedAndBack>,
-    /// Addresses of customers who would be created, and how many of them are
-    /// those of known customers whom the export does not hold.
-    pub new_addresses: NewAddresses,
+    /// Customers whom the checkpoint does not know.
+    pub strangers: Strangers,
     /// What was seen besides the calls.
     pub findings: Findings,
     /// Rows to visit.
@@ -64,13 +63,14 @@ pub struct PurgedAndBack {
     pub first: (RowRef, RowRef),
 }
 
-/// Addresses of customers who would be created.
+/// Customers whom the checkpoint does not know, and who have an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NewAddresses {
+pub struct Strangers {
     /// How many.
     pub all: u64,
-    /// Of them, those of known customers whom the export does not hold.
-    pub of_others: u64,
+    /// Of them, those with an address that nobody else of them has, and that is
+    /// the one of just one known customer whom the export does not hold.
+    pub look_known: u64,
 }
 
 /// Rows that share a cause, with the first of them.

@@ -137,6 +137,16 @@ impl Columns {
         self.width
     }
 
+    /// Whether a row may have so many cells: all of them; those of the export
+    /// alone, in a row that was added to a result file; or those with a name,
+    /// if none of these is missing in front of a blank one.
+    pub(super) fn takes(&self, cells: usize, is_last_blank: impl Fn() -> bool) -> bool {
+        cells == self.width
+            || cells == self.names.len()
+            || self.has_results() && cells == self.own().count()
+            || cells == self.named && !is_last_blank()
+    }
+
     /// How many it has if only the header ends with a delimiter.
     pub(super) fn width_without_unnamed(&self) -> Option<usize> {
         Some(self.named).filter(|named| *named < self.width)

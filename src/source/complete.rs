@@ -86,6 +86,14 @@ impl Export {
         }
         let (mut rows, mut row) = (self.rows_from(near), Row::default());
         while rows.read(&mut row).map_err(|source| self.io_error(source))? {}
+        // One cell less than the others have, behind the last one with a name.
+        if row.fault().is_none() && row.cells() < self.columns().width() && !self.columns().is_open() {
+            return Err(SourceError::CutOff {
+                name: self.name().to_owned(),
+                line: row.at().line,
+                fault: "the row ends before the delimiter that the other rows end with".to_owned(),
+            });
+        }
         let is_cut = match row.fault() {
             Some(Malformed::Ragged { found, expected }) => found < expected,
             Some(Malformed::UnclosedQuote { .. } | Malformed::NotAnObject(_)) => true,

@@ -39,7 +39,7 @@ pub enum Malformed {
     },
     /// A quote that opened by chance and closed by chance, with rows between.
     #[error(
-        "a quote in it closes {lines} lines further down only, and each of these lines has the cells of a row; take out a quote that stands for inches or the like, or double it"
+        "a quote that opens in it closes {lines} line(s) further down, and between them is what looks like rows; take out quotes that stand for inches or the like, or double them"
     )]
     HoldsRows {
         /// Lines behind the first.
@@ -312,16 +312,14 @@ fn parse(
         true => cells.split(parser, bytes, expected),
         false => cells.split_plain(dialect.delimiter, bytes),
     }
-    // Two quotes: the one that opened, and the one that closed.
-    let is_one_cell = || columns.has_results() || memchr::memchr_iter(b'"', bytes).count() == 2;
     if extent.is_quoted
         && memchr::memchr(dialect.terminator, bytes).is_some()
-        && is_one_cell()
-        && let Some(lines) = rows_inside(cells, columns, dialect)
+        && let Some(lines) = rows_inside(bytes, cells, columns, dialect)
     {
         return Err(Malformed::HoldsRows { lines });
     }
-    if cells.len != expected {
+    let is_last_blank = |cells: &Cells| cells.get(cells.len - 1).trim_ascii().is_empty();
+    if !columns.takes(cells.len, || is_last_blank(cells)) {
         return Err(Malformed::Ragged { found: cells.len, expected });
     }
     match columns.unnamed().iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
@@ -333,21 +331,33 @@ fn parse(
 /// Fewer cells than this, and lines of a text have as many by chance.
 const CELLS_TOLD: usize = 3;
 
-/// How many lines a cell goes over, if the record would be as many whole rows
-/// without its quotes. A text with line ends would not.
-fn rows_inside(cells: &Cells, columns: &Columns, dialect: &Dialect) -> Option<usize> {
+/// How many lines a cell goes over, if what is in it looks like whole rows: all
+/// of the record would be rows without its quotes, or most of the lines inside
+/// are. A delimiter with a space behind it is one of a text.
+fn rows_inside(record: &[u8], cells: &Cells, columns: &Columns, dialect: &Dialect) -> Option<usize> {
     let results = columns.names().len() - columns.own().count();
     let (width, found) = (columns.width() - results, cells.len.checked_sub(results)?);
     let mut over = (0..found).filter(|at| memchr::memchr(dialect.terminator, cells.get(*at)).is_some());
     let (at, None) = (over.next()?, over.next()) else { return None };
     let lines: Vec<&[u8]> = cells.get(at).split(|byte| *byte == dialect.terminator).collect();
     let last = lines.len() - 1;
-    let is_row = |(line, text): (usize, &&[u8])| {
+    let is_row = |line: usize, text: &[u8]| {
         let before = if line == 0 { at } else { 0 };
         let behind = if line == last { found - 1 - at } else { 0 };
-        before + memchr::memchr_iter(dialect.delimiter, text).count() + 1 + behind == width
+        let is_text = text.windows(2).any(|pair| pair[0] == dialect.delimiter && pair[1] == b' ');
+        let cells = memchr::memchr_iter(dialect.delimiter, text).count() + 1;
+        !is_text && before + cells + behind == width
     };
-    (width >= CELLS_TOLD && lines.iter().enumerate().all(is_row)).then_some(last)
+    let inside = lines
+        .iter()
+        .enumerate()
+        .filter(|(line, text)| *line > 0 && *line < last && !text.trim_ascii().is_empty());
+    let (rows, others): (Vec<_>, Vec<_>) = inside.partition(|(line, text)| is_row(*line, text));
+    // Two quotes: the one that opened, and the one that closed.
+    let is_quoted_once = columns.has_results() || memchr::memchr_iter(b'"', record).count() == 2;
+    let is_all = is_quoted_once && others.is_empty() && is_row(0, lines[0]) && is_row(last, lines[last]);
+    let are_most = rows.len() > others.len() && (width > CELLS_TOLD || rows.len() > 1);
+    (width >= CELLS_TOLD && (is_all || are_most)).then_some(last)
 }
 
 #[cfg(test)]

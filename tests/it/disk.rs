@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, RunRecord, RunState};
+use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, Numbered, RunRecord, RunState};
 use omnidesk_sync::mapping::{Customer, PrimaryId};
 use omnidesk_sync::omnidesk::Kind;
 use omnidesk_sync::planning::{
@@ -43,8 +43,9 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
     let record =
         RunRecord { rows: CUSTOMERS, calls_planned: 10, ..RunRecord::adopted("2026-11-23T17:00:00Z") };
     let plan = PlanMark([export; 32]);
-    let (fingerprint, findings) = (Fingerprint([export; 32]), Findings::default());
-    let mut run = checkpoint.begin(fingerprint, plan, record, worklist, &findings).expect("a run");
+    let numbered = Numbered { fingerprint: Fingerprint([export; 32]), ordinal: u32::from(export) };
+    let findings = Findings::default();
+    let mut run = checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run");
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
     let mut batch = checkpoint.batch().expect("a batch");
     batch.settle_rejected(&mut run, 5, true).expect("settled");

@@ -47,7 +47,16 @@ const KEYS: &[(&str, &[&str])] = &[
     ("missing", &["action"]),
     (
         "guard",
-        &["allow_purge", "max_purge", "max_changes", "canary", "min_rows", "min_fill", "shared_addresses"],
+        &[
+            "allow_purge",
+            "max_purge",
+            "max_changes",
+            "canary",
+            "min_rows",
+            "min_fill",
+            "new_ids",
+            "shared_addresses",
+        ],
     ),
     ("checkpoint", &["path"]),
     ("report", &["dir", "keep_runs", "heartbeat"]),

@@ -227,6 +227,10 @@ fn a_delimiter_that_only_the_header_ends_with_is_no_column_either() {
     let rows = "A1,Ann,Smit,a@example.org,,,,\nA4,Ann,Smit,Jr,a4@example.org,,,\n";
     world.file("export.csv", format!("{header}{rows}").as_bytes());
     assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(1).outcomes(), "1 unchanged, 1 rejected");
+    // Spreadsheets leave some out: that is told by what stands in the last cell.
+    let rows = "A6,Ann,Smit,a6@example.org,,,,\nA7,Ann,Smit,a7@example.org,,,sync\n";
+    world.file("export.csv", format!("{header}{rows}").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "2 created");
     world.file(
         "cut.csv",
         format!("{header}A1,Ann,Smit,a@example.org,,,,\nA5,Ann,Smit,a5@example.or").as_bytes(),
@@ -255,7 +259,7 @@ fn rows_between_two_stray_quotes_are_refused_and_not_swallowed() {
     let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
     assert_eq!(ended.outcomes(), "6 created, 1 rejected");
     assert!(
-        ended.stderr.contains("first row 4 on line 5") && ended.stderr.contains("closes 3 lines"),
+        ended.stderr.contains("first row 4 on line 5") && ended.stderr.contains("closes 3 line(s)"),
         "{}",
         ended.stderr
     );
@@ -263,7 +267,25 @@ fn rows_between_two_stray_quotes_are_refused_and_not_swallowed() {
     let rejected = String::from_utf8(world.result("rejected.csv").expect("a result file")).expect("UTF-8");
     world.file("again.csv", rejected.as_bytes());
     assert_eq!(world.ends(&["run", "--json", "again.csv"]).expect(1).outcomes(), "1 rejected");
+    // Mended as it says, its lines are rows of their own.
+    let mended = rejected.replace("\"flat", "flat").replace("42\"", "42");
+    world.file("mended.csv", mended.as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "mended.csv"]).expect(0).outcomes(), "4 created");
+    // With other quotes beside the stray ones, blank lines and ragged ones.
+    for (open, close) in [("\"17 inch", "27\",\"z, zz\""), ("\"17\"\" inch", "27\"")] {
+        let rows = format!("{}\nX,1\n{}{}{}", row(3, open), row(4, "Smit"), row(5, "Smit"), row(6, close));
+        world.file("export.csv", format!("{HEADER}{rows}{}", row(7, "Smit")).as_bytes());
+        let ended = world.ends(&["run", "--json", "--min-rows", "0", "export.csv"]).expect(1);
+        assert!(ended.stderr.contains("looks like rows"), "{open}: {}", ended.stderr);
+    }
     // A text with line ends is one, and a cell that spans lines is no row.
+    let address = "id,address,email\n1,\"12 Main St, Apt 4\nSpringfield, IL 62701\",ann@example.org\n";
+    let short = World::new(Settings::default()).with_mapping(
+        "[customer]\nprimary_id = \"id\"\nbrand_id = { value = 2 }\nemail = \"email\"\n[customer.custom]\naddress = \"address\"\n",
+        "",
+    );
+    short.file("export.csv", address.as_bytes());
+    assert_eq!(short.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "1 created");
     let texts = "B1,Ann,\"Smit\nJr\",b1@example.org,,,\nB2,Ann,\"a,b,c,d,e,f,\ng\",b2@example.org,,,\n";
     let world = World::new(Settings::default()).with_mapping(MAPPING, "");
     assert_eq!(world.run(texts).expect(0).outcomes(), "2 created");

@@ -18,7 +18,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use omnidesk_sync::checkpoint::{Checkpoint, FileLengths, OpenRun, RunRecord, RunState};
+use omnidesk_sync::checkpoint::{Checkpoint, FileLengths, Numbered, OpenRun, RunRecord, RunState};
 use omnidesk_sync::dispatch::{self, FlightChange, InDoubt, Job, Loaded, Record, Switch};
 use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
@@ -426,7 +426,8 @@ impl World {
                 let record = RunRecord { rows, ..RunRecord::adopted("now") };
                 let findings = Findings::default();
                 let plan = PlanMark([7; 32]);
-                checkpoint.begin(Fingerprint([7; 32]), plan, record, worklist, &findings).expect("a run")
+                let numbered = Numbered { fingerprint: Fingerprint([7; 32]), ordinal: 1 };
+                checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run")
             }
         };
         (checkpoint, run)

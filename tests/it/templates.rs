@@ -106,6 +106,9 @@ fn what_cannot_be_meant_is_refused_before_the_start() {
         ("row['age'] >= 90 and deleted", "row.age is a text"),
         ("deleted | uper == 'X'", "unknown filter: filter uper"),
         ("deleted is lowr", "unknown test: test lowr"),
+        ("deleted is not none", "deleted != ''"),
+        ("deleted is defined", "deleted != ''"),
+        ("age not in [1, 2]", "age in ['1', '2']"),
     ] {
         let rules = format!("[[operation.rule]]\nwhen = {rule:?}\nthen = \"purge\"\n");
         let world = world(CUSTOMER, &rules);
@@ -119,6 +122,14 @@ fn what_cannot_be_meant_is_refused_before_the_start() {
 #[test]
 fn a_rule_does_not_take_no_for_yes() {
     let rules = "[[operation.rule]]\nwhen = \"deleted or not active\"\nthen = \"purge\"\n[guard]\nallow_purge = true\n";
+    // Where another part decides, it does not matter.
+    let counted = world(
+        CUSTOMER,
+        "[[operation.rule]]\nwhen = \"orders and orders | int > 5 or last == 'x' and deleted\"\nthen = \"skip\"\n",
+    );
+    counted.file("export.csv", b"id,first,last,orders,deleted\nC1,A,y,0,0\nC2,B,y,9,no\nC3,C,y,,f\n");
+    let ended = counted.ends(&["run", "--json", "export.csv"]).expect(0);
+    assert_eq!(ended.outcomes(), "2 created, 1 skipped");
     let world = world(CUSTOMER, rules);
     let lines = [
         r#"{"id":"C1","first":"A","deleted":false,"active":true}"#,

@@ -14,7 +14,7 @@ use super::super::say;
 use super::super::survey::{Question, Watcher, survey};
 use super::super::window::Window;
 use super::signals::{Interrupts, Patience};
-use crate::checkpoint::{Checkpoint, OpenRun, Proof, RunRecord, RunState, Unfinished};
+use crate::checkpoint::{Checkpoint, Mark, Numbered, OpenRun, RunRecord, RunState, Unfinished};
 use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::omnidesk::Kind;
@@ -57,12 +57,15 @@ pub(super) fn begin(
         let policy = policy(&checkpoint, run.export);
         return Ok(Begun { checkpoint, run, policy, resumed: true });
     }
-    let export = checkpoint.register_export(&prepared.fingerprint)?;
-    let policy = policy(&checkpoint, export);
     let unfinished = match args.common.full || open.is_some() {
         true => Default::default(),
         false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
     };
+    // What failed is tried again as rows of the same export; all else is decided
+    // by what the rows mean now.
+    let mapped = unfinished.record.as_ref().map_or(prepared.mapped, |record| record.mapped);
+    let numbered = checkpoint.number(prepared.fingerprint, mapped)?;
+    let policy = policy(&checkpoint, numbered.ordinal);
     let only = unfinished.record.is_some().then_some(&unfinished.rows);
     let part = prepared.is_part();
     let past = checkpoint.past()?;
@@ -94,10 +97,11 @@ pub(super) fn begin(
     let record = RunRecord {
         proven_before: is_proven(&checkpoint, proof, unfinished.record.as_ref())?,
         proof,
+        mapped: prepared.mapped,
         ..record_of(config, prepared, &survey, part)?
     };
     write_notices(&record, prepared, &survey)?;
-    let run = anew(prepared, &policy, &mut checkpoint, record, survey)?;
+    let run = anew(prepared, numbered, &policy, &mut checkpoint, record, survey)?;
     Ok(Begun { checkpoint, run, policy, resumed: false })
 }
 
@@ -124,6 +128,7 @@ fn tell_applied(args: &RunArgs, unfinished: &Unfinished) {
 /// A run whose plan may be carried out.
 fn anew(
     prepared: &Prepared,
+    export: Numbered,
     policy: &Policy,
     checkpoint: &mut Checkpoint,
     record: RunRecord,
@@ -137,10 +142,9 @@ fn anew(
     if let Some(found) = found.as_ref().filter(|found| !found.missing.purge && found.missing.found > 0) {
         report(checkpoint, found, Path::new(&record.folder))?;
     }
-    let (fingerprint, plan) = (prepared.fingerprint, prepared.plan);
     Ok(checkpoint.begin_missing(
-        fingerprint,
-        plan,
+        export,
+        prepared.plan,
         record,
         survey.worklist,
         &survey.findings,
@@ -270,30 +274,29 @@ fn record_of(
         rejects_done: 0,
         files: Default::default(),
         proof: Default::default(),
+        mapped: Default::default(),
     })
 }
 
 /// Of all settings that can make every call fail, but for the key, which the
 /// API refuses in its own way.
-fn proof(config: &Config, survey: &Survey) -> Proof {
+fn proof(config: &Config, survey: &Survey) -> Mark {
     let omnidesk = &config.omnidesk;
     let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body]);
     let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, survey.brands]);
-    let mut proof = Proof::default();
-    proof.0.copy_from_slice(&blake3::hash(json!([wire, mapped]).to_string().as_bytes()).as_bytes()[..16]);
-    proof
+    Mark::of(&json!([wire, mapped]))
 }
 
 /// Whether calls have worked before: of this export, or by the same settings.
 /// A night that begins with rows which failed before is not stopped by them.
 fn is_proven(
     checkpoint: &Checkpoint,
-    proof: Proof,
+    proof: Mark,
     earlier: Option<&RunRecord>,
 ) -> Result<bool, CommandError> {
     let has_worked = |run: &RunRecord| run.calls_done > 0 || run.proven_before;
     // A run of before there were proofs is one over this export.
-    let is_ours = |run: &&RunRecord| run.proof == proof || run.proof == Proof::default();
+    let is_ours = |run: &&RunRecord| run.proof == proof || run.proof == Mark::default();
     let runs = checkpoint.runs(RUNS_LOOKED_AT)?;
     Ok(earlier.filter(is_ours).is_some_and(has_worked)
         || runs.iter().any(|(_, run)| run.proof == proof && has_worked(run)))
