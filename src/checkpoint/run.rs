@@ -209,7 +209,8 @@ impl Checkpoint {
             )
             .optional()
             .map_err(|source| self.explain(source))?;
-        let Some((id, bytes)) = found else { return Ok(true) };
+        // An `adopt` that was killed has told something, and nobody knows by what.
+        let Some((id, bytes)) = found else { return Ok(false) };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
         Ok(record.mapped == mapped || record.mapped == Mark::default())
     }
@@ -388,6 +389,33 @@ mod tests {
                 assert_eq!(run.pending(Work::Calls), left, "row {row}");
             }
         }
+    }
+
+    #[test]
+    fn an_export_has_another_number_by_another_mapping() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
+        let print = Fingerprint([7; 32]);
+        let number = |checkpoint: &Checkpoint, mapped| {
+            checkpoint.number(print, Mark([mapped; 16])).expect("a number").ordinal
+        };
+        assert_eq!(number(&checkpoint, 1), 1);
+        // Written down by an adopt that was killed before its run.
+        checkpoint.register(&Numbered { fingerprint: print, ordinal: 1 }).expect("written");
+        assert_eq!(number(&checkpoint, 1), 2);
+        let mut ordinal = 1;
+        for (mapped, next) in [(1, 2), (1, 2), (2, 3), (1, 4)] {
+            ordinal = number(&checkpoint, mapped);
+            assert_eq!(ordinal, next, "by {mapped}");
+            let record = RunRecord { mapped: Mark([mapped; 16]), ..RunRecord::adopted("now") };
+            let (plan, findings) = (PlanMark([mapped; 32]), Findings::default());
+            let numbered = Numbered { fingerprint: print, ordinal };
+            let mut run =
+                checkpoint.begin(numbered, plan, record, Worklist::default(), &findings).expect("a run");
+            checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
+        }
+        assert_eq!(checkpoint.export_ordinal(&print).expect("known"), Some(ordinal));
+        assert_eq!(checkpoint.runs(9).expect("runs").len(), 4);
     }
 
     #[test]
