@@ -3,7 +3,7 @@
 //! A column is a variable by its name; `row['Any name']` reaches those whose
 //! name is no identifier. Cells are text and are never evaluated again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value};
@@ -93,16 +93,17 @@ impl Expressions {
         Ok(())
     }
 
-    /// A cell that makes a condition hold by being there, though its word is
-    /// one for "no".
-    pub(super) fn doubtful(&self, condition: &Expression, row: &Row) -> Option<(String, String)> {
-        let truths = self.variables.get(&condition.0)?.truths.iter();
-        truths.into_iter().find_map(|path| {
+    /// Cells that make a condition hold by being there, though their word is one
+    /// for "no": the names of their columns and the words.
+    pub(super) fn doubtful(&self, condition: &Expression, row: &Row) -> BTreeMap<String, String> {
+        let truths = self.variables.get(&condition.0).into_iter().flat_map(|found| &found.truths);
+        let doubtful = truths.filter_map(|path| {
             let from = path.iter().take_while(|name| *name == "row").count();
             let name = path[from..].join(".");
-            let text = row.text(self.columns.find(&name)?).ok()?;
-            super::row::says_no(text.trim()).then(|| (name, text.trim().to_owned()))
-        })
+            let text = row.text(self.columns.find(&name)?).ok()?.trim().to_owned();
+            super::row::says_no(&text).then_some((name, text))
+        });
+        doubtful.collect()
     }
 
     /// To be called when `columns` is complete.
@@ -148,24 +149,15 @@ impl Expressions {
 
     /// The text that a template makes of a row.
     pub(super) fn render(&self, expression: &Expression, row: &Arc<Row>) -> Result<String, String> {
-        self.render_with(expression, row, None)
+        self.render_without(expression, row, BTreeSet::new())
     }
 
-    /// The same if the cell of that name were blank.
+    /// The same if the cells of these names were blank.
     pub(super) fn render_without(
         &self,
         expression: &Expression,
         row: &Arc<Row>,
-        blank: &str,
-    ) -> Result<String, String> {
-        self.render_with(expression, row, Some(blank.into()))
-    }
-
-    fn render_with(
-        &self,
-        expression: &Expression,
-        row: &Arc<Row>,
-        blank: Option<Arc<str>>,
+        blank: BTreeSet<String>,
     ) -> Result<String, String> {
         let parts = self.variables.get(&expression.0).map(|found| Arc::clone(&found.parts));
         let context = Value::from_object(Cells {
@@ -174,7 +166,7 @@ impl Expressions {
             parts: parts.unwrap_or_default(),
             blanks: Arc::clone(&self.blanks),
             path: String::new(),
-            blank,
+            blank: Arc::new(blank),
         });
         self.environment
             .get_template(&expression.0)
@@ -239,8 +231,8 @@ struct Cells {
     parts: Arc<BTreeSet<String>>,
     blanks: Arc<Blanks>,
     path: String,
-    /// The cell that is taken for blank.
-    blank: Option<Arc<str>>,
+    /// Cells that are taken for blank.
+    blank: Arc<BTreeSet<String>>,
 }
 
 impl Object for Cells {
@@ -250,7 +242,7 @@ impl Object for Cells {
             return Some(Value::from_dyn_object(Arc::clone(self)));
         }
         let name = format!("{}{key}", self.path);
-        if self.blank.as_deref() == Some(name.as_str()) {
+        if self.blank.contains(&name) {
             return Some(Value::from(""));
         }
         if let Some(column) = self.columns.find(&name) {
@@ -270,7 +262,7 @@ impl Object for Cells {
                 parts: Arc::clone(&self.parts),
                 blanks: Arc::clone(&self.blanks),
                 path: format!("{name}."),
-                blank: self.blank.clone(),
+                blank: Arc::clone(&self.blank),
             })
         })
     }

@@ -478,15 +478,16 @@ impl<'a> Reading<'a> {
     /// Where that decides, it is not known what was meant.
     fn check_condition(&mut self, condition: &Expression, holds: bool) -> Checked<()> {
         let expressions = &self.mapping.expressions;
-        let Some((name, text)) = expressions.doubtful(condition, self.row) else { return Ok(()) };
+        let doubtful = expressions.doubtful(condition, self.row);
+        let Some((name, text)) = doubtful.first_key_value() else { return Ok(()) };
         let row = self.shared.get_or_insert_with(|| Arc::new(self.row.clone()));
-        let without = expressions.render_without(condition, row, &name);
+        let without = expressions.render_without(condition, row, doubtful.keys().cloned().collect());
         if without.is_ok_and(|without| without.is_empty() != holds) {
             return Ok(());
         }
         let message = format!("operation.rule: {name:?} alone holds for any text, and this one says no");
         let hint = format!("let the rule name the text that it means, such as {name} == 'true'");
-        Err(Box::new(Rejection::new(RejectionCode::BadTemplate, message, hint).at(&name, &text)))
+        Err(Box::new(Rejection::new(RejectionCode::BadTemplate, message, hint).at(name, text)))
     }
 
     fn render(&mut self, expression: &Expression, place: &str) -> Checked<String> {

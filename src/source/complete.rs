@@ -86,8 +86,11 @@ impl Export {
         }
         let (mut rows, mut row) = (self.rows_from(near), Row::default());
         while rows.read(&mut row).map_err(|source| self.io_error(source))? {}
-        // One cell less than the others have, behind the last one with a name.
-        if row.fault().is_none() && row.cells() < self.columns().width() && !self.columns().is_open() {
+        // One cell less than the others have, behind the last one with a name. To
+        // a result file somebody may have added rows without results.
+        let columns = self.columns();
+        let is_short = row.cells() < columns.width() && !columns.is_open() && !columns.has_results();
+        if row.fault().is_none() && is_short {
             return Err(SourceError::CutOff {
                 name: self.name().to_owned(),
                 line: row.at().line,

@@ -130,6 +130,10 @@ fn a_rule_does_not_take_no_for_yes() {
     counted.file("export.csv", b"id,first,last,orders,deleted\nC1,A,y,0,0\nC2,B,y,9,no\nC3,C,y,,f\n");
     let ended = counted.ends(&["run", "--json", "export.csv"]).expect(0);
     assert_eq!(ended.outcomes(), "2 created, 1 skipped");
+    let either = world(CUSTOMER, "[[operation.rule]]\nwhen = \"gone or left\"\nthen = \"skip\"\n");
+    either.file("export.csv", b"id,first,gone,left\nC1,A,0,no\nC2,B,0,yes\nC3,C,,\n");
+    let ended = either.ends(&["run", "--json", "export.csv"]).expect(1);
+    assert_eq!(ended.outcomes(), "1 created, 1 skipped, 1 rejected");
     let world = world(CUSTOMER, rules);
     let lines = [
         r#"{"id":"C1","first":"A","deleted":false,"active":true}"#,
