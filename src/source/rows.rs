@@ -332,7 +332,7 @@ fn parse(
 const CELLS_TOLD: usize = 3;
 
 /// How many lines a cell goes over, if what is in it looks like whole rows: all
-/// of the record would be rows without its quotes, or most of the lines inside
+/// of the record would be rows without its quotes, or half of the lines inside
 /// are. A delimiter with a space behind it is one of a text.
 fn rows_inside(record: &[u8], cells: &Cells, columns: &Columns, dialect: &Dialect) -> Option<usize> {
     let results = columns.names().len() - columns.own().count();
@@ -356,7 +356,8 @@ fn rows_inside(record: &[u8], cells: &Cells, columns: &Columns, dialect: &Dialec
     // Two quotes: the one that opened, and the one that closed.
     let is_quoted_once = columns.has_results() || memchr::memchr_iter(b'"', record).count() == 2;
     let is_all = is_quoted_once && others.is_empty() && is_row(0, lines[0]) && is_row(last, lines[last]);
-    let are_most = rows.len() > others.len() && (width > CELLS_TOLD || rows.len() > 1);
+    let rows_min = if width > CELLS_TOLD { 1 } else { 2 };
+    let are_most = rows.len() >= rows_min.max(others.len());
     (width >= CELLS_TOLD && (is_all || are_most)).then_some(last)
 }
 
