@@ -241,3 +241,17 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_one_digit_is_one() {
+        for (text, hour) in
+            [("6:00", Some(6)), ("06:30", Some(6)), ("23:59", Some(23)), ("6", None), ("25:00", None)]
+        {
+            assert_eq!(time_of_day(text).ok().map(|time| time.hour()), hour, "{text}");
+        }
+    }
+}

@@ -3,16 +3,16 @@
 use super::exit::{CommandError, Exit};
 use super::missing::keep_names;
 use super::plan::rejections;
-use super::prepare;
+use super::prepare::{self, Prepared};
 use super::survey::{Question, Watcher, survey};
 use super::{print, say, say_if_gone};
-use crate::checkpoint::{Checkpoint, FileLengths, RunRecord, RunState};
+use crate::checkpoint::{Checkpoint, FileLengths, Numbered, RunRecord, RunState};
 use crate::cli::AdoptArgs;
 use crate::config::{Config, MissingAction};
 use crate::mapping::Rejection;
 use crate::omnidesk::{Call, Kind};
 use crate::planning::{
-    Counts, CustomerKey, Findings, Outcome, Policy, Seen, SharedAddresses, Told, Work, Worklist,
+    Counts, CustomerKey, Findings, Outcome, Policy, Seen, SharedAddresses, Survey, Told, Work, Worklist,
 };
 use crate::source::RowRef;
 
@@ -62,7 +62,26 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         keep_names(&prepared, &policy, &mut checkpoint)?;
     }
     let rejected = looked.expected.get(Outcome::Rejected);
-    let why = rejections(&looked, false);
+    let (rows, why) = (looked.rows, rejections(&looked, false));
+    record(&mut checkpoint, &prepared, numbered, looked)?;
+    if args.common.json {
+        let value = serde_json::json!({ "rows": rows, "adopted": rows - rejected, "rejected": rejected });
+        print(format!("{value}\n").as_bytes())?;
+    }
+    let adopted = rows - rejected;
+    let said = format!("{adopted} of {rows} rows adopted, {rejected} rejected; nothing was sent\n{why}");
+    say(said.trim_end());
+    Ok(if rejected == 0 { Exit::Clean } else { Exit::Troubles })
+}
+
+/// Records it as a run that is finished.
+fn record(
+    checkpoint: &mut Checkpoint,
+    prepared: &Prepared,
+    export: Numbered,
+    looked: Survey,
+) -> Result<(), CommandError> {
+    let rejected = looked.expected.get(Outcome::Rejected);
     let mut counts = Counts::default();
     counts.add_many(Outcome::Unchanged, looked.rows - rejected);
     let now = jiff::Timestamp::now().to_string();
@@ -78,7 +97,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     // What has vanished is said by the next run: nobody looks for it here.
     let seen = Seen { notices: Vec::new(), ..looked.findings.seen };
     let findings = Findings { seen, ..Findings::default() };
-    let mut run = checkpoint.begin(numbered, prepared.plan, record, Worklist::default(), &findings)?;
+    let mut run = checkpoint.begin(export, prepared.plan, record, Worklist::default(), &findings)?;
     // What is refused for what is known of a customer is refused by the next run too.
     let mut batch = checkpoint.batch()?;
     let mut row = 0;
@@ -87,16 +106,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
         row = next;
     }
     batch.commit(&mut run, FileLengths::default())?;
-    checkpoint.close_run(&mut run, RunState::Finished, &now)?;
-    if args.common.json {
-        let value = serde_json::json!({ "rows": looked.rows, "adopted": looked.rows - rejected, "rejected": rejected });
-        print(format!("{value}\n").as_bytes())?;
-    }
-    let adopted = looked.rows - rejected;
-    let said =
-        format!("{adopted} of {} rows adopted, {rejected} rejected; nothing was sent\n{why}", looked.rows);
-    say(said.trim_end());
-    Ok(if rejected == 0 { Exit::Clean } else { Exit::Troubles })
+    Ok(checkpoint.close_run(&mut run, RunState::Finished, &now)?)
 }
 
 /// Writes down what customers are taken to have been told.

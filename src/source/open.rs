@@ -22,7 +22,7 @@ use super::settings::{FormatSetting, Settings};
 const SAMPLE_BYTES: usize = 64 << 10;
 /// Read at once where all of a file is looked at.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Rows in which one that shows how wide they are is looked for.
+/// Rows that show how wide rows are.
 const ROWS_FOR_WIDTH: usize = 100;
 
 /// Which content an export has, whatever it is called and whenever it was
@@ -133,21 +133,28 @@ impl Export {
         Rows::new(Arc::clone(&self.file), self.dialect, Arc::new(self.columns.clone()), from)
     }
 
-    /// How many cells the rows have where the header ends with a delimiter: the
-    /// first sound one shows it.
+    /// How many cells the rows have where the header ends with a delimiter: by
+    /// the first rows, since a spreadsheet leaves some out and writes others.
     fn look_for_width(&mut self) -> Result<(), SourceError> {
         let Some(named) = self.columns.width_without_unnamed() else { return Ok(()) };
         let (mut rows, mut row) = (self.rows(), Row::default());
+        // Of as many of both, the first decides.
+        let (mut short, mut whole, mut is_first_short) = (0, 0, None);
         for _ in 0..ROWS_FOR_WIDTH {
-            let is_row = rows.read(&mut row).map_err(|source| self.io_error(source))?;
-            match row.fault() {
-                Some(Malformed::Ragged { found, .. }) if is_row && *found == named => {
-                    self.columns.leave_out_unnamed();
-                    break;
-                }
-                Some(_) if is_row => {}
-                _ => break,
+            if !rows.read(&mut row).map_err(|source| self.io_error(source))? {
+                break;
             }
+            let found = match row.fault() {
+                Some(Malformed::Ragged { found, .. }) => *found,
+                Some(_) => continue,
+                None => row.cells(),
+            };
+            short += u32::from(found == named);
+            whole += u32::from(found == self.columns.width());
+            is_first_short.get_or_insert(found == named);
+        }
+        if short > whole || short == whole && is_first_short == Some(true) {
+            self.columns.leave_out_unnamed();
         }
         Ok(())
     }

@@ -223,6 +223,11 @@ fn a_delimiter_that_only_the_header_ends_with_is_no_column_either() {
         let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
         assert_eq!(ended.outcomes(), "1 unchanged, 1 rejected", "{row}");
     }
+    // Whatever stands in the last cell, and without a line end behind the last row.
+    let rows =
+        "A8,Ann,Smit,a8@example.org,,,sync\nA9,Ann,Smit,a9@example.org,,,\nB1,Ann,Smit,b1@example.org,,,";
+    world.file("export.csv", format!("{header}{rows}").as_bytes());
+    assert_eq!(world.ends(&["run", "--json", "export.csv"]).expect(0).outcomes(), "3 created");
     // Where rows end with it as well, nothing may stand behind it.
     let rows = "A1,Ann,Smit,a@example.org,,,,\nA4,Ann,Smit,Jr,a4@example.org,,,\n";
     world.file("export.csv", format!("{header}{rows}").as_bytes());

@@ -211,6 +211,18 @@ fn an_address_of_another_customer_is_not_taken_for_added() {
     assert!(ended.stderr.contains("for another customer"), "{}", ended.stderr);
 }
 
+/// That the address exists is not that the customer does.
+#[test]
+fn a_row_whose_every_call_was_refused_has_not_made_a_customer() {
+    let server = Server::new(|_, request| match request.line().as_str() {
+        "PUT /api/v2/customer/updateCustomer" => refusal("Customer not found."),
+        _ => refusal("Email address already exists."),
+    });
+    let world = World::at(&server.url());
+    let world = world.with_mapping(MAPPING, "[guard]\ncanary = 0\n");
+    assert_eq!(world.run("A1,,,a@example.org,,,\n").expect(1).outcomes(), "1 failed");
+}
+
 #[test]
 fn a_checkpoint_that_is_gone_is_told_by_all_who_look_for_it() {
     let world = World::new(Settings::default());

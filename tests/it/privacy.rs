@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use omnidesk_sync::sandbox::{Faults, Settings};
 
+use crate::server::{Server, refusal};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World};
 
 const RUN: [&str; 6] = ["run", "--json", "-vv", "--metrics-file", "metrics.prom", "export.csv"];
@@ -196,4 +197,15 @@ fn the_logs_of_a_stormy_run_hold_no_address_and_no_id() {
             assert!(!ended.stderr.contains(word), "{word} in {}", ended.stderr);
         }
     }
+}
+
+/// The API's words may quote an address; they are for the summary, not for the log.
+#[test]
+fn the_log_does_not_repeat_what_the_api_says_of_somebody() {
+    let server = Server::new(|_, _| refusal("w1@example.org is no address."));
+    let world = World::at(&server.url()).with_mapping(&format!("[guard]\ncanary = 0\n{MAPPING}"), "");
+    world.file("export.csv", export(1).as_bytes());
+    let said = world.ends(&["run", "-vv", "export.csv"]).expect(1).stderr;
+    let log: Vec<&str> = said.lines().filter(|line| line.contains("answered")).collect();
+    assert!(!log.is_empty() && log.iter().all(|line| !line.contains("w1@example")), "{said}");
 }

@@ -79,8 +79,7 @@ pub(super) fn begin(
     }
     prepare::wait_until_written(config, &args.common, prepared)?;
     Patience { interrupts, window }.check()?;
-    let mut verdicts = judge_guards(&config.guard, &survey, &past);
-    verdicts.retain(|verdict| verdict.guard != "new_ids" || !args.allow_new_ids);
+    let verdicts = judge_guards(&config.guard, &survey, &past);
     let view = View { config, prepared, survey: &survey, verdicts: &verdicts, window };
     tell(args, || view.head());
     if !verdicts.is_empty() {

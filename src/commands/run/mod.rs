@@ -28,7 +28,7 @@ use crate::cli::RunArgs;
 use crate::config::{Config, MissingAction};
 use crate::dispatch::{self, Finish, Stop, Switch};
 use crate::omnidesk::{self, ApiKey, Client, Texts};
-use crate::planning::{CustomerKey, Outcome, Policy, SharedAddresses, Work};
+use crate::planning::{CustomerKey, NewIds, Outcome, Policy, SharedAddresses, Work};
 use crate::report::{LogWriter, Progress, RunFiles};
 use crate::sandbox::Sandbox;
 use aftermath::{Aftermath, Ended};
@@ -116,6 +116,9 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     config.guard.min_fill = args.min_fill.unwrap_or(config.guard.min_fill);
     if args.allow_shared_addresses && config.guard.shared_addresses == SharedAddresses::Block {
         config.guard.shared_addresses = SharedAddresses::Report;
+    }
+    if args.allow_new_ids {
+        config.guard.new_ids = NewIds::Ignore;
     }
     if let Some(dir) = &args.report_dir {
         config.report.dir.clone_from(dir);
