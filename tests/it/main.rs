@@ -26,6 +26,7 @@ mod rows;
 mod run;
 mod sandbox;
 mod server;
+mod snapshots;
 mod syscalls;
 mod templates;
 mod tls;

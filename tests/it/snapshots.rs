@@ -1,0 +1,198 @@
+//! What people and scripts see, word for word: help, plans, summaries, result
+//! files, guards, errors, exit codes. A change here is a decision:
+//! `INSTA_UPDATE=always cargo test snapshots`, then read the difference.
+
+use std::fmt::Write as _;
+
+use omnidesk_sync::sandbox::Settings;
+
+use crate::world::{Ended, MAPPING, World};
+
+/// Hides what differs from run to run: ports, times, folders, hashes.
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    for (found, shown) in [
+        (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+        (r"/tmp/\.tmp\w+", "FOLDER"),
+        (r"\d{8}T\d{6}Z", "TIME"),
+        (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+        (r"TIME-(\w+)-\d+", "TIME-$1"),
+        (r"\S+/omnidesk-sync run", "omnidesk-sync run"),
+        (r"[0-9a-f]{16}\b", "HASH"),
+        (r#""(seconds|answer_ms)": \d+(\.\d+)?(e-?\d+)?"#, "\"$1\": NUMBER"),
+        (r#""(seconds|answer_ms)":\d+(\.\d+)?(e-?\d+)?"#, "\"$1\":NUMBER"),
+        (r"in \d+ m?s\b", "in DURATION"),
+        (r", \d+ m?s\b", ", DURATION"),
+    ] {
+        settings.add_filter(found, shown);
+    }
+    settings
+}
+
+fn check(name: &str, text: &str) {
+    settings().bind(|| insta::assert_snapshot!(name, text));
+}
+
+/// What a command line printed, and how it ended.
+fn shown(world: &World, arguments: &[&str]) -> String {
+    let Ended { code, stdout, stderr } = world.ends(arguments);
+    let json: Result<serde_json::Value, _> = serde_json::from_str(&stdout);
+    let stdout = json.map_or(stdout, |json| format!("{json:#}\n"));
+    let code = code.unwrap_or(-1);
+    format!("$ omnidesk-sync {}\n{stdout}--- stderr, exit {code}\n{stderr}\n", arguments.join(" "))
+}
+
+const COMMANDS: [&str; 8] = ["run", "plan", "init", "adopt", "status", "sandbox", "completions", "man"];
+
+#[test]
+fn help() {
+    let world = World::at("http://127.0.0.1:9");
+    let mut text = shown(&world, &["--help"]);
+    for command in COMMANDS {
+        text += &shown(&world, &[command, "--help"]);
+    }
+    check("help", &text);
+}
+
+const HEADER: &str = "id,first,last,email,email2,phone,op\n";
+
+/// One row of each kind.
+const ROWS: &str = "\
+1,Ann,Smit,ann@example.org,ann@example.net,0612345678,sync
+2,Bob,Bos,bob@example.org,,,create
+3,Łukasz,Wit,lukasz@example.org,,,sync
+4,Dik,,dik@example,,,sync
+5,Eva,Kok,,,12,sync
+6,,,,,,add-channel
+7,Fee,Vos,fee@example.org,,,frob
+8,Gijs,Mol,,,,skip
+1,Anna,Smit,ann@example.org,,,sync
+9,Hans,\"a\nb,h@example.org,,,sync
+,Ida,Pen,ida@example.org,,,sync
+10,Jan,Tol,bob@example.org,,,sync
+4.41E+11,Kim,Zee,kim@example.org,,,sync
+11,Leo,Pot,,,,update
+";
+
+#[test]
+fn a_night() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "concurrency = 1");
+    world.file("export.csv", format!("{HEADER}{ROWS}").as_bytes());
+    let mut text = String::new();
+    for arguments in [
+        &["plan", "--show", "2", "export.csv"][..],
+        &["plan", "--json", "export.csv"],
+        &["status"],
+        &["run", "export.csv"],
+        &["status"],
+        &["status", "--json"],
+        &["run", "export.csv"],
+        &["run", "--quiet", "--full", "export.csv"],
+    ] {
+        text += &shown(&world, arguments);
+    }
+    check("a_night", &text);
+}
+
+#[test]
+fn result_files() {
+    let world = World::new(Settings::default()).with_mapping(MAPPING, "concurrency = 1");
+    world.file("export.csv", format!("{HEADER}{ROWS}").as_bytes());
+    world.ends(&["run", "export.csv"]).expect(1);
+    let mut text = String::new();
+    for name in ["summary.json", "rejected.csv", "failed.csv", "notices.csv", "outcomes.csv"] {
+        let content = world.result(name).unwrap_or_default();
+        let _ = writeln!(text, "=== {name}\n{}", String::from_utf8_lossy(&content));
+    }
+    check("result_files", &text);
+}
+
+#[test]
+fn guards_and_the_missing() {
+    let rest = format!(
+        "{MAPPING}\n[missing]\naction = \"purge\"\n[guard]\nmax_purge = 3\nshared_addresses = \"block\"\n"
+    );
+    let world = World::new(Settings::default()).with_mapping(&rest, "");
+    let row = |id: usize| format!("C{id},Ann{id},Smit,c{id}@example.org,,,\n");
+    let rows: String = (0..40).map(row).collect();
+    let mut text = String::new();
+    world.file("all.csv", format!("{HEADER}{rows}").as_bytes());
+    text += &shown(&world, &["run", "all.csv"]);
+    let few: String = (0..10).map(row).collect();
+    world.file("few.csv", format!("{HEADER}{few}").as_bytes());
+    text += &shown(&world, &["run", "few.csv"]);
+    text += &shown(&world, &["plan", "few.csv"]);
+    let shared: String = (0..39).map(|id| format!("C{id},Ann{id},Smit,same@example.org,,,\n")).collect();
+    world.file("shared.csv", format!("{HEADER}{shared}").as_bytes());
+    text += &shown(&world, &["run", "--allow-purge", "shared.csv"]);
+    let most: String = (0..39).map(row).collect();
+    world.file("most.csv", format!("{HEADER}{most}").as_bytes());
+    text += &shown(&world, &["run", "--allow-purge", "most.csv"]);
+    text += &shown(&world, &["run", "all.csv"]);
+    check("guards_and_the_missing", &text);
+}
+
+#[test]
+fn errors() {
+    let world = World::at("http://127.0.0.1:9");
+    let mut text = String::new();
+    world.file("export.csv", b"id,first,last,email,email2,phone,op\n1,Ann,Smit,ann@example.org,,,\n");
+    world.file("empty.csv", b"");
+    world.file("twice.csv", b"id,id\n1,2\n");
+    world.file("cut.csv", b"id,first,last,email,email2,phone,op\n1,Ann,Smit,ann@example.org,,,\n2,Bo");
+    world.file("list.json", b"[{\"id\":1}]");
+    for export in ["export.csv", "none.csv", "empty.csv", "twice.csv", "cut.csv", "list.json"] {
+        text += &shown(&world, &["run", export]);
+    }
+    let config = world.read("omnidesk-sync.toml");
+    for (found, put) in [
+        ("base_url", "base_ulr"),
+        ("firstname = \"first\"", "firstname = \"frist\""),
+        ("rate = \"20000/s\"", "rate = \"fast\""),
+        ("https", "http"),
+        ("http://127.0.0.1:9", "http://example.org"),
+        ("http://127.0.0.1:9", "https://example.org?apiKey=x"),
+        ("[limits]", "api_key = \"secret\"\n[limits]"),
+        ("settle = ", "names = \"sent\"\nsettle = "),
+        ("email = [\"email\", \"email2\"]", "email = { template = \"{{ emial }}\" }"),
+    ] {
+        world.file("omnidesk-sync.toml", config.replace(found, put).as_bytes());
+        let _ = writeln!(text, "# {found} -> {put}");
+        text += &shown(&world, &["plan", "export.csv"]);
+    }
+    text += &shown(&world, &["plan", "-c", "none.toml", "export.csv"]);
+    world.file("omnidesk-sync.toml", config.as_bytes());
+    world.file("omnidesk-sync.checkpoint", b"no checkpoint at all, but a text of some length");
+    text += &shown(&world, &["run", "export.csv"]);
+    check("errors", &text);
+}
+
+#[test]
+fn stopped_runs() {
+    let world = World::new(Settings { brands: Some(vec![7]), ..Settings::default() });
+    let rows: String = (0..8).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
+    world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
+    let mut text = shown(&world, &["run", "export.csv"]);
+    text += &shown(&world, &["plan", "export.csv"]);
+    world.file("other.csv", format!("{HEADER}C1,,,,,,purge\n").as_bytes());
+    text += &shown(&world, &["run", "--allow-purge", "other.csv"]);
+    text += &shown(&world, &["status"]);
+    text += &shown(&world, &["adopt", "export.csv"]);
+    text += &shown(&world, &["run", "--stop-at", "25:00", "export.csv"]);
+    check("stopped_runs", &text);
+}
+
+#[test]
+fn proposed_configurations() {
+    let world = World::at("http://127.0.0.1:9");
+    let mut text = String::new();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+    for name in ["customers.csv", "dutch-excel/klanten.csv", "hubspot/export.csv", "salesforce/export.csv"] {
+        std::fs::copy(format!("{fixtures}/{name}"), world.path("export.csv")).expect("a copy");
+        let _ = writeln!(text, "# {name}");
+        text += &shown(&world, &["init", "export.csv"]);
+    }
+    check("proposed_configurations", &text);
+}
