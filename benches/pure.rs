@@ -9,8 +9,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{Address, Channel, Drafted, Mapped, Mapping};
-use omnidesk_sync::planning::{
-    CustomerKey, HashKey, Policy, RowPrint, Situation, Told, asks_nothing_of, rehearse,
+use omnidesk_sync::reconcile::{
+    Acked, CustomerKey, HashKey, Policy, RowFingerprint, Situation, asks_nothing_of, rehearse,
 };
 use omnidesk_sync::source::{self, Export, Row};
 
@@ -126,7 +126,7 @@ fn mapping(criterion: &mut Criterion) {
                 let (brand, id) = mapping.whose(row).expect("somebody's");
                 (KEY.customer_of(brand, &id), key.row(mapping.deciding_cells(row), &mut room))
             });
-            prints.filter(|(_, print)| *print != RowPrint::NONE).count()
+            prints.filter(|(_, print)| *print != RowFingerprint::NONE).count()
         });
     });
     group.finish();
@@ -158,7 +158,7 @@ fn deciding(criterion: &mut Criterion) {
             _ => None,
         })
         .collect();
-    let told: Vec<Told> = intents
+    let told: Vec<Acked> = intents
         .iter()
         .map(|intent| {
             let mut situation = Situation::new(None, Default::default());
@@ -191,7 +191,7 @@ fn looking_up(criterion: &mut Criterion) {
     let key = |number: u32| CustomerKey(KEY.customer_of(2, &number.to_string()).0);
     let mut batch = checkpoint.batch().expect("a batch");
     for number in 0..CUSTOMERS {
-        batch.told(key(number), Some(&Told { row: u64::from(number), ..Told::existing() })).expect("told");
+        batch.told(key(number), Some(&Acked { row: u64::from(number), ..Acked::existing() })).expect("told");
     }
     batch.commit_told().expect("durable");
     let (known, _met) = checkpoint.known(&[], true).expect("sound");

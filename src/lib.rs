@@ -11,7 +11,7 @@
 //! - [`source`]: a path or standard input → rows with number and line
 //! - [`mapping`]: a row → what it asks for, or why it is refused
 //! - [`omnidesk`]: a call → one HTTP exchange; the only room that knows the wire
-//! - [`planning`]: what is asked for, and what is known → calls, or nothing
+//! - [`reconcile`]: what is asked for, and what is known → calls, or nothing
 //! - [`dispatch`]: calls of many rows → outcomes: order, pace, retry, send
 //! - [`checkpoint`]: what happened → durable state
 //! - [`report`]: outcomes → progress, result files, summary
@@ -38,10 +38,13 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dispatch;
+pub mod guards;
 pub mod mapping;
 pub mod omnidesk;
-pub mod planning;
+pub mod plan;
+pub mod reconcile;
 pub mod report;
+pub mod run;
 pub mod sandbox;
 pub mod source;
 pub mod units;

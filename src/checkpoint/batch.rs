@@ -5,27 +5,28 @@ use std::path::Path;
 use rusqlite::{Connection, Transaction, params};
 
 use super::CheckpointError;
-use super::blocks::{self, Change};
+use super::blocks::{self, BlockChange};
 use super::database::Checkpoint;
-use super::file::{Place, explain};
-use super::journal::{Changes, Recent};
+use super::file::{CheckpointFile, explain};
+use super::format::{self, FileLengths};
+use super::journal::{Journal, JournalEntry};
 use super::lookups::Lookups;
-use super::named::Names;
-use super::records::{self, FileLengths};
 use super::run::OpenRun;
-use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told, gone_customer};
+use super::stored_ids::IdPad;
+use crate::guards::gone_customer;
+use crate::reconcile::{Acked, CustomerKey, Outcome, PendingCall, RowProgress};
 
 /// Changes on their way to the disk: nothing of them holds before
 /// [`Batch::commit`], and all of them after.
 #[derive(Debug)]
 pub struct Batch<'a> {
     transaction: Transaction<'a>,
-    place: &'a Place,
-    recent: &'a mut Recent,
+    place: &'a CheckpointFile,
+    recent: &'a mut Journal,
     customers: &'a mut u64,
-    changes: Changes,
+    changes: JournalEntry,
     changed: bool,
-    pub(super) names: Names,
+    pub(super) names: IdPad,
 }
 
 impl Checkpoint {
@@ -35,10 +36,10 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`]
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
-        let names = Names::new(&self.key());
+        let names = IdPad::new(&self.key());
         let Self { connection, place, recent, customers, .. } = self;
         let transaction = connection.transaction().map_err(|source| explain(&place.path, source))?;
-        let changes = Changes::default();
+        let changes = JournalEntry::default();
         Ok(Batch { transaction, place, recent, customers, changes, changed: false, names })
     }
 }
@@ -61,7 +62,7 @@ impl Batch<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`], as of all below.
-    pub fn intend(&mut self, key: CustomerKey, flight: &Flight) -> Result<(), CheckpointError> {
+    pub fn intend(&mut self, key: CustomerKey, flight: &PendingCall) -> Result<(), CheckpointError> {
         self.changed = true;
         self.changes.flights.insert(key, Some(*flight));
         Ok(())
@@ -84,12 +85,12 @@ impl Batch<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn told(&mut self, key: CustomerKey, told: Option<&Told>) -> Result<(), CheckpointError> {
+    pub fn told(&mut self, key: CustomerKey, told: Option<&Acked>) -> Result<(), CheckpointError> {
         if told.is_some_and(|told| told.purged) {
             self.execute("DELETE FROM gone WHERE customer = ?", [gone_customer(key)])?;
         }
         self.changed = true;
-        self.changes.told.insert(key, told.map(records::told));
+        self.changes.told.insert(key, told.map(format::told));
         Ok(())
     }
 
@@ -98,7 +99,7 @@ impl Batch<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn progress(&mut self, row: u64, progress: &Progress) -> Result<(), CheckpointError> {
+    pub fn progress(&mut self, row: u64, progress: &RowProgress) -> Result<(), CheckpointError> {
         self.changed = true;
         self.changes.progress.insert(row, Some(progress.clone()));
         Ok(())
@@ -158,7 +159,7 @@ impl Batch<'_> {
             return Ok(());
         }
         run.record.files = files;
-        let record = records::encode(&run.id.to_le_bytes(), &run.record);
+        let record = format::encode(&run.id.to_le_bytes(), &run.record);
         self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
         self.write(run.record.watermark)
     }
@@ -213,10 +214,10 @@ fn recent_max(customers: u64) -> usize {
 pub(super) fn fold(
     connection: &Connection,
     path: &Path,
-    recent: &mut Recent,
+    recent: &mut Journal,
     customers: &mut u64,
 ) -> Result<(), CheckpointError> {
-    let mut changed: Vec<Change> =
+    let mut changed: Vec<BlockChange> =
         recent.told.iter().map(|(key, told)| (*key, told.as_ref().map(|told| &*told.0))).collect();
     changed.sort_unstable_by_key(|(key, _)| *key);
     *customers = customers.saturating_add_signed(blocks::apply(connection, path, &changed)?);

@@ -15,7 +15,7 @@ use twox_hash::XxHash3_64;
 
 use super::CheckpointError;
 use super::file::{damaged, explain};
-use crate::planning::CustomerKey;
+use crate::reconcile::CustomerKey;
 
 /// What of a blob SQLite keeps on a page of 4096 bytes, with room for the head
 /// of its row: beyond it, a page for the rest of each block.
@@ -36,7 +36,7 @@ const CHANGES_AT_ONCE: usize = 4096;
 const BLOCKS_AT_ONCE: usize = 16;
 
 /// What becomes of a customer: this record, or none.
-pub(super) type Change<'a> = (CustomerKey, Option<&'a [u8]>);
+pub(super) type BlockChange<'a> = (CustomerKey, Option<&'a [u8]>);
 
 /// Makes the one block of a file that knows nobody.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
@@ -48,7 +48,7 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
 pub(super) fn apply(
     connection: &Connection,
     path: &Path,
-    changes: &[Change],
+    changes: &[BlockChange],
 ) -> Result<i64, CheckpointError> {
     let (mut rest, mut more) = (changes, 0);
     while let Some((key, _)) = rest.first() {
@@ -73,7 +73,7 @@ pub(super) fn apply(
 }
 
 /// How many of the first changes are to this block, which covers one at least.
-fn covered(changes: &[Change], block: &Block) -> usize {
+fn covered(changes: &[BlockChange], block: &Block) -> usize {
     changes[..changes.len().min(CHANGES_AT_ONCE)].partition_point(|(key, _)| block.covers(*key))
 }
 
@@ -192,7 +192,7 @@ impl<'a> Finder<'a> {
 }
 
 /// Writes neighbouring blocks anew, as many as are needed.
-fn replace(connection: &Connection, blocks: &[Block], changes: &[Change]) -> rusqlite::Result<i64> {
+fn replace(connection: &Connection, blocks: &[Block], changes: &[BlockChange]) -> rusqlite::Result<i64> {
     let (merged, more) = merged(blocks, changes);
     let most = BLOCK_BYTES_MAX - HEAD_BYTES;
     let mut left: usize = merged.iter().map(|(_, record)| RECORD_HEAD_BYTES + record.len()).sum();
@@ -230,7 +230,7 @@ fn cut(records: &[(CustomerKey, &[u8])], most: usize) -> (usize, usize) {
 }
 
 /// The records of blocks with changes to them, and how many more they are.
-fn merged<'a>(blocks: &'a [Block], changes: &[Change<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
+fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
     let mut merged = Vec::with_capacity(64 * blocks.len() + changes.len());
     let (mut before, mut changes) = (0_i64, changes.iter().peekable());
     for (key, record) in blocks.iter().flat_map(|block| records(&block.bytes)) {
@@ -363,7 +363,7 @@ mod tests {
                     .into_iter()
                     .map(|(number, len)| (key(number), len.map(|len| vec![number as u8; len])))
                     .collect();
-                let changes: Vec<Change> =
+                let changes: Vec<BlockChange> =
                     records.iter().map(|(key, record)| (*key, record.as_deref())).collect();
                 let before = map.len() as i64;
                 let more = apply(&connection, path, &changes).expect("applied");
@@ -388,7 +388,7 @@ mod tests {
         let record = [7; 100];
         let changes: BTreeMap<CustomerKey, _> =
             (0..1000).map(|number| (key(4 * number), Some(&record[..]))).collect();
-        let changes: Vec<Change> = changes.into_iter().collect();
+        let changes: Vec<BlockChange> = changes.into_iter().collect();
         assert_eq!(apply(connection, Path::new("here"), &changes).expect("applied"), 1000);
     }
 

@@ -6,22 +6,22 @@ use rusqlite::backup::Backup;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::CheckpointError;
-use super::file::{self, FORMAT, Place, Trusted, damaged_record, explain};
-use super::journal::{Encoded, Recent};
+use super::file::{self, CheckpointFile, FORMAT, VerifiedFile, damaged_record, explain};
+use super::format::{self, RunRecord};
+use super::journal::{Journal, StateBytes};
 use super::lock::{self, Lock};
 use super::lookups::Lookups;
-use super::records::{self, RunRecord};
-use super::{blocks, seal, upgrade};
-use crate::planning::{CustomerKey, HashKey};
-use crate::source::Fingerprint;
+use super::{blocks, checksum, upgrade};
+use crate::reconcile::{CustomerKey, HashKey};
+use crate::source::ExportHash;
 
 /// An open checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
     pub(super) connection: Connection,
-    pub(super) place: Place,
+    pub(super) place: CheckpointFile,
     /// What is in the journal.
-    pub(super) recent: Recent,
+    pub(super) recent: Journal,
     /// In blocks: those of the journal alone are not counted.
     pub(super) customers: u64,
     key: HashKey,
@@ -60,19 +60,19 @@ impl Checkpoint {
             lock.note(0);
             file::create(path, tenant)?;
         }
-        let file = Trusted::open(path, Some(lock))?;
+        let file = VerifiedFile::open(path, Some(lock))?;
         file.check_tenant(tenant)?;
         file.check_whole()?;
         file.configure()?;
-        let Trusted { mut connection, place, format, mut customers } = file;
+        let VerifiedFile { mut connection, place, format, mut customers } = file;
         let wrong = |source| explain(path, source);
         if format < FORMAT {
             let transaction = connection.transaction().map_err(wrong)?;
             customers = upgrade::upgrade(&transaction, path, format)?;
-            seal::keep(&transaction).map_err(wrong)?;
+            checksum::keep(&transaction).map_err(wrong)?;
             place.commit(&transaction)?;
         } else {
-            seal::keep(&connection).map_err(wrong)?;
+            checksum::keep(&connection).map_err(wrong)?;
         }
         connection.set_prepared_statement_cache_capacity(32);
         Self::of(connection, place, customers)
@@ -92,7 +92,7 @@ impl Checkpoint {
     }
 
     fn looked_at(path: &Path) -> Result<Self, CheckpointError> {
-        let Trusted { connection, place, format, customers } = Trusted::open(path, None)?;
+        let VerifiedFile { connection, place, format, customers } = VerifiedFile::open(path, None)?;
         if format == FORMAT {
             return Self::of(connection, place, customers);
         }
@@ -106,12 +106,12 @@ impl Checkpoint {
         Self::of(copy, place, customers)
     }
 
-    fn of(connection: Connection, place: Place, customers: u64) -> Result<Self, CheckpointError> {
+    fn of(connection: Connection, place: CheckpointFile, customers: u64) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(&place.path, source);
         let damaged = |what| file::damaged(&place.path, what);
         let key: Vec<u8> = file::meta(&connection, "hash_key").map_err(wrong)?;
         let key = <[u8; 32]>::try_from(key.as_slice()).map_err(|_| damaged("its hash key is cut"))?;
-        let recent = Recent::read(&connection).map_err(wrong)?;
+        let recent = Journal::read(&connection).map_err(wrong)?;
         let recent =
             recent.ok_or_else(|| damaged("an entry of its journal is not the one that was written"))?;
         Ok(Self { connection, place, recent, customers, key: HashKey::new(key) })
@@ -180,7 +180,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn export_ordinal(&self, fingerprint: &Fingerprint) -> Result<Option<u32>, CheckpointError> {
+    pub fn export_ordinal(&self, fingerprint: &ExportHash) -> Result<Option<u32>, CheckpointError> {
         self.connection
             .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
             .optional()
@@ -267,7 +267,7 @@ impl Checkpoint {
         let mut totals = Totals { customers: 0, purged: 0, in_doubt: self.in_doubt() };
         self.each_customer(|_, record| {
             totals.customers += 1;
-            let told = records::told_of(record).ok_or_else(|| damaged_record(&self.place.path))?;
+            let told = format::told_of(record).ok_or_else(|| damaged_record(&self.place.path))?;
             totals.purged += u64::from(told.purged);
             Ok(())
         })?;
@@ -280,7 +280,7 @@ impl Checkpoint {
         &self,
         mut visit: impl FnMut(CustomerKey, &[u8]) -> Result<(), CheckpointError>,
     ) -> Result<(), CheckpointError> {
-        let mut recent: Vec<(&CustomerKey, &Option<Encoded>)> = self.recent.told.iter().collect();
+        let mut recent: Vec<(&CustomerKey, &Option<StateBytes>)> = self.recent.told.iter().collect();
         recent.sort_unstable_by_key(|(key, _)| **key);
         let mut recent = recent.into_iter().peekable();
         blocks::each(&self.connection, &self.place.path, |key, record| {
@@ -305,7 +305,7 @@ impl Drop for Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::planning::{AddressHash, Progress, Told};
+    use crate::reconcile::{Acked, AddressHash, RowProgress};
 
     #[test]
     fn a_commit_waits_for_the_disk() {
@@ -354,19 +354,19 @@ mod tests {
         let insert = |sql: &str, place: &dyn rusqlite::ToSql, record: Vec<u8>| {
             connection.execute(sql, rusqlite::params![place, record]).expect("a row");
         };
-        insert("INSERT INTO run VALUES (?, 1, x'00', ?)", &1, records::encode(&1_i64.to_le_bytes(), &record));
+        insert("INSERT INTO run VALUES (?, 1, x'00', ?)", &1, format::encode(&1_i64.to_le_bytes(), &record));
         for number in 1..=3 {
             let key = customer(number).0;
-            let told = records::encode(&key, &told_until_2(number.into()));
+            let told = format::encode(&key, &told_until_2(number.into()));
             insert("INSERT INTO customer VALUES (?, ?)", &key, told);
         }
         let key = customer(4).0;
         // Of export 1, row 5: a create without an address, begun at 7.
         let flight = (1_u32, 5_u64, 0_u8, None::<[u8; 8]>, 7_u64);
-        insert("INSERT INTO flight VALUES (?, ?)", &key, records::encode(&key, &flight));
-        let done = Progress { created: true, ..Progress::default() };
-        insert("INSERT INTO progress VALUES (?, ?)", &3, records::encode(&3_u64.to_le_bytes(), &done));
-        seal::set(&connection).expect("a seal");
+        insert("INSERT INTO flight VALUES (?, ?)", &key, format::encode(&key, &flight));
+        let done = RowProgress { created: true, ..RowProgress::default() };
+        insert("INSERT INTO progress VALUES (?, ?)", &3, format::encode(&3_u64.to_le_bytes(), &done));
+        checksum::set(&connection).expect("a seal");
         connection.execute_batch("COMMIT").expect("a commit");
     }
 
@@ -377,8 +377,8 @@ mod tests {
         let lookups = checkpoint.lookups();
         for number in 1..=3 {
             let told = lookups.told(customer(number)).expect("sound").expect("known");
-            let expected = Told { export: 1, row: number.into(), ..Told::existing() };
-            assert_eq!(told, Told { addresses: vec![AddressHash([9; 8])], ..expected });
+            let expected = Acked { export: 1, row: number.into(), ..Acked::existing() };
+            assert_eq!(told, Acked { addresses: vec![AddressHash([9; 8])], ..expected });
         }
         assert_eq!(lookups.told(customer(5)).expect("sound"), None);
         assert_eq!(lookups.flight(customer(4)).expect("sound").map(|flight| flight.row), Some(5));
@@ -444,7 +444,7 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("checkpoint");
         let mut checkpoint = Checkpoint::open(&path, "tenant").expect("new");
-        let told = |row| Told { row, addresses: vec![AddressHash([7; 8]); 250_000], ..Told::existing() };
+        let told = |row| Acked { row, addresses: vec![AddressHash([7; 8]); 250_000], ..Acked::existing() };
         let mut begun_anew = 0;
         for row in 0..40 {
             let mut batch = checkpoint.batch().expect("a batch");
@@ -468,7 +468,7 @@ mod tests {
         let key = |number: u64| {
             CustomerKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("bytes"))
         };
-        let told = |row| Told { row, ..Told::existing() };
+        let told = |row| Acked { row, ..Acked::existing() };
         let mut checkpoint = Checkpoint::open(&path, "tenant").expect("new");
         let mut write = |from: u64, to: u64, add: u64| {
             let mut batch = checkpoint.batch().expect("a batch");

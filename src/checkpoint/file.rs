@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags, params};
 
 use super::CheckpointError;
 use super::lock::{self, Lock};
-use super::{blocks, records, seal};
+use super::{blocks, checksum, format};
 
 /// "omds": tells the file from any other SQLite database.
 pub(super) const APPLICATION_ID: i64 = 0x6f6d_6473;
@@ -51,7 +51,7 @@ pub(super) const SCHEMA_3: &str = "
 
 /// The file itself, beside what is in it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct CheckpointFile {
     pub(super) path: PathBuf,
     /// Device and inode: which file it is, whatever has its name by now.
     identity: (u64, u64),
@@ -62,15 +62,15 @@ pub(super) struct Place {
 }
 
 /// A file that can be trusted: whole, ours, and with all commits in it.
-pub(super) struct Trusted {
+pub(super) struct VerifiedFile {
     pub(super) connection: Connection,
-    pub(super) place: Place,
+    pub(super) place: CheckpointFile,
     pub(super) format: i64,
     /// In blocks.
     pub(super) customers: u64,
 }
 
-impl Trusted {
+impl VerifiedFile {
     pub(super) fn open(path: &Path, lock: Option<Lock>) -> Result<Self, CheckpointError> {
         let wrong = |source| explain(path, source);
         // Before the database: a run that goes on meanwhile only adds to it.
@@ -102,7 +102,7 @@ impl Trusted {
         if format < FORMAT_MIN {
             return Err(damaged(path, "no version of this program has written such a format"));
         }
-        let customers = seal::holds(&connection)
+        let customers = checksum::holds(&connection)
             .map_err(wrong)?
             .ok_or_else(|| damaged(path, "its rows are not those that were written"))?;
         let found = commits(&connection, format).map_err(wrong)?;
@@ -111,7 +111,7 @@ impl Trusted {
             return Err(CheckpointError::Older { path, lock, found, noted });
         }
         let identity = (file.dev(), file.ino());
-        let place = Place { path: path.to_owned(), identity, lock, has_failed: Cell::new(false) };
+        let place = CheckpointFile { path: path.to_owned(), identity, lock, has_failed: Cell::new(false) };
         Ok(Self { connection, place, format, customers })
     }
 
@@ -143,7 +143,7 @@ impl Trusted {
         sync_folder(path).map_err(io)?;
         self.connection
             .execute_batch("PRAGMA synchronous = FULL; PRAGMA cache_size = -8192; PRAGMA secure_delete = ON;")
-            .and_then(|()| self.connection.execute_batch(seal::PRAGMAS))
+            .and_then(|()| self.connection.execute_batch(checksum::PRAGMAS))
             // Until it has ended well.
             .and_then(|()| merges_on_close(&self.connection, false).map(drop))
             .map_err(|source| explain(path, source))
@@ -172,7 +172,7 @@ pub(super) fn decoded<T: serde::de::DeserializeOwned>(
     place: &[u8],
     bytes: &[u8],
 ) -> Result<T, CheckpointError> {
-    records::decode(place, bytes).ok_or_else(|| damaged_record(path))
+    format::decode(place, bytes).ok_or_else(|| damaged_record(path))
 }
 
 pub(super) fn damaged_record(path: &Path) -> CheckpointError {
@@ -238,14 +238,14 @@ fn fill(path: &Path, tenant: &str, secret: &[u8; 32]) -> rusqlite::Result<()> {
     blocks::create(&connection)?;
     connection.execute("INSERT INTO meta VALUES ('hash_key', ?)", params![secret])?;
     connection.execute("INSERT INTO meta VALUES ('tenant', ?)", params![tenant.as_bytes()])?;
-    seal::set(&connection)?;
+    checksum::set(&connection)?;
     connection.execute_batch("COMMIT")?;
     // Whether that worked is looked at when the file is opened.
     into_wal(&connection)?;
     connection.close().map_err(|(_, error)| error)
 }
 
-impl Place {
+impl CheckpointFile {
     pub(super) fn is_locked(&self) -> bool {
         self.lock.is_some()
     }

@@ -3,7 +3,7 @@
 //! A commit adds one entry with all that changed in it, whatever it is about:
 //! that costs the same for one record as for a hundred, and a block is not
 //! written for each of its customers. All entries together are small enough to
-//! be in memory too, as the [`Recent`]; when they are not, the customers go
+//! be in memory too, as the [`Journal`]; when they are not, the customers go
 //! into their blocks and the journal begins anew.
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,37 +12,37 @@ use rusqlite::{Connection, params};
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::records;
-use crate::planning::{CustomerKey, Flight, KeyState, Progress};
+use super::format;
+use crate::reconcile::{BuildKeyHasher, CustomerKey, PendingCall, RowProgress};
 
 /// What a killed run may leave to be read again.
 const BYTES_MAX: usize = 64 << 20;
 
 /// A map by customer.
-pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, KeyState>;
+pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, BuildKeyHasher>;
 /// A map by row; their numbers need no hashing.
-pub(super) type ByRow<V> = HashMap<u64, V, KeyState>;
+pub(super) type ByRow<V> = HashMap<u64, V, BuildKeyHasher>;
 
 /// A record as it is in the file. It is written and read in one piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Encoded(pub(super) Box<[u8]>);
+pub(super) struct StateBytes(pub(super) Box<[u8]>);
 
-impl Serialize for Encoded {
+impl Serialize for StateBytes {
     fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
         writer.serialize_bytes(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Encoded {
+impl<'de> Deserialize<'de> for StateBytes {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         struct Bytes;
         impl Visitor<'_> for Bytes {
-            type Value = Encoded;
+            type Value = StateBytes;
             fn expecting(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
                 out.write_str("a record")
             }
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Encoded, E> {
-                Ok(Encoded(bytes.into()))
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<StateBytes, E> {
+                Ok(StateBytes(bytes.into()))
             }
         }
         reader.deserialize_bytes(Bytes)
@@ -51,17 +51,17 @@ impl<'de> Deserialize<'de> for Encoded {
 
 /// What one commit changes.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Changes {
+pub(super) struct JournalEntry {
     /// A run begins: what is done of rows of an earlier one is forgotten.
     pub(super) begins: bool,
-    pub(super) told: ByCustomer<Option<Encoded>>,
-    pub(super) flights: ByCustomer<Option<Flight>>,
-    pub(super) progress: ByRow<Option<Progress>>,
+    pub(super) told: ByCustomer<Option<StateBytes>>,
+    pub(super) flights: ByCustomer<Option<PendingCall>>,
+    pub(super) progress: ByRow<Option<RowProgress>>,
     /// Rows of the open run that are settled.
     pub(super) settled: Vec<u64>,
 }
 
-impl Changes {
+impl JournalEntry {
     pub(super) fn are_none(&self) -> bool {
         !self.begins
             && self.told.is_empty()
@@ -73,11 +73,11 @@ impl Changes {
 
 /// What the journal says, all of it.
 #[derive(Debug, Default)]
-pub(super) struct Recent {
+pub(super) struct Journal {
     /// What customers were told; `None` where there is no such customer.
-    pub(super) told: ByCustomer<Option<Encoded>>,
-    pub(super) flights: ByCustomer<Flight>,
-    pub(super) progress: ByRow<Progress>,
+    pub(super) told: ByCustomer<Option<StateBytes>>,
+    pub(super) flights: ByCustomer<PendingCall>,
+    pub(super) progress: ByRow<RowProgress>,
     /// Rows that were settled: those before the watermark are not kept.
     pub(super) settled: BTreeSet<u64>,
     /// The number of the next entry.
@@ -86,7 +86,7 @@ pub(super) struct Recent {
     bytes: usize,
 }
 
-impl Recent {
+impl Journal {
     /// Reads the journal; `None` if an entry is damaged.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
         let mut recent = Self::default();
@@ -96,7 +96,7 @@ impl Recent {
             let nth: i64 = row.get(0)?;
             let entry = row.get_ref(1)?.as_blob().ok();
             recent.bytes += entry.map_or(0, <[u8]>::len);
-            let Some(changes) = entry.and_then(|entry| records::decode(&nth.to_le_bytes(), entry)) else {
+            let Some(changes) = entry.and_then(|entry| format::decode(&nth.to_le_bytes(), entry)) else {
                 return Ok(None);
             };
             recent.take_in(changes, u64::MIN);
@@ -116,7 +116,7 @@ impl Recent {
     pub(super) fn write(
         &mut self,
         connection: &Connection,
-        changes: Changes,
+        changes: JournalEntry,
         watermark: u64,
     ) -> rusqlite::Result<()> {
         self.append(connection, &changes)?;
@@ -125,7 +125,7 @@ impl Recent {
     }
 
     /// Takes changes in that are written in another way.
-    pub(super) fn take_in(&mut self, changes: Changes, watermark: u64) {
+    pub(super) fn take_in(&mut self, changes: JournalEntry, watermark: u64) {
         if changes.begins {
             self.progress.clear();
             self.settled.clear();
@@ -158,7 +158,7 @@ impl Recent {
         connection.execute_batch("PRAGMA secure_delete = ON;")?;
         self.bytes = 0;
         self.told = ByCustomer::default();
-        let changes = Changes {
+        let changes = JournalEntry {
             begins: true,
             told: ByCustomer::default(),
             flights: self.flights.iter().map(|(key, flight)| (*key, Some(*flight))).collect(),
@@ -170,8 +170,8 @@ impl Recent {
         if is_empty { Ok(()) } else { self.append(connection, &changes) }
     }
 
-    fn append(&mut self, connection: &Connection, changes: &Changes) -> rusqlite::Result<()> {
-        let record = records::encode(&self.next.to_le_bytes(), changes);
+    fn append(&mut self, connection: &Connection, changes: &JournalEntry) -> rusqlite::Result<()> {
+        let record = format::encode(&self.next.to_le_bytes(), changes);
         connection
             .prepare_cached("INSERT INTO journal VALUES (?, ?)")?
             .execute(params![self.next, record])?;
@@ -184,15 +184,15 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::omnidesk::Kind;
+    use crate::omnidesk::CallKind;
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     #[derive(Debug, Clone)]
     enum Step {
-        Told(u8, Option<u8>),
-        Flight(u8, Option<u64>),
-        Progress(u64, Option<bool>),
+        Acked(u8, Option<u8>),
+        PendingCall(u8, Option<u64>),
+        RowProgress(u64, Option<bool>),
         Settled(u64),
         Begins,
     }
@@ -202,29 +202,29 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            3 => (0..3_u8, any::<Option<u8>>()).prop_map(|(key, told)| Step::Told(key, told)),
-            3 => (0..3_u8, proptest::option::of(1..9_u64)).prop_map(|(key, row)| Step::Flight(key, row)),
-            3 => (1..9_u64, any::<Option<bool>>()).prop_map(|(row, done)| Step::Progress(row, done)),
+            3 => (0..3_u8, any::<Option<u8>>()).prop_map(|(key, told)| Step::Acked(key, told)),
+            3 => (0..3_u8, proptest::option::of(1..9_u64)).prop_map(|(key, row)| Step::PendingCall(key, row)),
+            3 => (1..9_u64, any::<Option<bool>>()).prop_map(|(row, done)| Step::RowProgress(row, done)),
             3 => (1..9_u64).prop_map(Step::Settled),
             1 => Just(Step::Begins),
         ]
     }
 
-    fn changes(steps: &[Step]) -> Changes {
+    fn changes(steps: &[Step]) -> JournalEntry {
         let key = |number: u8| CustomerKey([number; 16]);
-        let mut changes = Changes::default();
+        let mut changes = JournalEntry::default();
         for step in steps {
             match step {
-                Step::Told(of, told) => {
-                    let record = told.map(|told| Encoded(vec![told; 9].into()));
+                Step::Acked(of, told) => {
+                    let record = told.map(|told| StateBytes(vec![told; 9].into()));
                     drop(changes.told.insert(key(*of), record));
                 }
-                Step::Flight(of, row) => {
-                    let flight = row.map(|row| Flight::new(1, row, Kind::Create, None, 0));
+                Step::PendingCall(of, row) => {
+                    let flight = row.map(|row| PendingCall::new(1, row, CallKind::Create, None));
                     changes.flights.insert(key(*of), flight);
                 }
-                Step::Progress(row, created) => {
-                    let progress = created.map(|created| Progress { created, ..Progress::default() });
+                Step::RowProgress(row, created) => {
+                    let progress = created.map(|created| RowProgress { created, ..RowProgress::default() });
                     drop(changes.progress.insert(*row, progress));
                 }
                 Step::Settled(row) => changes.settled.push(*row),
@@ -243,7 +243,7 @@ mod tests {
             connection
                 .execute_batch("CREATE TABLE journal (nth INTEGER PRIMARY KEY, changes BLOB NOT NULL)")
                 .expect("a table");
-            let mut recent = Recent::default();
+            let mut recent = Journal::default();
             for (steps, is_folded, is_reopened) in commits as Vec<Commit> {
                 let changes = changes(&steps);
                 prop_assert_eq!(changes.are_none(), steps.is_empty());
@@ -252,7 +252,7 @@ mod tests {
                     recent.rewrite(&connection).expect("written");
                     prop_assert!(recent.told.is_empty());
                 }
-                let read = Recent::read(&connection).expect("read").expect("whole");
+                let read = Journal::read(&connection).expect("read").expect("whole");
                 prop_assert_eq!(&read.told, &recent.told);
                 prop_assert_eq!(&read.flights, &recent.flights);
                 prop_assert_eq!(&read.progress, &recent.progress);

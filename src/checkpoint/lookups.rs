@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use super::CheckpointError;
 use super::blocks::Finder;
 use super::file::{damaged_record, explain};
-use super::journal::{Changes, Encoded, Recent};
-use super::records;
-use crate::planning::{CustomerKey, Flight, Progress, Told};
+use super::format;
+use super::journal::{Journal, JournalEntry, StateBytes};
+use crate::reconcile::{Acked, CustomerKey, PendingCall, RowProgress};
 
 /// Read access to what a checkpoint knows: what a batch has changed goes
 /// before what is in the journal, and that before what is in the blocks.
@@ -17,8 +17,8 @@ use crate::planning::{CustomerKey, Flight, Progress, Told};
 pub struct Lookups<'a> {
     pub(super) connection: &'a Connection,
     pub(super) path: &'a Path,
-    pub(super) recent: &'a Recent,
-    pub(super) changes: Option<&'a Changes>,
+    pub(super) recent: &'a Journal,
+    pub(super) changes: Option<&'a JournalEntry>,
     /// In blocks.
     pub(super) customers: u64,
 }
@@ -29,7 +29,7 @@ impl Lookups<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`], as of all below.
-    pub fn told(&self, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
+    pub fn told(&self, key: CustomerKey) -> Result<Option<Acked>, CheckpointError> {
         self.told_by(&mut Finder::new(self.connection, self.path), key)
     }
 
@@ -38,7 +38,7 @@ impl Lookups<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn told_of_all(&self, keys: &[Option<CustomerKey>]) -> Result<Vec<Option<Told>>, CheckpointError> {
+    pub fn told_of_all(&self, keys: &[Option<CustomerKey>]) -> Result<Vec<Option<Acked>>, CheckpointError> {
         let mut order: Vec<usize> = (0..keys.len()).filter(|at| keys[*at].is_some()).collect();
         // Neighbours lie in the same block.
         order.sort_unstable_by_key(|at| keys[*at]);
@@ -59,16 +59,16 @@ impl Lookups<'_> {
         Ok(told)
     }
 
-    fn told_by(&self, finder: &mut Finder, key: CustomerKey) -> Result<Option<Told>, CheckpointError> {
+    fn told_by(&self, finder: &mut Finder, key: CustomerKey) -> Result<Option<Acked>, CheckpointError> {
         let found = match self.recent_told(key) {
             Some(recent) => recent.map(|told| &*told.0),
             None if self.customers == 0 => None,
             None => finder.find(key)?,
         };
-        found.map(|record| records::told_of(record).ok_or_else(|| damaged_record(self.path))).transpose()
+        found.map(|record| format::told_of(record).ok_or_else(|| damaged_record(self.path))).transpose()
     }
 
-    fn recent_told(&self, key: CustomerKey) -> Option<Option<&Encoded>> {
+    fn recent_told(&self, key: CustomerKey) -> Option<Option<&StateBytes>> {
         let changed = self.changes.and_then(|changes| changes.told.get(&key));
         changed.or_else(|| self.recent.told.get(&key)).map(Option::as_ref)
     }
@@ -78,7 +78,7 @@ impl Lookups<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn flight(&self, key: CustomerKey) -> Result<Option<Flight>, CheckpointError> {
+    pub fn flight(&self, key: CustomerKey) -> Result<Option<PendingCall>, CheckpointError> {
         let changed = self.changes.and_then(|changes| changes.flights.get(&key));
         Ok(changed.copied().unwrap_or_else(|| self.recent.flights.get(&key).copied()))
     }
@@ -88,7 +88,7 @@ impl Lookups<'_> {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn progress(&self, row: u64) -> Result<Option<Progress>, CheckpointError> {
+    pub fn progress(&self, row: u64) -> Result<Option<RowProgress>, CheckpointError> {
         let changed = self.changes.and_then(|changes| changes.progress.get(&row));
         Ok(changed.cloned().unwrap_or_else(|| self.recent.progress.get(&row).cloned()))
     }

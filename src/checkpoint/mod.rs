@@ -10,30 +10,34 @@
 //! is known by their number (`lock`). A file that cannot be trusted is an error, never a
 //! fresh start.
 
+mod baseline;
 mod batch;
 mod blocks;
+mod checksum;
 mod database;
 mod file;
+mod format;
+mod index;
 mod journal;
-mod known;
 mod lock;
 mod lookups;
-mod missing;
-mod named;
-mod past;
-mod records;
+mod purge_list;
 mod run;
-mod seal;
+mod settings_hash;
+mod stored_ids;
 mod upgrade;
+mod worklist;
 
 pub use batch::Batch;
 pub use database::{Checkpoint, Totals};
-pub use known::{Known, Met};
+pub use format::{FileLengths, Mark, RunRecord, RunState};
+pub use index::{CustomerIndex, PresenceSet};
 pub use lock::Lock;
 pub use lookups::Lookups;
-pub use missing::{PurgeList, ToPurge};
-pub use records::{FileLengths, Mark, RunRecord, RunState};
-pub use run::{Numbered, OpenRun, Unfinished};
+pub use purge_list::{MissingCustomer, PurgeList};
+pub use run::{ExportId, OpenRun, RetryRows};
+pub use settings_hash::PlanMark;
+pub use worklist::{ROWS_PER_BLOCK, Work, Worklist};
 
 use std::path::PathBuf;
 

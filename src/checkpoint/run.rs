@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::CheckpointError;
+use super::baseline;
 use super::batch::fold;
 use super::database::Checkpoint;
 use super::file::explain;
-use super::journal::Changes;
-use super::missing;
-use super::past;
-use super::records::{self, Mark, RunRecord, RunState};
-use crate::planning::{Findings, Missing, MissingSurvey, Outcome, PlanMark, Work, Worklist};
-use crate::source::Fingerprint;
+use super::format::{self, Mark, RunRecord, RunState};
+use super::journal::JournalEntry;
+use super::purge_list;
+use super::{PlanMark, Work, Worklist};
+use crate::guards::Findings;
+use crate::reconcile::{MissingCustomers, MissingPlan, Outcome};
+use crate::source::ExportHash;
 
 /// The open run, with what is settled of it. It owns the watermark.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ pub struct OpenRun {
     /// Ordinal of its export.
     pub export: u32,
     /// Which export.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: ExportHash,
     /// Which mapping.
     pub plan: PlanMark,
     /// The rest of it.
@@ -31,7 +33,7 @@ pub struct OpenRun {
     /// Rows to visit.
     pub worklist: Worklist,
     /// Customers that no row has; none if nobody asked.
-    pub missing: Option<Missing>,
+    pub missing: Option<MissingCustomers>,
     /// Rows with calls that are settled behind the watermark.
     pub(super) ahead: BTreeSet<u64>,
 }
@@ -40,16 +42,16 @@ pub struct OpenRun {
 /// not undo what a later row of the same number has done; so an export whose
 /// rows come to mean something else gets another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Numbered {
+pub struct ExportId {
     /// Its content.
-    pub fingerprint: Fingerprint,
+    pub fingerprint: ExportHash,
     /// The number.
     pub ordinal: u32,
 }
 
 /// Rows that the last run over an export left unfinished.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unfinished {
+pub struct RetryRows {
     /// That run.
     pub record: Option<RunRecord>,
     /// Its rows that failed or stayed in doubt.
@@ -130,7 +132,7 @@ impl Checkpoint {
         }
         let worklist = self.decoded(&id.to_be_bytes(), &list.unwrap_or_default())?;
         let ahead = self.recent.settled.range(record.watermark + 1..).copied().collect();
-        let (fingerprint, missing) = (Fingerprint(fingerprint), self.missing_of(id)?);
+        let (fingerprint, missing) = (ExportHash(fingerprint), self.missing_of(id)?);
         Ok(Some(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead }))
     }
 
@@ -144,9 +146,9 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn unfinished(
         &self,
-        fingerprint: &Fingerprint,
+        fingerprint: &ExportHash,
         plan: &PlanMark,
-    ) -> Result<Unfinished, CheckpointError> {
+    ) -> Result<RetryRows, CheckpointError> {
         let found = self
             .connection
             .query_row(
@@ -160,16 +162,16 @@ impl Checkpoint {
             )
             .optional()
             .map_err(|source| self.explain(source))?;
-        let Some((id, mapped, bytes, newest)) = found else { return Ok(Unfinished::default()) };
+        let Some((id, mapped, bytes, newest)) = found else { return Ok(RetryRows::default()) };
         let record: RunRecord = self.decoded(&id.to_le_bytes(), &bytes)?;
         let holds = record.state == RunState::Finished && (newest || !record.only_sync);
         // Rows that name operations were carried out, however they would be read now.
         let is_same = if record.only_sync { mapped == *plan } else { mapped.has_settings_of(plan) };
         if !is_same || !holds {
-            return Ok(Unfinished::default());
+            return Ok(RetryRows::default());
         }
         let rows = self.rows_of("SELECT row FROM unfinished WHERE run = ?", id)?;
-        Ok(Unfinished { record: Some(record), rows, is_old: !newest })
+        Ok(RetryRows { record: Some(record), rows, is_old: !newest })
     }
 
     fn rows_of(&self, sql: &str, parameter: i64) -> Result<BTreeSet<u64>, CheckpointError> {
@@ -187,7 +189,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn number(&self, fingerprint: Fingerprint, mapped: Mark) -> Result<Numbered, CheckpointError> {
+    pub fn number(&self, fingerprint: ExportHash, mapped: Mark) -> Result<ExportId, CheckpointError> {
         let known = match self.export_ordinal(&fingerprint)? {
             Some(known) if self.is_mapped_by(known, mapped)? => Some(known),
             _ => None,
@@ -196,7 +198,7 @@ impl Checkpoint {
             let sql = "SELECT coalesce(max(id), 0) + 1 FROM export";
             self.connection.query_row(sql, [], |row| row.get(0)).map_err(|source| self.explain(source))
         };
-        Ok(Numbered { fingerprint, ordinal: known.map_or_else(next, Ok)? })
+        Ok(ExportId { fingerprint, ordinal: known.map_or_else(next, Ok)? })
     }
 
     fn is_mapped_by(&self, export: u32, mapped: Mark) -> Result<bool, CheckpointError> {
@@ -220,7 +222,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`CheckpointError`]
-    pub fn register(&self, export: &Numbered) -> Result<(), CheckpointError> {
+    pub fn register(&self, export: &ExportId) -> Result<(), CheckpointError> {
         let transaction = self.connection.unchecked_transaction().map_err(|source| self.explain(source))?;
         register(&transaction, export).map_err(|source| self.explain(source))?;
         self.place.commit(&transaction)
@@ -234,7 +236,7 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn begin(
         &mut self,
-        export: Numbered,
+        export: ExportId,
         plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
@@ -251,31 +253,33 @@ impl Checkpoint {
     /// [`CheckpointError`]
     pub fn begin_missing(
         &mut self,
-        export: Numbered,
+        export: ExportId,
         plan: PlanMark,
         record: RunRecord,
         worklist: Worklist,
         findings: &Findings,
-        found: Option<&MissingSurvey>,
+        found: Option<&MissingPlan>,
     ) -> Result<OpenRun, CheckpointError> {
         let compared = self.last_whole_run()?.map(|(id, _)| id);
         let Self { connection, place, recent, .. } = self;
         let wrong = |source| explain(&place.path, source);
         let transaction = connection.transaction().map_err(wrong)?;
         register(&transaction, &export).map_err(wrong)?;
-        let Numbered { fingerprint, ordinal: export } = export;
+        let ExportId { fingerprint, ordinal: export } = export;
         transaction
             .execute("DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)", [export])
             .map_err(wrong)?;
         transaction.execute_batch("DELETE FROM worklist;").map_err(wrong)?;
-        recent.write(&transaction, Changes { begins: true, ..Changes::default() }, 0).map_err(wrong)?;
+        recent
+            .write(&transaction, JournalEntry { begins: true, ..JournalEntry::default() }, 0)
+            .map_err(wrong)?;
         let id: i64 = transaction
             .query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))
             .map_err(wrong)?;
         transaction
             .execute(
                 "INSERT INTO run VALUES (?, ?, ?, ?)",
-                params![id, export, plan.0, records::encode(&id.to_le_bytes(), &record)],
+                params![id, export, plan.0, format::encode(&id.to_le_bytes(), &record)],
             )
             .map_err(wrong)?;
         // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
@@ -283,11 +287,11 @@ impl Checkpoint {
         transaction
             .execute(
                 "INSERT INTO worklist VALUES (?, ?)",
-                params![id, records::encode(&id.to_be_bytes(), &worklist)],
+                params![id, format::encode(&id.to_be_bytes(), &worklist)],
             )
             .map_err(wrong)?;
-        past::keep(&transaction, id, findings, compared).map_err(wrong)?;
-        missing::list(&transaction, id, found).map_err(wrong)?;
+        baseline::keep(&transaction, id, findings, compared).map_err(wrong)?;
+        purge_list::list(&transaction, id, found).map_err(wrong)?;
         place.commit(&transaction)?;
         let missing = found.map(|found| found.missing);
         Ok(OpenRun { id, export, fingerprint, plan, record, worklist, missing, ahead: BTreeSet::new() })
@@ -307,7 +311,7 @@ impl Checkpoint {
     ) -> Result<(), CheckpointError> {
         run.record.state = state;
         ended.clone_into(&mut run.record.ended);
-        let record = records::encode(&run.id.to_le_bytes(), &run.record);
+        let record = format::encode(&run.id.to_le_bytes(), &run.record);
         let Self { connection, place, recent, customers, .. } = self;
         let wrong = |source| explain(&place.path, source);
         let transaction = connection.transaction().map_err(wrong)?;
@@ -319,7 +323,7 @@ impl Checkpoint {
                 .execute("DELETE FROM worklist WHERE run = ?", [run.id])
                 .and_then(|_| transaction.execute("DELETE FROM missing", []))
                 .map_err(wrong)?;
-            recent.take_in(Changes { begins: true, ..Changes::default() }, 0);
+            recent.take_in(JournalEntry { begins: true, ..JournalEntry::default() }, 0);
         }
         fold(&transaction, &place.path, recent, customers)?;
         place.commit(&transaction)
@@ -327,8 +331,8 @@ impl Checkpoint {
 }
 
 /// Earlier runs over the same content stay known by it.
-fn register(transaction: &Transaction, export: &Numbered) -> rusqlite::Result<()> {
-    let Numbered { fingerprint, ordinal } = export;
+fn register(transaction: &Transaction, export: &ExportId) -> rusqlite::Result<()> {
+    let ExportId { fingerprint, ordinal } = export;
     let known: Option<u32> = transaction
         .query_row("SELECT id FROM export WHERE fingerprint = ?", [fingerprint.0], |row| row.get(0))
         .optional()?;
@@ -350,7 +354,7 @@ fn register(transaction: &Transaction, export: &Numbered) -> rusqlite::Result<()
 mod tests {
     use super::*;
     use crate::checkpoint::FileLengths;
-    use crate::planning::Findings;
+    use crate::guards::Findings;
     use crate::source::RowRef;
 
     #[test]
@@ -363,10 +367,10 @@ mod tests {
             worklist.mark(number, Work::Calls);
         }
         let record = RunRecord { rows: 4, ..RunRecord::adopted("now") };
-        let print = Fingerprint([7; 32]);
+        let print = ExportHash([7; 32]);
         let mut run = checkpoint
             .begin(
-                Numbered { fingerprint: print, ordinal: 1 },
+                ExportId { fingerprint: print, ordinal: 1 },
                 PlanMark([7; 32]),
                 record,
                 worklist,
@@ -395,13 +399,13 @@ mod tests {
     fn an_export_has_another_number_by_another_mapping() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
-        let print = Fingerprint([7; 32]);
+        let print = ExportHash([7; 32]);
         let number = |checkpoint: &Checkpoint, mapped| {
             checkpoint.number(print, Mark([mapped; 16])).expect("a number").ordinal
         };
         assert_eq!(number(&checkpoint, 1), 1);
         // Written down by an adopt that was killed before its run.
-        checkpoint.register(&Numbered { fingerprint: print, ordinal: 1 }).expect("written");
+        checkpoint.register(&ExportId { fingerprint: print, ordinal: 1 }).expect("written");
         assert_eq!(number(&checkpoint, 1), 2);
         let mut ordinal = 1;
         for (mapped, next) in [(1, 2), (1, 2), (2, 3), (1, 4)] {
@@ -409,7 +413,7 @@ mod tests {
             assert_eq!(ordinal, next, "by {mapped}");
             let record = RunRecord { mapped: Mark([mapped; 16]), ..RunRecord::adopted("now") };
             let (plan, findings) = (PlanMark([mapped; 32]), Findings::default());
-            let numbered = Numbered { fingerprint: print, ordinal };
+            let numbered = ExportId { fingerprint: print, ordinal };
             let mut run =
                 checkpoint.begin(numbered, plan, record, Worklist::default(), &findings).expect("a run");
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
@@ -424,9 +428,9 @@ mod tests {
         let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
         let (settings, others) = ([7; 32], [8; 32]);
         for (export, only_sync) in [(1, false), (2, true)] {
-            let print = Fingerprint([export; 32]);
+            let print = ExportHash([export; 32]);
             let record = RunRecord { only_sync, ..RunRecord::adopted("now") };
-            let numbered = Numbered { fingerprint: print, ordinal: u32::from(export) };
+            let numbered = ExportId { fingerprint: print, ordinal: u32::from(export) };
             let (plan, findings) = (PlanMark::new(settings, 1), Findings::default());
             let mut run =
                 checkpoint.begin(numbered, plan, record, Worklist::default(), &findings).expect("a run");

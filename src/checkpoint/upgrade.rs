@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 
 use super::CheckpointError;
 use super::file::{FORMAT, SCHEMA_2, SCHEMA_3, damaged_record, decoded, explain};
-use super::journal::{Changes, Encoded, Recent};
-use super::{blocks, records, seal};
-use crate::planning::{AddressHash, CustomerKey, Flight, Progress, RowPrint, Told, ToldField};
+use super::journal::{Journal, JournalEntry, StateBytes};
+use super::{blocks, checksum, format};
+use crate::reconcile::{
+    Acked, AckedField, AddressHash, CustomerKey, PendingCall, RowFingerprint, RowProgress,
+};
 
 /// Customers written at once.
 const CUSTOMERS_AT_ONCE: usize = 4096;
@@ -31,14 +33,14 @@ pub(super) fn upgrade(transaction: &Transaction, path: &Path, format: i64) -> Re
     let customers = old.customers()?;
     let changes = old.rows()?;
     if !changes.are_none() {
-        Recent::default().write(transaction, changes, 0).map_err(wrong)?;
+        Journal::default().write(transaction, changes, 0).map_err(wrong)?;
     }
     transaction
         .execute_batch(&format!(
             "DROP TABLE customer; DROP TABLE flight; DROP TABLE progress; DROP TABLE ahead;
              PRAGMA user_version = {FORMAT};"
         ))
-        .and_then(|()| seal::set(transaction))
+        .and_then(|()| checksum::set(transaction))
         .map_err(wrong)?;
     Ok(customers)
 }
@@ -50,14 +52,14 @@ struct ToldUntil2 {
     perhaps_purged: bool,
     export: u32,
     row: u64,
-    fields: Vec<ToldField>,
+    fields: Vec<AckedField>,
     addresses: Vec<AddressHash>,
 }
 
-impl From<ToldUntil2> for Told {
+impl From<ToldUntil2> for Acked {
     fn from(old: ToldUntil2) -> Self {
         let ToldUntil2 { purged, perhaps_purged, export, row, fields, addresses } = old;
-        Self { print: RowPrint::NONE, addresses, purged, perhaps_purged, export, row, fields }
+        Self { print: RowFingerprint::NONE, addresses, purged, perhaps_purged, export, row, fields }
     }
 }
 
@@ -70,10 +72,10 @@ impl Old<'_> {
     /// Puts all customers into blocks.
     fn customers(&self) -> Result<u64, CheckpointError> {
         let mut customers = 0;
-        let mut waiting: Vec<(CustomerKey, Encoded)> = Vec::with_capacity(CUSTOMERS_AT_ONCE);
+        let mut waiting: Vec<(CustomerKey, StateBytes)> = Vec::with_capacity(CUSTOMERS_AT_ONCE);
         self.each("SELECT key, told FROM customer ORDER BY key", |row| {
             let (key, told): (_, ToldUntil2) = self.by_customer(row)?;
-            waiting.push((key, records::told(&told.into())));
+            waiting.push((key, format::told(&told.into())));
             customers += 1;
             if waiting.len() < CUSTOMERS_AT_ONCE { Ok(()) } else { self.put(&mut waiting) }
         })?;
@@ -81,24 +83,25 @@ impl Old<'_> {
         Ok(customers)
     }
 
-    fn put(&self, waiting: &mut Vec<(CustomerKey, Encoded)>) -> Result<(), CheckpointError> {
-        let changes: Vec<blocks::Change> = waiting.iter().map(|(key, told)| (*key, Some(&*told.0))).collect();
+    fn put(&self, waiting: &mut Vec<(CustomerKey, StateBytes)>) -> Result<(), CheckpointError> {
+        let changes: Vec<blocks::BlockChange> =
+            waiting.iter().map(|(key, told)| (*key, Some(&*told.0))).collect();
         blocks::apply(self.transaction, self.path, &changes)?;
         waiting.clear();
         Ok(())
     }
 
     /// What is under way, begun and settled.
-    fn rows(&self) -> Result<Changes, CheckpointError> {
-        let mut changes = Changes::default();
+    fn rows(&self) -> Result<JournalEntry, CheckpointError> {
+        let mut changes = JournalEntry::default();
         self.each("SELECT key, record FROM flight", |row| {
-            let (key, flight): (_, Flight) = self.by_customer(row)?;
+            let (key, flight): (_, PendingCall) = self.by_customer(row)?;
             changes.flights.insert(key, Some(flight));
             Ok(())
         })?;
         self.each("SELECT row, record FROM progress", |row| {
             let number = self.number(row)?;
-            let done: Progress = self.record(row, &number.to_le_bytes())?;
+            let done: RowProgress = self.record(row, &number.to_le_bytes())?;
             changes.progress.insert(number, Some(done));
             Ok(())
         })?;

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
-use super::exit::{CommandError, Exit};
+use super::error::CommandError;
 use super::print;
 use crate::cli::InitArgs;
 use crate::mapping::is_date;
+use crate::run::Exit;
 use crate::source::{self, Encoding, Format, Row, Settings, sniff_encoding};
 
 /// Read to guess the encoding.

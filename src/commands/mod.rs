@@ -1,18 +1,11 @@
 //! The sub-commands: wiring, one file each.
 
 mod adopt;
-mod exit;
+mod error;
 mod init;
-mod leave;
-mod missing;
 mod plan;
-mod prepare;
-mod reading;
-mod run;
 mod sandbox;
 mod status;
-mod survey;
-mod window;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,10 +13,10 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-pub use exit::{CommandError, Exit};
-
 use crate::cli::{Cli, Command, Common, LogFormat};
-use crate::report::LogWriter;
+use crate::report::{LogWriter, print_data};
+use crate::run::{self, Exit};
+use error::CommandError;
 
 /// Does what the command line says.
 #[must_use]
@@ -37,7 +30,7 @@ pub fn main(cli: Cli) -> ExitCode {
     };
     let log = start_log(common);
     let ended = match &cli.command {
-        Command::Run(args) => run::run(args, &log),
+        Command::Run(args) => run::run(args, &log).map_err(CommandError::from),
         Command::Plan(args) => plan::plan(args),
         Command::Init(args) => init::init(args),
         Command::Adopt(args) => adopt::adopt(args),
@@ -93,32 +86,7 @@ fn manual() -> Result<Exit, CommandError> {
     print(&text)
 }
 
-/// Data goes to stdout.
 fn print(text: &[u8]) -> Result<Exit, CommandError> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()?;
+    print_data(text)?;
     Ok(Exit::Clean)
-}
-
-/// Whoever reads one mail a month has to know, too.
-fn say_if_gone(checkpoint: &std::path::Path) {
-    if let Some(gone) = gone(checkpoint) {
-        say(&format!("{gone}. If that is not meant, stop this run and put the file back"));
-    }
-}
-
-/// What a checkpoint means that was there and is no more.
-fn gone(checkpoint: &std::path::Path) -> Option<String> {
-    crate::checkpoint::Checkpoint::lost(checkpoint).map(|commits| {
-        format!(
-            "there is no checkpoint {} any more, and it was written {commits} times: every customer counts as new, purged ones too",
-            checkpoint.display()
-        )
-    })
-}
-
-/// Talk goes to stderr; if nobody listens any more, so be it.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }

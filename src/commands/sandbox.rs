@@ -1,8 +1,9 @@
 //! `sandbox`: a local Omnidesk until somebody stops it.
 
-use super::exit::{CommandError, Exit};
+use super::error::CommandError;
 use super::print;
 use crate::cli::SandboxArgs;
+use crate::run::Exit;
 use crate::sandbox::{Duplicates, Faults, RateLimit, Sandbox, SandboxKey, Settings};
 
 /// Does it.

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::exit::{CommandError, Exit};
-use super::run::rehearsal_path;
-use super::{gone, print};
+use super::error::CommandError;
+use super::print;
 use crate::checkpoint::{Checkpoint, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
-use crate::planning::{Missing, Outcome};
+use crate::reconcile::{MissingCustomers, Outcome};
 use crate::report::missing_json;
+use crate::run::Exit;
+use crate::run::lost;
+use crate::run::rehearsal_path;
 
 /// Runs shown.
 const RUNS_SHOWN: u32 = 10;
@@ -30,12 +32,12 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
         },
     };
     let Some(checkpoint) = found else {
-        let text = gone(&path)
+        let text = lost(&path)
             .unwrap_or_else(|| format!("no checkpoint at {}: nothing was run yet", path.display()));
         let json = json!({ "checkpoint": path, "exists": false });
         return print(if args.json { format!("{json}\n") } else { format!("{text}\n") }.as_bytes());
     };
-    let shown = Shown {
+    let shown = StatusView {
         path,
         tenant: checkpoint.tenant()?,
         totals: checkpoint.totals()?,
@@ -44,26 +46,26 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
     print(if args.json { format!("{}\n", shown.json()) } else { shown.text() }.as_bytes())
 }
 
-fn runs_of(checkpoint: &Checkpoint) -> Result<Vec<Run>, CommandError> {
-    let with_missing = |(id, record)| Ok(Run { id, missing: checkpoint.missing_of(id)?, record });
+fn runs_of(checkpoint: &Checkpoint) -> Result<Vec<RunStatus>, CommandError> {
+    let with_missing = |(id, record)| Ok(RunStatus { id, missing: checkpoint.missing_of(id)?, record });
     checkpoint.runs(RUNS_SHOWN)?.into_iter().map(with_missing).collect()
 }
 
 /// A run, and who was missing from its export.
-struct Run {
+struct RunStatus {
     id: i64,
     record: RunRecord,
-    missing: Option<Missing>,
+    missing: Option<MissingCustomers>,
 }
 
-struct Shown {
+struct StatusView {
     path: PathBuf,
     tenant: String,
     totals: crate::checkpoint::Totals,
-    runs: Vec<Run>,
+    runs: Vec<RunStatus>,
 }
 
-impl Shown {
+impl StatusView {
     fn json(&self) -> Value {
         let runs: Vec<Value> = self.runs.iter().map(run_json).collect();
         let open = self.runs.first().filter(|run| run.record.state == RunState::Open).map(run_json);
@@ -90,7 +92,7 @@ impl Shown {
             "{} customers known, {} of them purged; {} creates {doubt}",
             self.totals.customers, self.totals.purged, self.totals.in_doubt
         );
-        for Run { id, record: run, missing } in &self.runs {
+        for RunStatus { id, record: run, missing } in &self.runs {
             let settled = run.counts.total();
             let outcomes: Vec<String> = Outcome::ALL
                 .iter()
@@ -113,7 +115,7 @@ impl Shown {
     }
 }
 
-fn run_json(Run { id, record: run, missing }: &Run) -> Value {
+fn run_json(RunStatus { id, record: run, missing }: &RunStatus) -> Value {
     let outcomes: serde_json::Map<String, Value> = Outcome::ALL
         .iter()
         .map(|outcome| (outcome.word().to_owned(), run.counts.get(*outcome).into()))

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::dispatch::InDoubt;
+use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, Names, OperationSettings};
-use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, Texts, check_custom_names};
-use crate::planning::GuardSettings;
+use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, check_custom_names};
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
 use crate::units::{Amount, Period, Rate};
@@ -215,11 +215,11 @@ fn default_timeout() -> Period {
 }
 
 fn default_exists() -> Vec<String> {
-    Texts::default().exists
+    RefusalTexts::default().exists
 }
 
 fn default_not_found() -> Vec<String> {
-    Texts::default().not_found
+    RefusalTexts::default().not_found
 }
 
 impl Config {

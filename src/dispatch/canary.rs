@@ -13,18 +13,18 @@ pub(super) struct Canary {
 
 /// What one call shows of the settings.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shown<'a> {
+pub(super) enum CanarySign<'a> {
     /// They are right.
     Works,
     /// Neither.
     Nothing,
     /// They may be wrong: what was said.
-    Trouble(&'a str),
+    Problem(&'a str),
 }
 
 /// What the first calls show.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum CanaryVerdict {
     /// Not enough is known yet.
     Undecided,
     /// The API works: all workers may start.
@@ -42,21 +42,21 @@ impl Canary {
         self.left == 0
     }
 
-    /// Takes in how a call ended. Says [`Verdict::Works`] once.
-    pub(super) fn note(&mut self, row: u64, shown: Shown) -> Verdict {
+    /// Takes in how a call ended. Says [`CanaryVerdict::Works`] once.
+    pub(super) fn note(&mut self, row: u64, shown: CanarySign) -> CanaryVerdict {
         if self.left == 0 {
-            return Verdict::Undecided;
+            return CanaryVerdict::Undecided;
         }
         self.left -= 1;
         match shown {
-            Shown::Works => self.worked = true,
-            Shown::Nothing => {}
-            Shown::Trouble(reason) => self.reasons.push((row, reason.to_owned())),
+            CanarySign::Works => self.worked = true,
+            CanarySign::Nothing => {}
+            CanarySign::Problem(reason) => self.reasons.push((row, reason.to_owned())),
         }
         match (self.left, self.worked || self.reasons.is_empty()) {
-            (0, true) => Verdict::Works,
-            (0, false) => Verdict::Failed(std::mem::take(&mut self.reasons)),
-            _ => Verdict::Undecided,
+            (0, true) => CanaryVerdict::Works,
+            (0, false) => CanaryVerdict::Failed(std::mem::take(&mut self.reasons)),
+            _ => CanaryVerdict::Undecided,
         }
     }
 }
@@ -68,22 +68,22 @@ mod tests {
     #[test]
     fn one_call_that_works_is_enough_and_none_is_not() {
         let mut canary = Canary::new(3, false);
-        assert_eq!(canary.note(1, Shown::Trouble("no")), Verdict::Undecided);
-        assert_eq!(canary.note(2, Shown::Works), Verdict::Undecided);
-        assert_eq!(canary.note(3, Shown::Trouble("no")), Verdict::Works);
-        assert_eq!(canary.note(4, Shown::Trouble("no")), Verdict::Undecided);
+        assert_eq!(canary.note(1, CanarySign::Problem("no")), CanaryVerdict::Undecided);
+        assert_eq!(canary.note(2, CanarySign::Works), CanaryVerdict::Undecided);
+        assert_eq!(canary.note(3, CanarySign::Problem("no")), CanaryVerdict::Works);
+        assert_eq!(canary.note(4, CanarySign::Problem("no")), CanaryVerdict::Undecided);
 
         let mut canary = Canary::new(2, false);
-        canary.note(1, Shown::Trouble("a"));
+        canary.note(1, CanarySign::Problem("a"));
         assert_eq!(
-            canary.note(2, Shown::Trouble("b")),
-            Verdict::Failed(vec![(1, "a".into()), (2, "b".into())])
+            canary.note(2, CanarySign::Problem("b")),
+            CanaryVerdict::Failed(vec![(1, "a".into()), (2, "b".into())])
         );
         // Of those who are to be purged, the API knows none: that may be so.
         let mut canary = Canary::new(2, false);
-        canary.note(1, Shown::Nothing);
-        assert_eq!(canary.note(2, Shown::Nothing), Verdict::Works);
+        canary.note(1, CanarySign::Nothing);
+        assert_eq!(canary.note(2, CanarySign::Nothing), CanaryVerdict::Works);
         assert!(Canary::new(0, false).is_over());
-        assert_eq!(Canary::new(1, true).note(1, Shown::Trouble("no")), Verdict::Works);
+        assert_eq!(Canary::new(1, true).note(1, CanarySign::Problem("no")), CanaryVerdict::Works);
     }
 }

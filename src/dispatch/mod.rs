@@ -11,27 +11,27 @@
 //! [`Record`]s to whoever keeps the books, in order, and waits where it must.
 //! All of it runs on one thread.
 
+mod admission;
 mod canary;
-mod conductor;
-mod doubt;
-mod health;
-mod lane;
+mod circuit_breaker;
 mod pace;
 mod pacer;
-mod purges;
+mod probe;
+mod purge_grants;
+mod rate_finder;
 mod record;
 mod retry;
+mod row_task;
+mod scheduler;
 mod send;
 mod settings;
 #[cfg(test)]
 mod simulation;
 mod stop;
-mod tolerance;
-mod turns;
 
-pub use conductor::{Job, run};
-pub use pace::{Finish, Pace};
-pub use record::{CallEnd, CallLine, FlightChange, Loaded, Record, Trouble};
-pub use retry::{Verdict, decide};
+pub use pace::{DispatchEnd, Pace};
+pub use record::{CallEnd, CallLine, FlightChange, LoadedState, Problem, Record};
+pub use retry::{Decision, decide};
+pub use scheduler::{Job, run};
 pub use settings::{InDoubt, Settings};
-pub use stop::{Stop, Switch};
+pub use stop::{Stop, StopSwitch};

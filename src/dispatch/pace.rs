@@ -9,7 +9,7 @@ use crate::units::Rate;
 
 /// How the calls of a run came to their end.
 #[derive(Debug, Clone, Default)]
-pub struct Finish {
+pub struct DispatchEnd {
     /// Why it stopped early, if it did.
     pub stop: Option<Stop>,
     /// How the rate was used; none if there was no time to look.

@@ -23,9 +23,9 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::health::{Cause, Gate, Health, News, Sign};
-use super::stop::Switch;
-use super::tolerance::Tolerance;
+use super::circuit_breaker::{BreakerEvent, CircuitBreaker, ClosedCause, Gate, Signal};
+use super::rate_finder::RateFinder;
+use super::stop::StopSwitch;
 use crate::units::Rate;
 
 /// How late a send may be and still not delay those behind it: timers wake a
@@ -64,24 +64,24 @@ pub(super) struct Pacer {
     turn: Mutex<()>,
     clock: TokioClock,
     limiter: Limiter,
-    state: RefCell<State>,
+    state: RefCell<PacerState>,
     /// The gate has opened or closed.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct PacerState {
     /// When the next send is due.
     next: Instant,
-    window: Window,
-    tolerance: Tolerance,
-    health: Health,
+    window: SendWindow,
+    tolerance: RateFinder,
+    health: CircuitBreaker,
     refused: u64,
 }
 
 /// Leave to send one request.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Leave {
+pub(super) struct Permit {
     /// When it was given.
     pub(super) at: Instant,
     /// Whether all others wait for its answer.
@@ -89,11 +89,11 @@ pub(super) struct Leave {
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Rate, health: Health) -> Self {
-        let state = State {
+    pub(super) fn new(rate: Rate, health: CircuitBreaker) -> Self {
+        let state = PacerState {
             next: Instant::now(),
-            window: Window::new(rate),
-            tolerance: Tolerance::new(rate.per_second()),
+            window: SendWindow::new(rate),
+            tolerance: RateFinder::new(rate.per_second()),
             health,
             refused: 0,
         };
@@ -104,7 +104,7 @@ impl Pacer {
     }
 
     /// Waits for leave to send one request; none if the run stopped first.
-    pub(super) async fn slot(&self, switch: &Switch) -> Option<Leave> {
+    pub(super) async fn slot(&self, switch: &StopSwitch) -> Option<Permit> {
         let _turn = self.turn.lock().await;
         while !switch.is_set() {
             let now = Instant::now();
@@ -129,14 +129,14 @@ impl Pacer {
     }
 
     /// Takes in what the answer to a request of `row` shows of the server.
-    pub(super) fn answered(&self, leave: Leave, row: u64, sign: Sign) -> News {
+    pub(super) fn answered(&self, leave: Permit, row: u64, sign: Signal) -> BreakerEvent {
         let news = self.state.borrow_mut().answered(leave, row, sign, fastrand::f64());
         self.changed.notify_one();
         news
     }
 
     /// Looks at the server, or tells it something.
-    pub(super) fn health<T>(&self, look: impl FnOnce(&mut Health) -> T) -> T {
+    pub(super) fn health<T>(&self, look: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
         look(&mut self.state.borrow_mut().health)
     }
 
@@ -148,7 +148,7 @@ impl Pacer {
     }
 }
 
-impl State {
+impl PacerState {
     /// When one may go, as far as is known now; none while one tries.
     fn free_at(&self, now: Instant) -> Option<Instant> {
         let due = self.next.max(self.window.free_at(now));
@@ -159,27 +159,27 @@ impl State {
         }
     }
 
-    fn go(&mut self, now: Instant) -> Leave {
+    fn go(&mut self, now: Instant) -> Permit {
         let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
         self.next = credited + Duration::from_secs_f64(1.0 / self.tolerance.rate(now));
         self.window.sent(now);
-        Leave { at: now, is_try: self.health.go() }
+        Permit { at: now, is_try: self.health.go() }
     }
 
-    fn answered(&mut self, leave: Leave, row: u64, sign: Sign, luck: f64) -> News {
+    fn answered(&mut self, leave: Permit, row: u64, sign: Signal, luck: f64) -> BreakerEvent {
         let now = Instant::now();
         let news = self.health.note(sign, row, leave.is_try, now, luck);
-        if matches!(sign, Sign::Good | Sign::Spent(_)) {
+        if matches!(sign, Signal::Good | Signal::Spent(_)) {
             self.tolerance.accepted();
         }
         if self.health.is_limit(sign) {
-            self.refused += u64::from(!matches!(sign, Sign::Spent(_)));
-            self.tolerance.refused(leave.at, now, sign != Sign::Busy);
+            self.refused += u64::from(!matches!(sign, Signal::Spent(_)));
+            self.tolerance.refused(leave.at, now, sign != Signal::Busy);
         }
         match news {
-            News::Reopened(Cause::Limit, _) => self.tolerance.resume(now),
-            News::Reopened(Cause::Outage, _) => {
-                self.tolerance.ramp(now, self.health.is_limit(Sign::Busy));
+            BreakerEvent::Reopened(ClosedCause::Limit, _) => self.tolerance.resume(now),
+            BreakerEvent::Reopened(ClosedCause::Outage, _) => {
+                self.tolerance.ramp(now, self.health.is_limit(Signal::Busy));
             }
             _ => {}
         }
@@ -189,13 +189,13 @@ impl State {
 
 /// The last N send times.
 #[derive(Debug)]
-struct Window {
+struct SendWindow {
     sent: VecDeque<Instant>,
     calls: usize,
     per: Duration,
 }
 
-impl Window {
+impl SendWindow {
     fn new(rate: Rate) -> Self {
         Self { sent: VecDeque::new(), calls: rate.calls.get() as usize, per: rate.per }
     }
@@ -221,13 +221,13 @@ mod tests {
     use super::*;
 
     fn pacer(rate: &str) -> Pacer {
-        let health = Health::new(Duration::from_secs(3600), true);
+        let health = CircuitBreaker::new(Duration::from_secs(3600), true);
         Pacer::new(rate.parse().expect("a rate"), health)
     }
 
     /// Send times of `calls` requests, in a time that only sleeping moves.
     async fn send_times(pacer: &Pacer, calls: usize) -> Vec<Instant> {
-        let switch = Switch::default();
+        let switch = StopSwitch::default();
         let mut times = Vec::new();
         for _ in 0..calls {
             times.push(pacer.slot(&switch).await.expect("leave").at);
@@ -313,26 +313,26 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hold_holds_everybody_and_one_tries_first() {
         let pacer = pacer("1000/s");
-        let switch = Switch::default();
+        let switch = StopSwitch::default();
         let first = pacer.slot(&switch).await.expect("leave");
         let wait = Duration::from_secs(7);
-        assert_eq!(pacer.answered(first, 1, Sign::Limited(Some(wait))), News::Held(wait));
+        assert_eq!(pacer.answered(first, 1, Signal::Limited(Some(wait))), BreakerEvent::Held(wait));
         let held = Instant::now();
         let try_first = pacer.slot(&switch).await.expect("leave");
         assert!(held.elapsed() >= wait && held.elapsed() <= wait.mul_f64(1.1) + CREDIT);
         let answering = async {
             tokio::time::sleep(wait).await;
-            pacer.answered(try_first, 1, Sign::Good)
+            pacer.answered(try_first, 1, Signal::Good)
         };
         let (second, news) = tokio::join!(pacer.slot(&switch), answering);
-        assert!(matches!(news, News::Reopened(..)), "{news:?}");
+        assert!(matches!(news, BreakerEvent::Reopened(..)), "{news:?}");
         assert!(second.expect("leave").at - try_first.at >= wait);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_waiting() {
         let pacer = pacer("1/h");
-        let switch = Switch::default();
+        let switch = StopSwitch::default();
         assert!(pacer.slot(&switch).await.is_some());
         let stopping = async {
             tokio::task::yield_now().await;

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::mapping::{Customer, Operation, Rejection};
-use crate::omnidesk::Kind;
-use crate::planning::{CustomerKey, Flight, Outcome, Progress, Told};
+use crate::omnidesk::CallKind;
+use crate::reconcile::{Acked, CustomerKey, Outcome, PendingCall, RowProgress};
 use crate::source::RowRef;
 
 /// One event. Those with a reply are waited for.
@@ -20,28 +20,28 @@ pub enum Record {
         /// The customers, each with the row.
         rows: Vec<(CustomerKey, u64)>,
         /// Where the answers go.
-        reply: oneshot::Sender<Vec<Loaded>>,
+        reply: oneshot::Sender<Vec<LoadedState>>,
     },
     /// A call is about to be sent; it goes when this is durable.
     Intend {
         /// The customer.
         key: CustomerKey,
         /// The call.
-        flight: Flight,
+        flight: PendingCall,
         /// What the customer is certain to have been told while it is under way.
-        told: Option<Told>,
+        told: Option<Acked>,
         /// Told when it is durable.
         reply: oneshot::Sender<()>,
     },
     /// A call has ended.
     Ended(Box<CallEnd>),
     /// A row without a call says what its customer is to hold: see
-    /// [`crate::planning::settled_silently`].
-    Told {
+    /// [`crate::reconcile::settled_silently`].
+    Acked {
         /// The customer.
         key: CustomerKey,
         /// What it was told, marked with this row.
-        told: Option<Told>,
+        told: Option<Acked>,
     },
     /// A row has its outcome.
     Settled {
@@ -56,19 +56,19 @@ pub enum Record {
         /// The outcome.
         outcome: Outcome,
         /// What a person should know of it.
-        trouble: Option<Box<Trouble>>,
+        trouble: Option<Box<Problem>>,
     },
 }
 
 /// What is known of a customer, and done of a row.
 #[derive(Debug, Default)]
-pub struct Loaded {
+pub struct LoadedState {
     /// What the customer was last told.
-    pub told: Option<Told>,
+    pub told: Option<Acked>,
     /// A call without outcome.
-    pub flight: Option<Flight>,
+    pub flight: Option<PendingCall>,
     /// What the row has done already.
-    pub progress: Progress,
+    pub progress: RowProgress,
 }
 
 /// How a call ended.
@@ -81,9 +81,9 @@ pub struct CallEnd {
     /// The row.
     pub row: u64,
     /// What the customer is known to have been told now.
-    pub told: Option<Told>,
+    pub told: Option<Acked>,
     /// What is done of the row now.
-    pub progress: Progress,
+    pub progress: RowProgress,
     /// Whether the call is over.
     pub flight: FlightChange,
     /// For `outcomes.csv`.
@@ -98,7 +98,7 @@ pub enum FlightChange {
     /// It stays: the call may have been, or may still be, carried out.
     Keep,
     /// Another call may still be carried out.
-    Become(Flight),
+    Become(PendingCall),
 }
 
 /// One line of `outcomes.csv`. Nothing personal is in it but the id of who was
@@ -108,7 +108,7 @@ pub struct CallLine {
     /// The row.
     pub at: RowRef,
     /// The call.
-    pub kind: Kind,
+    pub kind: CallKind,
     /// In a word.
     pub result: &'static str,
     /// The last HTTP status, if an answer came.
@@ -121,7 +121,7 @@ pub struct CallLine {
 
 /// What a person needs to mend a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Problem {
     /// The cause, in a word.
     pub code: &'static str,
     /// The column that holds it.
@@ -138,7 +138,7 @@ pub struct Trouble {
     pub attempts: u32,
 }
 
-impl From<Rejection> for Trouble {
+impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         Self {
             code: rejection.code.word(),
@@ -154,12 +154,12 @@ impl From<Rejection> for Trouble {
 
 /// The way to the keeper of the books, for all of one thread. What is told
 /// goes in one piece with all that is told before the thread comes to it:
-/// [`Books::deliver`].
+/// [`RecordQueue::deliver`].
 #[derive(Debug, Clone)]
-pub(super) struct Books(Rc<Waiting>);
+pub(super) struct RecordQueue(Rc<RecordQueueState>);
 
 #[derive(Debug)]
-struct Waiting {
+struct RecordQueueState {
     records: RefCell<Vec<Record>>,
     told: Notify,
     is_gone: Cell<bool>,
@@ -167,12 +167,12 @@ struct Waiting {
 
 /// The keeper is gone: its own error says why.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) struct RecorderClosed;
 
-impl Books {
+impl RecordQueue {
     pub(super) fn new() -> Self {
         let (records, told) = (RefCell::default(), Notify::new());
-        Self(Rc::new(Waiting { records, told, is_gone: Cell::new(false) }))
+        Self(Rc::new(RecordQueueState { records, told, is_gone: Cell::new(false) }))
     }
 
     /// Delivers what is told, as long as somebody else does something.
@@ -197,27 +197,30 @@ impl Books {
         }
     }
 
-    pub(super) async fn load(&self, rows: Vec<(CustomerKey, u64)>) -> Result<Vec<Loaded>, Gone> {
+    pub(super) async fn load(
+        &self,
+        rows: Vec<(CustomerKey, u64)>,
+    ) -> Result<Vec<LoadedState>, RecorderClosed> {
         let (reply, answer) = oneshot::channel();
         self.tell(Record::Load { rows, reply })?;
-        answer.await.map_err(|_| Gone)
+        answer.await.map_err(|_| RecorderClosed)
     }
 
     pub(super) async fn intend(
         &self,
         key: CustomerKey,
-        flight: Flight,
-        told: Option<Told>,
-    ) -> Result<(), Gone> {
+        flight: PendingCall,
+        told: Option<Acked>,
+    ) -> Result<(), RecorderClosed> {
         let (reply, durable) = oneshot::channel();
         self.tell(Record::Intend { key, flight, told, reply })?;
-        durable.await.map_err(|_| Gone)
+        durable.await.map_err(|_| RecorderClosed)
     }
 
     /// It never waits: who has much to tell has to wait for answers first.
-    pub(super) fn tell(&self, record: Record) -> Result<(), Gone> {
+    pub(super) fn tell(&self, record: Record) -> Result<(), RecorderClosed> {
         if self.0.is_gone.get() {
-            return Err(Gone);
+            return Err(RecorderClosed);
         }
         self.0.records.borrow_mut().push(record);
         self.0.told.notify_one();

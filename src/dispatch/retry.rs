@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::omnidesk::{Answer, Kind};
+use crate::omnidesk::{Answer, CallKind};
 
 /// Tries of one call so far, the one just answered included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tries {
+pub struct Attempts {
     /// Requests that were answered or lost; refused connections, requests to
     /// wait and an outage of the whole server do not count.
     pub used: u32,
@@ -19,7 +19,7 @@ pub struct Tries {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// The call worked.
     Accept,
     /// What it would make is there: as good as done, and worth a note.
@@ -51,30 +51,30 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// What to do with `answer` to a call of `kind`.
 #[must_use]
-pub fn decide(kind: Kind, answer: &Answer, tries: Tries, attempts: NonZeroU32) -> Verdict {
+pub fn decide(kind: CallKind, answer: &Answer, tries: Attempts, attempts: NonZeroU32) -> Decision {
     match answer {
-        Answer::Done => Verdict::Accept,
+        Answer::Done => Decision::Accept,
         Answer::Exists { message, .. } => match kind {
-            Kind::Create => Verdict::TurnExisting,
+            CallKind::Create => Decision::TurnExisting,
             // The address is there, and not where it was to go.
-            Kind::AddChannel if is_of_another(message) => Verdict::Refuse,
-            Kind::AddChannel => Verdict::AcceptExisting,
-            Kind::Update | Kind::Purge => Verdict::Refuse,
+            CallKind::AddChannel if is_of_another(message) => Decision::Refuse,
+            CallKind::AddChannel => Decision::AcceptExisting,
+            CallKind::Update | CallKind::Purge => Decision::Refuse,
         },
         Answer::NotFound { .. } => match kind {
             // An earlier try, whose answer was lost, has purged it.
-            Kind::Purge if tries.lost > 0 => Verdict::Accept,
+            CallKind::Purge if tries.lost > 0 => Decision::Accept,
             // A purge goes on as nothing, but who is gone is to be forgotten.
-            Kind::Update | Kind::AddChannel | Kind::Purge => Verdict::TurnAbsent,
-            Kind::Create => Verdict::Refuse,
+            CallKind::Update | CallKind::AddChannel | CallKind::Purge => Decision::TurnAbsent,
+            CallKind::Create => Decision::Refuse,
         },
-        Answer::Refused { .. } => Verdict::Refuse,
-        Answer::KeyRefused { .. } => Verdict::StopRun,
-        Answer::Throttled { .. } => Verdict::HoldAll,
-        Answer::NotSent { .. } => Verdict::Reconnect(backoff(tries.unconnected)),
-        Answer::Unsettled { .. } if !kind.is_repeatable() => Verdict::InDoubt,
-        Answer::Unsettled { .. } if tries.used < attempts.get() => Verdict::Again(backoff(tries.used)),
-        Answer::Unsettled { .. } => Verdict::GiveUp,
+        Answer::Refused { .. } => Decision::Refuse,
+        Answer::KeyRefused { .. } => Decision::StopRun,
+        Answer::Throttled { .. } => Decision::HoldAll,
+        Answer::NotSent { .. } => Decision::Reconnect(backoff(tries.unconnected)),
+        Answer::Unsettled { .. } if !kind.is_repeatable() => Decision::InDoubt,
+        Answer::Unsettled { .. } if tries.used < attempts.get() => Decision::Again(backoff(tries.used)),
+        Answer::Unsettled { .. } => Decision::GiveUp,
     }
 }
 
@@ -96,28 +96,28 @@ fn backoff(tries: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::omnidesk::{Exchange, RetryAfter, Texts, judge};
+    use crate::omnidesk::{Exchange, RefusalTexts, RetryAfter, judge};
 
     const ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("three");
 
-    fn word(kind: Kind, answer: &Answer, tries: Tries) -> &'static str {
+    fn word(kind: CallKind, answer: &Answer, tries: Attempts) -> &'static str {
         match decide(kind, answer, tries, ATTEMPTS) {
-            Verdict::Accept => "accept",
-            Verdict::AcceptExisting => "accept existing",
-            Verdict::TurnExisting => "go on as update",
-            Verdict::TurnAbsent => "go on as create",
-            Verdict::Refuse => "refuse",
-            Verdict::GiveUp => "give up",
-            Verdict::Again(_) => "again",
-            Verdict::Reconnect(_) => "reconnect",
-            Verdict::HoldAll => "hold all",
-            Verdict::InDoubt => "in doubt",
-            Verdict::StopRun => "stop",
+            Decision::Accept => "accept",
+            Decision::AcceptExisting => "accept existing",
+            Decision::TurnExisting => "go on as update",
+            Decision::TurnAbsent => "go on as create",
+            Decision::Refuse => "refuse",
+            Decision::GiveUp => "give up",
+            Decision::Again(_) => "again",
+            Decision::Reconnect(_) => "reconnect",
+            Decision::HoldAll => "hold all",
+            Decision::InDoubt => "in doubt",
+            Decision::StopRun => "stop",
         }
     }
 
-    fn tries(used: u32, lost: u32) -> Tries {
-        Tries { used, lost, unconnected: 0 }
+    fn tries(used: u32, lost: u32) -> Attempts {
+        Attempts { used, lost, unconnected: 0 }
     }
 
     /// Every status code, for each call, first and last try.
@@ -130,13 +130,13 @@ mod tests {
                 r#"{"status":"error","message":"No."}"#
             };
             let exchange = Exchange::Answered { status, retry_after: None, spent: None, body: body.into() };
-            for kind in Kind::ALL {
-                let answer = judge(kind, &exchange, &Texts::default());
+            for kind in CallKind::ALL {
+                let answer = judge(kind, &exchange, &RefusalTexts::default());
                 let (first, last) = match (status, kind) {
                     (200..=299, _) => ("accept", "accept"),
                     (401 | 403, _) => ("stop", "stop"),
                     (429, _) => ("hold all", "hold all"),
-                    (408 | 425 | 500..=599, Kind::Create) => ("in doubt", "in doubt"),
+                    (408 | 425 | 500..=599, CallKind::Create) => ("in doubt", "in doubt"),
                     (408 | 425 | 500..=599, _) => ("again", "give up"),
                     _ => ("refuse", "refuse"),
                 };
@@ -148,10 +148,10 @@ mod tests {
 
     #[test]
     fn what_is_no_status_code() {
-        let texts = Texts::default();
-        for kind in Kind::ALL {
+        let texts = RefusalTexts::default();
+        for kind in CallKind::ALL {
             let lost = judge(kind, &Exchange::Lost("reset".into()), &texts);
-            let expected = if kind == Kind::Create { "in doubt" } else { "again" };
+            let expected = if kind == CallKind::Create { "in doubt" } else { "again" };
             assert_eq!(word(kind, &lost, tries(1, 1)), expected);
             let unsent = judge(kind, &Exchange::NotSent("refused".into()), &texts);
             assert_eq!(word(kind, &unsent, tries(99, 0)), "reconnect");
@@ -170,16 +170,16 @@ mod tests {
         let exists = Answer::Exists { status: 400, message: String::new() };
         let absent = Answer::NotFound { status: 400, message: String::new() };
         let cases = [
-            (Kind::Create, "go on as update", "refuse"),
-            (Kind::Update, "refuse", "go on as create"),
-            (Kind::AddChannel, "accept existing", "go on as create"),
-            (Kind::Purge, "refuse", "go on as create"),
+            (CallKind::Create, "go on as update", "refuse"),
+            (CallKind::Update, "refuse", "go on as create"),
+            (CallKind::AddChannel, "accept existing", "go on as create"),
+            (CallKind::Purge, "refuse", "go on as create"),
         ];
         for (kind, if_exists, if_absent) in cases {
             assert_eq!(word(kind, &exists, tries(1, 0)), if_exists, "{kind:?}");
             assert_eq!(word(kind, &absent, tries(1, 0)), if_absent, "{kind:?}");
         }
-        assert_eq!(word(Kind::Purge, &absent, tries(2, 1)), "accept");
+        assert_eq!(word(CallKind::Purge, &absent, tries(2, 1)), "accept");
     }
 
     #[test]

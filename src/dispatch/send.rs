@@ -1,39 +1,39 @@
 //! One call: recorded, paced, sent, judged, and sent again where that is safe.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::canary::{self, Canary};
-use super::health::{Cause, Health, News, Sign};
+use super::admission::AdmissionQueue;
+use super::canary::{Canary, CanarySign, CanaryVerdict};
+use super::circuit_breaker::{BreakerEvent, CircuitBreaker, ClosedCause, Signal};
 use super::pace::{Gauge, Pace};
-use super::pacer::{Leave, Pacer};
-use super::purges::Purges;
-use super::record::{Books, Gone};
-use super::retry::{self, Tries, Verdict};
+use super::pacer::{Pacer, Permit};
+use super::purge_grants::PurgeGrants;
+use super::record::{RecordQueue, RecorderClosed};
+use super::retry::{self, Attempts, Decision};
 use super::settings::Settings;
-use super::stop::{Stop, Switch};
-use super::turns::Turns;
+use super::stop::{Stop, StopSwitch};
 use crate::omnidesk::{Answer, Call, Client, Exchange, judge};
-use crate::planning::{CustomerKey, Flight, Told};
+use crate::reconcile::{Acked, CustomerKey, PendingCall};
 use crate::units::Period;
 
 /// What all rows share. One thread, so cells are enough.
-pub(super) struct Shared {
+pub(super) struct Sender {
     pub(super) settings: Settings,
     pub(super) client: Client,
-    pub(super) books: Books,
-    pub(super) switch: Switch,
+    pub(super) books: RecordQueue,
+    pub(super) switch: StopSwitch,
     pub(super) started: Instant,
     workers: Semaphore,
     /// Calls that are recorded, or about to be, and wait for a worker.
-    ahead: Turns,
+    ahead: AdmissionQueue,
     pacer: Pacer,
     canary: RefCell<Canary>,
     gauge: Gauge,
-    pub(super) purges: Purges,
+    pub(super) purges: PurgeGrants,
     /// Calls that came to an end.
     pub(super) ended: Cell<u64>,
 }
@@ -49,18 +49,18 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// What is made durable before a call is sent.
 #[derive(Debug)]
-pub(super) struct Recorded {
-    pub(super) flight: Flight,
-    pub(super) told: Option<Told>,
+pub(super) struct CallRecord {
+    pub(super) flight: PendingCall,
+    pub(super) told: Option<Acked>,
     /// Whether it is not the first call of its row.
     pub(super) has_begun: bool,
 }
 
 /// How a call ended.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct CallResult {
     pub(super) end: End,
-    pub(super) tries: Tries,
+    pub(super) tries: Attempts,
     /// Requests that were sent, or could not be.
     pub(super) requests: u32,
     /// Whether it was recorded; before, it cannot have been sent.
@@ -87,11 +87,11 @@ pub(super) enum End {
     Stopped,
 }
 
-impl Sent {
+impl CallResult {
     pub(super) fn nothing() -> Self {
         Self {
             end: End::Stopped,
-            tries: Tries::default(),
+            tries: Attempts::default(),
             requests: 0,
             is_recorded: false,
             status: None,
@@ -117,18 +117,18 @@ impl End {
     }
 }
 
-impl Shared {
-    pub(super) fn new(settings: Settings, client: Client, books: Books, switch: Switch) -> Self {
+impl Sender {
+    pub(super) fn new(settings: Settings, client: Client, books: RecordQueue, switch: StopSwitch) -> Self {
         let canary = Canary::new(settings.canary, settings.is_proven);
         let workers = if canary.is_over() { settings.concurrency.get() } else { 1 };
-        let health = Health::new(settings.patience, settings.is_proven || canary.is_over());
+        let health = CircuitBreaker::new(settings.patience, settings.is_proven || canary.is_over());
         Self {
             workers: Semaphore::new(workers as usize),
-            ahead: Turns::new(if canary.is_over() { ahead(&settings) } else { 1 }),
+            ahead: AdmissionQueue::new(if canary.is_over() { ahead(&settings) } else { 1 }),
             pacer: Pacer::new(settings.rate, health),
             canary: RefCell::new(canary),
             gauge: Gauge::default(),
-            purges: Purges::new(settings.purges_max, &settings.purging),
+            purges: PurgeGrants::new(settings.purges_max, &settings.purging),
             ended: Cell::new(0),
             started: Instant::now(),
             settings,
@@ -151,10 +151,10 @@ impl Shared {
         call: &Call,
         key: CustomerKey,
         row: u64,
-        recorded: Option<&Recorded>,
+        recorded: Option<&CallRecord>,
         lost_before: bool,
-    ) -> Result<Sent, Gone> {
-        let mut sent = Sent::nothing();
+    ) -> Result<CallResult, RecorderClosed> {
+        let mut sent = CallResult::nothing();
         sent.tries.lost = u32::from(lost_before);
         let mut kept = None;
         loop {
@@ -189,9 +189,9 @@ impl Shared {
     async fn recorded_worker(
         &self,
         key: CustomerKey,
-        recorded: Option<&Recorded>,
-        sent: &mut Sent,
-    ) -> Result<Option<SemaphorePermit<'_>>, Gone> {
+        recorded: Option<&CallRecord>,
+        sent: &mut CallResult,
+    ) -> Result<Option<SemaphorePermit<'_>>, RecorderClosed> {
         let Some(recorded) = recorded.filter(|_| !sent.is_recorded) else { return Ok(self.worker().await) };
         let _ahead = self.ahead.take(recorded.has_begun).await;
         if self.switch.is_set() {
@@ -206,7 +206,7 @@ impl Shared {
         self.workers.acquire().await.ok().filter(|_| !self.switch.is_set())
     }
 
-    fn take_in(&self, sent: &mut Sent, answer: &Answer) {
+    fn take_in(&self, sent: &mut CallResult, answer: &Answer) {
         let (status, message) = match answer {
             Answer::Done => (Some(200), String::new()),
             Answer::Exists { status, message }
@@ -242,64 +242,64 @@ impl Shared {
         sent.message = message;
     }
 
-    fn end_of(&self, verdict: &Verdict, answer: &Answer, row: u64, sent: &Sent) -> Option<End> {
+    fn end_of(&self, verdict: &Decision, answer: &Answer, row: u64, sent: &CallResult) -> Option<End> {
         Some(match verdict {
-            Verdict::Accept => End::Done,
-            Verdict::AcceptExisting => End::DoneBefore,
-            Verdict::TurnExisting => End::Exists,
-            Verdict::TurnAbsent => End::NotFound,
-            Verdict::Refuse => {
+            Decision::Accept => End::Done,
+            Decision::AcceptExisting => End::DoneBefore,
+            Decision::TurnExisting => End::Exists,
+            Decision::TurnAbsent => End::NotFound,
+            Decision::Refuse => {
                 End::Refused { perhaps_done: matches!(answer, Answer::Refused { perhaps_done: true, .. }) }
             }
-            Verdict::GiveUp => End::GaveUp,
-            Verdict::InDoubt => End::InDoubt,
-            Verdict::StopRun => {
+            Decision::GiveUp => End::GaveUp,
+            Decision::InDoubt => End::InDoubt,
+            Decision::StopRun => {
                 self.switch.stop(Stop::KeyRefused { row, message: sent.message.clone() });
                 End::Stopped
             }
-            Verdict::Reconnect(_) if self.is_unreachable(sent.tries) => {
+            Decision::Reconnect(_) if self.is_unreachable(sent.tries) => {
                 self.switch.stop(Stop::Unreachable { message: sent.message.clone() });
                 End::Stopped
             }
-            Verdict::Again(_) | Verdict::Reconnect(_) | Verdict::HoldAll => return None,
+            Decision::Again(_) | Decision::Reconnect(_) | Decision::HoldAll => return None,
         })
     }
 
     /// An API that has never answered, or not yet shown that it works, gets as
     /// many tries as a call; another is waited for, since rows are not to blame
     /// for an outage.
-    fn is_unreachable(&self, tries: Tries) -> bool {
+    fn is_unreachable(&self, tries: Attempts) -> bool {
         let is_waited_for = self.pacer.health(|health| health.has_answered() && health.is_armed());
         !is_waited_for && tries.unconnected >= self.settings.attempts.get()
     }
 
     /// Takes in what an answer shows of the server.
-    fn hear(&self, leave: Leave, row: u64, sign: Sign) {
-        if sign == Sign::Good {
+    fn hear(&self, leave: Permit, row: u64, sign: Signal) {
+        if sign == Signal::Good {
             self.gauge.note(leave.at.elapsed());
         }
         match self.pacer.answered(leave, row, sign) {
-            News::None | News::Reopened(Cause::Limit, _) => {}
-            News::Held(wait) => {
+            BreakerEvent::None | BreakerEvent::Reopened(ClosedCause::Limit, _) => {}
+            BreakerEvent::Held(wait) => {
                 tracing::info!(
                     seconds = wait.as_secs_f64(),
                     "the server's limit is reached; everybody waits"
                 );
             }
-            News::Failing { since, wait } => {
+            BreakerEvent::Failing { since, wait } => {
                 let (since, wait) = (Period(since), Period(wait));
                 tracing::warn!("the server is failing, for {since} so far; one call probes it in {wait}");
             }
-            News::Reopened(Cause::Outage, since) => {
+            BreakerEvent::Reopened(ClosedCause::Outage, since) => {
                 tracing::warn!(
                     "the server works again, after {}; the rate is raised step by step",
                     Period(since)
                 );
             }
-            News::GivenUp(cause, since) => {
+            BreakerEvent::GivenUp(cause, since) => {
                 let does = match cause {
-                    Cause::Limit => "has asked to wait, and answered nothing else,",
-                    Cause::Outage => "has failed",
+                    ClosedCause::Limit => "has asked to wait, and answered nothing else,",
+                    ClosedCause::Outage => "has failed",
                 };
                 self.switch.stop(Stop::Failing { message: format!("it {does} for {}", Period(since)) });
             }
@@ -311,9 +311,9 @@ impl Shared {
         self.gauge.pace(self.settings.rate, self.settings.concurrency, self.pacer.refusals())
     }
 
-    async fn pause(&self, verdict: &Verdict) -> bool {
+    async fn pause(&self, verdict: &Decision) -> bool {
         match verdict {
-            Verdict::Again(most) | Verdict::Reconnect(most) => {
+            Decision::Again(most) | Decision::Reconnect(most) => {
                 let share = most.mul_f64(fastrand::f64());
                 self.switch.sleep(share.max(PAUSE_MIN)).await
             }
@@ -323,16 +323,16 @@ impl Shared {
 
     /// Takes in whether a call worked. To be told before anything is awaited,
     /// so that no other call goes out in between.
-    pub(super) fn note_for_canary(&self, row: u64, shown: canary::Shown) {
+    pub(super) fn note_for_canary(&self, row: u64, shown: CanarySign) {
         let verdict = self.canary.borrow_mut().note(row, shown);
         match verdict {
-            canary::Verdict::Undecided => {}
-            canary::Verdict::Works => {
+            CanaryVerdict::Undecided => {}
+            CanaryVerdict::Works => {
                 self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
                 self.ahead.add(ahead(&self.settings) - 1);
-                self.pacer.health(Health::arm);
+                self.pacer.health(CircuitBreaker::arm);
             }
-            canary::Verdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
+            CanaryVerdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
         }
     }
 }
@@ -344,17 +344,12 @@ fn ahead(settings: &Settings) -> usize {
 }
 
 /// What an answer shows of the server, whatever it says of the row.
-fn sign(answer: &Answer, exchange: &Exchange) -> Sign {
+fn sign(answer: &Answer, exchange: &Exchange) -> Signal {
     match (answer, exchange) {
-        (Answer::Throttled { wait, .. }, _) => Sign::Limited(*wait),
-        (Answer::Unsettled { status: Some(503), .. }, _) => Sign::Busy,
-        (Answer::Unsettled { .. } | Answer::NotSent { .. }, _) => Sign::Failed,
-        (_, Exchange::Answered { spent: Some(wait), .. }) => Sign::Spent(*wait),
-        _ => Sign::Good,
+        (Answer::Throttled { wait, .. }, _) => Signal::Limited(*wait),
+        (Answer::Unsettled { status: Some(503), .. }, _) => Signal::Busy,
+        (Answer::Unsettled { .. } | Answer::NotSent { .. }, _) => Signal::Failed,
+        (_, Exchange::Answered { spent: Some(wait), .. }) => Signal::Spent(*wait),
+        _ => Signal::Good,
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn unix_now() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

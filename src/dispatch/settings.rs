@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::omnidesk::Texts;
-use crate::planning::{CustomerKey, Policy};
+use crate::omnidesk::RefusalTexts;
+use crate::reconcile::{CustomerKey, Policy};
 use crate::units::{Amount, Rate};
 
 /// How calls are sent.
@@ -42,7 +42,7 @@ pub struct Settings {
     /// Whether whoever keeps the books keeps who customers are.
     pub keeps_names: bool,
     /// How the API words its refusals.
-    pub texts: Texts,
+    pub texts: RefusalTexts,
     /// How calls are decided.
     pub policy: Policy,
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep};
 
-use super::health::{Health, News, Sign};
+use super::circuit_breaker::{BreakerEvent, CircuitBreaker, Signal};
 use super::pacer::Pacer;
-use super::stop::Switch;
+use super::stop::StopSwitch;
 
 /// What a limiter counts by.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ impl Server {
         Self { limit, says, start: Instant::now(), level, at: Duration::ZERO, accepted: 0, refused: 0 }
     }
 
-    fn receive(&mut self) -> Sign {
+    fn receive(&mut self) -> Signal {
         let now = self.start.elapsed();
         let left = match self.limit {
             Limit::Bucket { per_second, depth } => {
@@ -73,18 +73,18 @@ impl Server {
         if left < 1.0 {
             self.refused += 1;
             return match self.says {
-                Says::Nothing => Sign::Limited(None),
-                Says::Bare503 => Sign::Busy,
-                Says::Seconds | Says::Before => Sign::Limited(Some(seconds)),
+                Says::Nothing => Signal::Limited(None),
+                Says::Bare503 => Signal::Busy,
+                Says::Seconds | Says::Before => Signal::Limited(Some(seconds)),
             };
         }
         self.accepted += 1;
         self.level += if let Limit::Window { .. } = self.limit { 1.0 } else { -1.0 };
-        if self.says == Says::Before && left < 2.0 { Sign::Spent(seconds) } else { Sign::Good }
+        if self.says == Says::Before && left < 2.0 { Signal::Spent(seconds) } else { Signal::Good }
     }
 }
 
-struct Outcome {
+struct SimulationResult {
     accepted: u64,
     refused: u64,
     took: Duration,
@@ -92,8 +92,14 @@ struct Outcome {
 }
 
 /// Makes `calls` calls with `workers`, which answers reach after `latency`.
-async fn simulate(rate: &str, server: Server, calls: u64, workers: u64, latency: Duration) -> Outcome {
-    let health = Health::new(Duration::from_secs(3600), true);
+async fn simulate(
+    rate: &str,
+    server: Server,
+    calls: u64,
+    workers: u64,
+    latency: Duration,
+) -> SimulationResult {
+    let health = CircuitBreaker::new(Duration::from_secs(3600), true);
     let pacer = Rc::new(Pacer::new(rate.parse().expect("a rate"), health));
     let (server, next) = (Rc::new(RefCell::new(server)), Rc::new(Cell::new(0)));
     let start = Instant::now();
@@ -101,7 +107,7 @@ async fn simulate(rate: &str, server: Server, calls: u64, workers: u64, latency:
     for _ in 0..workers {
         let (pacer, server, next) = (Rc::clone(&pacer), Rc::clone(&server), Rc::clone(&next));
         local.spawn_local(async move {
-            let switch = Switch::default();
+            let switch = StopSwitch::default();
             while next.get() < calls {
                 let row = next.replace(next.get() + 1);
                 loop {
@@ -110,8 +116,8 @@ async fn simulate(rate: &str, server: Server, calls: u64, workers: u64, latency:
                     let sign = server.borrow_mut().receive();
                     sleep(latency / 2).await;
                     let news = pacer.answered(leave, row, sign);
-                    assert!(!matches!(news, News::GivenUp(..)), "{news:?}");
-                    if matches!(sign, Sign::Good | Sign::Spent(_)) {
+                    assert!(!matches!(news, BreakerEvent::GivenUp(..)), "{news:?}");
+                    if matches!(sign, Signal::Good | Signal::Spent(_)) {
                         break;
                     }
                 }
@@ -121,7 +127,7 @@ async fn simulate(rate: &str, server: Server, calls: u64, workers: u64, latency:
     local.await;
     let server = server.borrow();
     let (_, tolerated) = pacer.refusals();
-    Outcome { accepted: server.accepted, refused: server.refused, took: start.elapsed(), tolerated }
+    SimulationResult { accepted: server.accepted, refused: server.refused, took: start.elapsed(), tolerated }
 }
 
 const SECOND: Duration = Duration::from_secs(1);

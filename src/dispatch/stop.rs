@@ -59,7 +59,7 @@ pub enum Stop {
 
 /// Whether to stop; the first reason counts. Shared by all of one thread.
 #[derive(Debug, Clone, Default)]
-pub struct Switch(Rc<Inner>);
+pub struct StopSwitch(Rc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -67,7 +67,7 @@ struct Inner {
     changed: Notify,
 }
 
-impl Switch {
+impl StopSwitch {
     /// Stops: nothing new starts from now on.
     pub fn stop(&self, reason: Stop) {
         self.0.reason.borrow_mut().get_or_insert(reason);

@@ -9,13 +9,13 @@ use super::expressions::{Expression, Expressions};
 use super::intent::FieldName;
 use super::phone;
 use super::row::{Blanks, Mapping, Rules};
-use super::settings::{CustomerSettings, From, Invalid, Names, OperationSettings, Value};
+use super::settings::{CustomerSettings, Invalid, Names, OperationSettings, Origin, Value};
 use crate::source::Columns;
 
 /// Where a value comes from, resolved.
 #[derive(Debug, Clone)]
-pub(super) struct Getter {
-    pub(super) origin: Origin,
+pub(super) struct ValueSource {
+    pub(super) origin: CompiledOrigin,
     pub(super) default: Option<String>,
     pub(super) region: Option<Region>,
     pub(super) invalid: Invalid,
@@ -24,7 +24,7 @@ pub(super) struct Getter {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Origin {
+pub(super) enum CompiledOrigin {
     Columns(Vec<(usize, String)>),
     Constant(String),
     Template(Expression),
@@ -89,7 +89,7 @@ impl Mapping {
     /// What is wrong with templates now that all columns are known.
     fn hidden(&self) -> Vec<String> {
         let templates = self.getters().filter_map(|getter| match &getter.origin {
-            Origin::Template(template) => Some((getter.key.clone(), template)),
+            CompiledOrigin::Template(template) => Some((getter.key.clone(), template)),
             _ => None,
         });
         let place = |at| format!("operation.rule[{at}].when");
@@ -109,9 +109,9 @@ impl Mapping {
         };
         for getter in self.getters() {
             add(match &getter.origin {
-                Origin::Columns(columns) => Some(columns.iter().map(|(column, _)| *column).collect()),
-                Origin::Template(template) => self.expressions.deciding(template),
-                Origin::Constant(_) => Some(Vec::new()),
+                CompiledOrigin::Columns(columns) => Some(columns.iter().map(|(column, _)| *column).collect()),
+                CompiledOrigin::Template(template) => self.expressions.deciding(template),
+                CompiledOrigin::Constant(_) => Some(Vec::new()),
             });
         }
         self.rules.conditions.iter().for_each(|(condition, _)| add(self.expressions.deciding(condition)));
@@ -127,7 +127,7 @@ impl Mapping {
         self.deciding.iter().map(|column| columns.names()[*column].as_str())
     }
 
-    pub(super) fn getters(&self) -> impl Iterator<Item = &Getter> {
+    pub(super) fn getters(&self) -> impl Iterator<Item = &ValueSource> {
         let fields = self.fields.iter().map(|(_, getter)| getter);
         let addresses = self.addresses.iter().map(|(_, getter)| getter);
         let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
@@ -136,7 +136,7 @@ impl Mapping {
 }
 
 impl Compiler<'_> {
-    fn fields(&mut self, customer: &CustomerSettings, prefix: &str) -> Vec<(FieldName, Getter)> {
+    fn fields(&mut self, customer: &CustomerSettings, prefix: &str) -> Vec<(FieldName, ValueSource)> {
         let named = [
             (FieldName::First, "customer.firstname", &customer.firstname),
             (FieldName::Last, "customer.lastname", &customer.lastname),
@@ -154,7 +154,7 @@ impl Compiler<'_> {
         fields
     }
 
-    fn addresses(&mut self, customer: &CustomerSettings) -> Vec<(Channel, Getter)> {
+    fn addresses(&mut self, customer: &CustomerSettings) -> Vec<(Channel, ValueSource)> {
         let kinds = [
             (Channel::Email, &customer.email),
             (Channel::Telephone, &customer.telephone),
@@ -193,17 +193,17 @@ impl Compiler<'_> {
         Rules { conditions, column, values: operation.values.clone(), default: operation.default }
     }
 
-    fn getter(&mut self, key: &str, value: &Value) -> Option<Getter> {
+    fn getter(&mut self, key: &str, value: &Value) -> Option<ValueSource> {
         let origin = match &value.from {
-            From::Columns(names) => {
+            Origin::Columns(names) => {
                 let found: Vec<_> =
                     names.iter().filter_map(|name| Some((self.column(key, name)?, name.clone()))).collect();
-                (found.len() == names.len()).then_some(Origin::Columns(found))?
+                (found.len() == names.len()).then_some(CompiledOrigin::Columns(found))?
             }
-            From::Constant(constant) => Origin::Constant(constant.trim().to_owned()),
-            From::Template(source) => {
+            Origin::Constant(constant) => CompiledOrigin::Constant(constant.trim().to_owned()),
+            Origin::Template(source) => {
                 let compiled = self.expressions.template(source, self.columns);
-                Origin::Template(self.checked(key, compiled)?)
+                CompiledOrigin::Template(self.checked(key, compiled)?)
             }
         };
         let region = match &value.region {
@@ -215,7 +215,7 @@ impl Compiler<'_> {
                 Some(self.checked(key, known)?)
             }
         };
-        Some(Getter {
+        Some(ValueSource {
             origin,
             default: value.default.clone(),
             region,

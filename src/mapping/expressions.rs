@@ -160,7 +160,7 @@ impl Expressions {
         blank: BTreeSet<String>,
     ) -> Result<String, String> {
         let parts = self.variables.get(&expression.0).map(|found| Arc::clone(&found.parts));
-        let context = Value::from_object(Cells {
+        let context = Value::from_object(RowObject {
             row: Arc::clone(row),
             columns: Arc::clone(&self.columns),
             parts: parts.unwrap_or_default(),
@@ -224,7 +224,7 @@ fn is_at(column: &str, path: &str) -> bool {
 
 /// A row, or the part of it below a dotted path, as a map.
 #[derive(Debug)]
-struct Cells {
+struct RowObject {
     row: Arc<Row>,
     columns: Arc<Columns>,
     /// What the template goes through: [`Variables::parts`].
@@ -235,7 +235,7 @@ struct Cells {
     blank: Arc<BTreeSet<String>>,
 }
 
-impl Object for Cells {
+impl Object for RowObject {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let key = key.as_str()?;
         if self.path.is_empty() && key == "row" {

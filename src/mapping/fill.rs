@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::compile::{Getter, Origin};
+use super::compile::{CompiledOrigin, ValueSource};
 use super::row::Mapping;
 use crate::source::Row;
 
@@ -14,11 +14,11 @@ use crate::source::Row;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fill {
     rows: u64,
-    columns: Vec<Filled>,
+    columns: Vec<ColumnFill>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Filled {
+struct ColumnFill {
     at: usize,
     name: String,
     rows: u64,
@@ -30,15 +30,15 @@ impl Mapping {
     pub fn fill(&self) -> Fill {
         let mut columns = BTreeMap::new();
         self.getters().for_each(|getter| columns.extend(self.columns_of(getter)));
-        let columns = columns.into_iter().map(|(at, name)| Filled { at, name, rows: 0 }).collect();
+        let columns = columns.into_iter().map(|(at, name)| ColumnFill { at, name, rows: 0 }).collect();
         Fill { rows: 0, columns }
     }
 
-    fn columns_of(&self, getter: &Getter) -> Vec<(usize, String)> {
+    fn columns_of(&self, getter: &ValueSource) -> Vec<(usize, String)> {
         match &getter.origin {
-            Origin::Columns(columns) => columns.clone(),
-            Origin::Template(template) => self.expressions.columns_of(template),
-            Origin::Constant(_) => Vec::new(),
+            CompiledOrigin::Columns(columns) => columns.clone(),
+            CompiledOrigin::Template(template) => self.expressions.columns_of(template),
+            CompiledOrigin::Constant(_) => Vec::new(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Fill {
     #[cfg(test)]
     pub(crate) fn for_tests(rows: u64, columns: &[(&str, u64)]) -> Self {
         let columns =
-            columns.iter().map(|(name, rows)| Filled { at: 0, name: (*name).to_owned(), rows: *rows });
+            columns.iter().map(|(name, rows)| ColumnFill { at: 0, name: (*name).to_owned(), rows: *rows });
         Self { rows, columns: columns.collect() }
     }
 }

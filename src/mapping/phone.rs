@@ -5,7 +5,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::
 
 /// Why a text is no telephone number, and what would help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NoPhone {
+pub(super) struct PhoneError {
     pub(super) reason: &'static str,
     pub(super) hint: &'static str,
 }
@@ -17,11 +17,11 @@ pub(super) fn region(code: &str) -> Option<Region> {
 }
 
 /// `text` as E.164. National numbers are those of `region`.
-pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone> {
+pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, PhoneError> {
     // Spreadsheets mark text with a leading apostrophe.
     let text = text.trim_start_matches('\'');
     if is_scientific(text) {
-        return Err(NoPhone {
+        return Err(PhoneError {
             reason: "a spreadsheet has turned it into a rounded number",
             hint: "export again with that column formatted as text; the digits are lost",
         });
@@ -30,28 +30,28 @@ pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, NoPhone
         return Ok(text.to_owned());
     }
     if let Some(reason) = no_number(text) {
-        return Err(NoPhone { reason, hint: HINT });
+        return Err(PhoneError { reason, hint: HINT });
     }
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
-            return Err(NoPhone {
+            return Err(PhoneError {
                 reason: "it has no country code",
                 hint: "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
             });
         }
         Err(_) => {
-            return Err(NoPhone { reason: "it cannot be read as a telephone number", hint: HINT });
+            return Err(PhoneError { reason: "it cannot be read as a telephone number", hint: HINT });
         }
     };
     if !number.is_valid() {
-        return Err(NoPhone {
+        return Err(PhoneError {
             reason: "no such number can exist in its country's numbering plan",
             hint: HINT,
         });
     }
     if is_ambiguous(text, &number) {
-        return Err(NoPhone {
+        return Err(PhoneError {
             reason: "it is a number both with and without its country code",
             hint: "write it with + or with the 0 of the area in front, for example by a template: { template = \"{{ '+' ~ phone if phone }}\" }",
         });

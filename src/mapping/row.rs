@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::addresses::{Channel, DraftAddress};
-use super::compile::{Getter, Origin};
+use super::compile::{CompiledOrigin, ValueSource};
 use super::expressions::{Expression, Expressions};
 use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
 use super::names::{self, Name};
@@ -40,12 +40,12 @@ pub enum Drafted<'a> {
 /// [`Mapping::compile`].
 #[derive(Debug)]
 pub struct Mapping {
-    pub(super) primary_id: Getter,
-    pub(super) brand_id: Getter,
-    pub(super) fields: Vec<(FieldName, Getter)>,
-    pub(super) addresses: Vec<(Channel, Getter)>,
-    pub(super) ticket_id: Option<Getter>,
-    pub(super) no_sync: Option<Getter>,
+    pub(super) primary_id: ValueSource,
+    pub(super) brand_id: ValueSource,
+    pub(super) fields: Vec<(FieldName, ValueSource)>,
+    pub(super) addresses: Vec<(Channel, ValueSource)>,
+    pub(super) ticket_id: Option<ValueSource>,
+    pub(super) no_sync: Option<ValueSource>,
     pub(super) rules: Rules,
     pub(super) names: Names,
     pub(super) blanks: Arc<Blanks>,
@@ -105,7 +105,7 @@ struct Found<'a> {
 }
 
 /// One row on its way: what templates share of it is made once, when first needed.
-struct Reading<'a> {
+struct RowMapper<'a> {
     mapping: &'a Mapping,
     row: &'a Row,
     shared: Option<Arc<Row>>,
@@ -134,7 +134,7 @@ impl Mapping {
                 hint,
             )));
         }
-        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
+        let mut reading = RowMapper { mapping: self, row, shared: None, warnings: Vec::new() };
         match reading.draft() {
             Ok(Some(draft)) => Drafted::Draft(draft),
             Ok(None) => Drafted::Skip,
@@ -148,7 +148,7 @@ impl Mapping {
         if row.fault().is_some() {
             return None;
         }
-        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
+        let mut reading = RowMapper { mapping: self, row, shared: None, warnings: Vec::new() };
         let primary_id = reading.primary_id().ok()?;
         Some((reading.brand_id().ok()?, primary_id))
     }
@@ -177,7 +177,7 @@ impl Mapping {
         if row.fault().is_some() {
             return Presence { customer: None, operation: None };
         }
-        let mut reading = Reading { mapping: self, row, shared: None, warnings: Vec::new() };
+        let mut reading = RowMapper { mapping: self, row, shared: None, warnings: Vec::new() };
         let operation = reading.operation().ok();
         let customer = self.whose(row).and_then(|(brand_id, primary_id)| {
             Some(Customer { primary_id: PrimaryId::new(&primary_id).ok()?, brand_id })
@@ -188,7 +188,7 @@ impl Mapping {
 
 type Checked<T> = Result<T, Box<Rejection>>;
 
-impl<'a> Reading<'a> {
+impl<'a> RowMapper<'a> {
     fn draft(&mut self) -> Checked<Option<Draft<'a>>> {
         let operation = self.operation()?;
         if operation == Operation::Skip {
@@ -365,7 +365,7 @@ impl<'a> Reading<'a> {
         Ok(addresses)
     }
 
-    fn number(&mut self, getter: &'a Getter) -> Checked<Option<u64>> {
+    fn number(&mut self, getter: &'a ValueSource) -> Checked<Option<u64>> {
         let Some(found) = self.one(getter)?.filter(|found| !found.clear) else {
             return Ok(None);
         };
@@ -382,7 +382,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn truth(&mut self, getter: &'a Getter) -> Checked<bool> {
+    fn truth(&mut self, getter: &'a ValueSource) -> Checked<bool> {
         let Some(found) = self.one(getter)?.filter(|found| !found.clear) else {
             return Ok(false);
         };
@@ -405,8 +405,8 @@ impl<'a> Reading<'a> {
     }
 
     /// The first value that is not blank.
-    fn one(&mut self, getter: &'a Getter) -> Checked<Option<Found<'a>>> {
-        if let Origin::Columns(columns) = &getter.origin {
+    fn one(&mut self, getter: &'a ValueSource) -> Checked<Option<Found<'a>>> {
+        if let CompiledOrigin::Columns(columns) = &getter.origin {
             for (column, name) in columns {
                 if let Some(found) = self.cell(*column, name)? {
                     return Ok(Some(found));
@@ -420,11 +420,11 @@ impl<'a> Reading<'a> {
     /// Shows every value that is not blank; a `clear` marker is none.
     fn each(
         &mut self,
-        getter: &'a Getter,
+        getter: &'a ValueSource,
         mut take: impl FnMut(&mut Self, Found<'a>) -> Checked<()>,
     ) -> Checked<()> {
         let mut any = false;
-        if let Origin::Columns(columns) = &getter.origin {
+        if let CompiledOrigin::Columns(columns) = &getter.origin {
             for (column, name) in columns {
                 if let Some(found) = self.cell(*column, name)?.filter(|found| !found.clear) {
                     any = true;
@@ -440,11 +440,13 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn computed(&mut self, getter: &'a Getter) -> Checked<Option<Found<'a>>> {
+    fn computed(&mut self, getter: &'a ValueSource) -> Checked<Option<Found<'a>>> {
         let text = match &getter.origin {
-            Origin::Template(template) => Cow::Owned(self.render(template, &getter.key)?.trim().to_owned()),
-            Origin::Constant(constant) => Cow::Borrowed(constant.as_str()),
-            Origin::Columns(_) => Cow::Borrowed(""),
+            CompiledOrigin::Template(template) => {
+                Cow::Owned(self.render(template, &getter.key)?.trim().to_owned())
+            }
+            CompiledOrigin::Constant(constant) => Cow::Borrowed(constant.as_str()),
+            CompiledOrigin::Columns(_) => Cow::Borrowed(""),
         };
         let blanks = &self.mapping.blanks;
         if blanks.is_blank(&text) {
@@ -519,14 +521,14 @@ fn trimmed(text: &str) -> &str {
     }
 }
 
-fn default_of(getter: &Getter) -> Option<Found<'_>> {
+fn default_of(getter: &ValueSource) -> Option<Found<'_>> {
     let text = getter.default.as_deref().map(str::trim).filter(|text| !text.is_empty())?;
     Some(Found { text: Cow::Borrowed(text), place: &getter.key, clear: false })
 }
 
-fn place_of(getter: &Getter) -> &str {
+fn place_of(getter: &ValueSource) -> &str {
     match &getter.origin {
-        Origin::Columns(columns) => columns.first().map_or(&getter.key, |(_, name)| name),
+        CompiledOrigin::Columns(columns) => columns.first().map_or(&getter.key, |(_, name)| name),
         _ => &getter.key,
     }
 }

@@ -39,7 +39,7 @@ pub struct CustomerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Value {
     /// The origin.
-    pub from: From,
+    pub from: Origin,
     /// Taken where the origin is blank.
     pub default: Option<String>,
     /// Whose national telephone numbers are understood: ISO 3166-1 alpha-2.
@@ -50,7 +50,7 @@ pub struct Value {
 
 /// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum From {
+pub enum Origin {
     /// One or several columns, by name.
     Columns(Vec<String>),
     /// The same for all rows.
@@ -147,7 +147,7 @@ pub enum Names {
 const FORMS: &str = "a column \"name\", columns [\"a\", \"b\"], { column = \"name\" }, { value = 2 } or { template = \"{{ name }}\" }";
 
 impl Value {
-    fn new(from: From) -> Self {
+    fn new(from: Origin) -> Self {
         Self { from, default: None, region: None, invalid: Invalid::Reject }
     }
 }
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_str<E>(self, column: &str) -> Result<Value, E> {
-        Ok(Value::new(From::Columns(vec![column.to_owned()])))
+        Ok(Value::new(Origin::Columns(vec![column.to_owned()])))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut columns: A) -> Result<Value, A::Error> {
@@ -179,7 +179,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         }
         match names.is_empty() {
             true => Err(serde::de::Error::custom("the list of columns is empty")),
-            false => Ok(Value::new(From::Columns(names))),
+            false => Ok(Value::new(Origin::Columns(names))),
         }
     }
 
@@ -187,9 +187,9 @@ impl<'de> Visitor<'de> for ValueVisitor {
         use serde::de::Error;
         let table = ValueTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
         let mut origins = [
-            table.column.map(|columns| From::Columns(columns.0)),
-            table.value.map(|constant| From::Constant(constant.0)),
-            table.template.map(From::Template),
+            table.column.map(|columns| Origin::Columns(columns.0)),
+            table.value.map(|constant| Origin::Constant(constant.0)),
+            table.template.map(Origin::Template),
         ]
         .into_iter()
         .flatten();
@@ -226,7 +226,7 @@ struct ColumnNames(Vec<String>);
 impl<'de> Deserialize<'de> for ColumnNames {
     fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         match Value::deserialize(reader)?.from {
-            From::Columns(names) => Ok(Self(names)),
+            Origin::Columns(names) => Ok(Self(names)),
             _ => Err(serde::de::Error::custom("a column's name, or a list of them, is needed")),
         }
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::call::Kind;
-use super::settings::Texts;
+use super::call::CallKind;
+use super::settings::RefusalTexts;
 
 /// How one HTTP exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ struct Success<'a> {
 
 /// What an exchange means for a call of this kind.
 #[must_use]
-pub fn judge(kind: Kind, exchange: &Exchange, texts: &Texts) -> Answer {
+pub fn judge(kind: CallKind, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     let (status, retry_after, spent, body) = match exchange {
         Exchange::NotSent(message) => {
             return Answer::NotSent { message: message.clone() };
@@ -160,9 +160,9 @@ pub fn judge(kind: Kind, exchange: &Exchange, texts: &Texts) -> Answer {
     }
 }
 
-fn success(kind: Kind, status: u16, body: &[u8], texts: &Texts) -> Answer {
+fn success(kind: CallKind, status: u16, body: &[u8], texts: &RefusalTexts) -> Answer {
     let text = body.trim_ascii();
-    if text.is_empty() && kind == Kind::Purge {
+    if text.is_empty() && kind == CallKind::Purge {
         return Answer::Done;
     }
     if text.first() == Some(&b'<') {
@@ -185,7 +185,7 @@ fn success(kind: Kind, status: u16, body: &[u8], texts: &Texts) -> Answer {
     }
 }
 
-fn refusal(status: u16, message: String, texts: &Texts, perhaps_done: bool) -> Answer {
+fn refusal(status: u16, message: String, texts: &RefusalTexts, perhaps_done: bool) -> Answer {
     let said = message.to_lowercase();
     let says = |texts: &[String]| texts.iter().any(|text| said.contains(&text.to_lowercase()));
     if says(&texts.not_found) {
@@ -227,8 +227,8 @@ mod tests {
     }
 
     /// One word for each meaning, for tables.
-    fn meaning(kind: Kind, exchange: &Exchange) -> &'static str {
-        match judge(kind, exchange, &Texts::default()) {
+    fn meaning(kind: CallKind, exchange: &Exchange) -> &'static str {
+        match judge(kind, exchange, &RefusalTexts::default()) {
             Answer::Done => "done",
             Answer::Exists { .. } => "exists",
             Answer::NotFound { .. } => "not found",
@@ -251,7 +251,7 @@ mod tests {
                 408 | 425 | 500..=599 => "unsettled",
                 _ => "refused",
             };
-            for kind in Kind::ALL {
+            for kind in CallKind::ALL {
                 let body = if status < 300 { RESULT } else { r#"{"status":"error","message":"No."}"# };
                 assert_eq!(meaning(kind, &answered(status, body)), expected, "{status} {kind:?}");
             }
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn answers_by_their_body() {
-        use Kind::{AddChannel, Create, Purge, Update};
+        use CallKind::{AddChannel, Create, Purge, Update};
         let cases = [
             (Purge, 200, "", "done"),
             (Purge, 204, "", "done"),
@@ -289,7 +289,7 @@ mod tests {
         let wait = Some(RetryAfter(Duration::from_secs(7)));
         let busy = Exchange::Answered { status: 503, retry_after: wait, spent: None, body: vec![] };
         assert_eq!(
-            judge(Kind::Create, &busy, &Texts::default()),
+            judge(CallKind::Create, &busy, &RefusalTexts::default()),
             Answer::Throttled { status: 503, wait: Some(Duration::from_secs(7)) }
         );
     }
@@ -299,7 +299,7 @@ mod tests {
         let spent = Some(Duration::from_secs(4));
         let answer = |status, retry_after| {
             let exchange = Exchange::Answered { status, retry_after, spent, body: vec![] };
-            judge(Kind::Create, &exchange, &Texts::default())
+            judge(CallKind::Create, &exchange, &RefusalTexts::default())
         };
         assert_eq!(answer(429, None), Answer::Throttled { status: 429, wait: spent });
         let wait = Duration::from_secs(7);

@@ -43,7 +43,7 @@ pub enum Action {
 
 /// Which of the four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub enum CallKind {
     /// A new customer.
     Create,
     /// New values.
@@ -54,7 +54,7 @@ pub enum Kind {
     Purge,
 }
 
-impl Kind {
+impl CallKind {
     /// All four, in the order of the API page.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
 
@@ -80,12 +80,12 @@ impl Kind {
 impl Call {
     /// Which of the four it is.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CallKind {
         match self.action {
-            Action::Create { .. } => Kind::Create,
-            Action::Update { .. } => Kind::Update,
-            Action::AddChannel { .. } => Kind::AddChannel,
-            Action::Purge => Kind::Purge,
+            Action::Create { .. } => CallKind::Create,
+            Action::Update { .. } => CallKind::Update,
+            Action::AddChannel { .. } => CallKind::AddChannel,
+            Action::Purge => CallKind::Purge,
         }
     }
 }

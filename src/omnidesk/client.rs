@@ -7,7 +7,7 @@ use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
-use super::call::{Call, Kind};
+use super::call::{Call, CallKind};
 use super::key::ApiKey;
 use super::quota;
 use super::settings::{Auth, BodyEncoding, Settings};
@@ -96,7 +96,7 @@ impl Client {
             tracing::info!(variable, "the environment names a proxy");
         }
         let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
-        let endpoints = Kind::ALL.map(|kind| {
+        let endpoints = CallKind::ALL.map(|kind| {
             let (method, path) = kind.endpoint();
             let mut url = settings.base_url.join(path);
             if settings.auth == Auth::Query {

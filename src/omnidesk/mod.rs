@@ -17,8 +17,8 @@ mod settings;
 mod wire;
 
 pub use answer::{Answer, Exchange, RetryAfter, judge};
-pub use call::{Action, Call, Kind};
+pub use call::{Action, Call, CallKind};
 pub use client::{Client, ClientError};
 pub use key::{ApiKey, KeyError, KeySource};
-pub use settings::{Auth, BaseUrl, BodyEncoding, Settings, Texts, check_custom_names, is_loopback};
+pub use settings::{Auth, BaseUrl, BodyEncoding, RefusalTexts, Settings, check_custom_names, is_loopback};
 pub use wire::Request;

@@ -19,7 +19,7 @@ pub struct Settings {
     /// For one exchange, from connecting to the last byte.
     pub timeout: Duration,
     /// How the API words its refusals.
-    pub texts: Texts,
+    pub texts: RefusalTexts,
     /// Connections kept open.
     pub connections: usize,
 }
@@ -49,14 +49,14 @@ pub enum BodyEncoding {
 /// Texts in the API's refusals that have a meaning, in any case. No page
 /// documents them, so they are settings; what matches none is a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Texts {
+pub struct RefusalTexts {
     /// The customer, or the address, exists already.
     pub exists: Vec<String>,
     /// There is no such customer.
     pub not_found: Vec<String>,
 }
 
-impl Default for Texts {
+impl Default for RefusalTexts {
     /// Only sentences about a customer mean "not found": a missing brand or
     /// field must not look like a missing customer, or it would be created.
     fn default() -> Self {

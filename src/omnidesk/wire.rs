@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::call::{Action, Call, Kind};
+use super::call::{Action, Call, CallKind};
 use super::settings::BodyEncoding;
 use crate::mapping::{Channel, FieldName, FieldValue};
 
@@ -43,7 +43,7 @@ pub struct Request {
     pub body: String,
 }
 
-impl Kind {
+impl CallKind {
     /// Method and path, by the API page.
     #[must_use]
     pub fn endpoint(self) -> (&'static str, &'static str) {
@@ -84,12 +84,14 @@ fn fields(call: &Call) -> Vec<(Cow<'_, str>, Scalar<'_>)> {
     let id = Scalar::Text(call.customer.primary_id.as_str());
     let brand = call.customer.brand_id;
     let mut fields: Vec<(Cow<str>, Scalar)> = match call.kind() {
-        Kind::Create => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
-        Kind::Update => {
+        CallKind::Create => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
+        CallKind::Update => {
             vec![("externalPrimaryID".into(), id), ("brandID".into(), Scalar::IntegerText(brand))]
         }
-        Kind::AddChannel => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::IntegerText(brand))],
-        Kind::Purge => vec![("external_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
+        CallKind::AddChannel => {
+            vec![("primary_id".into(), id), ("brand_id".into(), Scalar::IntegerText(brand))]
+        }
+        CallKind::Purge => vec![("external_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
     };
     match &call.action {
         Action::Create { fields: texts, first, ticket_id, no_sync } => {

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE};
 
-use crate::dispatch::{CallLine, Trouble};
+use crate::dispatch::{CallLine, Problem};
+use crate::guards::Notices;
 use crate::mapping::Customer;
-use crate::planning::{Notices, Outcome};
+use crate::reconcile::Outcome;
 use crate::source::{Export, Format, RowRef};
 
 /// A result file cannot be written.
@@ -71,7 +72,7 @@ pub fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), Files
     write().map_err(|source| FilesError { path: folder.join(name), source })
 }
 
-fn missing_line(customer: &Customer, outcome: &str, trouble: Option<&Trouble>) -> Vec<u8> {
+fn missing_line(customer: &Customer, outcome: &str, trouble: Option<&Problem>) -> Vec<u8> {
     let (brand, id) = cells_of(customer);
     let (code, message, hint) =
         trouble.map_or(("", "", ""), |trouble| (trouble.code, &trouble.message, &trouble.hint));
@@ -145,20 +146,20 @@ pub struct RunFiles {
     /// The name of the folder, as a cell.
     run_cell: Vec<u8>,
     export: Arc<Export>,
-    files: BTreeMap<String, Appended>,
-    second: Second,
+    files: BTreeMap<String, AppendFile>,
+    second: SecondStamp,
     /// Room for a line.
     line: Vec<u8>,
 }
 
 /// The time of day as text, made once a second.
 #[derive(Debug, Default)]
-struct Second {
+struct SecondStamp {
     unix: i64,
     text: String,
 }
 
-impl Second {
+impl SecondStamp {
     fn write_into(&mut self, line: &mut Vec<u8>) {
         let now = jiff::Timestamp::now();
         if self.text.is_empty() || now.as_second() != self.unix {
@@ -170,7 +171,7 @@ impl Second {
 }
 
 #[derive(Debug)]
-struct Appended {
+struct AppendFile {
     file: File,
     /// Lines not written yet.
     pending: Vec<u8>,
@@ -190,7 +191,7 @@ impl RunFiles {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut run_cell = csv_line(&[&name]);
         run_cell.pop();
-        let (second, line) = (Second::default(), Vec::new());
+        let (second, line) = (SecondStamp::default(), Vec::new());
         let mut files = Self { folder, run_cell, export, files: BTreeMap::new(), second, line };
         for (name, len) in lengths {
             match files.reopen(name, *len) {
@@ -268,7 +269,7 @@ impl RunFiles {
         &mut self,
         customer: &Customer,
         outcome: Outcome,
-        trouble: Option<&Trouble>,
+        trouble: Option<&Problem>,
     ) -> Result<(), FilesError> {
         let line = missing_line(customer, outcome.word(), trouble);
         self.append(MISSING_FILE, MISSING_HEADER, &line, true)
@@ -284,7 +285,7 @@ impl RunFiles {
         at: RowRef,
         operation: &str,
         outcome: Outcome,
-        trouble: &Trouble,
+        trouble: &Problem,
     ) -> Result<(), FilesError> {
         let name = format!("{}.{}", outcome.word(), self.ending());
         let line = self.row_line(at, operation, trouble).map_err(|source| self.error(&name, source))?;
@@ -305,7 +306,7 @@ impl RunFiles {
             if content.is_empty() {
                 content = self.header();
             }
-            let trouble = Trouble {
+            let trouble = Problem {
                 code: notice.kind.word(),
                 column: notice.field.clone(),
                 value: None,
@@ -336,7 +337,7 @@ impl RunFiles {
     }
 
     /// The export's own row with the results behind.
-    fn row_line(&self, at: RowRef, operation: &str, trouble: &Trouble) -> io::Result<Vec<u8>> {
+    fn row_line(&self, at: RowRef, operation: &str, trouble: &Problem) -> io::Result<Vec<u8>> {
         let dialect = self.export.dialect();
         let own = self.export.own_bytes(at)?;
         let cells = cells(at, operation, trouble);
@@ -386,7 +387,7 @@ impl RunFiles {
             let made = self.create(name).map_err(|source| self.error(name, source))?;
             self.files.insert(
                 name.to_owned(),
-                Appended { file: made, pending: header.to_vec(), len: 0, unsynced: false },
+                AppendFile { file: made, pending: header.to_vec(), len: 0, unsynced: false },
             );
         }
         if let Some(appended) = self.files.get_mut(name) {
@@ -442,7 +443,7 @@ impl RunFiles {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
     }
 
-    fn reopen(&self, name: &str, len: u64) -> io::Result<Appended> {
+    fn reopen(&self, name: &str, len: u64) -> io::Result<AppendFile> {
         let path = self.folder.join(name);
         let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
         let found = file.metadata()?.len();
@@ -455,7 +456,7 @@ impl RunFiles {
         let len = len.min(found);
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;
-        Ok(Appended { file, pending: Vec::new(), len, unsynced: false })
+        Ok(AppendFile { file, pending: Vec::new(), len, unsynced: false })
     }
 
     fn error(&self, name: &str, source: io::Error) -> FilesError {
@@ -463,7 +464,7 @@ impl RunFiles {
     }
 }
 
-impl Appended {
+impl AppendFile {
     fn flush(&mut self, path: &Path) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -490,7 +491,7 @@ fn target(encoding: &'static encoding_rs::Encoding) -> &'static encoding_rs::Enc
     if encoding == UTF_16LE || encoding == UTF_16BE { UTF_8 } else { encoding }
 }
 
-fn cells(at: RowRef, operation: &str, trouble: &Trouble) -> [String; 9] {
+fn cells(at: RowRef, operation: &str, trouble: &Problem) -> [String; 9] {
     [
         at.line.to_string(),
         operation.to_owned(),

@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use super::files::FilesError;
 use super::summary::Summary;
-use crate::omnidesk::Kind;
-use crate::planning::Outcome;
+use crate::omnidesk::CallKind;
+use crate::reconcile::Outcome;
 
 /// For everybody to read: the collector is another user, and no customer is in
 /// it. A stricter umask goes before it.
@@ -24,7 +24,7 @@ const LAST_SUCCESS: &str = "last_success_timestamp_seconds";
 
 /// How an execution ended, also one that never got to a summary.
 #[derive(Debug, Clone, Copy)]
-pub struct Execution<'a> {
+pub struct ExecutionReport<'a> {
     /// Its exit code.
     pub exit_code: u8,
     /// Whether that counts as a success.
@@ -51,7 +51,7 @@ pub fn check_metrics_file(path: &Path) -> Result<(), FilesError> {
 /// # Errors
 ///
 /// [`FilesError`]
-pub fn write_metrics(path: &Path, execution: &Execution) -> Result<(), FilesError> {
+pub fn write_metrics(path: &Path, execution: &ExecutionReport) -> Result<(), FilesError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let last_success = if execution.succeeded { Some(now) } else { last_success(path) };
     // Two files of one folder must not hold the same series.
@@ -104,7 +104,7 @@ fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn text(name: &str, execution: &Execution, now: u64, last_success: Option<u64>) -> String {
+fn text(name: &str, execution: &ExecutionReport, now: u64, last_success: Option<u64>) -> String {
     let mut lines = Lines { text: String::new(), name };
     let one = |value: String| [(None, value)];
     lines.gauge("exit_code", "Exit code of the last execution.", &one(execution.exit_code.to_string()));
@@ -134,7 +134,8 @@ fn of_summary(lines: &mut Lines, summary: &Summary) {
         let samples = counts.map(|(what, count)| (Some(("what", what)), count.to_string()));
         lines.gauge("missing", "Known customers that the export of the last run does not hold.", &samples);
     }
-    let calls = Kind::ALL.map(|kind| (Some(("call", kind.word())), summary.tally.done_of(kind).to_string()));
+    let calls =
+        CallKind::ALL.map(|kind| (Some(("call", kind.word())), summary.tally.done_of(kind).to_string()));
     lines.gauge("calls", "Calls that worked in the last execution, by kind.", &calls);
     let figures = [
         ("calls_refused", "Calls that did not work in the last execution.", summary.tally.refused()),
@@ -151,8 +152,13 @@ fn of_summary(lines: &mut Lines, summary: &Summary) {
 mod tests {
     use super::*;
 
-    fn failed(exit_code: u8) -> Execution<'static> {
-        Execution { exit_code, succeeded: exit_code == 0, took: Duration::from_millis(1500), summary: None }
+    fn failed(exit_code: u8) -> ExecutionReport<'static> {
+        ExecutionReport {
+            exit_code,
+            succeeded: exit_code == 0,
+            took: Duration::from_millis(1500),
+            summary: None,
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 
 use super::summary::Summary;
-use crate::planning::Outcome;
+use crate::reconcile::Outcome;
 
 /// The page. Whatever came from the export or the server is escaped, since
 /// the template's name ends with `.html`.

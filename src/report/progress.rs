@@ -25,21 +25,21 @@ pub enum ProgressSetting {
 
 /// The progress of one run.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressDisplay {
     bar: ProgressBar,
-    beat: Option<Beat>,
+    beat: Option<Heartbeat>,
 }
 
 /// Writes a line at regular times, also while no row is done: a server that is
 /// waited for is when one looks.
 #[derive(Debug)]
-struct Beat {
+struct Heartbeat {
     /// Dropped, it ends the thread.
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Progress {
+impl ProgressDisplay {
     /// Nothing shown: for passes that take seconds.
     #[must_use]
     pub fn hidden() -> Self {
@@ -57,7 +57,7 @@ impl Progress {
             let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::hidden());
             bar.set_position(done);
             let beats = !quiet && setting != ProgressSetting::Never;
-            let beat = beats.then(|| Beat::start(bar.clone(), heartbeat));
+            let beat = beats.then(|| Heartbeat::start(bar.clone(), heartbeat));
             return Self { bar, beat };
         }
         let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(5));
@@ -88,14 +88,14 @@ impl Progress {
     /// Takes the bar off the screen; no line comes after this.
     pub fn finish(self) {
         self.bar.finish_and_clear();
-        if let Some(Beat { stop, thread }) = self.beat {
+        if let Some(Heartbeat { stop, thread }) = self.beat {
             drop(stop);
             let _ = thread.join();
         }
     }
 }
 
-impl Beat {
+impl Heartbeat {
     fn start(bar: ProgressBar, every: Duration) -> Self {
         let (stop, stopped) = channel();
         let (started, done_at_start) = (Instant::now(), bar.position());
@@ -140,7 +140,7 @@ pub struct LogWriter(std::sync::Arc<std::sync::Mutex<Option<ProgressBar>>>);
 
 impl LogWriter {
     /// Sets the bar that has to step aside.
-    pub fn watch(&self, progress: &Progress) {
+    pub fn watch(&self, progress: &ProgressDisplay) {
         if let Ok(mut bar) = self.0.lock() {
             *bar = Some(progress.bar().clone());
         }

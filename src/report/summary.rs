@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::dispatch::{CallLine, Pace, Trouble};
-use crate::omnidesk::Kind;
-use crate::planning::{ByHint, Counts, Missing, NoticeLine, Outcome};
+use crate::dispatch::{CallLine, Pace, Problem};
+use crate::guards::NoticeLine;
+use crate::omnidesk::CallKind;
+use crate::reconcile::{CauseMap, Counts, MissingCustomers, Outcome};
 use crate::source::RowRef;
 use crate::units::Period;
 
@@ -41,7 +42,7 @@ impl Tally {
 
     /// Calls of one kind that worked.
     #[must_use]
-    pub fn done_of(&self, kind: Kind) -> u64 {
+    pub fn done_of(&self, kind: CallKind) -> u64 {
         self.done[kind as usize]
     }
 
@@ -60,7 +61,7 @@ impl Tally {
 
 /// Rows in trouble, by cause: a code, and what is to be done.
 #[derive(Debug, Clone, Default)]
-pub struct Causes(ByHint<(Outcome, &'static str), CauseLine>);
+pub struct Causes(CauseMap<(Outcome, &'static str), CauseLine>);
 
 /// A cause with its first row.
 #[derive(Debug, Clone, Serialize)]
@@ -81,7 +82,7 @@ pub struct CauseLine {
 
 impl Causes {
     /// Takes in a row in trouble.
-    pub fn add(&mut self, at: RowRef, outcome: Outcome, trouble: &Trouble) {
+    pub fn add(&mut self, at: RowRef, outcome: Outcome, trouble: &Problem) {
         let entry = self.0.entry((outcome, trouble.code), trouble.hint.clone());
         entry.and_modify(|cause| cause.count += 1).or_insert_with(|| CauseLine {
             count: 1,
@@ -101,7 +102,7 @@ impl Causes {
 
 /// The missing as JSON.
 #[must_use]
-pub fn missing_json(missing: &Missing) -> Value {
+pub fn missing_json(missing: &MissingCustomers) -> Value {
     json!({
         "action": if missing.purge { "purge" } else { "report" },
         "found": missing.found,
@@ -137,7 +138,7 @@ pub struct Summary {
     /// By outcome; the sum must be `rows`.
     pub counts: Counts,
     /// Customers that no row has, if somebody asked.
-    pub missing: Option<Missing>,
+    pub missing: Option<MissingCustomers>,
     /// Calls that the plan came to.
     pub calls_planned: u64,
     /// Calls of this execution.
@@ -174,7 +175,7 @@ impl Summary {
             .iter()
             .map(|outcome| (outcome.word().to_owned(), self.counts.get(*outcome).into()))
             .collect();
-        let mut calls: Map<String, Value> = Kind::ALL
+        let mut calls: Map<String, Value> = CallKind::ALL
             .iter()
             .map(|kind| (kind.word().to_owned(), self.tally.done[*kind as usize].into()))
             .collect();
@@ -275,7 +276,7 @@ impl Summary {
 
     fn write_calls(&self, text: &mut String) {
         let Tally { done, attempts, existing, .. } = &self.tally;
-        let calls: Vec<String> = Kind::ALL
+        let calls: Vec<String> = CallKind::ALL
             .iter()
             .filter(|kind| done[**kind as usize] > 0)
             .map(|kind| format!("{} {}", done[*kind as usize], kind.word()))

@@ -13,15 +13,15 @@
 //! "Channel already exists for this customer.", "Brand is invalid.".
 
 mod answers;
-mod books;
 mod calls;
 mod faults;
 mod fields;
+mod ledger;
 mod limit;
 mod log;
 mod server;
 mod state;
-mod watch;
+mod violations;
 
 use std::fmt;
 use std::io;

@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::answers::{Answer, with_type};
-use super::books::{Admission, Books};
 use super::calls::{Call, CustomerKey, Route};
 use super::faults::{Fault, Faults};
+use super::ledger::{Admission, Books};
 use super::state::State;
 use super::{SandboxKey, Settings};
 

@@ -8,7 +8,7 @@ pub const SYNC_PREFIX: &str = "_sync_";
 
 /// A column that is asked for, and that the export does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoColumn {
+pub enum UnknownColumn {
     /// It has one that is called nearly so.
     #[error("the export has no column {name:?}; did you mean {near:?}?")]
     Near {
@@ -103,8 +103,8 @@ impl Columns {
     ///
     /// # Errors
     ///
-    /// [`NoColumn`] if the export does not have it.
-    pub fn want(&mut self, name: &str) -> Result<usize, NoColumn> {
+    /// [`UnknownColumn`] if the export does not have it.
+    pub fn want(&mut self, name: &str) -> Result<usize, UnknownColumn> {
         if let Some(&at) = self.index.get(name) {
             return Ok(at);
         }
@@ -117,17 +117,17 @@ impl Columns {
         Ok(at)
     }
 
-    fn no_column(&self, name: &str) -> NoColumn {
+    fn no_column(&self, name: &str) -> UnknownColumn {
         let name = name.to_owned();
         if name.starts_with(SYNC_PREFIX) {
-            return NoColumn::OfResults { name };
+            return UnknownColumn::OfResults { name };
         }
         match self.nearest(&name) {
-            Some(near) => NoColumn::Near { near: near.to_owned(), name },
+            Some(near) => UnknownColumn::Near { near: near.to_owned(), name },
             None => {
                 let all: Vec<&str> =
                     self.own().map(|(_, name)| name).filter(|name| !name.is_empty()).collect();
-                NoColumn::Other { all: all.join(", "), name }
+                UnknownColumn::Other { all: all.join(", "), name }
             }
         }
     }
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn columns_of_an_earlier_result_file_are_there_but_cannot_be_asked_for() {
         let mut columns = Columns::of_header(names(&["id", "_sync_line", "_sync_code"])).expect("fine");
-        assert!(matches!(columns.want("_sync_line"), Err(NoColumn::OfResults { .. })));
-        assert!(matches!(Columns::of_json().want("_sync_line"), Err(NoColumn::OfResults { .. })));
+        assert!(matches!(columns.want("_sync_line"), Err(UnknownColumn::OfResults { .. })));
+        assert!(matches!(Columns::of_json().want("_sync_line"), Err(UnknownColumn::OfResults { .. })));
         assert_eq!(columns.own().count(), 1);
         assert!(columns.has_results());
     }

@@ -13,7 +13,7 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::columns::{Columns, SYNC_PREFIX};
-use super::rows::{Cells, Malformed};
+use super::rows::{Cells, RowFault};
 
 /// The member of a result file's object that holds a line which is none.
 const RAW: &str = "_sync_raw";
@@ -24,7 +24,7 @@ pub(super) fn split(
     columns: &Columns,
     shape: &mut Shape,
     cells: &mut Cells,
-) -> Result<(), Malformed> {
+) -> Result<(), RowFault> {
     let text = text_of(line, encoding)?;
     let text = text.as_ref();
     if shape.split(text, cells) {
@@ -34,7 +34,7 @@ pub(super) fn split(
     let line = held.as_deref().unwrap_or(text);
     let mut found = vec![None; columns.names().len()];
     walk(line, None, columns, &mut found).map_err(|fault| match held {
-        Some(_) => Malformed::NotAnObject(format!("{fault}: mend the text in {RAW}, where it stands")),
+        Some(_) => RowFault::NotAnObject(format!("{fault}: mend the text in {RAW}, where it stands")),
         None => fault,
     })?;
     shape.learn(line, columns);
@@ -45,12 +45,12 @@ pub(super) fn split(
     Ok(())
 }
 
-fn text_of<'a>(line: &'a [u8], encoding: &'static Encoding) -> Result<Cow<'a, str>, Malformed> {
+fn text_of<'a>(line: &'a [u8], encoding: &'static Encoding) -> Result<Cow<'a, str>, RowFault> {
     if encoding != UTF_8 {
         return Ok(encoding.decode_without_bom_handling(line).0);
     }
     std::str::from_utf8(line).map(Cow::Borrowed).map_err(|error| {
-        Malformed::NotAnObject(format!(
+        RowFault::NotAnObject(format!(
             "byte {} is not UTF-8; name the encoding in [input]",
             error.valid_up_to() + 1
         ))
@@ -192,7 +192,7 @@ fn is_number(text: &[u8]) -> bool {
 
 /// The line that stands in a result file as a text, since it could not be read:
 /// mended there, it counts instead of what is around it.
-fn held_line(text: &str) -> Result<Option<String>, Malformed> {
+fn held_line(text: &str) -> Result<Option<String>, RowFault> {
     if !text.contains(RAW) {
         return Ok(None);
     }
@@ -206,12 +206,12 @@ fn walk<'a>(
     path: Option<&str>,
     columns: &Columns,
     found: &mut [Option<Cow<'a, str>>],
-) -> Result<(), Malformed> {
+) -> Result<(), RowFault> {
     for (key, value) in members(text)? {
         let name = path.map_or(key.clone(), |path| Cow::Owned(format!("{path}.{key}")));
         let raw = value.get();
         if let Some(at) = columns.find(&name) {
-            found[at] = Some(plain(raw).ok_or_else(|| Malformed::NotAValue(name.clone().into_owned()))?);
+            found[at] = Some(plain(raw).ok_or_else(|| RowFault::NotAValue(name.clone().into_owned()))?);
         } else if raw.starts_with('{') && columns.wants_below(&name) {
             walk(raw, Some(&name), columns, found)?;
         }
@@ -255,28 +255,28 @@ fn plain(raw: &str) -> Option<Cow<'_, str>> {
 
 type Members<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-fn all_members(text: &str) -> Result<Members<'_>, Malformed> {
+fn all_members(text: &str) -> Result<Members<'_>, RowFault> {
     let mut reader = serde_json::Deserializer::from_str(text);
     let members = reader.deserialize_map(MembersVisitor).map_err(not_an_object)?;
     reader.end().map_err(not_an_object)?;
     Ok(members)
 }
 
-fn members(text: &str) -> Result<Members<'_>, Malformed> {
+fn members(text: &str) -> Result<Members<'_>, RowFault> {
     let members = all_members(text)?;
     let mut seen = HashSet::with_capacity(members.len());
     match members.iter().find(|(key, _)| !seen.insert(key.as_ref())) {
-        Some((key, _)) => Err(Malformed::DuplicateKey(key.clone().into_owned())),
+        Some((key, _)) => Err(RowFault::DuplicateKey(key.clone().into_owned())),
         None => Ok(members),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn not_an_object(error: serde_json::Error) -> Malformed {
+fn not_an_object(error: serde_json::Error) -> RowFault {
     // serde_json counts lines inside the text it was given: always the first.
     let message = error.to_string();
     let reason = message.split(" at line ").next().unwrap_or(&message);
-    Malformed::NotAnObject(format!("{reason} at column {}", error.column()))
+    RowFault::NotAnObject(format!("{reason} at column {}", error.column()))
 }
 
 struct MembersVisitor;
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cells(line: &str, wanted: &[&str]) -> Result<Vec<String>, Malformed> {
+    fn cells(line: &str, wanted: &[&str]) -> Result<Vec<String>, RowFault> {
         let mut columns = Columns::of_json();
         for name in wanted {
             columns.want(name).expect("a column");
@@ -336,7 +336,7 @@ mod tests {
 
     /// The cells of a line behind one with the shape `first`, and whether they
     /// were cut without the parser.
-    fn behind(first: &str, line: &str) -> (Result<Vec<u8>, Malformed>, bool) {
+    fn behind(first: &str, line: &str) -> (Result<Vec<u8>, RowFault>, bool) {
         let mut columns = Columns::of_json();
         for name in ["a", "b", "c.d"] {
             columns.want(name).expect("a column");
@@ -352,7 +352,7 @@ mod tests {
         split(line)
     }
 
-    fn by_parser(line: &str) -> Result<Vec<u8>, Malformed> {
+    fn by_parser(line: &str) -> Result<Vec<u8>, RowFault> {
         cells(line, &["a", "b", "c.d"])
             .map(|cells| cells.iter().flat_map(|cell| [cell.as_bytes(), b"|"].concat()).collect())
     }
@@ -415,11 +415,11 @@ mod tests {
 
     #[test]
     fn what_is_no_row_says_why() {
-        assert_eq!(cells(r#"{"a":1,"a":2}"#, &["b"]), Err(Malformed::DuplicateKey("a".into())));
-        assert_eq!(cells(r#"{"a":[1]}"#, &["a"]), Err(Malformed::NotAValue("a".into())));
-        assert!(matches!(cells(r#"{"a":1"#, &["a"]), Err(Malformed::NotAnObject(_))));
-        assert!(matches!(cells("[1]", &["a"]), Err(Malformed::NotAnObject(_))));
-        assert!(matches!(cells(r#"{"a":1} x"#, &["a"]), Err(Malformed::NotAnObject(_))));
+        assert_eq!(cells(r#"{"a":1,"a":2}"#, &["b"]), Err(RowFault::DuplicateKey("a".into())));
+        assert_eq!(cells(r#"{"a":[1]}"#, &["a"]), Err(RowFault::NotAValue("a".into())));
+        assert!(matches!(cells(r#"{"a":1"#, &["a"]), Err(RowFault::NotAnObject(_))));
+        assert!(matches!(cells("[1]", &["a"]), Err(RowFault::NotAnObject(_))));
+        assert!(matches!(cells(r#"{"a":1} x"#, &["a"]), Err(RowFault::NotAnObject(_))));
         assert_eq!(cells(r#"{"other":[1,{"a":2}],"a":"fine"}"#, &["a"]).expect("fine"), ["fine"]);
     }
 }

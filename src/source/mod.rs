@@ -1,7 +1,7 @@
 //! An export as a stream of rows.
 //!
 //! This room turns a path or standard input into [`Row`]s with their number
-//! and physical line, and into a [`Fingerprint`] of the content. It reads a
+//! and physical line, and into a [`ExportHash`] of the content. It reads a
 //! file and nothing else: it does not know what a column means.
 //!
 //! A run reads its export twice and comes back to single rows later, so what
@@ -10,7 +10,7 @@
 //! not depend on the size of the export.
 
 mod columns;
-mod complete;
+mod completeness;
 mod dialect;
 mod json;
 mod open;
@@ -18,15 +18,15 @@ mod records;
 mod rows;
 mod settings;
 
-pub use columns::{Columns, NoColumn, SYNC_PREFIX};
+pub use columns::{Columns, SYNC_PREFIX, UnknownColumn};
 pub use dialect::{Dialect, Format, sniff_encoding};
-pub use open::{Export, Fingerprint, open};
+pub use open::{Export, ExportHash, open};
 pub use records::RECORD_BYTES_MAX;
-pub use rows::{BadText, Malformed, Row, RowRef, Rows};
+pub use rows::{BadText, Row, RowFault, RowRef, Rows};
 pub use settings::{Delimiter, Encoding, FormatSetting, Settings};
 
 /// Why an export cannot be read at all. Trouble with one row is not here: that
-/// is a [`Malformed`] row, and the run goes on.
+/// is a [`RowFault`] row, and the run goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// It is not in the encoding that the configuration names.

@@ -12,10 +12,10 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 
 use super::SourceError;
 use super::columns::{Columns, SYNC_PREFIX};
-use super::complete::{Origin, Watched};
+use super::completeness::{FileStamp, OriginalFile};
 use super::dialect::{self, Dialect, Format};
 use super::records::{Fault, RECORD_BYTES_MAX, Records};
-use super::rows::{Malformed, Row, RowRef, Rows};
+use super::rows::{Row, RowFault, RowRef, Rows};
 use super::settings::{FormatSetting, Settings};
 
 /// What the dialect is sniffed from.
@@ -28,9 +28,9 @@ const ROWS_FOR_WIDTH: usize = 100;
 /// Which content an export has, whatever it is called and whenever it was
 /// written: BLAKE3 of the bytes, unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint(pub [u8; 32]);
+pub struct ExportHash(pub [u8; 32]);
 
-impl fmt::Display for Fingerprint {
+impl fmt::Display for ExportHash {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         self.0[..8].iter().try_for_each(|byte| write!(out, "{byte:02x}"))
     }
@@ -45,8 +45,8 @@ pub struct Export {
     columns: Columns,
     first: RowRef,
     /// What must not change while the export is read.
-    watched: Option<Watched>,
-    origin: Option<Origin>,
+    watched: Option<FileStamp>,
+    origin: Option<OriginalFile>,
 }
 
 /// Opens an export: `-` is standard input.
@@ -62,7 +62,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Export, SourceError> {
         false => unpacked(path, &name)?,
     };
     let file = transcoded(plain, &name, settings)?;
-    let watched = (label == "plain").then(|| Watched::of(&file.file)).transpose().map_err(io_error)?;
+    let watched = (label == "plain").then(|| FileStamp::of(&file.file)).transpose().map_err(io_error)?;
     let sample = sample(&file.file).map_err(io_error)?;
     let format = format_of(path, &sample, settings)?;
     let mut export = Export {
@@ -100,7 +100,7 @@ impl Export {
         &self.file
     }
 
-    pub(super) fn origin(&self) -> Option<&Origin> {
+    pub(super) fn origin(&self) -> Option<&OriginalFile> {
         self.origin.as_ref()
     }
 
@@ -145,7 +145,7 @@ impl Export {
                 break;
             }
             let found = match row.fault() {
-                Some(Malformed::Ragged { found, .. }) => *found,
+                Some(RowFault::Ragged { found, .. }) => *found,
                 Some(_) => continue,
                 None => row.cells(),
             };
@@ -248,14 +248,14 @@ impl Export {
     /// # Errors
     ///
     /// What the system says of the file.
-    pub fn fingerprint(&self) -> Result<Fingerprint, SourceError> {
+    pub fn fingerprint(&self) -> Result<ExportHash, SourceError> {
         let mut hasher = blake3::Hasher::new();
         let mut block = vec![0; BLOCK_BYTES];
         let mut offset = 0;
         loop {
             let got = self.file.read_at(&mut block, offset).map_err(|source| self.io_error(source))?;
             if got == 0 {
-                return Ok(Fingerprint(*hasher.finalize().as_bytes()));
+                return Ok(ExportHash(*hasher.finalize().as_bytes()));
             }
             hasher.update(&block[..got]);
             offset += got as u64;
@@ -271,7 +271,7 @@ impl Export {
         let Some(watched) = &self.watched else {
             return Ok(());
         };
-        match Watched::of(&self.file).map_err(|source| self.io_error(source))? {
+        match FileStamp::of(&self.file).map_err(|source| self.io_error(source))? {
             now if now == *watched => Ok(()),
             _ => Err(SourceError::Changed { name: self.name.clone() }),
         }
@@ -396,13 +396,13 @@ fn sample(file: &File) -> io::Result<Vec<u8>> {
 
 /// A file that is readable at any offset, whether it is the user's own, and
 /// that one itself.
-fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str, Option<Origin>), SourceError> {
+fn unpacked(path: &Path, name: &str) -> Result<(File, &'static str, Option<OriginalFile>), SourceError> {
     let io_error = |source| SourceError::Io { name: name.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     if file.metadata().map_err(io_error)?.is_dir() {
         return Err(io_error(io::Error::from(io::ErrorKind::IsADirectory)));
     }
-    let origin = Origin::of(&file).map_err(io_error)?;
+    let origin = OriginalFile::of(&file).map_err(io_error)?;
     let mut magic = [0; 4];
     let got = file.read_at(&mut magic, 0);
     match got {

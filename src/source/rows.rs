@@ -24,7 +24,7 @@ pub struct RowRef {
 
 /// Why a row could not be split into cells.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
+pub enum RowFault {
     /// A quote with no end, or none within the bound of a record.
     #[error("the quote that opens cell {column} is never closed; close it, or double a quote that is text")]
     UnclosedQuote {
@@ -91,7 +91,7 @@ pub struct BadText {
 pub struct Row {
     at: RowRef,
     cells: Cells,
-    fault: Option<Malformed>,
+    fault: Option<RowFault>,
     encoding: &'static encoding_rs::Encoding,
 }
 
@@ -110,7 +110,7 @@ impl Row {
 
     /// What is wrong with it, if it could not be split into cells.
     #[must_use]
-    pub fn fault(&self) -> Option<&Malformed> {
+    pub fn fault(&self) -> Option<&RowFault> {
         self.fault.as_ref()
     }
 
@@ -297,11 +297,11 @@ fn parse(
     dialect: &Dialect,
     (parser, shape): (&mut csv_core::Reader, &mut json::Shape),
     cells: &mut Cells,
-) -> Result<(), Malformed> {
+) -> Result<(), RowFault> {
     match extent.fault {
-        Some(Fault::UnclosedQuote { column }) => return Err(Malformed::UnclosedQuote { column }),
-        Some(Fault::TextAfterQuote { column }) => return Err(Malformed::TextAfterQuote { column }),
-        Some(Fault::TooLong) => return Err(Malformed::TooLong),
+        Some(Fault::UnclosedQuote { column }) => return Err(RowFault::UnclosedQuote { column }),
+        Some(Fault::TextAfterQuote { column }) => return Err(RowFault::TextAfterQuote { column }),
+        Some(Fault::TooLong) => return Err(RowFault::TooLong),
         None => {}
     }
     if dialect.format == Format::Jsonl {
@@ -316,14 +316,14 @@ fn parse(
         && memchr::memchr(dialect.terminator, bytes).is_some()
         && let Some(lines) = rows_inside(bytes, cells, columns, dialect)
     {
-        return Err(Malformed::HoldsRows { lines });
+        return Err(RowFault::HoldsRows { lines });
     }
     let is_last_blank = |cells: &Cells| cells.get(cells.len - 1).trim_ascii().is_empty();
     if !columns.takes(cells.len, || is_last_blank(cells)) {
-        return Err(Malformed::Ragged { found: cells.len, expected });
+        return Err(RowFault::Ragged { found: cells.len, expected });
     }
     match columns.unnamed().iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
-        Some(at) => Err(Malformed::Unnamed { column: at + 1 }),
+        Some(at) => Err(RowFault::Unnamed { column: at + 1 }),
         None => Ok(()),
     }
 }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, FileLengths, Numbered, RunRecord, RunState};
+use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, ExportId, FileLengths, RunRecord, RunState};
+use omnidesk_sync::checkpoint::{PlanMark, Work, Worklist};
+use omnidesk_sync::guards::Findings;
 use omnidesk_sync::mapping::{Customer, PrimaryId};
-use omnidesk_sync::omnidesk::Kind;
-use omnidesk_sync::planning::{
-    CustomerKey, Findings, Flight, Outcome, PlanMark, Progress, Told, Work, Worklist,
-};
+use omnidesk_sync::omnidesk::CallKind;
+use omnidesk_sync::reconcile::{Acked, CustomerKey, Outcome, PendingCall, RowProgress};
 use omnidesk_sync::sandbox::{Duplicates, Settings};
-use omnidesk_sync::source::{Fingerprint, RowRef};
+use omnidesk_sync::source::{ExportHash, RowRef};
 use tempfile::TempDir;
 
 use crate::world::{Ended, HEADER, MAPPING, World};
@@ -43,7 +43,7 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
     let record =
         RunRecord { rows: CUSTOMERS, calls_planned: 10, ..RunRecord::adopted("2026-11-23T17:00:00Z") };
     let plan = PlanMark([export; 32]);
-    let numbered = Numbered { fingerprint: Fingerprint([export; 32]), ordinal: u32::from(export) };
+    let numbered = ExportId { fingerprint: ExportHash([export; 32]), ordinal: u32::from(export) };
     let findings = Findings::default();
     let mut run = checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run");
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
@@ -52,14 +52,14 @@ fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::
     for (row, outcome) in
         [(1, Outcome::Created), (2, Outcome::Created), (3, Outcome::Failed), (6, Outcome::Created)]
     {
-        let mut told = Told::existing();
+        let mut told = Acked::existing();
         (told.export, told.row) = (run.export, row);
         batch.told(keys[row as usize], Some(&told)).expect("told");
         batch.settle(&mut run, row, outcome).expect("settled");
     }
-    batch.told(keys[8], Some(&Told::tombstone(run.export, 8))).expect("told");
-    batch.intend(keys[4], &Flight::new(run.export, 4, Kind::Create, None, 1_700_000_000)).expect("intended");
-    batch.progress(7, &Progress { created: true, ..Progress::default() }).expect("progress");
+    batch.told(keys[8], Some(&Acked::tombstone(run.export, 8))).expect("told");
+    batch.intend(keys[4], &PendingCall::new(run.export, 4, CallKind::Create, None)).expect("intended");
+    batch.progress(7, &RowProgress { created: true, ..RowProgress::default() }).expect("progress");
     batch.commit(&mut run, FileLengths(vec![("failed.csv".into(), 70)])).expect("committed");
     run
 }
@@ -100,7 +100,7 @@ fn learned(path: &Path) -> Result<String, CheckpointError> {
         ));
     }
     for export in [1, 2, 3] {
-        let fingerprint = Fingerprint([export; 32]);
+        let fingerprint = ExportHash([export; 32]);
         text.push_str(&format!("{:?}", checkpoint.export_ordinal(&fingerprint)?));
         text.push_str(&format!("{:?}", checkpoint.unfinished(&fingerprint, &PlanMark([export; 32]))?));
     }
@@ -108,7 +108,7 @@ fn learned(path: &Path) -> Result<String, CheckpointError> {
     text.push_str(&format!("{open:?}{runs:?}{totals:?}{:?}", checkpoint.tenant()));
     let key = customer(&checkpoint, 99);
     let mut batch = checkpoint.batch()?;
-    batch.told(key, Some(&Told::existing()))?;
+    batch.told(key, Some(&Acked::existing()))?;
     batch.commit_told()?;
     text.push_str(&format!("{:?}", checkpoint.lookups().told(key)?));
     Ok(text)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use omnidesk_sync::omnidesk::BaseUrl;
-use omnidesk_sync::planning::CustomerKey;
+use omnidesk_sync::reconcile::CustomerKey;
 use omnidesk_sync::sandbox::Settings;
 use serde_json::Value;
 

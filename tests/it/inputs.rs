@@ -1,7 +1,7 @@
 //! Inputs that nobody would write: a bounded form of the fuzz targets in
 //! `fuzz/`, and a round trip through another program's CSV writer.
 
-use omnidesk_sync::source::{Delimiter, FormatSetting, Malformed, Row, Settings};
+use omnidesk_sync::source::{Delimiter, FormatSetting, Row, RowFault, Settings};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -304,7 +304,7 @@ proptest! {
         let export = opened(&written(style, &all), &settings).expect("a header");
         let (mut stream, mut row, mut found) = (export.rows(), Row::default(), Vec::new());
         while stream.read(&mut row).expect("readable") {
-            if let Some(Malformed::HoldsRows { .. }) = row.fault() {
+            if let Some(RowFault::HoldsRows { .. }) = row.fault() {
                 // Such a cell cannot be told from one that has swallowed rows.
                 prop_assert!(looks_like_rows(&rows[found.len()], style));
                 found.push(rows[found.len()].clone());

@@ -18,16 +18,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use omnidesk_sync::checkpoint::{Checkpoint, FileLengths, Numbered, OpenRun, RunRecord, RunState};
-use omnidesk_sync::dispatch::{self, FlightChange, InDoubt, Job, Loaded, Record, Switch};
+use omnidesk_sync::checkpoint::{Checkpoint, ExportId, FileLengths, OpenRun, RunRecord, RunState};
+use omnidesk_sync::checkpoint::{PlanMark, Work, Worklist};
+use omnidesk_sync::dispatch::{self, FlightChange, InDoubt, Job, LoadedState, Record, StopSwitch};
+use omnidesk_sync::guards::Findings;
 use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
 };
-use omnidesk_sync::omnidesk::{self, ApiKey, Client, Texts};
-use omnidesk_sync::planning::{
-    Findings, Outcome, PlanMark, Policy, RowPrint, Situation, Step, Work, Worklist, next,
-};
-use omnidesk_sync::source::{Fingerprint, RowRef};
+use omnidesk_sync::omnidesk::{self, ApiKey, Client, RefusalTexts};
+use omnidesk_sync::reconcile::{Outcome, Policy, RowFingerprint, Situation, Step, next};
+use omnidesk_sync::source::{ExportHash, RowRef};
 use omnidesk_sync::units::Amount;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -378,7 +378,7 @@ impl Stage {
             auth: omnidesk::Auth::Header,
             body: omnidesk::BodyEncoding::Json,
             timeout: TIMEOUT,
-            texts: Texts::default(),
+            texts: RefusalTexts::default(),
             connections: 8,
         };
         let client = Client::new(&settings, &ApiKey::none_needed()).expect("a client");
@@ -426,7 +426,7 @@ impl World {
                 let record = RunRecord { rows, ..RunRecord::adopted("now") };
                 let findings = Findings::default();
                 let plan = PlanMark([7; 32]);
-                let numbered = Numbered { fingerprint: Fingerprint([7; 32]), ordinal: 1 };
+                let numbered = ExportId { fingerprint: ExportHash([7; 32]), ordinal: 1 };
                 checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run")
             }
         };
@@ -501,7 +501,7 @@ impl World {
             settle: SETTLE,
             max_duration: None,
             keeps_names: false,
-            texts: Texts::default(),
+            texts: RefusalTexts::default(),
             policy,
         }
     }
@@ -513,7 +513,7 @@ impl World {
         let rows = rows.filter(|(number, _)| run.worklist.has(*number, Work::Calls));
         rows.map(|(number, row)| Job {
             key: policy.key.customer(&customer(row.customer)),
-            print: RowPrint::NONE,
+            print: RowFingerprint::NONE,
             intent: Box::new(row.intent(number)),
         })
         .collect()
@@ -535,8 +535,13 @@ impl World {
             _ => None,
         };
         let ended = {
-            let dispatching =
-                dispatch::run(self.settings(policy), self.client.clone(), jobs, records, Switch::default());
+            let dispatching = dispatch::run(
+                self.settings(policy),
+                self.client.clone(),
+                jobs,
+                records,
+                StopSwitch::default(),
+            );
             let keeping = self.keep(&mut checkpoint, &mut run, inbox, crash, &heard);
             tokio::select! {
                 biased;
@@ -576,7 +581,7 @@ impl World {
                 match record {
                     Record::Load { rows, reply } => {
                         let lookups = batch.lookups();
-                        let loaded = rows.into_iter().map(|(key, row)| Loaded {
+                        let loaded = rows.into_iter().map(|(key, row)| LoadedState {
                             told: lookups.told(key).expect("told"),
                             flight: lookups.flight(key).expect("a flight"),
                             progress: lookups.progress(row).expect("progress").unwrap_or_default(),
@@ -590,7 +595,7 @@ impl World {
                         batch.intend(key, &flight).expect("noted");
                         waiting.push(reply);
                     }
-                    Record::Told { key, told } => batch.told(key, told.as_ref()).expect("noted"),
+                    Record::Acked { key, told } => batch.told(key, told.as_ref()).expect("noted"),
                     Record::Ended(end) => {
                         batch.told(end.key, end.told.as_ref()).expect("noted");
                         batch.progress(end.row, &end.progress).expect("noted");

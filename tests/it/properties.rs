@@ -8,10 +8,10 @@ use std::path::Path;
 
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{
-    Channel, CustomerSettings, From, Intent, Invalid, Mapped, Mapping, Names, Operation, OperationSettings,
+    Channel, CustomerSettings, Intent, Invalid, Mapped, Mapping, Names, Operation, OperationSettings, Origin,
     Rule, Value,
 };
-use omnidesk_sync::omnidesk::{Answer, Exchange, Kind, RetryAfter, Texts, judge};
+use omnidesk_sync::omnidesk::{Answer, CallKind, Exchange, RefusalTexts, RetryAfter, judge};
 use omnidesk_sync::source::{self, Export, Format, RECORD_BYTES_MAX, Row, RowRef, Settings};
 
 /// Rows that are read a second time, from their own offset.
@@ -181,10 +181,10 @@ fn input(choice: u16) -> Settings {
 fn customer(case: &MappingCase) -> CustomerSettings {
     let choice = case.choice;
     let value = |from| Value { from, default: None, region: None, invalid: Invalid::Reject };
-    let column = |name: &str| value(From::Columns(vec![name.to_owned()]));
+    let column = |name: &str| value(Origin::Columns(vec![name.to_owned()]));
     let invalid = if choice & 1 == 0 { Invalid::Reject } else { Invalid::Drop };
     let region = ["NL", "US", "GB", "DE"][choice as usize / 2 % 4].to_owned();
-    let mails = From::Columns(vec!["mail".into(), "mail 2".into()]);
+    let mails = Origin::Columns(vec!["mail".into(), "mail 2".into()]);
     let default = (choice & 128 != 0).then(|| "7".to_owned());
     CustomerSettings {
         primary_id: column("id"),
@@ -197,7 +197,7 @@ fn customer(case: &MappingCase) -> CustomerSettings {
         facebook: Some(Value { invalid, ..column("facebook") }),
         ticket_id: Some(column("ticket")),
         no_sync: Some(column("flag")),
-        custom: [("made".to_owned(), value(From::Template(case.template.clone())))].into(),
+        custom: [("made".to_owned(), value(Origin::Template(case.template.clone())))].into(),
     }
 }
 
@@ -283,10 +283,10 @@ const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Any answer has a meaning, in few and printable words.
 pub(crate) fn answers_have_a_meaning(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
-    let kind = Kind::ALL[kind as usize % Kind::ALL.len()];
+    let kind = CallKind::ALL[kind as usize % CallKind::ALL.len()];
     let retry_after = RetryAfter::parse(retry_after, None);
     let exchange = Exchange::Answered { status, retry_after, spent: None, body: body.to_vec() };
-    let answer = judge(kind, &exchange, &Texts::default());
+    let answer = judge(kind, &exchange, &RefusalTexts::default());
     if let Answer::Done = answer {
         assert!((200..300).contains(&status), "{status} is no success");
     }

@@ -58,11 +58,11 @@ type Behave = dyn Fn(usize, &Request) -> Deed + Send + Sync;
 /// Answers each request by `behave`, which gets its number from 0.
 pub(crate) struct Server {
     port: u16,
-    seen: Arc<Seen>,
+    seen: Arc<RunProfile>,
 }
 
 #[derive(Default)]
-struct Seen {
+struct RunProfile {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
     flooded: AtomicUsize,
@@ -86,7 +86,7 @@ impl Server {
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(RunProfile::default());
         let (greet, behave): (Arc<Greet>, Arc<Behave>) = (Arc::new(greet), Arc::new(behave));
         let noted = Arc::clone(&seen);
         thread::spawn(move || {
@@ -117,7 +117,7 @@ impl Server {
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, seen: &Seen, greet: &Greet, behave: &Behave) {
+fn serve(stream: TcpStream, connection: usize, seen: &RunProfile, greet: &Greet, behave: &Behave) {
     let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
     if let Some(deed) = greet(connection) {
         // The client has spoken, but only what is answered is read.
@@ -145,7 +145,7 @@ fn serve(stream: TcpStream, connection: usize, seen: &Seen, greet: &Greet, behav
 fn act(
     mut stream: &TcpStream,
     reader: &mut BufReader<TcpStream>,
-    seen: &Seen,
+    seen: &RunProfile,
     (bytes, then): Deed,
 ) -> Option<()> {
     stream.write_all(&bytes).ok()?;

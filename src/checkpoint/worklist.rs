@@ -1,0 +1,173 @@
+//! Which rows of an export have to be visited again, after the plan.
+//!
+//! Two bits a row and the place of every 1024th: a quarter of a byte a row,
+//! so that a run is not bounded by memory, and a resumed one need not read
+//! the rows before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::source::RowRef;
+
+/// Rows in one block.
+pub const ROWS_PER_BLOCK: u64 = 1024;
+const WORDS: usize = 16;
+
+/// The rows with calls to make, and the rejected ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worklist {
+    blocks: Vec<WorklistBlock>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct WorklistBlock {
+    line: u64,
+    offset: u64,
+    calls: [u64; WORDS],
+    rejected: [u64; WORDS],
+}
+
+/// Which of the two kinds of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Rows with calls to make.
+    Calls,
+    /// Rows that are refused here.
+    Rejected,
+}
+
+impl Worklist {
+    /// Takes note of a row. Rows come in order, none left out.
+    pub fn pass(&mut self, at: RowRef) {
+        if (at.number - 1).is_multiple_of(ROWS_PER_BLOCK) {
+            self.blocks.push(WorklistBlock { line: at.line, offset: at.offset, ..WorklistBlock::default() });
+        }
+    }
+
+    /// Marks a row that was passed before.
+    pub fn mark(&mut self, row: u64, work: Work) {
+        let (block, bit) = place(row);
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.bits_mut(work)[bit / 64] |= 1 << (bit % 64);
+        }
+    }
+
+    /// Takes the mark of a row away.
+    pub fn unmark(&mut self, row: u64, work: Work) {
+        let (block, bit) = place(row);
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.bits_mut(work)[bit / 64] &= !(1 << (bit % 64));
+        }
+    }
+
+    /// Whether a row is marked.
+    #[must_use]
+    pub fn has(&self, row: u64, work: Work) -> bool {
+        let (block, bit) = place(row);
+        self.blocks.get(block).is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
+    }
+
+    /// The first marked row behind `row`.
+    #[must_use]
+    pub fn next_after(&self, row: u64, work: Work) -> Option<u64> {
+        let (first, bit) = place(row + 1);
+        for (at, block) in self.blocks.iter().enumerate().skip(first) {
+            let from = if at == first { bit } else { 0 };
+            for word in from / 64..WORDS {
+                let mut bits = block.bits(work)[word];
+                if word == from / 64 {
+                    bits &= u64::MAX << (from % 64);
+                }
+                if bits != 0 {
+                    let bit = word as u64 * 64 + u64::from(bits.trailing_zeros());
+                    return Some(at as u64 * ROWS_PER_BLOCK + bit + 1);
+                }
+            }
+        }
+        None
+    }
+
+    /// Where reading can start to come to `row`: the first row of its block.
+    #[must_use]
+    pub fn entry(&self, row: u64) -> Option<RowRef> {
+        let (block, _) = place(row);
+        let found = self.blocks.get(block)?;
+        Some(RowRef {
+            number: block as u64 * ROWS_PER_BLOCK + 1,
+            line: found.line,
+            offset: found.offset,
+            len: 0,
+        })
+    }
+
+    /// How many rows are marked.
+    #[must_use]
+    pub fn count(&self, work: Work) -> u64 {
+        self.blocks.iter().flat_map(|block| block.bits(work)).map(|word| u64::from(word.count_ones())).sum()
+    }
+}
+
+impl WorklistBlock {
+    fn bits(&self, work: Work) -> &[u64; WORDS] {
+        match work {
+            Work::Calls => &self.calls,
+            Work::Rejected => &self.rejected,
+        }
+    }
+
+    fn bits_mut(&mut self, work: Work) -> &mut [u64; WORDS] {
+        match work {
+            Work::Calls => &mut self.calls,
+            Work::Rejected => &mut self.rejected,
+        }
+    }
+}
+
+fn place(row: u64) -> (usize, usize) {
+    let index = row.saturating_sub(1);
+    ((index / ROWS_PER_BLOCK) as usize, (index % ROWS_PER_BLOCK) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn list(rows: u64, marked: &[u64]) -> Worklist {
+        let mut list = Worklist::default();
+        for number in 1..=rows {
+            list.pass(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
+        }
+        marked.iter().for_each(|row| list.mark(*row, Work::Calls));
+        list
+    }
+
+    proptest! {
+        #[test]
+        fn walking_meets_exactly_the_marked_rows(mut marked in proptest::collection::btree_set(1..5000_u64, 0..60)) {
+            let list = list(4999, &marked.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(list.count(Work::Calls), marked.len() as u64);
+            let mut at = 0;
+            while let Some(row) = list.next_after(at, Work::Calls) {
+                prop_assert_eq!(marked.pop_first(), Some(row));
+                at = row;
+            }
+            prop_assert!(marked.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_mark_that_is_taken_away_is_gone_alone() {
+        let mut list = list(200, &[64, 65, 66]);
+        list.unmark(65, Work::Calls);
+        assert_eq!((list.count(Work::Calls), list.next_after(64, Work::Calls)), (2, Some(66)));
+    }
+
+    #[test]
+    fn the_entry_of_a_row_is_the_start_of_its_block() {
+        let list = list(3000, &[]);
+        let entry = list.entry(2049).expect("a block");
+        assert_eq!((entry.number, entry.offset), (2049, 20_490));
+        assert_eq!(list.entry(2048).expect("a block").number, 1025);
+        assert_eq!(list.next_after(0, Work::Rejected), None);
+    }
+}

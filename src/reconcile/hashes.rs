@@ -1,0 +1,297 @@
+//! Keyed hashes: what the checkpoint holds instead of personal data.
+//!
+//! BLAKE3 in its keyed mode, cut short. The key is made with the checkpoint
+//! and kept in it, so that two checkpoints cannot be compared.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use serde::{Deserialize, Serialize};
+use twox_hash::XxHash3_64;
+
+use crate::mapping::{Address, Channel, Customer, FieldName};
+
+/// A customer, 128 bits: the birthday bound for a billion customers is 2^-68.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CustomerKey(pub [u8; 16]);
+
+impl CustomerKey {
+    /// The first 64 bits, which sort as the key does. They tell customers
+    /// apart well enough to find those with several rows: a false alarm costs
+    /// a second reading, and nothing else.
+    #[must_use]
+    pub fn short(self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0[..8]);
+        u64::from_be_bytes(first)
+    }
+}
+
+impl Hash for CustomerKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.short());
+    }
+}
+
+/// Parts of a keyed hash need no hashing, and nobody can choose them.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct IdentityHasher(u64);
+
+impl Hasher for IdentityHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = self.0.rotate_left(8) ^ number;
+    }
+}
+
+/// For maps and sets of [`CustomerKey`]s, whole or [`CustomerKey::short`].
+pub type BuildKeyHasher = BuildHasherDefault<IdentityHasher>;
+
+/// An address of a customer, 64 bits: compared only within one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AddressHash(pub [u8; 8]);
+
+/// The value of a field, 64 bits: compared only with the same field's last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValueHash([u8; 8]);
+
+/// A field's name, 32 bits: compared only within one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldTag([u8; 4]);
+
+/// The mapped cells of a row as they stand in the export, 64 bits: compared
+/// only with the print that its customer was left with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowFingerprint(pub [u8; 8]);
+
+impl RowFingerprint {
+    /// Of no row.
+    pub const NONE: Self = Self([0; 8]);
+}
+
+/// By which the prints of rows are made.
+///
+/// XXH3 with a secret seed, and not BLAKE3 as all else: a print is made of every
+/// row of every night, and is only ever compared with one other.
+#[derive(Clone, Copy)]
+pub struct FingerprintKey(u64);
+
+impl FingerprintKey {
+    /// The print of a row with these cells. `room` is where they are put one
+    /// behind the other.
+    pub fn row<'a>(&self, cells: impl Iterator<Item = &'a [u8]>, room: &mut Vec<u8>) -> RowFingerprint {
+        room.clear();
+        for cell in cells {
+            // Lengths keep the cells apart; nearly all of them are one byte.
+            match u8::try_from(cell.len()) {
+                Ok(len) if len < u8::MAX => room.push(len),
+                _ => {
+                    room.push(u8::MAX);
+                    room.extend_from_slice(&cell.len().to_le_bytes());
+                }
+            }
+            room.extend_from_slice(cell);
+        }
+        let print = XxHash3_64::oneshot_with_seed(self.0, room);
+        // Zero is no row's.
+        RowFingerprint(print.max(1).to_le_bytes())
+    }
+}
+
+impl std::fmt::Debug for FingerprintKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("PrintKey(***)")
+    }
+}
+
+/// The key of all hashes in one checkpoint.
+#[derive(Clone, Copy)]
+pub struct HashKey([u8; 32]);
+
+/// More fields than a mapping has; beyond it nothing is kept.
+const TAGS_MAX: usize = 64;
+
+thread_local! {
+    /// Tags that this thread has made, and of which key.
+    static TAGS: RefCell<Vec<(FieldName, [u8; 32], FieldTag)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+        out.write_str("HashKey(***)")
+    }
+}
+
+impl HashKey {
+    /// Takes 32 bytes that nobody can guess.
+    #[must_use]
+    pub const fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// A key for another purpose, which tells nothing of this one.
+    #[must_use]
+    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0)
+    }
+
+    /// A customer's key.
+    #[must_use]
+    pub fn customer(&self, customer: &Customer) -> CustomerKey {
+        self.customer_of(customer.brand_id, customer.primary_id.as_str())
+    }
+
+    /// The key of the customer with this id of this brand.
+    #[must_use]
+    pub fn customer_of(&self, brand_id: u64, primary_id: &str) -> CustomerKey {
+        CustomerKey(self.hash(b"customer", &brand_id.to_le_bytes(), primary_id.as_bytes()))
+    }
+
+    /// An address's hash, the same for two spellings of one address.
+    #[must_use]
+    pub fn address(&self, address: &Address) -> AddressHash {
+        self.address_of(address.channel(), &address.identity())
+    }
+
+    /// The hash of the address with this [`Address::identity`].
+    #[must_use]
+    pub fn address_of(&self, channel: Channel, identity: &str) -> AddressHash {
+        AddressHash(self.hash(b"address", channel.word().as_bytes(), identity.as_bytes()))
+    }
+
+    /// The key of the prints of rows, read as `reading` marks it.
+    #[must_use]
+    pub fn prints(&self, reading: [u8; 8]) -> FingerprintKey {
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&self.hash::<8>(b"row", &reading, b""));
+        FingerprintKey(u64::from_le_bytes(seed))
+    }
+
+    pub(crate) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {
+        ValueHash(self.hash(b"value", &tag.0, text.as_bytes()))
+    }
+
+    /// The tag of a field. A mapping has a handful of them, asked for again for
+    /// every row.
+    pub(crate) fn field(&self, name: &FieldName) -> FieldTag {
+        TAGS.with_borrow_mut(|known| {
+            if let Some((.., tag)) = known.iter().find(|(of, key, _)| of == name && *key == self.0) {
+                return *tag;
+            }
+            let tag = self.tag(name);
+            if known.len() < TAGS_MAX {
+                known.push((name.clone(), self.0, tag));
+            }
+            tag
+        })
+    }
+
+    fn tag(&self, name: &FieldName) -> FieldTag {
+        let (kind, name) = match name {
+            FieldName::First => ("firstname", ""),
+            FieldName::Last => ("lastname", ""),
+            FieldName::Custom(name) => ("custom", name.as_ref()),
+        };
+        FieldTag(self.hash(b"field", kind.as_bytes(), name.as_bytes()))
+    }
+
+    /// Lengths keep the parts apart.
+    fn hash<const N: usize>(&self, domain: &[u8], first: &[u8], second: &[u8]) -> [u8; N] {
+        let lengths = [domain.len() as u8, first.len().min(255) as u8];
+        let parts = [&lengths, domain, first, second];
+        let mut out = [0; N];
+        out.copy_from_slice(&self.hash_of(parts).as_bytes()[..N]);
+        out
+    }
+
+    fn hash_of(&self, parts: [&[u8]; 4]) -> blake3::Hash {
+        let mut text = HashInput::new(self);
+        parts.iter().for_each(|part| text.push(part));
+        text.hash()
+    }
+}
+
+/// A text to be hashed. Nearly all are short, and go in one piece: a `Hasher`
+/// is two kilobytes to set up, more work than the hash.
+struct HashInput<'a> {
+    key: &'a HashKey,
+    short: [u8; 256],
+    len: usize,
+    long: Option<Box<blake3::Hasher>>,
+}
+
+impl<'a> HashInput<'a> {
+    fn new(key: &'a HashKey) -> Self {
+        Self { key, short: [0; 256], len: 0, long: None }
+    }
+
+    fn push(&mut self, part: &[u8]) {
+        if let Some(long) = &mut self.long {
+            long.update(part);
+        } else if let Some(place) = self.short.get_mut(self.len..self.len + part.len()) {
+            place.copy_from_slice(part);
+            self.len += part.len();
+        } else {
+            let mut long = Box::new(blake3::Hasher::new_keyed(&self.key.0));
+            long.update(&self.short[..self.len]).update(part);
+            self.long = Some(long);
+        }
+    }
+
+    fn hash(&self) -> blake3::Hash {
+        match &self.long {
+            Some(long) => long.finalize(),
+            None => blake3::keyed_hash(&self.key.0, &self.short[..self.len]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_print_tells_rows_apart_by_every_cell_and_its_place() {
+        let key = HashKey::new([7; 32]);
+        let print_as = |reading, cells: &[&str]| {
+            key.prints(reading).row(cells.iter().map(|cell| cell.as_bytes()), &mut Vec::new())
+        };
+        let print = |cells: &[&str]| print_as([1; 8], cells);
+        let long = "x".repeat(300);
+        let rows: [&[&str]; 9] = [
+            &["a", "b"],
+            &["ab", ""],
+            &["", "ab"],
+            &["a", "b", ""],
+            &["b", "a"],
+            &[&long[..254]],
+            &[&long[..255]],
+            &[&long[..256]],
+            &[&long, "a"],
+        ];
+        for (at, row) in rows.iter().enumerate() {
+            assert_eq!(print(row), print(row));
+            assert!(rows[..at].iter().all(|other| print(other) != print(row)), "{row:?}");
+        }
+        assert_ne!(print(&["a"]), print_as([2; 8], &["a"]), "read otherwise");
+    }
+
+    #[test]
+    fn a_hash_is_the_same_however_long_the_text() {
+        let key = HashKey::new([7; 32]);
+        for len in [0, 1, 63, 64, 65, 200, 242, 243, 244, 256, 257, 2000] {
+            let text = "x".repeat(len);
+            let mut hasher = blake3::Hasher::new_keyed(&key.0);
+            hasher.update(&[5, 4]).update(b"value").update(&[1; 4]).update(text.as_bytes());
+            let expected = hasher.finalize();
+            assert_eq!(key.value(FieldTag([1; 4]), &text).0, expected.as_bytes()[..8], "{len}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Exit codes, computed in one place.
+
+use crate::checkpoint::CheckpointError;
+use crate::dispatch::Stop;
+use crate::plan::PlanError;
+use crate::reconcile::Counts;
+
+/// How the program ends. The numbers are the public interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Every row is applied, unchanged or skipped by rule.
+    Clean = 0,
+    /// Finished; some rows are rejected, failed or in doubt.
+    Troubles = 1,
+    /// Usage, configuration or an unreadable export; nothing was sent.
+    Usage = 2,
+    /// Stopped early; resumable.
+    Stopped = 3,
+    /// Interrupted, or the time window closed; resumable.
+    Interrupted = 4,
+    /// The machine or this program failed.
+    Broken = 5,
+    /// Another run holds the checkpoint.
+    Locked = 6,
+    /// A guard blocked the run before its first call.
+    Blocked = 7,
+}
+
+impl Exit {
+    /// What it means, in words that name nobody.
+    #[must_use]
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Clean => "every row is applied",
+            Self::Troubles => "some rows are rejected, failed or in doubt",
+            Self::Usage => "usage, configuration or an unreadable export; nothing was sent",
+            Self::Stopped => "stopped early; resumable",
+            Self::Interrupted => "interrupted, or the time window closed; resumable",
+            Self::Broken => "the machine or the program failed",
+            Self::Locked => "another run holds the checkpoint",
+            Self::Blocked => "a guard blocked the run before its first call",
+        }
+    }
+
+    pub(crate) fn of_checkpoint_error(error: &CheckpointError) -> Self {
+        match error {
+            CheckpointError::OtherTenant { .. } | CheckpointError::Foreign { .. } => Self::Usage,
+            CheckpointError::Locked { .. } => Self::Locked,
+            _ => Self::Broken,
+        }
+    }
+
+    pub(crate) fn of_plan_error(error: &PlanError) -> Self {
+        match error {
+            PlanError::Mapping { .. } | PlanError::Source(_) | PlanError::Usage(_) => Self::Usage,
+            PlanError::Checkpoint(error) => Self::of_checkpoint_error(error),
+            PlanError::Interrupted | PlanError::WindowClosed => Self::Interrupted,
+            PlanError::Bug(_) => Self::Broken,
+        }
+    }
+
+    /// Of a run that began.
+    #[must_use]
+    pub(crate) fn of_run(stop: Option<&Stop>, counts: &Counts) -> Self {
+        match stop {
+            None if counts.is_clean() => Self::Clean,
+            None => Self::Troubles,
+            Some(Stop::Interrupted | Stop::WindowClosed) => Self::Interrupted,
+            Some(Stop::RecorderGone | Stop::ExportLost { .. }) => Self::Broken,
+            Some(_) => Self::Stopped,
+        }
+    }
+}
