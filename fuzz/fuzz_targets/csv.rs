@@ -6,16 +6,16 @@
 mod properties;
 
 use libfuzzer_sys::fuzz_target;
-use omnidesk_sync::source::{Delimiter, Encoding, Settings};
+use omnidesk_sync::source::{DelimiterSetting, EncodingSetting, InputSettings};
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_last() else { return };
     let delimiters = [None, Some(b','), Some(b';'), Some(b'\t')];
     let encodings = [None, None, Some(encoding_rs::WINDOWS_1252), Some(encoding_rs::SHIFT_JIS)];
-    let settings = Settings {
-        delimiter: Delimiter(delimiters[usize::from(choice & 3)]),
-        encoding: Encoding(encodings[usize::from(choice >> 2 & 3)]),
-        ..Settings::default()
+    let settings = InputSettings {
+        delimiter: DelimiterSetting(delimiters[usize::from(choice & 3)]),
+        encoding: EncodingSetting(encodings[usize::from(choice >> 2 & 3)]),
+        ..InputSettings::default()
     };
     properties::rows_cover_the_export(bytes, &settings);
 });

@@ -6,9 +6,9 @@
 mod properties;
 
 use libfuzzer_sys::fuzz_target;
-use omnidesk_sync::source::{FormatSetting, Settings};
+use omnidesk_sync::source::{FormatSetting, InputSettings};
 
 fuzz_target!(|data: &[u8]| {
-    let settings = Settings { format: FormatSetting::Jsonl, ..Settings::default() };
+    let settings = InputSettings { format: FormatSetting::Jsonl, ..InputSettings::default() };
     properties::rows_cover_the_export(data, &settings);
 });

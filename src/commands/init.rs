@@ -1,18 +1,14 @@
 //! `init`: a commented configuration for an export, with what can be guessed.
 
 use std::fmt::Write as _;
-use std::io::Read;
-use std::path::Path;
 
 use super::error::CommandError;
 use super::print;
 use crate::cli::InitArgs;
 use crate::mapping::is_date;
 use crate::run::Exit;
-use crate::source::{self, Encoding, Format, Row, Settings, sniff_encoding};
+use crate::source::{self, EncodingSetting, Export, InputSettings, Row};
 
-/// Read to guess the encoding.
-const SAMPLE_BYTES: u64 = 1 << 20;
 /// Rows looked at for addresses.
 const SAMPLE_ROWS: usize = 1000;
 /// Numbers of a column that its country is guessed from.
@@ -43,26 +39,20 @@ const GUESSES: [(&str, &[&str]); 7] = [
 
 /// Does it.
 pub(super) fn init(args: &InitArgs) -> Result<Exit, CommandError> {
-    let encoding = guess_encoding(&args.export)?;
-    let settings = Settings { encoding: Encoding(encoding), ..Settings::default() };
-    let export = source::open(&args.export, &settings)?;
-    let columns: Vec<String> = match export.dialect().format {
-        Format::Csv => {
-            let names = export.columns().own().map(|(_, name)| name.to_owned());
-            names.filter(|name| !name.is_empty()).collect()
-        }
-        Format::Jsonl => json_keys(&export)?,
-    };
+    let encoding = source::guess_encoding(&args.export)?;
+    let settings = InputSettings { encoding: EncodingSetting(encoding), ..InputSettings::default() };
+    let mut export = source::open(&args.export, &settings)?;
+    let columns = export.column_names()?;
     let mut likely = columns.clone();
     for field in ["email", "telephone"] {
         for name in guess(field, &columns) {
-            let cells = sample(&export, name)?;
+            let cells = sample(&mut export, name)?;
             if !cells.is_empty() && !cells.iter().any(|cell| may_be(field, cell)) {
                 likely.retain(|likely| likely != name);
             }
         }
     }
-    let region = guess_region(&export, &likely)?;
+    let region = guess_region(&mut export, &likely)?;
     print(proposal(&export, encoding, &columns, &likely, region.as_deref()).as_bytes())
 }
 
@@ -79,8 +69,8 @@ fn may_be(field: &str, cell: &str) -> bool {
 }
 
 /// The first cells of a column that hold something.
-fn sample(export: &source::Export, name: &str) -> Result<Vec<String>, CommandError> {
-    let Some(column) = export.columns().find(name) else { return Ok(Vec::new()) };
+fn sample(export: &mut Export, name: &str) -> Result<Vec<String>, CommandError> {
+    let Ok(column) = export.columns_mut().require(name) else { return Ok(Vec::new()) };
     let (mut rows, mut row, mut cells) = (export.rows(), Row::default(), Vec::new());
     for _ in 0..SAMPLE_ROWS {
         if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
@@ -90,28 +80,6 @@ fn sample(export: &source::Export, name: &str) -> Result<Vec<String>, CommandErr
     }
     cells.retain(|cell| !cell.is_empty());
     Ok(cells)
-}
-
-fn guess_encoding(path: &Path) -> Result<Option<&'static encoding_rs::Encoding>, CommandError> {
-    if path == Path::new("-") {
-        return Ok(None);
-    }
-    let io = |source| source::SourceError::Io { name: path.display().to_string(), source };
-    let mut sample = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(SAMPLE_BYTES).read_to_end(&mut sample))
-        .map_err(io)?;
-    let packed = sample.starts_with(&[0x1f, 0x8b]) || sample.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let guess = sniff_encoding(&sample);
-    Ok((!packed && guess != encoding_rs::UTF_8).then_some(guess))
-}
-
-fn json_keys(export: &source::Export) -> Result<Vec<String>, CommandError> {
-    let mut first = export.own_bytes_of_first().map_err(|source| export.io_error(source))?;
-    first.truncate(source::RECORD_BYTES_MAX);
-    let object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(&first).unwrap_or_default();
-    Ok(object.keys().cloned().collect())
 }
 
 /// The columns that look like a field, in the export's order.
@@ -136,7 +104,7 @@ fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
         .collect()
 }
 
-fn guess_region(export: &source::Export, columns: &[String]) -> Result<Option<String>, CommandError> {
+fn guess_region(export: &mut Export, columns: &[String]) -> Result<Option<String>, CommandError> {
     let mut numbers = Vec::new();
     for name in guess("telephone", columns) {
         let cells = sample(export, name)?;
@@ -150,19 +118,17 @@ fn quoted(name: &str) -> String {
 }
 
 fn proposal(
-    export: &source::Export,
+    export: &Export,
     encoding: Option<&'static encoding_rs::Encoding>,
     columns: &[String],
     likely: &[String],
     region: Option<&str>,
 ) -> String {
-    let dialect = export.dialect();
     let mut text = String::from(
         "# Proposed from the export's header and first rows: check every line.\n\n[omnidesk]\nbase_url = \"https://account.omnidesk.com\"      # your tenant\napi_key  = { env = \"OMNIDESK_API_KEY\" }        # a key with the permission CUSTOMER_CUD\n\n[limits]\nrate = \"5/s\"\n\n[input]\n",
     );
-    if dialect.format == Format::Csv {
-        let delimiter = quoted(&char::from(dialect.delimiter).to_string());
-        let _ = writeln!(text, "delimiter = {delimiter}");
+    for (key, value) in export.detected_settings() {
+        let _ = writeln!(text, "{key} = {}", quoted(&value));
     }
     if let Some(encoding) = encoding {
         let _ = writeln!(

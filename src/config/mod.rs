@@ -55,7 +55,7 @@ pub struct Config {
     pub limits: LimitsSection,
     /// How the export is written.
     #[serde(default)]
-    pub input: source::Settings,
+    pub input: source::InputSettings,
     /// What becomes which field.
     pub customer: CustomerSettings,
     /// What rows ask for.

@@ -47,7 +47,7 @@ impl Mapping {
         operation: &OperationSettings,
         names: Names,
         custom_field_prefix: &str,
-        input: &crate::source::Settings,
+        input: &crate::source::InputSettings,
         columns: &mut Columns,
     ) -> Result<Self, Vec<String>> {
         let blanks = Arc::new(Blanks::new(&input.blank, &input.clear));
@@ -225,7 +225,7 @@ impl Compiler<'_> {
     }
 
     fn column(&mut self, key: &str, name: &str) -> Option<usize> {
-        let found = self.columns.want(name).map_err(|missing| missing.to_string());
+        let found = self.columns.require(name).map_err(|missing| missing.to_string());
         self.checked(key, found)
     }
 

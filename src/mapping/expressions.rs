@@ -37,7 +37,7 @@ impl Expressions {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
-        let columns = Arc::new(Columns::of_json());
+        let columns = Arc::new(Columns::without_header());
         Self { environment, variables: HashMap::new(), blanks, columns }
     }
 
@@ -188,7 +188,7 @@ fn said(error: &Error) -> String {
 /// Asks for every column that a template names.
 fn want(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
     if variables.of_row.contains(&Path::new()) {
-        if columns.is_open() {
+        if !columns.has_header() {
             return Err("of JSON lines a template can only have what it names: write row['name'], with the name itself".to_owned());
         }
         if columns.find("row").is_some() {
@@ -199,16 +199,16 @@ fn want(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
         }
     }
     for path in of_cells(&variables.of_row) {
-        columns.want(&path.join(".")).map_err(|missing| missing.to_string())?;
+        columns.require(&path.join(".")).map_err(|missing| missing.to_string())?;
     }
-    if let Some(path) = of_cells(&variables.perhaps).next().filter(|_| columns.is_open()) {
+    if let Some(path) = of_cells(&variables.perhaps).next().filter(|_| !columns.has_header()) {
         let name = path.join(".");
         return Err(format!(
             "{name} is set in one branch only, and JSON lines cannot say whether they have it too: set it before the branch, or write row['{name}'] for the key"
         ));
     }
     // If they are the row's.
-    of_cells(&variables.perhaps).for_each(|path| drop(columns.want(&path.join("."))));
+    of_cells(&variables.perhaps).for_each(|path| drop(columns.require(&path.join("."))));
     Ok(())
 }
 

@@ -38,7 +38,7 @@ impl MappedKey {
         customer: &CustomerSettings,
         names: Names,
         custom_field_prefix: &str,
-        input: &crate::source::Settings,
+        input: &crate::source::InputSettings,
     ) -> Vec<Self> {
         // How cells are read counts for all of them.
         let reading = json!([input.encoding, input.blank, input.clear]);

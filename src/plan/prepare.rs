@@ -96,7 +96,7 @@ pub(crate) fn prepare(config: &Config, common: &Common, path: &Path) -> Result<P
         export.columns_mut(),
     )
     .map_err(|problems| PlanError::Mapping { export: export.name().to_owned(), problems })?;
-    let fingerprint = export.fingerprint()?;
+    let fingerprint = export.hash()?;
     export.check_unchanged()?;
     let reading = reading_mark(config, &export, &mapping);
     let is_result_file = export.is_result_file()?;

@@ -101,7 +101,7 @@ pub(crate) fn read<T: Send>(
                 }
             }
             let _ = sender.send(batch);
-            Ok::<_, SourceError>(rows.unseen())
+            Ok::<_, SourceError>(rows.absent_keys())
         });
         let taken = receiver.iter().try_for_each(&mut take);
         drop(receiver);

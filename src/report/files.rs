@@ -11,13 +11,11 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use encoding_rs::{UTF_8, UTF_16BE, UTF_16LE};
-
 use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notices;
 use crate::mapping::Customer;
 use crate::reconcile::Outcome;
-use crate::source::{Export, Format, RowRef};
+use crate::source::{Export, ResultCell, ResultValue, RowRef};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -28,19 +26,6 @@ pub struct FilesError {
     /// What the system said.
     pub source: io::Error,
 }
-
-/// The columns behind the export's own.
-const RESULT_COLUMNS: [&str; 9] = [
-    "_sync_line",
-    "_sync_operation",
-    "_sync_code",
-    "_sync_field",
-    "_sync_value",
-    "_sync_message",
-    "_sync_hint",
-    "_sync_http_status",
-    "_sync_attempts",
-];
 
 const CALLS_FILE: &str = "outcomes.csv";
 
@@ -287,9 +272,10 @@ impl RunFiles {
         outcome: Outcome,
         trouble: &Problem,
     ) -> Result<(), FilesError> {
-        let name = format!("{}.{}", outcome.word(), self.ending());
-        let line = self.row_line(at, operation, trouble).map_err(|source| self.error(&name, source))?;
-        let header = self.header();
+        let name = format!("{}.{}", outcome.word(), self.export.result_extension());
+        let results = result_cells(at, operation, trouble);
+        let line = self.export.result_row(at, &results).map_err(|source| self.error(&name, source))?;
+        let header = self.export.result_header(&results);
         self.append(&name, &header, &line, true)
     }
 
@@ -303,9 +289,6 @@ impl RunFiles {
         let name = self.notices_file();
         let mut content = Vec::new();
         for notice in notices.rows() {
-            if content.is_empty() {
-                content = self.header();
-            }
             let trouble = Problem {
                 code: notice.kind.word(),
                 column: notice.field.clone(),
@@ -315,7 +298,12 @@ impl RunFiles {
                 status: None,
                 attempts: 0,
             };
-            let line = self.row_line(notice.at, "", &trouble).map_err(|source| self.error(&name, source))?;
+            let results = result_cells(notice.at, "", &trouble);
+            if content.is_empty() {
+                content = self.export.result_header(&results);
+            }
+            let line =
+                self.export.result_row(notice.at, &results).map_err(|source| self.error(&name, source))?;
             content.extend_from_slice(&line);
         }
         if content.is_empty() { Ok(()) } else { self.write_whole(&name, &content) }
@@ -329,57 +317,7 @@ impl RunFiles {
     }
 
     fn notices_file(&self) -> String {
-        format!("notices.{}", self.ending())
-    }
-
-    fn ending(&self) -> &'static str {
-        if self.export.dialect().format == Format::Csv { "csv" } else { "jsonl" }
-    }
-
-    /// The export's own row with the results behind.
-    fn row_line(&self, at: RowRef, operation: &str, trouble: &Problem) -> io::Result<Vec<u8>> {
-        let dialect = self.export.dialect();
-        let own = self.export.own_bytes(at)?;
-        let cells = cells(at, operation, trouble);
-        let line = match dialect.format {
-            Format::Csv => {
-                let results = dialect.csv_line(&cells);
-                [own.as_slice(), &[dialect.delimiter], &self.encoded_as_read(&results)].concat()
-            }
-            Format::Jsonl => {
-                self.encoded_as_read(json_line(&dialect.encoding.decode(&own).0, &cells).as_bytes())
-            }
-        };
-        Ok(self.written(line))
-    }
-
-    fn header(&self) -> Vec<u8> {
-        let dialect = self.export.dialect();
-        if dialect.format == Format::Jsonl {
-            return Vec::new();
-        }
-        let names = self.export.columns().own().map(|(_, name)| name).chain(RESULT_COLUMNS);
-        let line = self.encoded_as_read(&dialect.csv_line(names));
-        let needs_mark = dialect.marked || target(dialect.written_in) != dialect.written_in;
-        let mark: &[u8] =
-            if needs_mark && target(dialect.written_in) == UTF_8 { b"\xef\xbb\xbf" } else { b"" };
-        [mark, &self.written(line)].concat()
-    }
-
-    /// UTF-8 text in the encoding in which the export's bytes are read.
-    fn encoded_as_read(&self, text: &[u8]) -> Vec<u8> {
-        self.export.dialect().encoding.encode(&String::from_utf8_lossy(text)).0.into_owned()
-    }
-
-    /// A line in the encoding, and with the line end, of the export as it came.
-    fn written(&self, line: Vec<u8>) -> Vec<u8> {
-        let dialect = self.export.dialect();
-        let mut line = match target(dialect.written_in) {
-            same if same == dialect.encoding => line,
-            other => other.encode(&String::from_utf8_lossy(&line)).0.into_owned(),
-        };
-        line.extend_from_slice(if dialect.crlf { b"\r\n" } else { b"\n" });
-        line
+        format!("notices.{}", self.export.result_extension())
     }
 
     fn append(&mut self, name: &str, header: &[u8], line: &[u8], whole: bool) -> Result<(), FilesError> {
@@ -486,48 +424,21 @@ impl AppendFile {
     }
 }
 
-/// Encodings that cannot be written become UTF-8, which the mark then says.
-fn target(encoding: &'static encoding_rs::Encoding) -> &'static encoding_rs::Encoding {
-    if encoding == UTF_16LE || encoding == UTF_16BE { UTF_8 } else { encoding }
-}
-
-fn cells(at: RowRef, operation: &str, trouble: &Problem) -> [String; 9] {
+/// The columns that a row in trouble gets behind its own.
+fn result_cells<'a>(at: RowRef, operation: &'a str, trouble: &'a Problem) -> [ResultCell<'a>; 9] {
+    use ResultValue::{Number, Text};
+    let text = |text: &'a Option<String>| Text(text.as_deref().unwrap_or_default());
     [
-        at.line.to_string(),
-        operation.to_owned(),
-        trouble.code.to_owned(),
-        trouble.column.clone().unwrap_or_default(),
-        trouble.value.clone().unwrap_or_default(),
-        trouble.message.clone(),
-        trouble.hint.to_string(),
-        trouble.status.map(|status| status.to_string()).unwrap_or_default(),
-        trouble.attempts.to_string(),
+        ("_sync_line", Number(at.line)),
+        ("_sync_operation", Text(operation)),
+        ("_sync_code", Text(trouble.code)),
+        ("_sync_field", text(&trouble.column)),
+        ("_sync_value", text(&trouble.value)),
+        ("_sync_message", Text(&trouble.message)),
+        ("_sync_hint", Text(&trouble.hint)),
+        ("_sync_http_status", trouble.status.map_or(Text(""), |status| Number(status.into()))),
+        ("_sync_attempts", Number(trouble.attempts.into())),
     ]
-}
-
-/// The row's object with the results as further members; what is no object is
-/// kept as text.
-fn json_line(own: &str, cells: &[String; 9]) -> String {
-    let is_object =
-        serde_json::from_str::<serde::de::IgnoredAny>(own).is_ok() && own.trim_start().starts_with('{');
-    let mut members: Vec<String> = Vec::new();
-    if !is_object {
-        members.push(format!("\"_sync_raw\":{}", serde_json::Value::from(own)));
-    }
-    for (name, cell) in RESULT_COLUMNS.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
-        let value = match (*name, cell.parse::<u64>()) {
-            ("_sync_line" | "_sync_http_status" | "_sync_attempts", Ok(number)) => {
-                serde_json::Value::from(number)
-            }
-            _ => serde_json::Value::from(cell.as_str()),
-        };
-        members.push(format!("\"{name}\":{value}"));
-    }
-    let members = members.join(",");
-    match own.trim().strip_suffix('}').map(str::trim_end).filter(|_| is_object) {
-        None | Some("{") => format!("{{{members}}}"),
-        Some(inside) => format!("{inside},{members}}}"),
-    }
 }
 
 #[cfg(test)]
@@ -541,15 +452,5 @@ mod tests {
             "20261123T170509Z-Klanten--nieuw-"
         );
         assert_eq!(folder_name("2026-11-23T17:05:09Z", "stdin"), "20261123T170509Z-stdin");
-    }
-
-    #[test]
-    fn results_become_members_of_the_rows_own_object() {
-        let cells = ["7", "sync", "bad_email", "", "", "no \"@\"", "", "", "0"].map(str::to_owned);
-        let line = |own: &str| json_line(own, &cells);
-        let results = r#""_sync_line":7,"_sync_operation":"sync","_sync_code":"bad_email","_sync_message":"no \"@\"","_sync_attempts":0}"#;
-        assert_eq!(line(r#"{"id":1.10 }"#), format!(r#"{{"id":1.10,{results}"#));
-        assert_eq!(line("{}"), format!("{{{results}"));
-        assert_eq!(line("{broken"), format!(r#"{{"_sync_raw":"{{broken",{results}"#));
     }
 }

@@ -1,112 +1,84 @@
 //! An export as a stream of rows.
 //!
 //! This room turns a path or standard input into [`Row`]s with their number
-//! and physical line, and into a [`ExportHash`] of the content. It reads a
-//! file and nothing else: it does not know what a column means.
+//! and physical line, and into an [`ExportHash`] of the content. It also writes
+//! rows back for result files. It does not know what a column means.
 //!
-//! A run reads its export twice and comes back to single rows later, so what
+//! A run reads its export twice and returns to single rows later. So whatever
 //! cannot be read again from a byte offset (a pipe, a compressed file, UTF-16)
-//! is first spooled to a private temporary file; see [`open()`]. Memory use does
-//! not depend on the size of the export.
+//! is first spooled to a private temporary file. Memory use does not depend on
+//! the size of the export.
+//!
+//! A format is one file that implements `format::Format`: CSV in `csv`, JSON
+//! lines in `jsonl`.
 
+mod cells;
 mod columns;
 mod completeness;
+mod csv;
 mod dialect;
-mod json;
-mod open;
+mod export;
+mod format;
+mod jsonl;
 mod records;
 mod rows;
 mod settings;
+mod text_file;
 
-pub use columns::{Columns, SYNC_PREFIX, UnknownColumn};
-pub use dialect::{Dialect, Format, sniff_encoding};
-pub use open::{Export, ExportHash, open};
+pub use columns::{Columns, UnknownColumn};
+pub use dialect::{Dialect, LineEnd};
+pub use export::{Export, ExportHash, open};
+pub use format::{ResultCell, ResultValue};
 pub use records::RECORD_BYTES_MAX;
 pub use rows::{BadText, Row, RowFault, RowRef, Rows};
-pub use settings::{Delimiter, Encoding, FormatSetting, Settings};
+pub use settings::{DelimiterSetting, EncodingSetting, FormatSetting, InputSettings};
+pub(crate) use text_file::guess_encoding;
 
-/// Why an export cannot be read at all. Trouble with one row is not here: that
-/// is a [`RowFault`] row, and the run goes on.
+/// Why an export cannot be read at all. A malformed row is not here: it is a
+/// [`RowFault`], and the run continues.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// It is not in the encoding that the configuration names.
-    #[error(
-        "{name} is UTF-8, and encoding = \"{encoding}\" in [input] would spoil every name that is not plain ASCII; write encoding = \"auto\", or save the file as {encoding}"
-    )]
-    OtherEncoding {
-        /// The export as the user named it.
-        name: String,
-        /// The encoding of the configuration.
-        encoding: &'static str,
-    },
-    /// The file system said no.
-    #[error("{name}: {source}")]
-    Io {
-        /// The export as the user named it.
-        name: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+#[error("{name}{}: {fault}", fault.line().map(|line| format!(":{line}")).unwrap_or_default())]
+pub struct SourceError {
+    /// The export as the user named it.
+    name: String,
+    fault: ExportFault,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ExportFault {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
     /// The file ends inside its compression, or is damaged there.
-    #[error("{name}: cannot be unpacked: {source}; is it complete?")]
-    Compressed {
-        /// The export as the user named it.
-        name: String,
-        /// What the decoder said.
-        source: std::io::Error,
-    },
-    /// The private copy could not be written.
-    #[error("cannot copy {name} to a temporary file in {folder}: {source}; TMPDIR names another folder")]
-    Spool {
-        /// The export as the user named it.
-        name: String,
-        /// The temporary folder.
-        folder: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// There is no header line.
-    #[error("{name}: is empty; a header line with the names of the columns is needed")]
-    Empty {
-        /// The export as the user named it.
-        name: String,
-    },
-    /// The header cannot be used.
-    #[error("{name}:{line}: {problem}")]
-    Header {
-        /// The export as the user named it.
-        name: String,
-        /// Physical line of the header, 1-based.
-        line: u64,
-        /// What is wrong, and what to do.
-        problem: String,
-    },
-    /// The export is neither CSV nor JSON lines.
-    #[error("{name}: {problem}")]
-    Format {
-        /// The export as the user named it.
-        name: String,
-        /// What is wrong, and what to do.
-        problem: String,
-    },
-    /// Something else wrote to the export while it was being read.
+    #[error("cannot be unpacked: {0}; check that the file is complete")]
+    Compressed(std::io::Error),
+    #[error("cannot be copied to a temporary file in {folder}: {source}; set TMPDIR to another folder")]
+    Spool { folder: String, source: std::io::Error },
     #[error(
-        "{name}: changed while it was being read; start again when it is complete, or let it be written under another name and renamed once it is"
+        "the export is UTF-8, but [input] sets encoding = \"{encoding}\", which would garble every name that is not plain ASCII; set encoding = \"auto\", or save the file as {encoding}"
     )]
-    Changed {
-        /// The export as the user named it.
-        name: String,
-    },
-    /// The last row breaks off.
+    OtherEncoding { encoding: &'static str },
+    #[error("the export is empty; it needs a header line with the names of its columns")]
+    Empty,
+    #[error("{problem}")]
+    Header { line: u64, problem: String },
+    #[error("the export is a JSON list; convert it to one JSON object a line with jq -c '.[]'")]
+    JsonList,
     #[error(
-        "{name}:{line}: the export breaks off in its last row, so it is not complete: {fault}. Start again when it is; if it is meant, end that line"
+        "changed while it was being read; run again when it is complete, or have it written under another name and renamed at the end"
     )]
-    CutOff {
-        /// The export as the user named it.
-        name: String,
-        /// Physical line on which the last row starts, 1-based.
-        line: u64,
-        /// What is wrong with that row.
-        fault: String,
-    },
+    Changed,
+    #[error(
+        "the export breaks off in its last row: {problem}. Run again when it is complete; if that row is as it should be, end its line"
+    )]
+    CutOff { line: u64, problem: String },
+}
+
+impl ExportFault {
+    /// The physical line that it is about, 1-based.
+    fn line(&self) -> Option<u64> {
+        match self {
+            Self::Header { line, .. } | Self::CutOff { line, .. } => Some(*line),
+            _ => None,
+        }
+    }
 }

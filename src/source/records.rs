@@ -1,125 +1,113 @@
 //! Where one record ends and the next begins.
 //!
 //! The `csv` crate has no bound on a field, lets an unclosed quote swallow the
-//! rest of the file and glues text behind a closing quote to the cell. So the
+//! rest of the file, and glues text behind a closing quote to the cell. So the
 //! extent of each record is found here first, bounded and with its physical
-//! line, and only a sound record goes to the parser. A record whose quoting is
-//! broken ends with its first physical line: what stands behind it is read on.
+//! line. Only a sound record goes to the parser. A record with broken quotes
+//! ends with its first physical line, and reading resumes on the next.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr_iter, memchr2};
 
-/// The longest record that is read, in bytes. The bound keeps memory bounded;
-/// no customer's row comes near it.
+use super::rows::{RowFault, RowRef};
+
+/// The longest record that is read, in bytes. It bounds memory, and no
+/// customer's row comes near it.
 pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// What is wrong with the quoting of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    UnclosedQuote { column: usize },
-    TextAfterQuote { column: usize },
-    TooLong,
-}
-
-/// One record's place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
-    pub(super) offset: u64,
-    pub(super) line: u64,
-    /// In bytes, without the line end.
-    pub(super) len: usize,
-    /// Whether there is a quote in it.
-    pub(super) is_quoted: bool,
-    pub(super) fault: Option<Fault>,
+/// A record as it stands in the file, without its line end.
+#[derive(Debug)]
+pub(super) struct RawRecord<'a> {
+    pub(super) at: RowRef,
+    pub(super) bytes: &'a [u8],
+    pub(super) has_quotes: bool,
+    pub(super) fault: Option<RowFault>,
 }
 
 /// The bytes that structure a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Framing {
-    /// `None` for JSON lines: no quotes, a record is a line.
+    /// Between cells, which may be quoted. `None`: a record is a line.
     pub(super) delimiter: Option<u8>,
-    /// `\n`, or `\r` for files of old Macs.
     pub(super) terminator: u8,
 }
 
-/// Splits a file into records, from any record's start on.
+/// Splits a file into records, from the start of any record on.
 #[derive(Debug)]
 pub(super) struct Records {
     file: Arc<File>,
     framing: Framing,
     buffer: Vec<u8>,
+    /// Where the next record starts in `buffer`.
     start: usize,
-    /// Offset in the file of `buffer[0]`.
+    /// Where `buffer` starts in the file.
     base: u64,
+    number: u64,
     line: u64,
-    at_end: bool,
+    is_at_end: bool,
 }
 
 impl Records {
-    /// Reads on from `offset`, which is the start of physical line `line`.
-    pub(super) fn at(file: Arc<File>, framing: Framing, offset: u64, line: u64) -> Self {
-        Self { file, framing, buffer: Vec::new(), start: 0, base: offset, line, at_end: false }
+    pub(super) fn new(file: Arc<File>, framing: Framing, from: RowRef) -> Self {
+        let RowRef { number, line, offset: base, .. } = from;
+        Self { file, framing, buffer: Vec::new(), start: 0, base, number, line, is_at_end: false }
     }
 
-    /// The next record that is not a blank line, with its bytes.
-    pub(super) fn next(&mut self) -> std::io::Result<Option<(Extent, &[u8])>> {
-        loop {
-            let Some(line_len) = self.line_len()? else {
-                return self.too_long();
-            };
-            let (from, to) = (self.start, self.start + line_len);
-            if self.at_end && from == self.buffer.len() {
+    /// The next record that is not a blank line.
+    pub(super) fn next(&mut self) -> io::Result<Option<RawRecord<'_>>> {
+        let line_len = loop {
+            let Some(len) = self.line_len()? else { return self.skip_long_line().map(Some) };
+            if self.is_at_end && self.start == self.buffer.len() {
                 return Ok(None);
             }
-            let content = without_cr(&self.buffer[from..to]);
-            if content.iter().all(u8::is_ascii_whitespace) && !content.contains(&b'\t') {
-                self.consume(line_len, 1);
-                continue;
+            if !is_blank(self.ahead(len)) {
+                break len;
             }
-            let quoted = self.framing.delimiter.filter(|_| memchr(b'"', content).is_some());
-            let (len, fault) = match quoted {
-                None => (line_len, None),
-                Some(delimiter) => match self.quoted_len(delimiter)? {
-                    Ok(len) => (len, None),
-                    Err(fault) => (line_len, Some(fault)),
-                },
-            };
-            let start = self.start;
-            let bytes = start..start + len;
-            let lines = match len == line_len {
-                true => 1,
-                false => {
-                    1 + memchr::memchr_iter(self.framing.terminator, &self.buffer[bytes.clone()]).count()
-                        as u64
-                }
-            };
-            let extent = Extent {
-                offset: self.base + start as u64,
-                line: self.line,
-                len: without_cr(&self.buffer[bytes.clone()]).len(),
-                is_quoted: quoted.is_some(),
-                fault,
-            };
-            self.consume(len, lines);
-            return Ok(Some((extent, &self.buffer[start..start + extent.len])));
+            self.consume(len, 1);
+        };
+        let line = without_cr(self.ahead(line_len));
+        let quoting = self.framing.delimiter.filter(|_| memchr(b'"', line).is_some());
+        let (len, fault) = match quoting.map(|delimiter| self.quoted_len(delimiter)).transpose()? {
+            None => (line_len, None),
+            Some(Ok(len)) => (len, None),
+            Some(Err(fault)) => (line_len, Some(fault)),
+        };
+        let mut lines = 1;
+        if len > line_len {
+            lines += memchr_iter(self.framing.terminator, self.ahead(len)).count() as u64;
         }
+        let from = self.start;
+        let to = from + without_cr(self.ahead(len)).len();
+        let at = self.row_ref((to - from) as u64);
+        self.number += 1;
+        self.consume(len, lines);
+        Ok(Some(RawRecord { at, bytes: &self.buffer[from..to], has_quotes: quoting.is_some(), fault }))
+    }
+
+    fn ahead(&self, len: usize) -> &[u8] {
+        &self.buffer[self.start..self.start + len]
+    }
+
+    fn row_ref(&self, len: u64) -> RowRef {
+        RowRef { number: self.number, line: self.line, offset: self.base + self.start as u64, len }
     }
 
     /// Length of the physical line at the start, without its end; `None` if
     /// that is longer than a record may be.
-    fn line_len(&mut self) -> std::io::Result<Option<usize>> {
+    fn line_len(&mut self) -> io::Result<Option<usize>> {
         let mut searched = 0;
         loop {
             if let Some(at) = memchr(self.framing.terminator, &self.buffer[self.start + searched..]) {
                 return Ok(Some(searched + at));
             }
             searched = self.buffer.len() - self.start;
-            if self.at_end {
+            if self.is_at_end {
                 return Ok(Some(searched));
             }
             if searched > RECORD_BYTES_MAX {
@@ -130,39 +118,38 @@ impl Records {
     }
 
     /// Length of the record at the start, which has quotes.
-    fn quoted_len(&mut self, delimiter: u8) -> std::io::Result<Result<usize, Fault>> {
+    fn quoted_len(&mut self, delimiter: u8) -> io::Result<Result<usize, RowFault>> {
         loop {
             let data = &self.buffer[self.start..];
             let bounded = &data[..data.len().min(RECORD_BYTES_MAX)];
             let is_cut = bounded.len() < data.len();
-            match quoted_extent(bounded, delimiter, self.framing.terminator, self.at_end || is_cut) {
-                Some(Ok(len)) if is_cut && len == bounded.len() => return Ok(Err(Fault::TooLong)),
-                Some(found) => return Ok(found),
-                None => self.fill()?,
+            match quoted_end(bounded, delimiter, self.framing.terminator) {
+                QuotedEnd::Open(_) if !is_cut && !self.is_at_end => self.fill()?,
+                QuotedEnd::Open(Ok(_)) if is_cut => return Ok(Err(RowFault::TooLong)),
+                QuotedEnd::Found(found) | QuotedEnd::Open(found) => return Ok(found),
             }
         }
     }
 
     /// Steps over a line that is longer than a record may be, without keeping it.
-    fn too_long(&mut self) -> std::io::Result<Option<(Extent, &[u8])>> {
-        let offset = self.base + self.start as u64;
-        let line = self.line;
-        let mut len = 0;
+    fn skip_long_line(&mut self) -> io::Result<RawRecord<'_>> {
+        let mut at = self.row_ref(0);
+        self.number += 1;
         loop {
             let data = &self.buffer[self.start..];
-            if let Some(at) = memchr(self.framing.terminator, data) {
-                len += at;
-                self.consume(at, 1);
+            if let Some(len) = memchr(self.framing.terminator, data) {
+                at.len += len as u64;
+                self.consume(len, 1);
                 break;
             }
-            len += data.len();
+            at.len += data.len() as u64;
             self.start = self.buffer.len();
-            if self.at_end {
+            if self.is_at_end {
                 break;
             }
             self.fill()?;
         }
-        Ok(Some((Extent { offset, line, len, is_quoted: false, fault: Some(Fault::TooLong) }, &[])))
+        Ok(RawRecord { at, bytes: &[], has_quotes: false, fault: Some(RowFault::TooLong) })
     }
 
     fn consume(&mut self, len: usize, lines: u64) {
@@ -170,21 +157,21 @@ impl Records {
         self.line += lines;
     }
 
-    fn fill(&mut self) -> std::io::Result<()> {
+    fn fill(&mut self) -> io::Result<()> {
         self.buffer.drain(..self.start);
         self.base += self.start as u64;
         self.start = 0;
-        let have = self.buffer.len();
-        self.buffer.resize(have + BLOCK_BYTES, 0);
+        let kept = self.buffer.len();
+        self.buffer.resize(kept + BLOCK_BYTES, 0);
         let got = loop {
             // By position: several readers share the file.
-            match self.file.read_at(&mut self.buffer[have..], self.base + have as u64) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other?,
+            match self.file.read_at(&mut self.buffer[kept..], self.base + kept as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => break result?,
             }
         };
-        self.buffer.truncate(have + got);
-        self.at_end = got == 0;
+        self.buffer.truncate(kept + got);
+        self.is_at_end = got == 0;
         Ok(())
     }
 }
@@ -193,52 +180,59 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Length of the record at the start of `data` by the quoting rules of
-/// RFC 4180, or what breaks them; `None` if more data is needed to tell.
-/// `complete` says that there is no more.
-pub(super) fn quoted_extent(
-    data: &[u8],
-    delimiter: u8,
-    terminator: u8,
-    complete: bool,
-) -> Option<Result<usize, Fault>> {
-    let more = |fault: Fault| complete.then_some(Err(fault));
-    let mut at = 0;
-    for column in 1.. {
+/// A line of tabs is a row of blank cells.
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(u8::is_ascii_whitespace) && !line.contains(&b'\t')
+}
+
+/// The end of a record with quotes: its length, or the fault that ends it.
+pub(super) enum QuotedEnd {
+    /// It lies in the data.
+    Found(Result<usize, RowFault>),
+    /// The data ends first; this holds if nothing follows.
+    Open(Result<usize, RowFault>),
+}
+
+/// Finds the end of the record at the start of `data` by the quoting rules of
+/// RFC 4180.
+pub(super) fn quoted_end(data: &[u8], delimiter: u8, terminator: u8) -> QuotedEnd {
+    use QuotedEnd::{Found, Open};
+    let (mut at, mut column) = (0, 1);
+    loop {
         if data.get(at) == Some(&b'"') {
             let Some(close) = closing_quote(data, at + 1) else {
-                return more(Fault::UnclosedQuote { column });
+                return Open(Err(RowFault::UnclosedQuote { column }));
             };
             at = close + 1;
-            match data.get(at..) {
-                None | Some([]) => return complete.then_some(Ok(data.len())),
-                Some([byte, ..]) if *byte == terminator => return Some(Ok(at)),
-                Some([byte, ..]) if *byte == delimiter => at += 1,
-                Some([b'\r', byte, ..]) if *byte == terminator => return Some(Ok(at + 1)),
-                Some([b'\r']) => return complete.then_some(Ok(data.len())),
-                Some(_) => return Some(Err(Fault::TextAfterQuote { column })),
+            match &data[at..] {
+                [byte, ..] if *byte == terminator => return Found(Ok(at)),
+                [byte, ..] if *byte == delimiter => at += 1,
+                [b'\r', byte, ..] if *byte == terminator => return Found(Ok(at + 1)),
+                [] | [b'\r'] => return Open(Ok(data.len())),
+                _ => return Found(Err(RowFault::TextAfterQuote { column })),
             }
         } else {
-            let Some(end) = memchr2(delimiter, terminator, &data[at..]) else {
-                return complete.then_some(Ok(data.len()));
+            let Some(len) = memchr2(delimiter, terminator, &data[at..]) else {
+                return Open(Ok(data.len()));
             };
-            if data[at + end] == terminator {
-                return Some(Ok(at + end));
+            at += len;
+            if data[at] == terminator {
+                return Found(Ok(at));
             }
-            at += end + 1;
+            at += 1;
         }
+        column += 1;
     }
-    None
 }
 
 /// The quote that closes the one before `from`; doubled quotes are text.
 fn closing_quote(data: &[u8], mut from: usize) -> Option<usize> {
     loop {
         let at = from + memchr(b'"', data.get(from..)?)?;
-        match data.get(at + 1) {
-            Some(b'"') => from = at + 2,
-            _ => return Some(at),
+        if data.get(at + 1) != Some(&b'"') {
+            return Some(at);
         }
+        from = at + 2;
     }
 }
 
@@ -247,24 +241,23 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    fn records_from(text: &str, offset: u64, line: u64) -> Records {
+    fn records_from(text: &str, from: RowRef) -> Records {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        let framing = Framing { delimiter: Some(b','), terminator: b'\n' };
-        Records::at(Arc::new(file), framing, offset, line)
+        Records::new(Arc::new(file), Framing { delimiter: Some(b','), terminator: b'\n' }, from)
     }
 
-    fn records(text: &str) -> Vec<(u64, u64, String, Option<Fault>)> {
-        let mut records = records_from(text, 0, 1);
+    fn records(text: &str) -> Vec<(RowRef, String, Option<RowFault>)> {
+        let mut records = records_from(text, RowRef { number: 1, line: 1, ..RowRef::default() });
         let mut all = Vec::new();
-        while let Some((extent, bytes)) = records.next().expect("readable") {
-            all.push((extent.line, extent.offset, String::from_utf8_lossy(bytes).into_owned(), extent.fault));
+        while let Some(record) = records.next().expect("readable") {
+            all.push((record.at, String::from_utf8_lossy(record.bytes).into_owned(), record.fault));
         }
         all
     }
 
     fn lines_and_texts(text: &str) -> Vec<(u64, String)> {
-        records(text).into_iter().map(|(line, _, text, _)| (line, text)).collect()
+        records(text).into_iter().map(|(at, text, _)| (at.line, text)).collect()
     }
 
     #[test]
@@ -276,21 +269,23 @@ mod tests {
 
     #[test]
     fn a_broken_quote_costs_its_own_line_and_no_other() {
-        let found = records("a,b\n1,\"open\n2,fine\n3,\"x\"y\n4,last\n");
-        let faults: Vec<_> = found.iter().map(|(line, _, _, fault)| (*line, *fault)).collect();
+        let faults: Vec<_> = records("a,b\n1,\"open\n2,fine\n3,\"x\"y\n4,last\n")
+            .into_iter()
+            .map(|(at, _, fault)| (at.line, fault))
+            .collect();
         assert_eq!(
             faults,
             [
                 (1, None),
-                (2, Some(Fault::TextAfterQuote { column: 2 })),
+                (2, Some(RowFault::TextAfterQuote { column: 2 })),
                 (3, None),
-                (4, Some(Fault::TextAfterQuote { column: 2 })),
+                (4, Some(RowFault::TextAfterQuote { column: 2 })),
                 (5, None),
             ]
         );
         let unclosed = records("a,b\n1,\"open\n2,fine\n");
-        assert_eq!(unclosed[1].3, Some(Fault::UnclosedQuote { column: 2 }));
-        assert_eq!(unclosed[2].2, "2,fine");
+        assert_eq!(unclosed[1].2, Some(RowFault::UnclosedQuote { column: 2 }));
+        assert_eq!(unclosed[2].1, "2,fine");
     }
 
     #[test]
@@ -303,7 +298,7 @@ mod tests {
     fn a_quoted_line_just_over_the_bound_is_one_row_and_too_long() {
         let text = format!("a,b\n\"x\",{}\nc,d\n", "y".repeat(RECORD_BYTES_MAX + 10));
         let found = records(&text);
-        assert_eq!((found.len(), found[1].3, found[2].0), (3, Some(Fault::TooLong), 3));
+        assert_eq!((found.len(), &found[1].2, found[2].0.line), (3, &Some(RowFault::TooLong), 3));
     }
 
     #[test]
@@ -315,17 +310,17 @@ mod tests {
     fn a_line_over_the_bound_is_stepped_over() {
         let text = format!("a\n{}\nb\n", "x".repeat(3 * RECORD_BYTES_MAX));
         let found = records(&text);
-        assert_eq!(found[1].3, Some(Fault::TooLong));
-        assert_eq!((found[2].0, found[2].2.as_str()), (3, "b"));
+        assert_eq!(found[1].2, Some(RowFault::TooLong));
+        assert_eq!((found[2].0.line, found[2].1.as_str()), (3, "b"));
     }
 
     #[test]
     fn offsets_lead_back_to_the_same_record() {
         let text = "a,b\n1,\"x\ny\"\n\n2,z\n3,w\n";
-        for (line, offset, record, _) in records(text) {
-            let mut again = records_from(text, offset, line);
-            let (extent, bytes) = again.next().expect("readable").expect("a record");
-            assert_eq!((extent.line, String::from_utf8_lossy(bytes).into_owned()), (line, record));
+        for (at, record, _) in records(text) {
+            let mut again = records_from(text, at);
+            let found = again.next().expect("readable").expect("a record");
+            assert_eq!((found.at, String::from_utf8_lossy(found.bytes).into_owned()), (at, record));
         }
     }
 }

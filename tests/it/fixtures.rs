@@ -159,7 +159,7 @@ fn an_export_that_is_utf8_is_not_read_as_anything_else() {
     let rows = "A1,Ren\u{e9},M\u{fc}ller,a@example.org,,,\nA2,Zo\u{eb},Stra\u{df},b@example.org,,,\n";
     let ended = world.run(rows).expect(2);
     assert!(
-        ended.stderr.contains("export.csv is UTF-8") && ended.stderr.contains("auto"),
+        ended.stderr.contains("export.csv: the export is UTF-8") && ended.stderr.contains("auto"),
         "{}",
         ended.stderr
     );
@@ -264,7 +264,7 @@ fn rows_between_two_stray_quotes_are_refused_and_not_swallowed() {
     let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
     assert_eq!(ended.outcomes(), "6 created, 1 rejected");
     assert!(
-        ended.stderr.contains("first row 4 on line 5") && ended.stderr.contains("closes 3 line(s)"),
+        ended.stderr.contains("first row 4 on line 5") && ended.stderr.contains("closes 3 lines"),
         "{}",
         ended.stderr
     );

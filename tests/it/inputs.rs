@@ -1,7 +1,7 @@
 //! Inputs that nobody would write: a bounded form of the fuzz targets in
 //! `fuzz/`, and a round trip through another program's CSV writer.
 
-use omnidesk_sync::source::{Delimiter, FormatSetting, Row, RowFault, Settings};
+use omnidesk_sync::source::{DelimiterSetting, EncodingSetting, FormatSetting, InputSettings, Row, RowFault};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -81,13 +81,15 @@ fn bytes_of(parts: &'static [&'static [u8]], most: usize) -> impl Strategy<Value
     vec(part, 0..most).prop_map(|parts| parts.concat())
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = InputSettings> {
     let encodings = [None, Some(encoding_rs::WINDOWS_1252), Some(encoding_rs::SHIFT_JIS)];
     let delimiters = [None, None, Some(b','), Some(b';'), Some(b'\t'), Some(b'|')];
-    (select(encodings.to_vec()), select(delimiters.to_vec())).prop_map(|(encoding, delimiter)| Settings {
-        encoding: omnidesk_sync::source::Encoding(encoding),
-        delimiter: Delimiter(delimiter),
-        ..Settings::default()
+    (select(encodings.to_vec()), select(delimiters.to_vec())).prop_map(|(encoding, delimiter)| {
+        InputSettings {
+            encoding: EncodingSetting(encoding),
+            delimiter: DelimiterSetting(delimiter),
+            ..InputSettings::default()
+        }
     })
 }
 
@@ -109,7 +111,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_json_lines_without_a_gap(bytes in bytes_of(&JSON_PARTS, 60), settings in settings()) {
-        rows_cover_the_export(&bytes, &Settings { format: FormatSetting::Jsonl, ..settings });
+        rows_cover_the_export(&bytes, &InputSettings { format: FormatSetting::Jsonl, ..settings });
     }
 
     #[test]
@@ -300,7 +302,7 @@ proptest! {
         prop_assume!(!old_mac || !rows.iter().flatten().flatten().any(|byte| *byte == b'\n'));
         let header = (0..width).map(|at| format!("column {at}").into_bytes()).collect();
         let all = [vec![header], rows.clone()].concat();
-        let settings = Settings { delimiter: Delimiter(Some(style.delimiter)), ..Settings::default() };
+        let settings = InputSettings { delimiter: DelimiterSetting(Some(style.delimiter)), ..InputSettings::default() };
         let export = opened(&written(style, &all), &settings).expect("a header");
         let (mut stream, mut row, mut found) = (export.rows(), Row::default(), Vec::new());
         while stream.read(&mut row).expect("readable") {

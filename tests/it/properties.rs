@@ -12,21 +12,21 @@ use omnidesk_sync::mapping::{
     Rule, Value,
 };
 use omnidesk_sync::omnidesk::{Answer, CallKind, Exchange, RefusalTexts, RetryAfter, judge};
-use omnidesk_sync::source::{self, Export, Format, RECORD_BYTES_MAX, Row, RowRef, Settings};
+use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, ResultValue, Row, RowRef};
 
 /// Rows that are read a second time, from their own offset.
 const REREAD_MAX: u64 = 4;
 
 /// Opens `bytes` as an export, or not: an export that cannot be read is an
 /// error with a place and never a panic.
-pub(crate) fn opened(bytes: &[u8], settings: &Settings) -> Option<Export> {
+pub(crate) fn opened(bytes: &[u8], settings: &InputSettings) -> Option<Export> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(bytes).expect("written");
     match source::open(file.path(), settings) {
         Ok(mut export) => {
             for name in ["id", "a", "a.b", "name"] {
                 // A CSV file may be without it.
-                let _ = export.columns_mut().want(name);
+                let _ = export.columns_mut().require(name);
             }
             Some(export)
         }
@@ -39,7 +39,7 @@ pub(crate) fn opened(bytes: &[u8], settings: &Settings) -> Option<Export> {
 
 /// Every byte behind the header is in exactly one row or in a blank line, each
 /// row knows its line, and is the same when read from its own offset.
-pub(crate) fn rows_cover_the_export(bytes: &[u8], settings: &Settings) {
+pub(crate) fn rows_cover_the_export(bytes: &[u8], settings: &InputSettings) {
     let Some(export) = opened(bytes, settings) else { return };
     let content = is_read_in_place(bytes, settings).then_some(bytes);
     let (mut rows, mut row) = (export.rows(), Row::default());
@@ -61,13 +61,13 @@ pub(crate) fn rows_cover_the_export(bytes: &[u8], settings: &Settings) {
     if let (Some(content), Some(last)) = (content, last) {
         assert_blank(&content[(last.offset + last.len) as usize..]);
     }
-    export.fingerprint().expect("readable");
+    export.hash().expect("readable");
     export.is_result_file().expect("readable");
-    export.own_bytes_of_first().expect("readable");
+    export.column_names().expect("readable");
 }
 
 /// Whether offsets in the export are offsets in `bytes`.
-fn is_read_in_place(bytes: &[u8], settings: &Settings) -> bool {
+fn is_read_in_place(bytes: &[u8], settings: &InputSettings) -> bool {
     let packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     let encoding = settings.encoding.0.unwrap_or(encoding_rs::UTF_8);
@@ -76,12 +76,12 @@ fn is_read_in_place(bytes: &[u8], settings: &Settings) -> bool {
 }
 
 fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) {
-    let dialect = export.dialect();
+    let terminator = export.dialect().line_end.terminator();
     let (start, end) = (at.offset as usize, (at.offset + at.len) as usize);
-    let lines_before = content[..start].iter().filter(|byte| **byte == dialect.terminator).count() as u64;
+    let lines_before = content[..start].iter().filter(|byte| **byte == terminator).count() as u64;
     assert_eq!(at.line, lines_before + 1, "the line of {at:?}");
     let behind = &content[end..];
-    let ends_line = |bytes: &[u8]| bytes.first().is_none_or(|byte| *byte == dialect.terminator);
+    let ends_line = |bytes: &[u8]| bytes.first().is_none_or(|byte| *byte == terminator);
     assert!(
         ends_line(behind) || behind.strip_prefix(b"\r").is_some_and(ends_line),
         "{at:?} ends inside a line"
@@ -89,12 +89,17 @@ fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef
     if let Some(last) = last {
         assert_blank(&content[(last.offset + last.len) as usize..start]);
     }
-    let as_it_stands = dialect.format == Format::Csv && !export.columns().has_results();
+    let as_it_stands = export.result_extension() == "csv" && !export.columns().has_results();
     if as_it_stands && end - start <= RECORD_BYTES_MAX {
-        // Behind a row that leaves out cells without a name stand theirs.
-        let own = export.own_bytes(at).expect("readable");
-        let behind = own.strip_prefix(&content[start..end]).expect("the row as it stands");
-        assert!(behind.iter().all(|byte| *byte == dialect.delimiter), "{behind:?}");
+        // Results stand behind a row, and behind the cells without a name that it
+        // leaves out.
+        let line = export.result_row(at, &[("_sync_line", ResultValue::Number(7))]).expect("readable");
+        let behind = line.strip_prefix(&content[start..end]).expect("the row as it stands");
+        let delimiters = behind.trim_ascii_end().strip_suffix(b"7").expect("the result");
+        assert!(
+            !delimiters.is_empty() && delimiters.iter().all(|byte| b",;\t|".contains(byte)),
+            "{behind:?}"
+        );
     }
 }
 
@@ -167,14 +172,14 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
     }
 }
 
-fn input(choice: u16) -> Settings {
+fn input(choice: u16) -> InputSettings {
     let encoding = (choice & 64 != 0).then_some(encoding_rs::WINDOWS_1252);
-    Settings {
-        delimiter: source::Delimiter(Some(b',')),
-        encoding: source::Encoding(encoding),
+    InputSettings {
+        delimiter: source::DelimiterSetting(Some(b',')),
+        encoding: source::EncodingSetting(encoding),
         blank: vec![String::new(), "NULL".into()],
         clear: vec!["<clear>".into()],
-        ..Settings::default()
+        ..InputSettings::default()
     }
 }
 

@@ -189,10 +189,17 @@ fn proposed_configurations() {
     let world = World::at("http://127.0.0.1:9");
     let mut text = String::new();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
-    for name in ["customers.csv", "dutch-excel/klanten.csv", "hubspot/export.csv", "salesforce/export.csv"] {
-        std::fs::copy(format!("{fixtures}/{name}"), world.path("export.csv")).expect("a copy");
+    for name in [
+        "customers.csv",
+        "dutch-excel/klanten.csv",
+        "hubspot/export.csv",
+        "salesforce/export.csv",
+        "events/events.jsonl",
+    ] {
+        let export = if name.ends_with("jsonl") { "export.jsonl" } else { "export.csv" };
+        std::fs::copy(format!("{fixtures}/{name}"), world.path(export)).expect("a copy");
         let _ = writeln!(text, "# {name}");
-        text += &shown(&world, &["init", "export.csv"]);
+        text += &shown(&world, &["init", export]);
     }
     check("proposed_configurations", &text);
 }

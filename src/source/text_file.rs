@@ -1,0 +1,201 @@
+//! From a path, or standard input, to text that can be read from any offset.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use encoding_rs::{Encoding, UTF_8};
+use encoding_rs_io::DecodeReaderBytesBuilder;
+
+use super::completeness::OriginalFile;
+use super::dialect::{Dialect, LineEnd, is_surely_utf8, likely_encoding};
+use super::records::{Framing, Records};
+use super::rows::RowRef;
+use super::settings::InputSettings;
+use super::{ExportFault, SourceError};
+
+/// Read to detect the format and the dialect.
+const SAMPLE_BYTES: u64 = 64 << 10;
+/// Read at once while all of a file is copied or searched.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// The text of an export. Every delimiter and line end is one ASCII byte, so
+/// cells can be decoded one by one.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    /// As the user named it.
+    pub(super) name: String,
+    pub(super) file: Arc<File>,
+    pub(super) storage: Storage,
+    pub(super) dialect: Dialect,
+    /// Offset behind a byte order mark.
+    pub(super) start: u64,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(super) enum Storage {
+    /// In the user's own file.
+    InPlace(OriginalFile),
+    /// In a private copy of that file.
+    Copy(OriginalFile),
+    /// In a pipe, now copied, or a device: there is nothing to watch.
+    Stream,
+}
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+impl TextFile {
+    /// Opens `path`; `-` is standard input. The file is read where it is, if
+    /// that is possible: what is piped, compressed or in an encoding such as
+    /// UTF-16 is copied first, the last as UTF-8.
+    pub(super) fn open(path: &Path, settings: &InputSettings) -> Result<Self, ExportFault> {
+        let (mut file, mut storage) = if path == Path::new("-") {
+            (spool(&mut io::stdin().lock(), ExportFault::Io)?, Storage::Stream)
+        } else {
+            unpack(path)?
+        };
+        let sample = read_sample(&file, 0)?;
+        let bom = Encoding::for_bom(&sample);
+        // A byte order mark is a fact, the setting an opinion.
+        let (original_encoding, bom_len) = bom.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
+        let is_single_byte = original_encoding.is_single_byte();
+        if bom.is_none() && is_single_byte && is_surely_utf8(&sample) {
+            return Err(ExportFault::OtherEncoding { encoding: original_encoding.name() });
+        }
+        let (mut encoding, mut start) = (original_encoding, bom_len as u64);
+        if encoding != UTF_8 && !is_single_byte {
+            file = transcode(&file, encoding)?;
+            if let Storage::InPlace(original) = storage {
+                storage = Storage::Copy(original);
+            }
+            (encoding, start) = (UTF_8, 0);
+        }
+        let line_end = LineEnd::detect(&read_sample(&file, start)?);
+        let dialect = Dialect { line_end, encoding, original_encoding, has_bom: bom.is_some() };
+        Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start })
+    }
+
+    /// The first bytes behind a byte order mark.
+    pub(super) fn sample(&self) -> io::Result<Vec<u8>> {
+        read_sample(&self.file, self.start)
+    }
+
+    pub(super) fn reader(&self) -> impl Read {
+        ReadAt { file: &self.file, offset: 0 }
+    }
+
+    /// The records from `from` on, with quotes if there is a delimiter.
+    pub(super) fn records(&self, delimiter: Option<u8>, from: RowRef) -> Records {
+        let framing = Framing { delimiter, terminator: self.dialect.line_end.terminator() };
+        Records::new(Arc::clone(&self.file), framing, from)
+    }
+
+    /// Whether these bytes occur anywhere in the file.
+    pub(super) fn contains(&self, bytes: &[u8]) -> io::Result<bool> {
+        let finder = memchr::memmem::Finder::new(bytes);
+        let (mut block, mut offset) = (vec![0; BLOCK_BYTES], 0);
+        loop {
+            let got = self.file.read_at(&mut block, offset)?;
+            if finder.find(&block[..got]).is_some() {
+                return Ok(true);
+            }
+            // They may lie across two blocks.
+            match got.saturating_sub(bytes.len() - 1) {
+                0 => return Ok(false),
+                step => offset += step as u64,
+            }
+        }
+    }
+}
+
+/// Reads a file from an offset on. Several readers share the file, and none
+/// moves its cursor.
+struct ReadAt<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for ReadAt<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.file.read_at(buffer, self.offset)?;
+        self.offset += got as u64;
+        Ok(got)
+    }
+}
+
+fn read_sample(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+    let mut sample = Vec::new();
+    ReadAt { file, offset }.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
+    Ok(sample)
+}
+
+/// An export as the user named it.
+pub(super) fn display_name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+/// Read to guess the encoding.
+const ENCODING_SAMPLE_BYTES: u64 = 1 << 20;
+
+/// The most likely encoding of an export, if it is a plain file and not UTF-8.
+pub(crate) fn guess_encoding(path: &Path) -> Result<Option<&'static Encoding>, SourceError> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    let mut sample = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(ENCODING_SAMPLE_BYTES).read_to_end(&mut sample))
+        .map_err(|source| SourceError { name: display_name(path), fault: source.into() })?;
+    let is_packed = sample.starts_with(&GZIP) || sample.starts_with(&ZSTD);
+    Ok(Some(likely_encoding(&sample)).filter(|guess| !is_packed && *guess != UTF_8))
+}
+
+/// The content of a file, unpacked into a private copy where needed.
+fn unpack(path: &Path) -> Result<(File, Storage), ExportFault> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    let original = OriginalFile::new(&file)?;
+    let mut head = [0; ZSTD.len()];
+    if file.read_at(&mut head, 0).is_err() {
+        // A named pipe can be read only once.
+        return Ok((spool(&mut &file, ExportFault::Io)?, Storage::Stream));
+    }
+    let copy = if head.starts_with(&GZIP) {
+        spool(&mut flate2::read::MultiGzDecoder::new(file), ExportFault::Compressed)?
+    } else if head == ZSTD {
+        spool(&mut zstd::Decoder::new(file)?, ExportFault::Compressed)?
+    } else {
+        return Ok((file, original.map_or(Storage::Stream, Storage::InPlace)));
+    };
+    Ok((copy, original.map_or(Storage::Stream, Storage::Copy)))
+}
+
+/// Copies a text as UTF-8. Bytes outside its encoding become U+FFFD, and a row
+/// with that character in a mapped cell is rejected: see `Row::text`.
+fn transcode(file: &File, encoding: &'static Encoding) -> Result<File, ExportFault> {
+    let mut decoder = DecodeReaderBytesBuilder::new();
+    decoder.encoding(Some(encoding)).bom_override(true);
+    spool(&mut decoder.build(ReadAt { file, offset: 0 }), ExportFault::Io)
+}
+
+/// Copies all of `from` into a temporary file that has no name.
+fn spool(from: &mut dyn Read, read_error: fn(io::Error) -> ExportFault) -> Result<File, ExportFault> {
+    let write_error =
+        |source| ExportFault::Spool { folder: std::env::temp_dir().display().to_string(), source };
+    let mut file = tempfile::tempfile().map_err(write_error)?;
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match from.read(&mut block) {
+            Ok(0) => return Ok(file),
+            Ok(got) => file.write_all(&block[..got]).map_err(write_error)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(read_error(error)),
+        }
+    }
+}
