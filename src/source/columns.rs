@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-/// Result files have columns of this prefix behind the export's own. The
+/// Result files have columns of this prefix after the export's own. The
 /// reader ignores them, so that a repaired `failed.csv` is an export again.
 pub(super) const SYNC_PREFIX: &str = "_sync_";
 
@@ -36,7 +36,7 @@ impl Columns {
         let named = named_width(&names);
         for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.starts_with(SYNC_PREFIX)) {
             if name.is_empty() {
-                // Some programs write a delimiter behind the last cell, too.
+                // Some programs write a delimiter after the last cell, too.
                 if named > 0 && at >= named {
                     continue;
                 }
@@ -96,8 +96,7 @@ impl Columns {
     }
 
     /// Where the column `name` stands.
-    #[must_use]
-    pub fn find(&self, name: &str) -> Option<usize> {
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 
@@ -149,7 +148,7 @@ mod tests {
         let empty = from_header(&["a", "", "b"]).expect_err("empty");
         assert!(empty.contains("column 2"), "{empty}");
         assert!(from_header(&["", "_sync_line"]).is_err());
-        let trailing = from_header(&["a", "", "_sync_line"]).expect("a delimiter behind the last cell");
+        let trailing = from_header(&["a", "", "_sync_line"]).expect("a delimiter after the last cell");
         assert_eq!((trailing.find("a"), trailing.find("")), (Some(0), None));
         let double = from_header(&["a", "b", "a"]).expect_err("double");
         assert!(double.contains("columns 1 and 3"), "{double}");

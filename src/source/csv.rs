@@ -216,11 +216,11 @@ impl Csv {
         let last = lines.len() - 1;
         let is_row = |line: usize| {
             let before = if line == 0 { at } else { 0 };
-            let behind = if line == last { found - 1 - at } else { 0 };
-            // A delimiter with a space behind it is one of a text.
+            let after = if line == last { found - 1 - at } else { 0 };
+            // A delimiter with a space after it is one of a text.
             let is_text = lines[line].windows(2).any(|pair| pair == [*delimiter, b' ']);
             let cells = memchr::memchr_iter(*delimiter, lines[line]).count() + 1;
-            !is_text && before + cells + behind == width
+            !is_text && before + cells + after == width
         };
         let inside = (1..last).filter(|line| !lines[*line].trim_ascii().is_empty());
         let (rows, others): (Vec<usize>, Vec<usize>) = inside.partition(|line| is_row(*line));
@@ -268,7 +268,7 @@ impl Format for Csv {
         }
     }
 
-    fn file_extension(&self) -> &'static str {
+    fn result_extension(&self) -> &'static str {
         "csv"
     }
 

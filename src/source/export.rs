@@ -57,8 +57,7 @@ impl Export {
     }
 
     /// As the user named it.
-    #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.text.name
     }
 
@@ -100,10 +99,6 @@ impl Export {
     }
 
     /// Which content it has.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
     pub fn hash(&self) -> Result<ExportHash, SourceError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(self.text.reader()).map_err(|source| self.io_error(source))?;
@@ -112,10 +107,6 @@ impl Export {
 
     /// The names that a proposed configuration may map: those of the header, or
     /// the keys of the first row.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
     pub fn column_names(&self) -> Result<Vec<String>, SourceError> {
         self.format.column_names(self).map_err(|source| self.io_error(source))
     }
@@ -126,10 +117,6 @@ impl Export {
     }
 
     /// Whether it is a result file of an earlier run, repaired and run again.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
     pub fn is_result_file(&self) -> Result<bool, SourceError> {
         self.format.is_result_file(self).map_err(|source| self.io_error(source))
     }
@@ -137,7 +124,7 @@ impl Export {
     /// The extension of its result files.
     #[must_use]
     pub fn result_extension(&self) -> &'static str {
-        self.format.file_extension()
+        self.format.result_extension()
     }
 
     /// How a result file with these columns begins.
@@ -147,11 +134,7 @@ impl Export {
     }
 
     /// A line of a result file: the row as it stands in the export, without
-    /// earlier results, and `results` behind it.
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
+    /// earlier results, followed by `results`.
     pub fn result_row(&self, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>> {
         let row = self.format.result_row(self, at, results)?;
         Ok(self.dialect().result_line(row))

@@ -26,16 +26,15 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     /// Whether the export is a result file of an earlier run.
     fn is_result_file(&self, export: &Export) -> io::Result<bool>;
 
-    /// What shows that the last row breaks off; its line has no end.
+    /// Why the last row is incomplete, if it is. Its line has no end.
     fn cut_off(&self, last: &Row) -> Option<String>;
 
-    /// Of result files.
-    fn file_extension(&self) -> &'static str;
+    fn result_extension(&self) -> &'static str;
 
     /// The header of a result file, encoded as the export is read.
     fn result_header(&self, export: &Export, results: &[ResultCell]) -> Option<Vec<u8>>;
 
-    /// The export's own row with results behind, encoded as the export is read.
+    /// The export's own row followed by results, encoded as the export is read.
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>>;
 }
 

@@ -78,7 +78,7 @@ impl Format for JsonLines {
         Some(fault.to_string())
     }
 
-    fn file_extension(&self) -> &'static str {
+    fn result_extension(&self) -> &'static str {
         "jsonl"
     }
 
@@ -132,13 +132,13 @@ fn split(text: &str, columns: &Columns, shape: &mut Shape, cells: &mut Cells) ->
         Some(_) => RowFault::NotAnObject(format!("{fault}; fix the text in {RAW}")),
         None => fault,
     })?;
-    if shape.is_due() {
+    shape.learn(columns, || {
         // A key with an escape stands in no line as it is, and the text of a
         // raw line has to be parsed.
         let is_plain = !line.contains('\\') && !line.contains(RAW);
         let members = members(line).ok().filter(|_| is_plain).unwrap_or_default();
-        shape.learn(members.iter().map(|(key, _)| &*key.0), columns);
-    }
+        members.into_iter().map(|(key, _)| key.0.into_owned()).collect()
+    });
     cells.clear();
     for cell in found {
         cells.push(cell.as_deref().unwrap_or_default().as_bytes());
@@ -292,9 +292,9 @@ mod tests {
         Ok(found.into_iter().map(|cell| cell.unwrap_or_default().into_owned()).collect())
     }
 
-    /// The cells of a line behind one with the shape `first`, and whether they
+    /// The cells of a line after one with the shape `first`, and whether they
     /// were cut without the parser.
-    fn behind(first: &str, line: &str) -> (Result<Vec<u8>, RowFault>, bool) {
+    fn after(first: &str, line: &str) -> (Result<Vec<u8>, RowFault>, bool) {
         let mut columns = Columns::without_header();
         for name in ["a", "b", "c.d"] {
             columns.require(name).expect("a column");
@@ -318,7 +318,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn a_line_of_the_known_shape_is_split_as_the_parser_splits_it(
+        fn a_line_of_a_learned_shape_is_split_as_the_parser_splits_it(
             keys in proptest::sample::subsequence(vec!["a", "b", "c.d", "x", ""], 0..5).prop_shuffle(),
             values in proptest::collection::vec("\"[a ,}{:é]{0,4}\"|-?[01]{0,3}(\\.[0-9]{0,2})?([eE][+-]?[0-9]?)?|true|nul|null|\"\\\\n\"|\\{\\}|\\[\\]|\"\t\"", 5),
             spaces in "[ ]{0,1}", tail in "[ }x]{0,1}", same in proptest::bool::weighted(0.8)
@@ -331,7 +331,7 @@ mod tests {
             let first = line(&vec!["\"1\"".to_owned(); 5]);
             let other = r#"{"b":"1","a":"1"}"#;
             let line = format!("{}{tail}", line(&values));
-            let (found, _) = behind(if same { &first } else { other }, &line);
+            let (found, _) = after(if same { &first } else { other }, &line);
             prop_assert_eq!(found, by_parser(&line), "{}", line);
         }
     }
@@ -340,13 +340,13 @@ mod tests {
     fn the_common_shape_is_cut_and_others_are_parsed() {
         let first = r#"{"a":"1","x":null,"b":2}"#;
         for plain in [r#"{"a":"é, }","x":"y","b":-1.5e3}"#, r#"{ "a": "", "x": true, "b": null } "#] {
-            assert_eq!(behind(first, plain), (by_parser(plain), true), "{plain}");
+            assert_eq!(after(first, plain), (by_parser(plain), true), "{plain}");
         }
         for other in [r#"{"a":"\n","x":1,"b":2}"#, r#"{"a":"1","x":[],"b":2}"#, r#"{"a":"1","b":2}"#] {
-            assert_eq!(behind(first, other), (by_parser(other), false), "{other}");
+            assert_eq!(after(first, other), (by_parser(other), false), "{other}");
         }
         for broken in [r#"{"a":"1","x":01,"b":2}"#, r#"{"a":"1","x":1,"b":2}}"#, r#"{"a":"1","x":1,"b":2"#] {
-            assert!(behind(first, broken).0.is_err(), "{broken}");
+            assert!(after(first, broken).0.is_err(), "{broken}");
         }
     }
 
@@ -354,10 +354,10 @@ mod tests {
     fn a_raw_line_counts_once_it_is_fixed() {
         let raw = |text: &str| format!(r#"{{"_sync_raw":"{text}","_sync_line":3,"b":"no"}}"#);
         let fixed = raw(r#"{\"a\":\"1\",\"b\":2}"#);
-        assert_eq!(behind(&raw(""), &fixed).0, Ok(b"1|2||".to_vec()));
+        assert_eq!(after(&raw(""), &fixed).0, Ok(b"1|2||".to_vec()));
         // The same whatever was read before.
         for first in [raw(""), fixed, "{}".to_owned()] {
-            let (broken, _) = behind(&first, &raw("{broken"));
+            let (broken, _) = after(&first, &raw("{broken"));
             let message = broken.expect_err("no object").to_string();
             assert!(message.contains("fix the text in _sync_raw"), "{message}");
         }

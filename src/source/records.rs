@@ -1,7 +1,7 @@
 //! Where one record ends and the next begins.
 //!
 //! The `csv` crate has no bound on a field, lets an unclosed quote swallow the
-//! rest of the file, and glues text behind a closing quote to the cell. So the
+//! rest of the file, and appends text after a closing quote to the cell. So the
 //! extent of each record is found here first, bounded and with its physical
 //! line. Only a sound record goes to the parser. A record with broken quotes
 //! ends with its first physical line, and reading resumes on the next.
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_line_behind_an_open_quote_does_not_end_the_file() {
+    fn a_blank_line_after_an_open_quote_does_not_end_the_file() {
         let found = lines_and_texts("a,b\n1,\"open\n2,fine\n\n3,last\n");
         assert_eq!(found.last(), Some(&(5, "3,last".to_owned())));
     }

@@ -32,7 +32,7 @@ pub enum RowFault {
         /// 1-based.
         column: usize,
     },
-    /// Text behind a closing quote.
+    /// Text after a closing quote.
     #[error("cell {column} has text after its closing quote; double each quote that is text")]
     TextAfterQuote {
         /// 1-based.
@@ -44,7 +44,7 @@ pub enum RowFault {
         if *lines == 1 { "" } else { "s" }
     )]
     HoldsRows {
-        /// Lines behind the first.
+        /// Lines after the first.
         lines: usize,
     },
     /// Another number of cells than the header has.
@@ -177,10 +177,6 @@ impl Rows {
 
     /// Reads the next row into `row`; `false` at the end of the export. A
     /// malformed row is no error: see [`Row::fault`].
-    ///
-    /// # Errors
-    ///
-    /// If the file cannot be read.
     pub fn read(&mut self, row: &mut Row) -> std::io::Result<bool> {
         let is_row = self.reader.read(row)?;
         if is_row {

@@ -30,7 +30,7 @@ pub(super) struct TextFile {
     pub(super) file: Arc<File>,
     pub(super) storage: Storage,
     pub(super) dialect: Dialect,
-    /// Offset behind a byte order mark.
+    /// Offset after a byte order mark.
     pub(super) start: u64,
 }
 
@@ -79,7 +79,7 @@ impl TextFile {
         Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start })
     }
 
-    /// The first bytes behind a byte order mark.
+    /// The first bytes after a byte order mark.
     pub(super) fn sample(&self) -> io::Result<Vec<u8>> {
         read_sample(&self.file, self.start)
     }

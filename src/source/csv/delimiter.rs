@@ -6,7 +6,7 @@ use crate::source::settings::DELIMITERS;
 /// The delimiter of Excel's own first line `sep=;`, and that line's length.
 pub(super) fn excel_separator(sample: &[u8], terminator: u8) -> Option<(u8, usize)> {
     let (&delimiter, rest) = sample.strip_prefix(b"sep=")?.split_first()?;
-    // One line end: a blank line behind it is a line of its own.
+    // One line end: a blank line after it is a line of its own.
     let line_end = match rest {
         [b'\r', b'\n', ..] if terminator == b'\n' => 2,
         [byte, ..] if *byte == terminator => 1,

@@ -10,7 +10,7 @@ use crate::source::columns::Columns;
 #[derive(Debug, Default)]
 pub(super) struct Shape {
     /// Keys without escapes, and the columns they fill.
-    members: Vec<(String, Option<usize>)>,
+    members: Vec<(Option<usize>, String)>,
     /// Where the cell of each column stands in the line.
     places: Vec<(usize, usize)>,
     /// Lines of another shape, since the last was learned.
@@ -21,17 +21,14 @@ pub(super) struct Shape {
 const OTHERS_PER_SHAPE: u32 = 64;
 
 impl Shape {
-    /// Whether the next line that was parsed is to be learned.
-    pub(super) fn is_due(&mut self) -> bool {
+    /// Counts a line of another shape, and now and then learns its keys: none
+    /// if they do not stand in it as they are.
+    pub(super) fn learn(&mut self, columns: &Columns, keys: impl FnOnce() -> Vec<String>) {
         self.others = (self.others + 1) % OTHERS_PER_SHAPE;
-        self.members.is_empty() || self.others == 0
-    }
-
-    /// Learns the shape of a line with these keys; none for a line whose keys
-    /// do not stand in it as they are.
-    pub(super) fn learn<'a>(&mut self, keys: impl Iterator<Item = &'a str>, columns: &Columns) {
-        self.members = keys.map(|key| (key.to_owned(), columns.find(key))).collect();
-        self.places = vec![(0, 0); columns.names().len()];
+        if self.members.is_empty() || self.others == 0 {
+            self.members = keys().into_iter().map(|key| (columns.find(&key), key)).collect();
+            self.places = vec![(0, 0); columns.names().len()];
+        }
     }
 
     /// Splits a line of this shape; `false` for another one.
@@ -45,7 +42,7 @@ impl Shape {
         places.fill((0, 0));
         let mut cursor = Cursor { text, at: 0 };
         let mut before = b'{';
-        for (key, column) in &*members {
+        for (column, key) in &*members {
             let Some(place) = cursor.member(before, key) else { return false };
             if let Some(column) = column {
                 places[*column] = place;
@@ -68,7 +65,7 @@ struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Returns the place behind the spaces.
+    /// Returns the place after the spaces.
     fn skip_spaces(&mut self) -> usize {
         while self.text.get(self.at) == Some(&b' ') {
             self.at += 1;
@@ -87,8 +84,8 @@ impl Cursor<'_> {
     fn member(&mut self, before: u8, key: &str) -> Option<(usize, usize)> {
         self.take(before)?;
         self.take(b'"')?;
-        let behind = self.text[self.at..].strip_prefix(key.as_bytes())?.strip_prefix(b"\"")?;
-        self.at = self.text.len() - behind.len();
+        let rest = self.text[self.at..].strip_prefix(key.as_bytes())?.strip_prefix(b"\"")?;
+        self.at = self.text.len() - rest.len();
         self.take(b':')?;
         let from = self.skip_spaces();
         if self.text.get(from)? == &b'"' {
@@ -107,23 +104,23 @@ impl Cursor<'_> {
 
 /// RFC 8259, section 6.
 fn is_number(text: &[u8]) -> bool {
-    behind_number(text.strip_prefix(b"-").unwrap_or(text)).is_some_and(<[u8]>::is_empty)
+    after_number(text.strip_prefix(b"-").unwrap_or(text)).is_some_and(<[u8]>::is_empty)
 }
 
-fn behind_number(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = text.strip_prefix(b"0").or_else(|| behind_digits(text))?;
+fn after_number(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text.strip_prefix(b"0").or_else(|| after_digits(text))?;
     if let Some(fraction) = rest.strip_prefix(b".") {
-        rest = behind_digits(fraction)?;
+        rest = after_digits(fraction)?;
     }
     if let [b'e' | b'E', exponent @ ..] = rest {
         let sign = usize::from(matches!(exponent, [b'+' | b'-', ..]));
-        rest = behind_digits(&exponent[sign..])?;
+        rest = after_digits(&exponent[sign..])?;
     }
     Some(rest)
 }
 
-/// The text behind one or more digits.
-fn behind_digits(text: &[u8]) -> Option<&[u8]> {
+/// The text after one or more digits.
+fn after_digits(text: &[u8]) -> Option<&[u8]> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     (digits > 0).then(|| &text[digits..])
 }
