@@ -8,7 +8,7 @@ use std::path::Path;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
-use omnidesk_sync::mapping::{Address, Channel, Drafted, Mapped, Mapping};
+use omnidesk_sync::mapping::{Address, Channel, Mapping};
 use omnidesk_sync::reconcile::{
     Acked, CustomerKey, HashKey, Policy, RowFingerprint, Situation, asks_nothing_of, rehearse,
 };
@@ -111,10 +111,10 @@ fn mapping(criterion: &mut Criterion) {
         let (export, mapping) = opened(folder.path(), "export.csv", mail);
         let rows = all_rows(&export);
         group.bench_with_input(BenchmarkId::new("checked", what), &rows, |bench, rows| {
-            bench.iter(|| rows.iter().filter(|row| matches!(mapping.draft(row), Drafted::Draft(_))).count());
+            bench.iter(|| rows.iter().filter(|row| matches!(mapping.draft(row), Ok(Some(_)))).count());
         });
         group.bench_with_input(BenchmarkId::new("copied", what), &rows, |bench, rows| {
-            bench.iter(|| rows.iter().filter(|row| matches!(mapping.map(row), Mapped::Intent(_))).count());
+            bench.iter(|| rows.iter().filter(|row| matches!(mapping.map(row), Ok(Some(_)))).count());
         });
     }
     let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
@@ -123,7 +123,7 @@ fn mapping(criterion: &mut Criterion) {
         let (key, mut room) = (KEY.prints([1; 8]), Vec::new());
         bench.iter(|| {
             let prints = rows.iter().map(|row| {
-                let (brand, id) = mapping.whose(row).expect("somebody's");
+                let (brand, id) = mapping.customer_of(row).expect("a customer");
                 (KEY.customer_of(brand, &id), key.row(mapping.deciding_cells(row), &mut room))
             });
             prints.filter(|(_, print)| *print != RowFingerprint::NONE).count()
@@ -151,13 +151,7 @@ fn deciding(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a folder");
     write_exports(folder.path());
     let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
-    let intents: Vec<_> = all_rows(&export)
-        .iter()
-        .filter_map(|row| match mapping.map(row) {
-            Mapped::Intent(intent) => Some(intent),
-            _ => None,
-        })
-        .collect();
+    let intents: Vec<_> = all_rows(&export).iter().filter_map(|row| mapping.map(row).ok()?).collect();
     let told: Vec<Acked> = intents
         .iter()
         .map(|intent| {

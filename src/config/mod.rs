@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
-use crate::mapping::{CustomerSettings, Names, OperationSettings};
+use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
 use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, check_custom_names};
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
@@ -98,7 +98,7 @@ pub struct OmnideskSection {
     pub custom_field_prefix: String,
     /// Names outside the pattern.
     #[serde(default)]
-    pub names: Names,
+    pub names: NamePolicy,
     /// For one exchange.
     #[serde(default = "default_timeout")]
     pub timeout: Period,

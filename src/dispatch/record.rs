@@ -141,7 +141,7 @@ pub struct Problem {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         Self {
-            code: rejection.code.word(),
+            code: rejection.code.as_str(),
             column: rejection.column,
             value: rejection.value,
             message: rejection.message,

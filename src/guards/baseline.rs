@@ -64,7 +64,7 @@ impl RunProfile {
         Self {
             describing: fill.rows(),
             fill: fill.columns().map(|(name, rows)| (name.to_owned(), rows)).collect(),
-            keys: keys.iter().map(|key| (key.key.clone(), key.mark)).collect(),
+            keys: keys.iter().map(|key| (key.key.clone(), key.hash)).collect(),
             ..Self::default()
         }
     }

@@ -60,7 +60,7 @@ impl Inspection {
     /// Begins. `names_all` asks for the rows of shared addresses though they
     /// are those of the last finished run.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         key: HashKey,
         mapped: &[MappedKey],
         past: &Baseline,
@@ -171,7 +171,7 @@ impl Inspection {
     /// Ends the look. `several` are the customers with several rows, with what
     /// they will have been told.
     #[must_use]
-    pub fn finish<'a>(
+    pub(crate) fn finish<'a>(
         mut self,
         fill: &Fill,
         several: impl Iterator<Item = (CustomerKey, Option<&'a Acked>)>,

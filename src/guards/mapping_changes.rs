@@ -56,10 +56,10 @@ impl MappingChanges {
         let changed =
             |key: String, change, subject| KeyChange { key, change, customers: 0, alone: 0, subject };
         let mut changes: Vec<KeyChange> = Vec::new();
-        for MappedKey { key, subject, mark } in keys {
+        for MappedKey { key, subject, hash } in keys {
             let change = match before.iter().find(|(name, _)| name == key) {
                 None => ChangeKind::Added,
-                Some((_, old)) if old != mark => ChangeKind::Changed,
+                Some((_, old)) if old != hash => ChangeKind::Changed,
                 Some(_) => continue,
             };
             changes.push(changed(key.clone(), change, subject.clone()));

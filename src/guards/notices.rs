@@ -189,7 +189,7 @@ impl Notices {
 }
 
 pub(crate) fn channel_word(channel: Channel) -> Option<String> {
-    Some(channel.word().to_owned())
+    Some(channel.as_str().to_owned())
 }
 
 pub(crate) fn field_word(name: &FieldName) -> Option<String> {

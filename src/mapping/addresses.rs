@@ -9,7 +9,7 @@ use rlibphonenumber::enums::Region;
 use super::phone;
 use super::rejection::{Rejection, RejectionCode};
 
-/// The kinds of addresses, by the API page's words.
+/// The kinds of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
     /// An e-mail address.
@@ -25,7 +25,7 @@ pub enum Channel {
 impl Channel {
     /// The word of the API page.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
             Self::Telephone => "telephone",
@@ -35,14 +35,45 @@ impl Channel {
     }
 }
 
-/// A checked address. [`Address::parse`] is the only way to make one.
+/// A checked address, which may borrow from its row.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Address {
+pub struct DraftAddress<'a> {
     channel: Channel,
-    text: String,
+    text: Cow<'a, str>,
 }
 
-impl Address {
+/// A checked address that owns its text.
+pub type Address = DraftAddress<'static>;
+
+impl<'a> DraftAddress<'a> {
+    /// Checks and cleans an address.
+    ///
+    /// # Errors
+    ///
+    /// The reason, and what would help.
+    pub fn parse(
+        channel: Channel,
+        text: impl Into<Cow<'a, str>>,
+        region: Option<Region>,
+    ) -> Result<Self, Rejection> {
+        let text = text.into();
+        let is_clean = match channel {
+            Channel::Email => is_common_email(&text),
+            Channel::Telephone => phone::is_clean(&text),
+            Channel::Facebook | Channel::Twitter => false,
+        };
+        if is_clean {
+            return Ok(Self { channel, text });
+        }
+        let text = match channel {
+            Channel::Email => parse_email(&text)?,
+            Channel::Telephone => phone::to_e164(&text, region)?,
+            Channel::Facebook => parse_facebook(&text)?,
+            Channel::Twitter => parse_twitter(&text)?,
+        };
+        Ok(Self { channel, text: Cow::Owned(text) })
+    }
+
     /// The kind.
     #[must_use]
     pub fn channel(&self) -> Channel {
@@ -58,117 +89,57 @@ impl Address {
     /// The form by which two spellings of one address are the same.
     #[must_use]
     pub fn identity(&self) -> Cow<'_, str> {
-        identity(self.channel, &self.text)
-    }
-
-    /// Checks and cleans an address.
-    ///
-    /// # Errors
-    ///
-    /// The reason, and what would help.
-    pub fn parse(channel: Channel, text: &str, region: Option<Region>) -> Result<Self, Rejection> {
-        Ok(DraftAddress::parse(channel, Cow::Borrowed(text), region)?.into())
-    }
-}
-
-/// A checked address that may borrow from its row.
-pub struct DraftAddress<'a> {
-    channel: Channel,
-    text: Cow<'a, str>,
-}
-
-impl From<DraftAddress<'_>> for Address {
-    fn from(draft: DraftAddress) -> Self {
-        Self { channel: draft.channel, text: draft.text.into_owned() }
-    }
-}
-
-impl<'a> DraftAddress<'a> {
-    /// The kind.
-    #[must_use]
-    pub fn channel(&self) -> Channel {
-        self.channel
-    }
-
-    /// See [`Address::identity`].
-    #[must_use]
-    pub fn identity(&self) -> Cow<'_, str> {
-        identity(self.channel, &self.text)
-    }
-
-    pub(super) fn parse(
-        channel: Channel,
-        text: Cow<'a, str>,
-        region: Option<Region>,
-    ) -> Result<Self, Rejection> {
-        let is_sent_as_it_is = match channel {
-            Channel::Email => is_common_email(&text),
-            Channel::Telephone => phone::is_clean(&text),
-            Channel::Facebook | Channel::Twitter => false,
-        };
-        if is_sent_as_it_is {
-            return Ok(Self { channel, text });
+        let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
+        match self.channel {
+            Channel::Email | Channel::Facebook | Channel::Twitter if !is_lower(&self.text) => {
+                Cow::Owned(self.text.to_lowercase())
+            }
+            _ => Cow::Borrowed(&self.text),
         }
-        let text = match channel {
-            Channel::Email => email(&text)?,
-            Channel::Telephone => phone::e164(&text, region)
-                .map_err(|no| Rejection::new(RejectionCode::BadPhone, no.reason, no.hint))?,
-            Channel::Facebook => facebook(&text)?,
-            Channel::Twitter => twitter(&text)?,
-        };
-        Ok(Self { channel, text: Cow::Owned(text) })
+    }
+
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.channel == other.channel && self.identity() == other.identity()
+    }
+
+    pub(super) fn into_owned(self) -> Address {
+        Address { channel: self.channel, text: Cow::Owned(self.text.into_owned()) }
     }
 }
 
 impl fmt::Debug for DraftAddress<'_> {
     /// Masked: personal data.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        write!(out, "{}(***)", self.channel.word())
+        write!(out, "{}(***)", self.channel.as_str())
     }
 }
 
-fn identity(channel: Channel, text: &str) -> Cow<'_, str> {
-    let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-    match channel {
-        Channel::Telephone => Cow::Borrowed(text),
-        _ if is_lower(text) => Cow::Borrowed(text),
-        Channel::Email | Channel::Facebook | Channel::Twitter => Cow::Owned(text.to_lowercase()),
-    }
-}
-
-impl fmt::Debug for Address {
-    /// Masked: personal data.
-    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        write!(out, "{}(***)", self.channel.word())
-    }
-}
-
-fn email(text: &str) -> Result<String, Rejection> {
+fn parse_email(text: &str) -> Result<String, Rejection> {
     let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
-    match EmailAddress::parse_with_options(text, options) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) if text.matches('@').count() > 1 => Err(Rejection::new(
-            RejectionCode::BadEmail,
-            "it holds several addresses",
-            "give each a column of its own, or take one by a template, such as { template = \"{{ (email | split(';'))[0] | trim }}\" }",
-        )),
-        Err(_) if text.ends_with('>') => Err(Rejection::new(
-            RejectionCode::BadEmail,
-            "there is more in it than an address",
-            "leave nothing but what stands between < and >, in the export or by a template",
-        )),
-        Err(error) => Err(Rejection::new(
-            RejectionCode::BadEmail,
-            format!("it is no e-mail address: {}", error.to_string().trim_end_matches('.').to_lowercase()),
-            "mend the address, empty the cell, add its word for \"none\" to blank in [input], or leave such addresses out with invalid = \"drop\"",
-        )),
-    }
+    let Err(error) = EmailAddress::parse_with_options(text, options) else { return Ok(text.to_owned()) };
+    let error = error.to_string().to_lowercase();
+    let (message, hint) = if text.matches('@').count() > 1 {
+        (
+            "the cell has several e-mail addresses".to_owned(),
+            "give each a column of its own, or take one with a template, such as { template = \"{{ (email | split(';'))[0] | trim }}\" }",
+        )
+    } else if text.ends_with('>') {
+        (
+            "the cell has more than an e-mail address".to_owned(),
+            "keep only the address between < and >, in the export or with a template",
+        )
+    } else {
+        (
+            format!("not an e-mail address: {}", error.trim_end_matches('.')),
+            "fix the address, empty the cell, add its placeholder to blank in [input], or leave such addresses out with invalid = \"drop\"",
+        )
+    };
+    Err(Rejection::new(RejectionCode::BadEmail, message, hint))
 }
 
-/// Whether it is an address of the shape that nearly all have: letters, digits
-/// and a few signs. Only saves time: all of them are addresses to the library,
-/// which a test holds against it.
+/// Whether the address has the shape of nearly all: letters, digits and a few
+/// signs. Only saves time: a test checks that the library accepts all of them.
 fn is_common_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let is_part = |part: &[u8], signs: &[u8]| {
@@ -185,8 +156,11 @@ fn is_common_email(text: &str) -> bool {
         && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
 }
 
-/// The account in a profile's URL on one of `hosts`, with the rest of the URL.
-fn profile<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
+const ACCOUNT_HINT: &str =
+    "fix the account, empty the cell, or leave such accounts out with invalid = \"drop\"";
+
+/// The part of a profile's URL behind the host, if that is one of `hosts`.
+fn profile_path<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let (host, path) = rest.split_once('/')?;
     let host = host.to_ascii_lowercase();
@@ -197,37 +171,34 @@ fn profile<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
     hosts.contains(&bare).then_some(path)
 }
 
-fn twitter(text: &str) -> Result<String, Rejection> {
-    let account = match profile(text, &["twitter.com", "x.com"]) {
+fn parse_twitter(text: &str) -> Result<String, Rejection> {
+    let account = match profile_path(text, &["twitter.com", "x.com"]) {
         Some(path) => path.split(['/', '?', '#']).next().unwrap_or_default(),
         None => text,
     };
     let account = account.trim_start_matches('@').trim();
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ' ';
-    if account.is_empty() || !account.chars().all(fits) {
-        return Err(Rejection::new(
-            RejectionCode::BadHandle,
-            "it is no Twitter account: letters A to Z, digits, _ and spaces are all that fits",
-            "mend the account, empty the cell, or leave such accounts out with invalid = \"drop\"",
-        ));
+    let is_allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == ' ';
+    if account.is_empty() || !account.chars().all(is_allowed) {
+        let message = "not a Twitter account: only letters A to Z, digits, _ and spaces are allowed";
+        return Err(Rejection::new(RejectionCode::BadHandle, message, ACCOUNT_HINT));
     }
     Ok(account.to_owned())
 }
 
-fn facebook(text: &str) -> Result<String, Rejection> {
-    let account = match profile(text, &["facebook.com", "fb.com", "fb.me"]) {
+fn parse_facebook(text: &str) -> Result<String, Rejection> {
+    let account = match profile_path(text, &["facebook.com", "fb.com", "fb.me"]) {
         Some(rest) => facebook_account(rest),
         None => Some(text.trim_start_matches('@')).filter(|account| !account.contains("://")),
     };
-    // The vendor names no pattern, so that nearly everything goes.
+    // The vendor shows no pattern, so nearly everything is allowed.
     account
         .map(str::trim)
         .filter(|account| !account.is_empty() && !account.contains(char::is_control))
         .map(str::to_owned)
-        .ok_or_else(no_facebook)
+        .ok_or_else(|| Rejection::new(RejectionCode::BadHandle, "not a Facebook account or id", ACCOUNT_HINT))
 }
 
-/// The account in what follows the host of a profile's URL.
+/// The account in the part of a profile's URL behind the host.
 fn facebook_account(rest: &str) -> Option<&str> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut parts = path.split('/').filter(|part| !part.is_empty());
@@ -237,14 +208,6 @@ fn facebook_account(rest: &str) -> Option<&str> {
         Some("pg" | "pages") => parts.next_back(),
         other => other,
     }
-}
-
-fn no_facebook() -> Rejection {
-    Rejection::new(
-        RejectionCode::BadHandle,
-        "there is no Facebook account or id in it",
-        "mend the account, empty the cell, or leave such accounts out with invalid = \"drop\"",
-    )
 }
 
 #[cfg(test)]
@@ -265,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn the_common_shape_is_seen() {
+    fn the_common_shape_is_recognised() {
         for common in ["ann@example.org", "Ann-B.c_d+e@mail.example-1.co.uk"] {
             assert!(is_common_email(common), "{common}");
         }
@@ -311,8 +274,8 @@ mod tests {
 
     #[test]
     fn spellings_of_one_address_are_the_same() {
-        let parse =
+        let identity =
             |text| Address::parse(Channel::Email, text, None).expect("an address").identity().into_owned();
-        assert_eq!(parse("Ann@example.org"), parse("ann@EXAMPLE.org"));
+        assert_eq!(identity("Ann@example.org"), identity("ann@EXAMPLE.org"));
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::addresses::{Address, DraftAddress};
-use super::settings::Operation;
+use super::operation::Operation;
 use crate::source::RowRef;
 
 /// The customer's id in the organisation's own system: trimmed, not blank,
@@ -13,8 +13,8 @@ use crate::source::RowRef;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PrimaryId(String);
 
-/// Bytes in an id. The API page names no bound; longer ones are a mapped
-/// wrong column.
+/// Bytes in an id. The API page has no bound; a longer one means that the wrong
+/// column is mapped.
 const PRIMARY_ID_BYTES_MAX: usize = 255;
 
 impl PrimaryId {
@@ -22,7 +22,7 @@ impl PrimaryId {
     ///
     /// # Errors
     ///
-    /// The reason why it cannot be one.
+    /// The reason why the text is no id.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         let id = text.trim();
         Self::check(id).map(|()| Self(id.to_owned()))
@@ -34,7 +34,7 @@ impl PrimaryId {
             "" => Err("the id is blank"),
             id if id.len() > PRIMARY_ID_BYTES_MAX => Err("the id is longer than 255 bytes"),
             id if id.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(()),
-            id if id.chars().any(char::is_control) => Err("the id holds a control character"),
+            id if id.chars().any(char::is_control) => Err("the id has a control character"),
             _ => Ok(()),
         }
     }
@@ -47,7 +47,7 @@ impl PrimaryId {
 }
 
 impl fmt::Debug for PrimaryId {
-    /// Masked: ids of customers do not belong into logs.
+    /// Masked: ids of customers do not belong in logs.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("PrimaryId(***)")
     }
@@ -73,7 +73,7 @@ pub enum FieldName {
     Custom(Arc<str>),
 }
 
-/// What a text field is to become.
+/// The new value of a text field.
 #[derive(Clone, PartialEq, Eq)]
 pub enum FieldValue {
     /// This text, which is not blank.
@@ -108,9 +108,9 @@ impl fmt::Debug for FieldValue {
 pub struct Intent {
     /// The row.
     pub at: RowRef,
-    /// Whom it is about.
+    /// The customer.
     pub customer: Customer,
-    /// What is to be done.
+    /// What to do.
     pub operation: Operation,
     /// Text fields that have a value, in the order of the mapping.
     pub fields: Vec<(FieldName, FieldValue)>,
@@ -120,7 +120,7 @@ pub struct Intent {
     pub ticket_id: Option<u64>,
     /// Whether other tickets stay as they are.
     pub no_sync: bool,
-    /// What a person should know, though the row goes its way.
+    /// What a person should know of the row, though it is applied.
     pub warnings: Vec<Warning>,
 }
 
@@ -128,30 +128,23 @@ pub struct Intent {
 pub(super) type DraftField<'a> = (&'a FieldName, Option<Cow<'a, str>>);
 
 /// An [`Intent`] that borrows from its row: enough to decide about most rows,
-/// without a copy of anything.
-#[derive(Debug)]
+/// with nothing copied.
 pub struct Draft<'a> {
-    /// The row.
-    pub at: RowRef,
-    /// The brand.
-    pub brand_id: u64,
-    /// The customer's id, checked.
-    pub primary_id: Cow<'a, str>,
-    /// What is to be done.
-    pub operation: Operation,
+    pub(super) at: RowRef,
+    pub(crate) brand_id: u64,
+    /// Checked.
+    pub(crate) primary_id: Cow<'a, str>,
+    pub(crate) operation: Operation,
     pub(super) fields: Vec<DraftField<'a>>,
-    /// Addresses, checked.
-    pub addresses: Vec<DraftAddress<'a>>,
+    pub(crate) addresses: Vec<DraftAddress<'a>>,
     pub(super) ticket_id: Option<u64>,
     pub(super) no_sync: bool,
-    /// What a person should know.
-    pub warnings: Vec<Warning>,
+    pub(crate) warnings: Vec<Warning>,
 }
 
 impl Draft<'_> {
-    /// The same, for itself.
     #[must_use]
-    pub fn into_intent(self) -> Intent {
+    pub(crate) fn into_intent(self) -> Intent {
         let value = |text: Option<Cow<str>>| match text {
             Some(text) => FieldValue::Text(text.into_owned()),
             None => FieldValue::Clear,
@@ -164,7 +157,7 @@ impl Draft<'_> {
             },
             operation: self.operation,
             fields: self.fields.into_iter().map(|(name, text)| (name.clone(), value(text))).collect(),
-            addresses: self.addresses.into_iter().map(Address::from).collect(),
+            addresses: self.addresses.into_iter().map(DraftAddress::into_owned).collect(),
             ticket_id: self.ticket_id,
             no_sync: self.no_sync,
             warnings: self.warnings,
@@ -190,7 +183,7 @@ impl Intent {
     }
 }
 
-/// What a person should know of a row that goes its way.
+/// What a person should know of a row that is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Warning {
     /// A name outside the pattern seen on the API's pages was sent as it is.
@@ -204,7 +197,7 @@ pub enum Warning {
 impl Warning {
     /// The word in summaries.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OddName => "odd_name",
             Self::TransliteratedName => "transliterated_name",
@@ -212,12 +205,12 @@ impl Warning {
         }
     }
 
-    /// What it is, behind a count.
+    /// For people, behind a count.
     #[must_use]
-    pub fn words(self) -> &'static str {
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Self::OddName => {
-                "names outside the letters seen on the API's pages are sent as they are (names = \"send\")"
+                "names outside the pattern seen on the API's pages are sent as they are (names = \"send\")"
             }
             Self::TransliteratedName => "names are written in Latin letters (names = \"transliterate\")",
             Self::DroppedAddress => "addresses that cannot be used are left out (invalid = \"drop\")",

@@ -1,18 +1,21 @@
 //! From a row to what it asks for.
 //!
 //! A [`Mapping`] is compiled once from the configuration against the columns
-//! of an export. It turns each row into an [`Intent`] (which customer, which
-//! operation, which values), or into a [`Rejection`] that names the column,
-//! the value, the reason and the setting that would help. It does no I/O and
-//! knows nothing of calls.
+//! of an export. It turns each row into an [`Intent`] (customer, operation,
+//! values), or into a [`Rejection`] that names the column, the value, the reason
+//! and the setting that would help. It does no I/O and knows nothing of calls.
 
 mod addresses;
+mod blanks;
 mod compile;
 mod expressions;
 mod fill;
 mod intent;
 mod key_hashes;
+#[expect(clippy::module_inception, reason = "the room's main type")]
+mod mapping;
 mod names;
+mod operation;
 mod phone;
 mod rejection;
 mod row;
@@ -26,11 +29,15 @@ mod variables;
 pub const READING: u32 = 3;
 
 pub use addresses::{Address, Channel, DraftAddress};
-pub use fill::Fill;
+pub(crate) use fill::Fill;
 pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, PrimaryId, Warning};
-pub use key_hashes::{MappedKey, Subject};
-pub(crate) use phone::is_date;
-pub use phone::suggest_region;
+pub(crate) use key_hashes::{MappedKey, Subject};
+pub use mapping::Mapping;
+pub use operation::Operation;
+pub(crate) use phone::{is_date, suggest_region};
 pub use rejection::{Rejection, RejectionCode};
-pub use row::{Drafted, Mapped, Mapping, Presence};
-pub use settings::{CustomerSettings, Invalid, Names, Operation, OperationSettings, Origin, Rule, Value};
+pub(crate) use row::RowIdentity;
+pub use row::RowResult;
+pub use settings::{
+    CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OperationSettings, Rule,
+};

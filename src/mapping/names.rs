@@ -1,55 +1,55 @@
-//! Names of people, as far as the API's pages show what they may hold.
+//! Names of people, as far as the API's pages show what they may contain.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use super::settings::Names;
+use super::intent::Warning;
+use super::rejection::{Rejection, RejectionCode};
+use super::settings::NamePolicy;
 
-/// What became of a name.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Name {
-    Plain(String),
-    Odd(String),
-    Transliterated(String),
-    Refused,
-}
-
-/// Whether a name is sent as it stands: nearly all of them, in most bases, at
-/// a tenth of the work.
+/// Whether a name is sent as it stands. Saves most names the work of [`normalise`].
 pub(super) fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii() && in_pattern(byte.into()))
+    text.bytes().all(|byte| byte.is_ascii() && is_in_pattern(byte.into()))
 }
 
-/// NFC and a straight apostrophe always; the rest by the setting `names`.
-pub(super) fn name(text: &str, names: Names) -> Name {
+/// Always NFC and a straight apostrophe; the rest is up to `policy`.
+pub(super) fn normalise(text: &str, policy: NamePolicy) -> Result<(String, Option<Warning>), Rejection> {
     let text = match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text.replace(['\u{2019}', '\u{2018}'], "'"),
         _ => text.nfc().collect::<String>().replace(['\u{2019}', '\u{2018}'], "'"),
     };
-    if text.chars().all(in_pattern) {
-        return Name::Plain(text);
+    if text.chars().all(is_in_pattern) {
+        return Ok((text, None));
     }
-    match names {
-        Names::Send => Name::Odd(text),
-        Names::Reject => Name::Refused,
-        Names::Transliterate => {
-            let latin: String = text.chars().map(latin).collect();
+    match policy {
+        NamePolicy::Send => Ok((text, Some(Warning::OddName))),
+        NamePolicy::Reject => Err(Rejection::new(
+            RejectionCode::BadName,
+            "the name has a character outside the pattern seen on the API's pages",
+            "fix the name, or set names = \"send\" or \"transliterate\" in [omnidesk]",
+        )),
+        NamePolicy::Transliterate => {
+            let latin: String = text.chars().map(to_latin).collect();
             let latin = latin.split_whitespace().collect::<Vec<_>>().join(" ");
-            if latin.is_empty() { Name::Odd(text) } else { Name::Transliterated(latin) }
+            if latin.is_empty() {
+                Ok((text, Some(Warning::OddName)))
+            } else {
+                Ok((latin, Some(Warning::TransliteratedName)))
+            }
         }
     }
 }
 
-/// Letters that the pattern holds stay; others become what they are nearest to.
-fn latin(letter: char) -> String {
-    if in_pattern(letter) {
+/// Letters of the pattern stay; others become the nearest ones.
+fn to_latin(letter: char) -> String {
+    if is_in_pattern(letter) {
         return letter.to_string();
     }
     let near = deunicode::deunicode_char(letter).unwrap_or_default();
-    near.chars().filter(|letter| in_pattern(*letter)).collect()
+    near.chars().filter(|letter| is_in_pattern(*letter)).collect()
 }
 
 /// The pattern seen on the API's pages: Latin letters without digits or signs.
-fn in_pattern(letter: char) -> bool {
+fn is_in_pattern(letter: char) -> bool {
     matches!(letter, 'a'..='z' | 'A'..='Z' | '.' | '-' | '\'' | ' ' | 'Š' | 'š')
         || matches!(letter, '\u{C0}'..='\u{FF}' if letter != '×' && letter != '÷')
 }
@@ -59,25 +59,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_by_setting() {
-        use Names::{Reject, Send, Transliterate};
-        let plain = |text: &str| Name::Plain(text.to_owned());
+    fn names_follow_the_policy() {
+        use NamePolicy::{Reject, Send, Transliterate};
+        use Warning::{OddName, TransliteratedName};
         let cases = [
-            ("O'Brien", Send, plain("O'Brien")),
-            ("O\u{2019}Brien", Reject, plain("O'Brien")),
-            ("Özgür", Reject, plain("Özgür")),
-            ("Rene\u{301}", Reject, plain("René")),
-            ("Łukasz", Send, Name::Odd("Łukasz".into())),
-            ("Łukasz", Reject, Name::Refused),
-            ("Łukasz", Transliterate, Name::Transliterated("Lukasz".into())),
-            ("Yıldız Özgür", Transliterate, Name::Transliterated("Yildiz Özgür".into())),
-            ("Jansen & Zn", Reject, Name::Refused),
-            ("李", Transliterate, Name::Transliterated("Li".into())),
-            ("7", Transliterate, Name::Odd("7".into())),
+            ("O'Brien", Send, Some(("O'Brien", None))),
+            ("O\u{2019}Brien", Reject, Some(("O'Brien", None))),
+            ("Özgür", Reject, Some(("Özgür", None))),
+            ("Rene\u{301}", Reject, Some(("René", None))),
+            ("Łukasz", Send, Some(("Łukasz", Some(OddName)))),
+            ("Łukasz", Reject, None),
+            ("Łukasz", Transliterate, Some(("Lukasz", Some(TransliteratedName)))),
+            ("Yıldız Özgür", Transliterate, Some(("Yildiz Özgür", Some(TransliteratedName)))),
+            ("Jansen & Zn", Reject, None),
+            ("李", Transliterate, Some(("Li", Some(TransliteratedName)))),
+            ("7", Transliterate, Some(("7", Some(OddName)))),
         ];
-        for (text, names, expected) in cases {
-            assert_eq!(name(text, names), expected, "{text:?} {names:?}");
-            assert!(!is_plain(text) || expected == plain(text), "{text:?}");
+        for (text, policy, expected) in cases {
+            let name = normalise(text, policy).ok();
+            let name = name.as_ref().map(|(name, warning)| (name.as_str(), *warning));
+            assert_eq!(name, expected, "{text:?} {policy:?}");
+            assert!(!is_plain(text) || name == Some((text, None)), "{text:?}");
         }
     }
 }

@@ -1,85 +1,76 @@
-//! Telephone numbers: whatever people type becomes E.164 (ITU-T E.164, at
-//! most 15 digits behind a `+`), or the reason why it cannot.
+//! Telephone numbers: any usual spelling becomes E.164 (a `+` and at most 15
+//! digits), or a reason why not.
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
-/// Why a text is no telephone number, and what would help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PhoneError {
-    pub(super) reason: &'static str,
-    pub(super) hint: &'static str,
-}
+use super::rejection::{Rejection, RejectionCode};
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
-pub(super) fn region(code: &str) -> Option<Region> {
+pub(super) fn find_region(code: &str) -> Option<Region> {
     let wanted = Region::from_code(code.trim()).ok()?;
     PHONE_NUMBER_UTIL.get_supported_regions().find(|region| *region == wanted)
 }
 
 /// `text` as E.164. National numbers are those of `region`.
-pub(super) fn e164(text: &str, region: Option<Region>) -> Result<String, PhoneError> {
-    // Spreadsheets mark text with a leading apostrophe.
+pub(super) fn to_e164(text: &str, region: Option<Region>) -> Result<String, Rejection> {
+    let error = |reason: &str, hint: &'static str| Err(Rejection::new(RejectionCode::BadPhone, reason, hint));
+    // Spreadsheets write an apostrophe in front of text.
     let text = text.trim_start_matches('\'');
     if is_scientific(text) {
-        return Err(PhoneError {
-            reason: "a spreadsheet has turned it into a rounded number",
-            hint: "export again with that column formatted as text; the digits are lost",
-        });
+        return error("a spreadsheet has rounded the number", ROUNDED_HINT);
     }
     if is_clean(text) {
         return Ok(text.to_owned());
     }
-    if let Some(reason) = no_number(text) {
-        return Err(PhoneError { reason, hint: HINT });
+    if let Some(reason) = not_a_number(text) {
+        return error(reason, HINT);
     }
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
-            return Err(PhoneError {
-                reason: "it has no country code",
-                hint: "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
-            });
+            return error(
+                "the number has no country code",
+                "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
+            );
         }
-        Err(_) => {
-            return Err(PhoneError { reason: "it cannot be read as a telephone number", hint: HINT });
-        }
+        Err(_) => return error("not a telephone number", HINT),
     };
     if !number.is_valid() {
-        return Err(PhoneError {
-            reason: "no such number can exist in its country's numbering plan",
-            hint: HINT,
-        });
+        return error("not a valid number in its country's numbering plan", HINT);
     }
     if is_ambiguous(text, &number) {
-        return Err(PhoneError {
-            reason: "it is a number both with and without its country code",
-            hint: "write it with + or with the 0 of the area in front, for example by a template: { template = \"{{ '+' ~ phone if phone }}\" }",
-        });
+        return error(
+            "the number is valid both with and without its country code",
+            "write it with + or with the area's leading 0, for example with a template: { template = \"{{ '+' ~ phone if phone }}\" }",
+        );
     }
     Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
 }
 
-/// What a text is that the library would take for a number all the same: it
-/// leaves out signs, and dials letters.
-fn no_number(text: &str) -> Option<&'static str> {
+/// Why a text is no number, though the library would take it for one: it skips
+/// signs, and dials letters.
+fn not_a_number(text: &str) -> Option<&'static str> {
     let text = text.trim();
     if is_decimal(text) {
-        return Some("it is a decimal number, made of one by a program or a spreadsheet");
+        return Some("the number has decimals, which a program or a spreadsheet added");
     }
     if is_date(text) {
-        return Some("it is a date");
+        return Some("the cell has a date, not a telephone number");
     }
-    has_words_between(text).then_some("there are words between its digits")
+    has_words_between(text).then_some("there are words between the digits")
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// `612345678.0`, `1.512345678E9`.
 fn is_decimal(text: &str) -> bool {
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (mantissa, exponent) = text.split_once(['E', 'e']).map_or((text, None), |(m, e)| (m, Some(e)));
     let Some((whole, fraction)) = mantissa.split_once(['.', ',']) else { return false };
-    let is_scaled = exponent.is_some_and(|exponent| digits(exponent.trim_start_matches('+')));
+    let is_scaled = exponent.is_some_and(|exponent| is_digits(exponent.trim_start_matches('+')));
     // Two digits at most: people group theirs by dots, too.
-    digits(whole) && digits(fraction) && (is_scaled || exponent.is_none() && fraction.len() <= 2)
+    is_digits(whole) && is_digits(fraction) && (is_scaled || exponent.is_none() && fraction.len() <= 2)
 }
 
 /// A day of these two centuries, the year first or last.
@@ -96,10 +87,10 @@ pub(crate) fn is_date(text: &str) -> bool {
         && (is_in(month, 2, 1, 12) && is_in(day, 2, 1, 31) || is_in(month, 2, 1, 31) && is_in(day, 2, 1, 12))
 }
 
-/// Words that mean an extension, which is left out.
+/// Words for an extension, which is left out.
 const EXTENSION: [&str; 9] = ["x", "xt", "ext", "extn", "extension", "extensión", "int", "anexo", "доб"];
 
-/// Whether there are letters with digits before and behind that name no extension.
+/// Whether there are words between digits other than those for an extension.
 fn has_words_between(text: &str) -> bool {
     let is_digit = |letter: char| letter.is_ascii_digit();
     let (Some(first), Some(last)) = (text.find(is_digit), text.rfind(is_digit)) else { return false };
@@ -107,8 +98,8 @@ fn has_words_between(text: &str) -> bool {
     words.filter(|word| !word.is_empty()).any(|word| !EXTENSION.contains(&word.to_lowercase().as_str()))
 }
 
-/// Whether bare digits that were taken for a national number are also one that
-/// begins with the country's code: in a plan of many lengths both exist.
+/// Whether digits that were read as a national number are also a number with its
+/// country code: both exist where numbers have many lengths.
 fn is_ambiguous(text: &str, national: &PhoneNumber) -> bool {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     if text.contains('+')
@@ -121,17 +112,17 @@ fn is_ambiguous(text: &str, national: &PhoneNumber) -> bool {
     international.is_ok_and(|other| other.is_valid() && other.national_number != national.national_number)
 }
 
-/// Country codes whose national numbers the library rewrites in no way, as
-/// long as they begin with neither `0` nor `1`.
+/// Country codes whose national numbers the library never rewrites, as long as
+/// they begin with neither `0` nor `1`.
 const PLAIN_CODES: [&str; 16] =
     ["1", "31", "32", "33", "34", "41", "43", "44", "45", "46", "47", "48", "49", "351", "353", "420"];
 
-/// Whether `text` is a number that exists, written as E.164 already. Only
-/// saves time: the library's parser would hand it back as it is, and a test
-/// holds that against it. Whether it exists is the library's to say.
+/// Whether `text` is E.164 already, and a number that exists by the library's
+/// rules. Only saves time: a test checks that the library's parser returns such
+/// numbers unchanged.
 pub(super) fn is_clean(text: &str) -> bool {
     let Some(digits) = text.strip_prefix('+') else { return false };
-    if !(8..=15).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !(8..=15).contains(&digits.len()) || !is_digits(digits) {
         return false;
     }
     let split = PLAIN_CODES.iter().find_map(|code| Some((*code, digits.strip_prefix(code)?)));
@@ -146,32 +137,37 @@ pub(super) fn is_clean(text: &str) -> bool {
     number.is_valid()
 }
 
-const HINT: &str = "mend the number, set another region, or leave such numbers out with invalid = \"drop\"";
+const HINT: &str = "fix the number, set another region, or leave such numbers out with invalid = \"drop\"";
+/// The remedy for numbers that a spreadsheet has rounded.
+pub(super) const ROUNDED_HINT: &str =
+    "format that column as text and export again; the digits are lost in this file";
 
-/// `4.41E+11` and its like: what a spreadsheet makes of long digits.
+/// `4.41E+11` and the like: a spreadsheet's version of a long number.
 pub(super) fn is_scientific(text: &str) -> bool {
     let Some((mantissa, exponent)) = text.trim().split_once(['E', 'e']) else {
         return false;
     };
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    whole.len() == 1 && digits(whole) && digits(fraction) && exponent.strip_prefix('+').is_some_and(digits)
+    whole.len() == 1
+        && is_digits(whole)
+        && is_digits(fraction)
+        && exponent.strip_prefix('+').is_some_and(is_digits)
 }
 
-/// Regions that are proposed before others which fit as well: many share a
-/// numbering plan as far as lengths and first digits go.
+/// Regions to suggest before others that fit as well: many numbering plans share
+/// their lengths and first digits.
 const LIKELY: [&str; 6] = ["NL", "BE", "DE", "FR", "GB", "US"];
 
-/// The region whose setting makes most of `numbers` valid, with how many; one
-/// of the likely ones if that comes near. A guess: numbering plans look alike.
+/// The region for which most of `numbers` are valid, and how many; a likely one
+/// if it comes near. A guess: numbering plans look alike.
 #[must_use]
-pub fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<(String, usize)> {
+pub(crate) fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<(String, usize)> {
     let numbers: Vec<&str> = numbers.into_iter().collect();
-    let of_region = |region| {
-        let valid = numbers.iter().filter(|number| e164(number, Some(region)).is_ok()).count();
+    let count_valid = |region| {
+        let valid = numbers.iter().filter(|number| to_e164(number, Some(region)).is_ok()).count();
         (region.to_string(), valid)
     };
-    let regions: Vec<(String, usize)> = PHONE_NUMBER_UTIL.get_supported_regions().map(of_region).collect();
+    let regions: Vec<(String, usize)> = PHONE_NUMBER_UTIL.get_supported_regions().map(count_valid).collect();
     let most = regions.iter().map(|(_, valid)| *valid).max().filter(|most| *most > 0)?;
     let near = regions.into_iter().filter(|(_, valid)| *valid == most || 10 * valid >= 9 * most);
     near.min_by_key(|(code, valid)| {
@@ -185,20 +181,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The answer without the short way.
+    /// The answer without the shortcut.
     fn by_library(text: &str, region: Option<Region>) -> Option<String> {
         let number = PHONE_NUMBER_UTIL.parse(text, region).ok().filter(PhoneNumber::is_valid)?;
         Some(number.format_as(PhoneNumberFormat::E164).into_owned())
     }
 
     fn same_answer(text: &str) {
-        for region in [None, region("NL"), region("US"), region("GB")] {
-            assert_eq!(e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
+        for region in [None, find_region("NL"), find_region("US"), find_region("GB")] {
+            assert_eq!(to_e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
         }
     }
 
     #[test]
-    fn what_only_looks_like_a_number_is_refused() {
+    fn a_text_that_only_looks_like_a_number_is_refused() {
         for (text, code, reason) in [
             ("1512345678.0", "DE", "decimal"),
             ("15123456789,12", "DE", "decimal"),
@@ -209,8 +205,8 @@ mod tests {
             ("030 123456 App. 12", "DE", "words"),
             ("4915123456789", "DE", "both with and without"),
         ] {
-            let said = e164(text, region(code)).expect_err(text).reason;
-            assert!(said.contains(reason), "{text}: {said}");
+            let error = to_e164(text, find_region(code)).expect_err(text);
+            assert!(error.message.contains(reason), "{text}: {}", error.message);
         }
         for (text, code, number) in [
             ("06.12345678", "NL", "+31612345678"),
@@ -223,7 +219,7 @@ mod tests {
             ("Tel. 06-12345678", "NL", "+31612345678"),
             ("1-800-FLOWERS", "US", "+18003569377"),
         ] {
-            assert_eq!(e164(text, region(code)).as_deref(), Ok(number), "{text}");
+            assert_eq!(to_e164(text, find_region(code)).ok().as_deref(), Some(number), "{text}");
         }
     }
 
@@ -231,21 +227,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn the_short_way_leads_where_the_library_leads(
+        fn a_clean_number_is_what_the_library_returns(
             code in proptest::sample::select(&PLAIN_CODES[..]), national in "[0-9]{4,12}"
         ) {
             same_answer(&format!("+{code}{national}"));
         }
 
         #[test]
-        fn so_it_does_for_numbers_of_any_country(digits in "[0-9]{6,16}") {
+        fn so_are_numbers_of_any_country(digits in "[0-9]{6,16}") {
             same_answer(&format!("+{digits}"));
         }
     }
 
-    /// Random digits seldom make a number that exists: these do, and nearly do.
+    /// Random digits seldom make a number that exists; these do, or nearly do.
     #[test]
-    fn so_it_does_for_every_kind_of_number_and_its_neighbours() {
+    fn so_are_all_kinds_of_numbers_and_their_neighbours() {
         use rlibphonenumber::PhoneNumberType::{FixedLine, Mobile, PremiumRate, TollFree, VoIP};
         let mut clean = 0;
         for code in PLAIN_CODES.map(|code| code.parse().expect("a number")) {
@@ -261,12 +257,12 @@ mod tests {
                     let (head, tail) = (&text[..at], &text[at + 1..]);
                     for near in ["", "0", "1", "5", "8", "06"] {
                         let near = format!("{head}{near}{tail}");
-                        assert_eq!(e164(&near, None).ok(), by_library(&near, None), "{near}");
+                        assert_eq!(to_e164(&near, None).ok(), by_library(&near, None), "{near}");
                     }
                 }
             }
         }
-        assert!(clean > 40, "the short way is hardly ever taken: {clean}");
+        assert!(clean > 40, "the shortcut is hardly ever taken: {clean}");
     }
 
     #[test]
@@ -286,20 +282,20 @@ mod tests {
             ("geen", Some("NL"), None),
         ];
         for (text, code, expected) in cases {
-            let found = e164(text, code.and_then(region));
+            let found = to_e164(text, code.and_then(find_region));
             assert_eq!(found.as_deref().ok(), expected, "{text:?} {code:?}: {found:?}");
         }
     }
 
     #[test]
-    fn the_region_that_would_help_is_found() {
+    fn the_region_that_fits_is_suggested() {
         let numbers = ["06-12345678", "06 23456789", "nonsense"];
         assert_eq!(suggest_region(numbers), Some(("NL".to_owned(), 2)));
         assert_eq!(suggest_region(["nonsense"]), None);
     }
 
     #[test]
-    fn what_spreadsheets_do_to_long_digits_is_recognised() {
+    fn numbers_rounded_by_a_spreadsheet_are_recognised() {
         for damaged in ["4E+11", "4.41E+11", "4,41e+11", "1.0E+05"] {
             assert!(is_scientific(damaged), "{damaged}");
         }

@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 
-/// A refused row: what a person needs to mend it.
+/// A refused row: what a person needs to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The cause, for grouping.
     pub code: RejectionCode,
-    /// The column that holds the trouble, where it is one column's.
+    /// The column of the value, or its key in the configuration.
     pub column: Option<String>,
-    /// The value as it stands in the export.
+    /// The value as the export has it.
     pub value: Option<String>,
-    /// The reason, in words.
+    /// The reason.
     pub message: String,
     /// What to change, in the export or the configuration.
     pub hint: Cow<'static, str>,
@@ -26,14 +26,12 @@ impl Rejection {
         Self { code, column: None, value: None, message: message.into(), hint: hint.into() }
     }
 
-    pub(super) fn at(mut self, column: &str, value: &str) -> Self {
-        self.column = Some(column.to_owned());
-        self.value = Some(value.to_owned());
-        self
+    pub(super) fn at(self, column: &str, value: &str) -> Self {
+        Self { column: Some(column.to_owned()), value: Some(value.to_owned()), ..self }
     }
 }
 
-/// The causes of rejections. The words are part of the result files.
+/// The cause of a rejection. Its word is part of the result files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectionCode {
     /// The row cannot be split into cells.
@@ -46,17 +44,17 @@ pub enum RejectionCode {
     DamagedId,
     /// Not an e-mail address.
     BadEmail,
-    /// No E.164 number.
+    /// Not a telephone number.
     BadPhone,
-    /// No Twitter or Facebook account.
+    /// Not a Twitter or Facebook account.
     BadHandle,
     /// A name outside the pattern, with `names = "reject"`.
     BadName,
-    /// A brand or ticket that is no number, a truth value that is none.
+    /// A brand or ticket that is not a number, or neither yes nor no.
     BadNumber,
-    /// A word for an operation that nobody explained.
+    /// A word that is neither an operation nor in `[operation] values`.
     UnknownOperation,
-    /// `add-channel` with nothing to add.
+    /// `add-channel` without an address.
     NoAddress,
     /// A template or condition failed on this row.
     BadTemplate,
@@ -67,7 +65,7 @@ pub enum RejectionCode {
 impl RejectionCode {
     /// The word in result files.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::MalformedRow => "malformed_row",
             Self::BadEncoding => "bad_encoding",

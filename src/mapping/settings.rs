@@ -3,54 +3,87 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// What of a row becomes which field of a customer.
+use super::addresses::Channel;
+use super::intent::FieldName;
+use super::operation::Operation;
+
+/// Which part of a row becomes which field of a customer.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerSettings {
     /// The customer's id in the organisation's own system.
-    pub primary_id: Value,
+    pub primary_id: FieldSource,
     /// The brand: admin settings of Omnidesk, tab Brands.
-    pub brand_id: Value,
+    pub brand_id: FieldSource,
     /// First name.
-    pub firstname: Option<Value>,
+    pub firstname: Option<FieldSource>,
     /// Last name.
-    pub lastname: Option<Value>,
+    pub lastname: Option<FieldSource>,
     /// E-mail addresses.
-    pub email: Option<Value>,
+    pub email: Option<FieldSource>,
     /// Telephone numbers.
-    pub telephone: Option<Value>,
+    pub telephone: Option<FieldSource>,
     /// Twitter accounts.
-    pub twitter: Option<Value>,
+    pub twitter: Option<FieldSource>,
     /// Facebook accounts.
-    pub facebook: Option<Value>,
+    pub facebook: Option<FieldSource>,
     /// The ticket that a new customer is added to.
-    pub ticket_id: Option<Value>,
+    pub ticket_id: Option<FieldSource>,
     /// Whether other tickets stay as they are.
-    pub no_sync: Option<Value>,
+    pub no_sync: Option<FieldSource>,
     /// Custom fields, by their name in Omnidesk.
     #[serde(default)]
-    pub custom: BTreeMap<String, Value>,
+    pub custom: BTreeMap<String, FieldSource>,
 }
 
-/// Where a value comes from.
+impl CustomerSettings {
+    /// The mapped text fields with their keys in `[customer]`.
+    pub(super) fn fields(
+        &self,
+        custom_prefix: &str,
+    ) -> impl Iterator<Item = (String, FieldName, &FieldSource)> {
+        let names =
+            [("firstname", FieldName::First, &self.firstname), ("lastname", FieldName::Last, &self.lastname)];
+        let names =
+            names.into_iter().filter_map(|(key, name, from)| Some((key.to_owned(), name, from.as_ref()?)));
+        let custom = self.custom.iter().map(move |(name, from)| {
+            (format!("custom.{name}"), FieldName::Custom(format!("{custom_prefix}{name}").into()), from)
+        });
+        names.chain(custom)
+    }
+
+    /// The mapped channels, in the order in which a customer's addresses are sent.
+    pub(super) fn channels(&self) -> impl Iterator<Item = (Channel, &FieldSource)> {
+        let channels = [
+            (Channel::Email, &self.email),
+            (Channel::Telephone, &self.telephone),
+            (Channel::Facebook, &self.facebook),
+            (Channel::Twitter, &self.twitter),
+        ];
+        channels.into_iter().filter_map(|(channel, from)| Some((channel, from.as_ref()?)))
+    }
+}
+
+/// Where the value of a field comes from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Value {
+pub struct FieldSource {
     /// The origin.
-    pub from: Origin,
-    /// Taken where the origin is blank.
+    pub from: FieldOrigin,
+    /// Used where the origin is blank.
     pub default: Option<String>,
-    /// Whose national telephone numbers are understood: ISO 3166-1 alpha-2.
+    /// The region of national telephone numbers: ISO 3166-1 alpha-2.
     pub region: Option<String>,
     /// What to do with an address that cannot be used.
-    pub invalid: Invalid,
+    pub invalid: InvalidAddress,
 }
 
 /// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub enum Origin {
+pub enum FieldOrigin {
     /// One or several columns, by name.
     Columns(Vec<String>),
     /// The same for all rows.
@@ -62,11 +95,11 @@ pub enum Origin {
 /// `invalid`: what an address that cannot be used does to its row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Invalid {
+pub enum InvalidAddress {
     /// The row is rejected.
     #[default]
     Reject,
-    /// The address is left out, and counted as a warning.
+    /// The address is left out, with a warning.
     Drop,
 }
 
@@ -74,7 +107,7 @@ pub enum Invalid {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OperationSettings {
-    /// Where nothing else says so.
+    /// Where neither a rule nor the column decides.
     pub default: Operation,
     /// The column that names the operation.
     pub column: Option<String>,
@@ -90,52 +123,15 @@ pub struct OperationSettings {
 pub struct Rule {
     /// A minijinja expression.
     pub when: String,
-    /// What it leads to.
+    /// The operation of rows for which it holds.
     pub then: Operation,
-}
-
-/// What a row asks for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Operation {
-    /// Whatever makes Omnidesk hold what the row holds.
-    #[default]
-    Sync,
-    /// A new customer.
-    Create,
-    /// New values for a customer.
-    Update,
-    /// More addresses for a customer.
-    AddChannel,
-    /// The end of a customer's data.
-    Purge,
-    /// Nothing.
-    Skip,
-}
-
-impl Operation {
-    /// All of them, with the words of the configuration.
-    pub const WORDS: [(&'static str, Self); 6] = [
-        ("sync", Self::Sync),
-        ("create", Self::Create),
-        ("update", Self::Update),
-        ("add-channel", Self::AddChannel),
-        ("purge", Self::Purge),
-        ("skip", Self::Skip),
-    ];
-
-    /// The operation's word in the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, operation)| *operation == self).map_or("sync", |(word, _)| word)
-    }
 }
 
 /// `names`: what to do with names outside the pattern seen on the API's pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Names {
-    /// Send them, and count them as a warning.
+pub enum NamePolicy {
+    /// Send them, with a warning.
     #[default]
     Send,
     /// Write them in Latin letters.
@@ -144,115 +140,92 @@ pub enum Names {
     Reject,
 }
 
-const FORMS: &str = "a column \"name\", columns [\"a\", \"b\"], { column = \"name\" }, { value = 2 } or { template = \"{{ name }}\" }";
-
-impl Value {
-    fn new(from: Origin) -> Self {
-        Self { from, default: None, region: None, invalid: Invalid::Reject }
+impl From<FieldOrigin> for FieldSource {
+    fn from(from: FieldOrigin) -> Self {
+        Self { from, default: None, region: None, invalid: InvalidAddress::Reject }
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        reader.deserialize_any(ValueVisitor)
+impl<'de> Deserialize<'de> for FieldSource {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        reader.deserialize_any(FieldSourceVisitor)
     }
 }
 
-/// By hand, since an untagged enum can say only that nothing fitted.
-struct ValueVisitor;
+/// By hand, since an untagged enum can report only that nothing fitted.
+struct FieldSourceVisitor;
 
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
+impl<'de> Visitor<'de> for FieldSourceVisitor {
+    type Value = FieldSource;
 
     fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        write!(out, "{FORMS}")
+        out.write_str(
+            "a column \"name\", columns [\"a\", \"b\"], { column = \"name\" }, { value = 2 } or { template = \"{{ name }}\" }",
+        )
     }
 
-    fn visit_str<E>(self, column: &str) -> Result<Value, E> {
-        Ok(Value::new(Origin::Columns(vec![column.to_owned()])))
+    fn visit_str<E>(self, column: &str) -> Result<FieldSource, E> {
+        Ok(FieldOrigin::Columns(vec![column.to_owned()]).into())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut columns: A) -> Result<Value, A::Error> {
-        let mut names = Vec::new();
-        while let Some(name) = columns.next_element::<String>()? {
-            names.push(name);
+    fn visit_seq<A: SeqAccess<'de>>(self, columns: A) -> Result<FieldSource, A::Error> {
+        let names = Vec::deserialize(SeqAccessDeserializer::new(columns))?;
+        if names.is_empty() {
+            return Err(A::Error::custom("the list of columns is empty"));
         }
-        match names.is_empty() {
-            true => Err(serde::de::Error::custom("the list of columns is empty")),
-            false => Ok(Value::new(Origin::Columns(names))),
-        }
+        Ok(FieldOrigin::Columns(names).into())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        use serde::de::Error;
-        let table = ValueTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        let mut origins = [
-            table.column.map(|columns| Origin::Columns(columns.0)),
-            table.value.map(|constant| Origin::Constant(constant.0)),
-            table.template.map(Origin::Template),
-        ]
-        .into_iter()
-        .flatten();
-        match (origins.next(), origins.next()) {
-            (Some(from), None) => Ok(Value {
-                from,
-                default: table.default.map(|constant| constant.0),
-                region: table.region,
-                invalid: table.invalid,
-            }),
-            (None, _) => Err(A::Error::custom("one of column, value and template is needed")),
-            (Some(_), Some(_)) => {
-                Err(A::Error::custom("only one of column, value and template can be given"))
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldSource, A::Error> {
+        let table = FieldTable::deserialize(MapAccessDeserializer::new(map))?;
+        let from = match (table.column, table.value, table.template) {
+            (Some(names), None, None) => FieldOrigin::Columns(names),
+            (None, Some(constant), None) => FieldOrigin::Constant(constant),
+            (None, None, Some(template)) => FieldOrigin::Template(template),
+            (None, None, None) => {
+                return Err(A::Error::custom("one of column, value and template is needed"));
             }
-        }
+            _ => return Err(A::Error::custom("only one of column, value and template can be given")),
+        };
+        Ok(FieldSource { from, default: table.default, region: table.region, invalid: table.invalid })
     }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ValueTable {
-    column: Option<ColumnNames>,
-    value: Option<Constant>,
+struct FieldTable {
+    #[serde(default, deserialize_with = "column_names")]
+    column: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "constant")]
+    value: Option<String>,
     template: Option<String>,
-    default: Option<Constant>,
+    #[serde(default, deserialize_with = "constant")]
+    default: Option<String>,
     region: Option<String>,
     #[serde(default)]
-    invalid: Invalid,
+    invalid: InvalidAddress,
 }
 
 /// One name or several.
-struct ColumnNames(Vec<String>);
-
-impl<'de> Deserialize<'de> for ColumnNames {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        match Value::deserialize(reader)?.from {
-            Origin::Columns(names) => Ok(Self(names)),
-            _ => Err(serde::de::Error::custom("a column's name, or a list of them, is needed")),
-        }
+fn column_names<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<String>>, D::Error> {
+    match FieldSource::deserialize(reader)?.from {
+        FieldOrigin::Columns(names) => Ok(Some(names)),
+        _ => Err(D::Error::custom("the name of a column, or a list of names, is needed")),
     }
 }
 
-/// A constant: TOML's own types, as text.
-struct Constant(String);
-
-impl<'de> Deserialize<'de> for Constant {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct ConstantVisitor;
-        impl Visitor<'_> for ConstantVisitor {
-            type Value = Constant;
-            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-                out.write_str("a text, a whole number, true or false")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Constant, E> {
-                Ok(Constant(text.to_owned()))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Constant, E> {
-                Ok(Constant(number.to_string()))
-            }
-            fn visit_bool<E>(self, truth: bool) -> Result<Constant, E> {
-                Ok(Constant(truth.to_string()))
-            }
-        }
-        reader.deserialize_any(ConstantVisitor)
+/// A value of one of TOML's own types, as text.
+fn constant<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text, a whole number, true or false is needed")]
+    enum Constant {
+        Text(String),
+        Number(i64),
+        Truth(bool),
     }
+    Ok(Some(match Constant::deserialize(reader)? {
+        Constant::Text(text) => text,
+        Constant::Number(number) => number.to_string(),
+        Constant::Truth(truth) => truth.to_string(),
+    }))
 }

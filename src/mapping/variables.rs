@@ -1,150 +1,130 @@
-//! Which cells of a row a template may look at, by its syntax tree.
+//! Which cells of a row a template reads, found in its syntax tree.
 //!
-//! minijinja's own account of undeclared variables leaves some out: what is
-//! sliced, what is set under its own name, what a filter of a block is given.
+//! The tree is minijinja's unstable interface. The stable one,
+//! `Template::undeclared_variables(true)`, reports too little to keep what the
+//! program promises before the first row:
+//!
+//! | template | reported | needed, and why |
+//! |---|---|---|
+//! | `{{ row['Tier'] }}` | `row` | `Tier`: a misspelt column is named, and JSON lines are asked for the key |
+//! | `{{ code[:2] }}` | nothing | `code`, for the same reasons |
+//! | `{% set tier = tier \| upper %}` | nothing | `tier`, likewise |
+//! | `{% filter replace('x', a) %}{% endfilter %}` | nothing | `a`, likewise |
+//! | `{% if a %}{% set b = 1 %}{% endif %}{{ b }}` | `a`, `b` | that `b` may be the template's own |
+//! | `{{ age > 90 }}` | `age` | that a text is compared with a number |
+//! | `{{ age \| uper }}` | `age` | that there is no filter `uper` |
 
-use std::collections::BTreeSet;
-use std::iter;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
+use std::{fmt, mem};
 
-use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Stmt};
+use minijinja::machinery::ast::{BinOpKind, Call, CallArg, Expr, Stmt};
 use minijinja::machinery::{parse, parse_expr};
-use minijinja::value::ValueKind;
+use minijinja::value::{Value, ValueKind};
 
-/// The names on the way to a cell, as a template writes them: `a.b`, `a['b']`
-/// and `row.a.b` are `a` and `b`. The row itself is the way of no names.
-pub(super) type Path = Vec<String>;
+/// The names on the way to a cell: `a` and `b` for `a.b`, `a['b']` and
+/// `row.a.b`. The row itself is the empty path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct CellPath(Vec<String>);
 
-/// Functions that minijinja brings.
-const FUNCTIONS: [&str; 4] = ["range", "dict", "debug", "namespace"];
+/// Whose a name is where it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Owner {
+    /// The row's, at least once.
+    Row,
+    /// The template's if it took a certain branch before, else the row's.
+    Either,
+    /// The template's own.
+    Template,
+}
 
-/// The variables of a template.
+/// What a template or condition reads and uses.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
-    /// Those that the row is to have.
-    pub(super) of_row: BTreeSet<Path>,
-    /// Those that the template may have made itself: in a branch before.
-    pub(super) perhaps: BTreeSet<Path>,
-    /// All of them, also where the template has made one of that name before.
-    pub(super) all: BTreeSet<Path>,
-    /// What it goes through on its way to a cell: of `a.b`, the `a`.
-    pub(super) parts: Arc<BTreeSet<String>>,
-    /// Cells that decide by being there, see [`Variables::of_condition`].
-    pub(super) truths: BTreeSet<Path>,
-    /// Cells that are compared with what is no text.
-    pub(super) compared: BTreeSet<Path>,
-    /// The names of filters and tests.
+    pub(super) paths: BTreeMap<CellPath, Owner>,
+    /// Cells that make a condition true by any text: neither compared nor tested.
+    pub(super) bare: BTreeSet<CellPath>,
+    /// Cells that are compared or tested as if they could be something other than text.
+    pub(super) misused: BTreeSet<CellPath>,
     pub(super) filters: BTreeSet<String>,
     pub(super) tests: BTreeSet<String>,
 }
 
+impl CellPath {
+    pub(super) const ROW: Self = Self(Vec::new());
+
+    /// Without the leading `row`: a row is its own `row`, too.
+    fn new(mut names: Vec<String>) -> Self {
+        names.drain(..names.iter().take_while(|name| *name == "row").count());
+        Self(names)
+    }
+
+    /// What a template passes through on its way to the cell: `a` of `a.b`.
+    pub(super) fn parents(&self) -> impl Iterator<Item = String> {
+        (1..self.0.len()).map(|end| self.0[..end].join("."))
+    }
+}
+
+impl fmt::Display for CellPath {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(&self.0.join("."))
+    }
+}
+
 impl Variables {
-    pub(super) fn of(source: &str) -> Result<Self, minijinja::Error> {
-        let mut walker = Walker { found: Self::default(), scopes: vec![Scope::default()] };
+    pub(super) fn parse_template(source: &str) -> Result<Self, minijinja::Error> {
+        let mut walker = Walker::default();
         walker.statement(&parse(source, "template", Default::default())?);
-        let mut found = walker.found;
-        let paths = found.of_row.union(&found.perhaps);
-        let parts = paths.flat_map(|path| (1..path.len()).map(|end| path[..end].join(".")));
-        found.parts = Arc::new(parts.collect());
-        Ok(found)
+        Ok(walker.variables)
     }
 
-    /// Of a condition, the cells that are neither compared nor tested, so that
-    /// any text in them makes it hold; and those of which is asked what is the
-    /// same of every cell, such as whether it is defined.
-    pub(super) fn of_condition(source: &str) -> Result<(BTreeSet<Path>, BTreeSet<Path>), minijinja::Error> {
-        let (mut truths, mut tested) = (BTreeSet::new(), BTreeSet::new());
-        take_truths(&parse_expr(source)?, &mut truths, &mut tested);
-        Ok((truths, tested))
+    pub(super) fn parse_condition(source: &str) -> Result<Self, minijinja::Error> {
+        let (mut walker, condition) = (Walker::default(), parse_expr(source)?);
+        walker.expression(&condition);
+        walker.find_bare_cells(&condition);
+        Ok(walker.variables)
     }
-}
 
-/// Filters that make another text of a text.
-const OF_TEXT: [&str; 4] = ["lower", "upper", "trim", "bool"];
-/// Tests that come to the same for every cell.
-const OF_KIND: [&str; 8] = ["none", "defined", "undefined", "true", "false", "boolean", "number", "integer"];
+    /// Whether the row as a whole is read.
+    pub(super) fn reads_row(&self) -> bool {
+        self.paths.get(&CellPath::ROW) == Some(&Owner::Row)
+    }
 
-fn take_truths(expression: &Expr, truths: &mut BTreeSet<Path>, tested: &mut BTreeSet<Path>) {
-    match expression {
-        Expr::UnaryOp(unary) => take_truths(&unary.expr, truths, tested),
-        Expr::BinOp(both) if matches!(both.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
-            [&both.left, &both.right].into_iter().for_each(|side| take_truths(side, truths, tested));
-        }
-        Expr::Filter(filter) if OF_TEXT.contains(&filter.name) => {
-            filter.expr.iter().for_each(|expression| take_truths(expression, truths, tested));
-        }
-        Expr::Test(test) => {
-            let is_of_kind = OF_KIND.contains(&test.name)
-                || test.args.iter().any(|arg| matches!(arg, CallArg::Pos(value) if is_no_text(value)));
-            tested.extend(path_of(&test.expr).filter(|_| is_of_kind));
-        }
-        other => truths.extend(path_of(other)),
+    /// Cells that are the row's, or may be.
+    pub(super) fn row_cells(&self) -> impl Iterator<Item = (&CellPath, Owner)> {
+        let paths = self.paths.iter().map(|(path, owner)| (path, *owner));
+        paths.filter(|(path, owner)| *owner != Owner::Template && **path != CellPath::ROW)
     }
 }
 
-/// A number, true or false, none, or a list with such.
-fn is_no_text(expression: &Expr) -> bool {
-    use ValueKind::{Bool, None, Number};
-    match expression {
-        Expr::UnaryOp(unary) => is_no_text(&unary.expr),
-        Expr::Const(constant) => match constant.value.kind() {
-            Bool | None | Number => true,
-            _ => constant.value.try_iter().is_ok_and(|mut items| {
-                constant.value.kind() == ValueKind::Seq
-                    && items.any(|item| matches!(item.kind(), Bool | None | Number))
-            }),
-        },
-        Expr::List(list) => list.items.iter().any(is_no_text),
-        Expr::Tuple(tuple) => tuple.items.iter().any(is_no_text),
-        _ => false,
-    }
-}
+/// Functions that minijinja has of its own.
+const FUNCTIONS: [&str; 4] = ["range", "dict", "debug", "namespace"];
+/// Filters that give text, or true, for any text.
+const TEXT_FILTERS: [&str; 4] = ["lower", "upper", "trim", "bool"];
+/// Tests with the same result for every cell.
+const POINTLESS_TESTS: [&str; 8] =
+    ["none", "defined", "undefined", "true", "false", "boolean", "number", "integer"];
 
-struct Walker {
-    found: Variables,
-    /// From the outside to the inside.
-    scopes: Vec<Scope>,
-}
+/// Names that the template has set so far, as far as they can be read here.
+type Scope = BTreeMap<String, Owner>;
 
-/// Names that the template has made.
 #[derive(Default)]
-struct Scope {
-    certain: BTreeSet<String>,
-    /// In a branch that may not have been taken.
-    perhaps: BTreeSet<String>,
+struct Walker {
+    variables: Variables,
+    scope: Scope,
 }
 
 impl Walker {
+    fn statements(&mut self, statements: &[Stmt]) {
+        statements.iter().for_each(|statement| self.statement(statement));
+    }
+
     fn statement(&mut self, statement: &Stmt) {
         match statement {
             Stmt::Template(template) => self.statements(&template.children),
-            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
             Stmt::EmitRaw(_) => {}
-            Stmt::ForLoop(each) => {
-                self.expression(&each.iter);
-                self.scopes.push(Scope::default());
-                self.assign(&each.target);
-                self.expressions(&each.filter_expr);
-                self.make("loop");
-                self.statements(&each.body);
-                self.scopes.pop();
-                let otherwise = self.inside(&each.else_body);
-                self.join([otherwise, Scope::default()]);
-            }
-            Stmt::IfCond(condition) => {
-                self.expression(&condition.expr);
-                let branches = [&condition.true_body, &condition.false_body].map(|body| self.inside(body));
-                self.join(branches);
-            }
-            Stmt::WithBlock(with) => {
-                self.scopes.push(Scope::default());
-                for (target, value) in &with.assignments {
-                    self.expression(value);
-                    self.assign(target);
-                }
-                self.statements(&with.body);
-                self.scopes.pop();
-            }
+            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::Do(work) => self.call(&work.call),
             Stmt::Set(set) => {
                 self.expression(&set.expr);
                 self.assign(&set.target);
@@ -162,153 +142,136 @@ impl Walker {
                 self.expression(&filter.filter);
                 self.statements(&filter.body);
             }
-            Stmt::Do(work) => {
-                self.callee(&work.call.expr);
-                self.arguments(&work.call.args);
+            Stmt::WithBlock(with) => {
+                self.block(|walker| {
+                    for (target, value) in &with.assignments {
+                        walker.expression(value);
+                        walker.assign(target);
+                    }
+                    walker.statements(&with.body);
+                });
+            }
+            Stmt::ForLoop(each) => {
+                self.expression(&each.iter);
+                self.block(|walker| {
+                    walker.assign(&each.target);
+                    walker.expressions(&each.filter_expr);
+                    walker.set("loop");
+                    walker.statements(&each.body);
+                });
+                let otherwise = self.block(|walker| walker.statements(&each.else_body));
+                self.scope = join(&otherwise, &self.scope);
+            }
+            Stmt::IfCond(condition) => {
+                self.expression(&condition.expr);
+                let one = self.block(|walker| walker.statements(&condition.true_body));
+                let other = self.block(|walker| walker.statements(&condition.false_body));
+                self.scope = join(&one, &other);
             }
         }
     }
 
-    fn expression(&mut self, expression: &Expr) {
-        if let Some(path) = path_of(expression) {
-            return self.note(path);
-        }
-        match expression {
-            Expr::Var(_) | Expr::Const(_) => {}
-            Expr::Slice(slice) => {
-                self.expression(&slice.expr);
-                self.expressions([&slice.start, &slice.stop, &slice.step].into_iter().flatten());
-            }
-            Expr::UnaryOp(unary) => self.expression(&unary.expr),
-            Expr::BinOp(both) => {
-                use BinOpKind::{Eq, Gt, Gte, In, Lt, Lte, Ne};
-                self.expressions([&both.left, &both.right]);
-                if matches!(both.op, Eq | Ne | Lt | Lte | Gt | Gte | In) {
-                    self.compare(&both.left, &both.right);
-                }
-            }
-            Expr::Compare(compare) => {
-                self.expression(&compare.expr);
-                self.expressions(compare.ops.iter().map(|operand| &operand.expr));
-                let sides: Vec<&Expr> =
-                    iter::once(&compare.expr).chain(compare.ops.iter().map(|side| &side.expr)).collect();
-                sides.windows(2).for_each(|pair| self.compare(pair[0], pair[1]));
-            }
-            Expr::IfExpr(choice) => {
-                self.expressions([&choice.test_expr, &choice.true_expr]);
-                self.expressions(&choice.false_expr);
-            }
-            Expr::Filter(filter) => {
-                self.found.filters.insert(filter.name.to_owned());
-                self.expressions(&filter.expr);
-                self.arguments(&filter.args);
-            }
-            Expr::Test(test) => {
-                self.found.tests.insert(test.name.to_owned());
-                self.expression(&test.expr);
-                self.arguments(&test.args);
-            }
-            Expr::GetAttr(part) => self.expression(&part.expr),
-            Expr::GetItem(part) => self.expressions([&part.expr, &part.subscript_expr]),
-            Expr::Call(call) => {
-                self.callee(&call.expr);
-                self.arguments(&call.args);
-            }
-            Expr::List(list) => self.expressions(&list.items),
-            Expr::Tuple(tuple) => self.expressions(&tuple.items),
-            Expr::Map(map) => self.expressions(map.keys.iter().chain(&map.values)),
-        }
-    }
-
-    fn compare(&mut self, one: &Expr, other: &Expr) {
-        let made =
-            |scope: &Scope, name: &String| scope.certain.contains(name) || scope.perhaps.contains(name);
-        for (cell, with) in [(one, other), (other, one)] {
-            let path = path_of(cell).filter(|_| is_no_text(with));
-            let of_row = path.filter(|path| !self.scopes.iter().any(|scope| made(scope, &path[0])));
-            self.found.compared.extend(of_row);
-        }
-    }
-
-    fn statements(&mut self, statements: &[Stmt]) {
-        statements.iter().for_each(|statement| self.statement(statement));
+    /// Walks with a scope of its own, and gives that back.
+    fn block(&mut self, walk: impl FnOnce(&mut Self)) -> Scope {
+        let outer = self.scope.clone();
+        walk(self);
+        mem::replace(&mut self.scope, outer)
     }
 
     fn expressions<'a, 's: 'a>(&mut self, expressions: impl IntoIterator<Item = &'a Expr<'s>>) {
         expressions.into_iter().for_each(|expression| self.expression(expression));
     }
 
-    fn arguments(&mut self, arguments: &[CallArg]) {
-        for argument in arguments {
-            match argument {
-                CallArg::Pos(value)
-                | CallArg::Kwarg(_, value)
-                | CallArg::PosSplat(value)
-                | CallArg::KwargSplat(value) => self.expression(value),
+    fn expression(&mut self, expression: &Expr) {
+        if let Some(names) = names_of(expression) {
+            return self.read(names);
+        }
+        match expression {
+            Expr::Call(call) => return self.call(call),
+            Expr::Filter(filter) => drop(self.variables.filters.insert(filter.name.to_owned())),
+            Expr::Test(test) => drop(self.variables.tests.insert(test.name.to_owned())),
+            _ => {}
+        }
+        let parts = parts_of(expression);
+        if is_comparison(expression) {
+            parts.windows(2).for_each(|sides| self.compare(sides[0], sides[1]));
+        }
+        self.expressions(parts);
+    }
+
+    /// A function of minijinja's is no cell; `debug` reads the whole row.
+    fn call(&mut self, call: &Call) {
+        match &call.expr {
+            Expr::Var(name) if name.id == "debug" => {
+                self.variables.paths.entry(CellPath::ROW).or_insert(Owner::Template);
             }
+            Expr::Var(name) if FUNCTIONS.contains(&name.id) => {}
+            callee => self.expression(callee),
+        }
+        self.expressions(values_of(&call.args));
+    }
+
+    fn compare(&mut self, one: &Expr, other: &Expr) {
+        for (cell, with) in [(one, other), (other, one)] {
+            let names =
+                names_of(cell).filter(|names| self.owner(&names[0]) == Owner::Row && is_not_text(with));
+            self.variables.misused.extend(names.map(CellPath::new));
         }
     }
 
-    /// A function is none of the row's; `debug` looks at all of it.
-    fn callee(&mut self, callee: &Expr) {
-        match callee {
-            Expr::Var(name) if FUNCTIONS.contains(&name.id) => {
-                if name.id == "debug" {
-                    self.found.all.insert(Path::new());
-                }
-            }
-            _ => self.expression(callee),
-        }
+    fn read(&mut self, names: Vec<String>) {
+        let owner = self.owner(&names[0]);
+        let entry = self.variables.paths.entry(CellPath::new(names)).or_insert(owner);
+        *entry = owner.min(*entry);
+    }
+
+    fn owner(&self, name: &str) -> Owner {
+        self.scope.get(name).copied().unwrap_or(Owner::Row)
     }
 
     fn assign(&mut self, target: &Expr) {
         match target {
-            Expr::Var(name) => self.make(name.id),
+            Expr::Var(name) => self.set(name.id),
             Expr::List(list) => list.items.iter().for_each(|item| self.assign(item)),
             Expr::Tuple(tuple) => tuple.items.iter().for_each(|item| self.assign(item)),
             other => self.expression(other),
         }
     }
 
-    fn make(&mut self, name: &str) {
-        self.scopes.last_mut().map(|scope| scope.certain.insert(name.to_owned()));
+    fn set(&mut self, name: &str) {
+        self.scope.insert(name.to_owned(), Owner::Template);
     }
 
-    /// What one of two branches makes.
-    fn inside(&mut self, statements: &[Stmt]) -> Scope {
-        self.scopes.push(Scope::default());
-        self.statements(statements);
-        self.scopes.pop().unwrap_or_default()
-    }
-
-    /// What is made in both branches is there behind them; what is made in one,
-    /// if that was taken.
-    fn join(&mut self, [one, other]: [Scope; 2]) {
-        let Some(scope) = self.scopes.last_mut() else { return };
-        scope.certain.extend(one.certain.intersection(&other.certain).cloned());
-        for branch in [one, other] {
-            scope.perhaps.extend(branch.certain);
-            scope.perhaps.extend(branch.perhaps);
+    /// Looks for cells whose text makes `condition`, or a side of it, true or false.
+    fn find_bare_cells(&mut self, condition: &Expr) {
+        match condition {
+            Expr::Test(test) => {
+                let is_pointless =
+                    POINTLESS_TESTS.contains(&test.name) || values_of(&test.args).any(is_not_text);
+                let names = names_of(&test.expr).filter(|_| is_pointless);
+                self.variables.misused.extend(names.map(CellPath::new));
+            }
+            Expr::BinOp(both) if !matches!(both.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {}
+            Expr::Filter(filter) if !TEXT_FILTERS.contains(&filter.name) => {}
+            Expr::UnaryOp(_) | Expr::BinOp(_) | Expr::Filter(_) => {
+                parts_of(condition).into_iter().for_each(|part| self.find_bare_cells(part));
+            }
+            cell => self.variables.bare.extend(names_of(cell).map(CellPath::new)),
         }
-    }
-
-    fn note(&mut self, mut path: Path) {
-        let is_made = self.scopes.iter().any(|scope| scope.certain.contains(&path[0]));
-        let is_perhaps = self.scopes.iter().any(|scope| scope.perhaps.contains(&path[0]));
-        // A row is its own `row` too.
-        let rows = path.iter().take_while(|name| *name == "row").count();
-        path.drain(..rows);
-        match (is_made, is_perhaps) {
-            (true, _) => false,
-            (false, true) => self.found.perhaps.insert(path.clone()),
-            (false, false) => self.found.of_row.insert(path.clone()),
-        };
-        self.found.all.insert(path);
     }
 }
 
-/// The way to a cell, if the names on it are written out.
-fn path_of(expression: &Expr) -> Option<Path> {
+/// What is set behind two branches, of which one is taken.
+fn join(one: &Scope, other: &Scope) -> Scope {
+    let owner = |name: &String| match (one.get(name), other.get(name)) {
+        (Some(Owner::Template), Some(Owner::Template)) => Owner::Template,
+        _ => Owner::Either,
+    };
+    one.keys().chain(other.keys()).map(|name| (name.clone(), owner(name))).collect()
+}
+
+/// The names on the way to a cell, if they are written out.
+fn names_of(expression: &Expr) -> Option<Vec<String>> {
     let (before, name) = match expression {
         Expr::Var(name) => return Some(vec![name.id.to_owned()]),
         Expr::GetAttr(part) => (&part.expr, part.name.to_owned()),
@@ -318,21 +281,81 @@ fn path_of(expression: &Expr) -> Option<Path> {
         },
         _ => return None,
     };
-    let mut path = path_of(before)?;
-    path.push(name);
-    Some(path)
+    let mut names = names_of(before)?;
+    names.push(name);
+    Some(names)
+}
+
+/// The expressions directly inside another one.
+fn parts_of<'a, 's>(expression: &'a Expr<'s>) -> Vec<&'a Expr<'s>> {
+    match expression {
+        Expr::Var(_) | Expr::Const(_) => Vec::new(),
+        Expr::GetAttr(part) => vec![&part.expr],
+        Expr::GetItem(part) => vec![&part.expr, &part.subscript_expr],
+        Expr::Slice(cut) => once(&cut.expr).chain(&cut.start).chain(&cut.stop).chain(&cut.step).collect(),
+        Expr::UnaryOp(unary) => vec![&unary.expr],
+        Expr::BinOp(both) => vec![&both.left, &both.right],
+        Expr::Compare(all) => once(&all.expr).chain(all.ops.iter().map(|side| &side.expr)).collect(),
+        Expr::IfExpr(choice) => {
+            [&choice.test_expr, &choice.true_expr].into_iter().chain(&choice.false_expr).collect()
+        }
+        Expr::Filter(filter) => filter.expr.iter().chain(values_of(&filter.args)).collect(),
+        Expr::Test(test) => once(&test.expr).chain(values_of(&test.args)).collect(),
+        Expr::Call(call) => once(&call.expr).chain(values_of(&call.args)).collect(),
+        Expr::List(list) => list.items.iter().collect(),
+        Expr::Tuple(tuple) => tuple.items.iter().collect(),
+        Expr::Map(map) => map.keys.iter().chain(&map.values).collect(),
+    }
+}
+
+fn values_of<'a, 's>(args: &'a [CallArg<'s>]) -> impl Iterator<Item = &'a Expr<'s>> {
+    args.iter().map(|arg| match arg {
+        CallArg::Pos(value)
+        | CallArg::Kwarg(_, value)
+        | CallArg::PosSplat(value)
+        | CallArg::KwargSplat(value) => value,
+    })
+}
+
+fn is_comparison(expression: &Expr) -> bool {
+    use BinOpKind::{Eq, Gt, Gte, In, Lt, Lte, Ne};
+    matches!(expression, Expr::Compare(_))
+        || matches!(expression, Expr::BinOp(both) if matches!(both.op, Eq | Ne | Lt | Lte | Gt | Gte | In))
+}
+
+/// A number, true, false or none, or a list with one of them.
+fn is_not_text(expression: &Expr) -> bool {
+    let is_other =
+        |value: &Value| matches!(value.kind(), ValueKind::Bool | ValueKind::None | ValueKind::Number);
+    expression.as_const().is_some_and(|value| {
+        let is_list = value.kind() == ValueKind::Seq;
+        is_other(&value)
+            || is_list && value.try_iter().is_ok_and(|mut items| items.any(|item| is_other(&item)))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(paths: &BTreeSet<Path>) -> String {
-        paths.iter().map(|path| path.join(".")).collect::<Vec<_>>().join(" ")
+    fn names<'a>(paths: impl IntoIterator<Item = &'a CellPath>) -> String {
+        paths.into_iter().map(CellPath::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    fn owned_by(variables: &Variables, owner: Owner) -> String {
+        names(variables.paths.iter().filter(|(_, other)| **other == owner).map(|(path, _)| path))
+    }
+
+    fn parse_template(source: &str) -> Variables {
+        Variables::parse_template(source).expect(source)
+    }
+
+    fn parse_condition(source: &str) -> Variables {
+        Variables::parse_condition(source).expect(source)
     }
 
     #[test]
-    fn variables_are_those_that_an_expression_looks_at() {
+    fn cells_are_found_wherever_a_template_reads_them() {
         for (template, of_row) in [
             ("address of {{ id }}{# the city #}", "id"),
             ("{% raw %}{{ no }}{% endraw %}{{ name | title | default('none', true) }}", "name"),
@@ -368,59 +391,71 @@ mod tests {
             ("{{ range }}{{ row.range }}", "range"),
             ("{% do dict(x=a) %}{{ b(c, d=e, *f, **g) }}", "a b c e f g"),
         ] {
-            let found = Variables::of(template).expect(template);
-            assert_eq!(names(&found.of_row), of_row, "{template}");
+            assert_eq!(owned_by(&parse_template(template), Owner::Row), of_row, "{template}");
         }
     }
 
     #[test]
-    fn a_cell_that_is_compared_with_no_text_and_one_that_decides_by_being_there_are_known() {
-        for (condition, compared, truths) in [
+    fn cells_that_are_bare_or_misused_are_found() {
+        for (condition, misused, bare) in [
             ("deleted", "", "deleted"),
-            ("not a.b and (row['c'] or d == 'x')", "", "a.b row.c"),
+            ("not a.b and (row['c'] or d == 'x')", "", "a.b c"),
             ("age > 90 or 1 <= n < m", "age n", ""),
             ("true == a or b != -1", "a b", ""),
             ("age | int > 90 and b in ['x']", "", ""),
             ("a == none or b not in [1, 'x'] or c in (2, 3)", "a b c", ""),
             ("b | lower", "", "b"),
         ] {
-            let found = Variables::of(&format!("{{% if ({condition}) %}}1{{% endif %}}")).expect(condition);
-            assert_eq!(names(&found.compared), compared, "{condition}");
-            assert_eq!(names(&Variables::of_condition(condition).expect(condition).0), truths, "{condition}");
+            let variables = parse_condition(condition);
+            assert_eq!(names(&variables.misused), misused, "{condition}");
+            assert_eq!(names(&variables.bare), bare, "{condition}");
         }
-        let tested = Variables::of_condition("a is not none and b is defined or c is gt(5) or d is in ['x']");
-        assert_eq!(names(&tested.expect("a condition").1), "a b c");
-        let made = Variables::of("{% for a in b %}{% if loop.index > 1 %}{{ a }}{% endif %}{% endfor %}");
-        assert!(made.expect("a template").compared.is_empty());
+        let tests = parse_condition("a is not none and b is defined or c is gt(5) or d is in ['x']");
+        assert_eq!(names(&tests.misused), "a b c");
+        let own = parse_template("{% for a in b %}{% if loop.index > 1 %}{{ a }}{% endif %}{% endfor %}");
+        assert!(own.misused.is_empty());
     }
 
     #[test]
-    fn a_name_that_the_template_makes_itself_is_among_all() {
-        let found =
-            Variables::of("{% set a = b %}{{ a.c }}{% for d in a %}{% endfor %}").expect("a template");
-        assert_eq!(names(&found.all), "a a.c b");
-        let found = Variables::of("{% if a %}{% set b = 1 %}{% endif %}{{ b }}").expect("a template");
-        assert_eq!((names(&found.all), names(&found.perhaps)), ("a b".to_owned(), "b".to_owned()));
-        for (rest, perhaps) in [
+    fn a_name_that_the_template_sets_is_its_own_or_perhaps_its_own() {
+        let variables = parse_template("{% set a = b %}{{ a.c }}{% for d in a %}{% endfor %}");
+        assert_eq!(owned_by(&variables, Owner::Template), "a a.c");
+        for (rest, either) in [
+            ("{% endif %}", "b"),
             ("{% else %}{% set b = 2 %}{% endif %}", ""),
             ("{% elif c %}{% set b = 2 %}{% else %}{% set b = 3 %}{% endif %}", ""),
             ("{% elif c %}{% set b = 2 %}{% endif %}", "b"),
             ("{% else %}{% if c %}{% set b = 2 %}{% endif %}{% endif %}", "b"),
         ] {
-            let found =
-                Variables::of(&format!("{{% if a %}}{{% set b = 1 %}}{rest}{{{{ b }}}}")).expect(rest);
-            assert_eq!(names(&found.perhaps), perhaps, "{rest}");
+            let variables = parse_template(&format!("{{% if a %}}{{% set b = 1 %}}{rest}{{{{ b }}}}"));
+            assert_eq!(owned_by(&variables, Owner::Either), either, "{rest}");
         }
     }
 
     #[test]
-    fn the_row_as_a_whole_is_the_way_of_no_names() {
-        let whole = Path::new();
+    fn the_row_as_a_whole_is_the_empty_path() {
         for template in ["{{ row[a ~ 'b'] }}", "{% set r = row %}{{ r.a }}", "{{ row.row }}", "{{ [row] }}"] {
-            assert!(Variables::of(template).expect(template).of_row.contains(&whole), "{template}");
+            assert!(parse_template(template).reads_row(), "{template}");
         }
-        let debug = Variables::of("{{ debug() }}").expect("a template");
-        assert!(debug.all.contains(&whole) && debug.of_row.is_empty());
-        assert!(!Variables::of("{{ row.a }}{{ row['b'] }}").expect("a template").all.contains(&whole));
+        let debug = parse_template("{{ debug() }}");
+        assert!(debug.paths.contains_key(&CellPath::ROW) && !debug.reads_row());
+        assert!(!parse_template("{{ row.a }}{{ row['b'] }}").paths.contains_key(&CellPath::ROW));
+    }
+
+    /// The reason for the syntax tree: see the table above.
+    #[test]
+    fn the_stable_interface_leaves_cells_out() {
+        for (template, reported, read) in [
+            ("{{ row['Tier'] }}", "row", "Tier"),
+            ("{{ code[:2] }}", "", "code"),
+            ("{% set tier = tier | upper %}", "", "tier"),
+            ("{% filter replace('x', a) %}{% endfilter %}", "", "a"),
+        ] {
+            let environment = minijinja::Environment::new();
+            let compiled = environment.template_from_str(template).expect(template);
+            let names: Vec<String> = compiled.undeclared_variables(true).into_iter().collect();
+            assert_eq!(names.join(" "), reported, "{template}");
+            assert_eq!(owned_by(&parse_template(template), Owner::Row), read, "{template}");
+        }
     }
 }

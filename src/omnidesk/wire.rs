@@ -97,7 +97,7 @@ fn fields(call: &Call) -> Vec<(Cow<'_, str>, Scalar<'_>)> {
         Action::Create { fields: texts, first, ticket_id, no_sync } => {
             fields.extend(texts.iter().map(text_field));
             if let Some(address) = first {
-                fields.push(("channel_id".into(), Scalar::Text(address.channel().word())));
+                fields.push(("channel_id".into(), Scalar::Text(address.channel().as_str())));
                 fields.push(("customer_link_channel".into(), Scalar::Text(address.as_str())));
             }
             fields.extend(ticket_id.map(|ticket| ("ticket_id".into(), Scalar::Integer(ticket))));

@@ -16,7 +16,7 @@ use crate::checkpoint::Work;
 use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet};
 use crate::config::MissingAction;
 use crate::guards::{Baseline, Inspection, SharedAddressesPolicy, shared_mark};
-use crate::mapping::{Intent, Mapped, Rejection};
+use crate::mapping::{Intent, Rejection};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, Outcome, Policy, RowFingerprint, Situation, asks_nothing_of,
@@ -310,7 +310,7 @@ impl<W: PlanObserver> FirstPass<'_, W> {
         let mut row = Row::default();
         export.rows_from(at).read(&mut row).map_err(|source| export.io_error(source))?;
         match self.prepared.mapping.map(&row) {
-            Mapped::Intent(intent) => self.decide(&intent, key, None, RowFingerprint::NONE, false).map(drop),
+            Ok(Some(intent)) => self.decide(&intent, key, None, RowFingerprint::NONE, false).map(drop),
             _ => Err(PlanError::Bug(format!("row {} is not what it was", at.number))),
         }
     }

@@ -8,7 +8,7 @@ use super::prepare::PreparedExport;
 use super::reading::read;
 use crate::checkpoint::Checkpoint;
 use crate::config::MissingAction;
-use crate::mapping::{Customer, Operation, Presence, PrimaryId};
+use crate::mapping::{Customer, Operation, PrimaryId, RowIdentity};
 use crate::reconcile::{CustomerKey, MissingPlan, Policy, Undecided};
 use crate::source::{Row, RowRef};
 
@@ -36,7 +36,7 @@ impl PresenceTracker {
     }
 
     /// A row that is skipped or refused: its customer is there all the same.
-    pub(crate) fn take(&mut self, at: RowRef, presence: &Presence, policy: &Policy) {
+    pub(crate) fn take(&mut self, at: RowRef, presence: &RowIdentity, policy: &Policy) {
         if let Some(customer) = &presence.customer {
             self.brand(customer.brand_id);
             self.keys.insert(policy.key.customer(customer).short());
@@ -100,7 +100,7 @@ pub(crate) fn keep_names(
         Ok(batch.commit_told()?)
     };
     let whose = |row: &Row| {
-        let (brand_id, primary_id) = prepared.mapping.whose(row)?;
+        let (brand_id, primary_id) = prepared.mapping.customer_of(row)?;
         let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
         Some((policy.key.customer(&customer), customer))
     };

@@ -155,7 +155,7 @@ fn plan_mark(config: &Config, common: &Common) -> PlanMark {
 fn reading_mark(config: &Config, export: &Export, mapping: &Mapping) -> [u8; 8] {
     let version = env!("CARGO_PKG_VERSION");
     // A template that computes the names of columns depends on these names.
-    let columns: Vec<&str> = mapping.deciding_names(export.columns()).collect();
+    let columns: Vec<&str> = mapping.deciding_names().collect();
     let settings = json!([mapped_by(config), export.dialect().encoding.name(), columns, version, READING]);
     let mut mark = [0; 8];
     mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..8]);

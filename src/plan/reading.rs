@@ -15,7 +15,7 @@ use super::prepare::{PreparedExport, RowFingerprinter};
 use crate::checkpoint::CustomerIndex;
 use crate::config::MissingAction;
 use crate::guards::shared_mark;
-use crate::mapping::{Draft, Drafted, Fill, Intent, Mapping, Operation, Presence, Rejection};
+use crate::mapping::{Draft, Fill, Intent, Mapping, Operation, Rejection, RowIdentity};
 use crate::reconcile::{BuildKeyHasher, CustomerKey, HashKey, RowFingerprint};
 use crate::source::{Row, RowRef, Rows, SourceError};
 
@@ -43,9 +43,9 @@ pub(crate) enum RowClass {
     /// It is to be decided by what its customer was told.
     Asks(CustomerRef, RowFingerprint, Box<Intent>),
     /// It asks for nothing; whose it is though, if somebody wants to know.
-    Skipped(Option<Box<Presence>>),
+    Skipped(Option<Box<RowIdentity>>),
     /// It is refused, likewise.
-    Rejected(Box<Rejection>, Option<Box<Presence>>),
+    Rejected(Box<Rejection>, Option<Box<RowIdentity>>),
 }
 
 /// Whose a row is.
@@ -167,7 +167,7 @@ impl FirstReading<'_> {
 
     /// Whose a row is, not yet looked for.
     fn whose_by_cells(&self, row: &Row) -> Option<CustomerRef> {
-        let (brand_id, primary_id) = self.prepared.mapping.whose(row)?;
+        let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         Some(CustomerRef { key: self.key.customer_of(brand_id, &primary_id), brand_id, known: None })
     }
 
@@ -180,12 +180,12 @@ impl FirstReading<'_> {
         let mapping = &*self.prepared.mapping;
         let presence = || {
             let asked = self.prepared.missing != MissingAction::Ignore;
-            asked.then(|| Box::new(mapping.presence(row)))
+            asked.then(|| Box::new(mapping.identify(row)))
         };
         let draft = match mapping.draft(row) {
-            Drafted::Draft(draft) => draft,
-            Drafted::Skip => return RowClass::Skipped(presence()),
-            Drafted::Rejected(rejection) => {
+            Ok(Some(draft)) => draft,
+            Ok(None) => return RowClass::Skipped(presence()),
+            Err(rejection) => {
                 let presence = presence();
                 if row.fault().is_none() {
                     self.fill.count(mapping, row);
@@ -238,13 +238,13 @@ pub(crate) struct SecondReading<'a> {
 impl SecondReading<'_> {
     /// What the row asks for, if it matters.
     pub(crate) fn sort(&self, row: &Row) -> Option<(CustomerKey, Box<Intent>)> {
-        let (brand_id, primary_id) = self.mapping.whose(row)?;
+        let (brand_id, primary_id) = self.mapping.customer_of(row)?;
         let key = self.key.customer_of(brand_id, &primary_id);
         let has_several = self.several.contains(&key);
         if !has_several && self.suspects.is_empty() {
             return None;
         }
-        let Drafted::Draft(draft) = self.mapping.draft(row) else { return None };
+        let draft = self.mapping.draft(row).ok()??;
         let is_suspect = || {
             draft.addresses.iter().any(|address| {
                 let hash = self.key.address_of(address.channel(), &address.identity());

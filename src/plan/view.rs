@@ -39,7 +39,7 @@ pub(crate) fn rejections(survey: &Plan, with_values: bool) -> String {
             text,
             "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",
             cause.rows,
-            code.word(),
+            code.as_str(),
             cause.first.number,
             cause.first.line,
             example.message,
@@ -79,7 +79,7 @@ impl PlanView<'_> {
             .iter()
             .map(|(code, cause)| {
                 json!({
-                    "code": code.word(),
+                    "code": code.as_str(),
                     "count": cause.rows,
                     "row": cause.first.number,
                     "line": cause.first.line,
@@ -94,7 +94,7 @@ impl PlanView<'_> {
             .survey
             .warnings
             .iter()
-            .map(|(warning, rows)| (warning.word().to_owned(), (*rows).into()))
+            .map(|(warning, rows)| (warning.as_str().to_owned(), (*rows).into()))
             .collect();
         json!({
             "tenant": self.config.omnidesk.base_url.to_string(),
@@ -176,7 +176,7 @@ impl PlanView<'_> {
             let _ = writeln!(text, "mapped, but in no row: {}", self.survey.unseen.join(", "));
         }
         for (warning, times) in &self.survey.warnings {
-            let _ = writeln!(text, "{times} {}", warning.words());
+            let _ = writeln!(text, "{times} {}", warning.description());
         }
         text.push_str(&self.survey.findings.remapped.text());
         self.write_missing(&mut text);

@@ -163,7 +163,7 @@ impl HashKey {
     /// The hash of the address with this [`Address::identity`].
     #[must_use]
     pub fn address_of(&self, channel: Channel, identity: &str) -> AddressHash {
-        AddressHash(self.hash(b"address", channel.word().as_bytes(), identity.as_bytes()))
+        AddressHash(self.hash(b"address", channel.as_str().as_bytes(), identity.as_bytes()))
     }
 
     /// The key of the prints of rows, read as `reading` marks it.

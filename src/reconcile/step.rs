@@ -368,7 +368,7 @@ mod tests {
         for word in words.split_whitespace() {
             match word.split_once('=') {
                 None => addresses
-                    .push(Address::parse(Channel::Email, &format!("{word}@x.nl"), None).expect("an address")),
+                    .push(Address::parse(Channel::Email, format!("{word}@x.nl"), None).expect("an address")),
                 Some((name, value)) => {
                     let name = match name {
                         "first" => FieldName::First,
@@ -428,7 +428,7 @@ mod tests {
                 let calls: Vec<String> = calls.iter().map(words).collect();
                 format!("{} → {outcome:?}", calls.join(", "))
             }
-            Err(rejection) => rejection.code.word().to_owned(),
+            Err(rejection) => rejection.code.as_str().to_owned(),
         };
         *told = situation.told;
         said

@@ -8,7 +8,7 @@ use super::error::RunError;
 use crate::checkpoint::{OpenRun, PurgeList};
 use crate::checkpoint::{Work, Worklist};
 use crate::dispatch::Job;
-use crate::mapping::{Intent, Mapped};
+use crate::mapping::{Intent, RowResult};
 use crate::plan::PreparedExport;
 use crate::reconcile::{HashKey, RowFingerprint};
 use crate::source::{Row, RowRef, Rows};
@@ -52,7 +52,7 @@ impl<'a> WorklistRows<'a> {
     /// Hands every row to `take`, mapped, until it says `false`.
     pub(crate) fn each(
         &self,
-        mut take: impl FnMut(&Row, Mapped) -> Result<bool, RunError>,
+        mut take: impl FnMut(&Row, RowResult<Option<Intent>>) -> Result<bool, RunError>,
     ) -> Result<(), RunError> {
         let (mut row, mut reader): (Row, Option<Rows>) = (Row::default(), None);
         let (mut wanted, mut read) = (self.after, 0);
@@ -86,12 +86,12 @@ impl<'a> WorklistRows<'a> {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
         let mut prints = self.prepared.prints(&self.key);
         self.each(|row, mapped| {
-            let Mapped::Intent(intent) = mapped else {
+            let Ok(Some(intent)) = mapped else {
                 self.prepared.export.check_unchanged()?;
                 return Err(bug(row.at().number));
             };
             let (key, print) = (self.key.customer(&intent.customer), prints.of(row));
-            batch.push(Job { key, print, intent });
+            batch.push(Job { key, print, intent: Box::new(intent) });
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
             }

@@ -12,7 +12,6 @@ use super::error::RunError;
 use super::feed::WorklistRows;
 use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, PurgeList};
 use crate::dispatch::{CallEnd, FlightChange, LoadedState, Problem, Record};
-use crate::mapping::Mapped;
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, Outcome, Policy, Situation, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
@@ -91,8 +90,8 @@ impl Recorder {
         let mut waiting = Vec::new();
         visits.each(|row, mapped| {
             let (operation, rejection) = match mapped {
-                Mapped::Rejected(rejection) => ("", rejection),
-                Mapped::Intent(intent) => {
+                Err(rejection) => ("", rejection),
+                Ok(Some(intent)) => {
                     let key = policy.key.customer(&intent.customer);
                     let told = self.checkpoint.lookups().told(key)?;
                     let mut situation = Situation::new(told, Default::default());
@@ -102,9 +101,9 @@ impl Recorder {
                             row.at().number
                         )));
                     };
-                    (intent.operation.word(), rejection)
+                    (intent.operation.as_str(), rejection)
                 }
-                Mapped::Skip => {
+                Ok(None) => {
                     return Err(RunError::Bug(format!(
                         "row {} was rejected, and is skipped",
                         row.at().number
@@ -196,7 +195,7 @@ impl Recorder {
                 }
                 Record::Settled { at, operation, outcome, trouble, .. } => {
                     if let Some(trouble) = trouble {
-                        books.files.trouble(at, operation.word(), outcome, &trouble)?;
+                        books.files.trouble(at, operation.as_str(), outcome, &trouble)?;
                         books.causes.add(at, outcome, &trouble);
                     }
                     batch.settle(books.run, at.number, outcome)?;

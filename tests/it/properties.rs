@@ -8,8 +8,8 @@ use std::path::Path;
 
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{
-    Channel, CustomerSettings, Intent, Invalid, Mapped, Mapping, Names, Operation, OperationSettings, Origin,
-    Rule, Value,
+    Channel, CustomerSettings, FieldOrigin, FieldSource, Intent, InvalidAddress, Mapping, NamePolicy,
+    Operation, OperationSettings, Rule,
 };
 use omnidesk_sync::omnidesk::{Answer, CallKind, Exchange, RefusalTexts, RetryAfter, judge};
 use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, ResultValue, Row, RowRef};
@@ -150,7 +150,7 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
         assert!(input.encoding.0.is_some() && std::str::from_utf8(&bytes).is_ok() && !bytes.is_ascii());
         return;
     };
-    let names = [Names::Send, Names::Transliterate, Names::Reject][case.choice as usize % 3];
+    let names = [NamePolicy::Send, NamePolicy::Transliterate, NamePolicy::Reject][case.choice as usize % 3];
     let (customer, operation) = (customer(case), operation(case));
     let compiled = Mapping::compile(&customer, &operation, names, "cf_", &input, export.columns_mut());
     let mapping = match compiled {
@@ -160,13 +160,13 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
     let (mut rows, mut row) = (export.rows(), Row::default());
     while rows.read(&mut row).expect("readable") {
         match (mapping.map(&row), mapping.map(&row)) {
-            (Mapped::Intent(intent), Mapped::Intent(again)) => {
+            (Ok(Some(intent)), Ok(Some(again))) => {
                 assert_eq!(sendable(&intent), sendable(&again), "the same row means the same");
             }
-            (Mapped::Rejected(rejection), Mapped::Rejected(_)) => {
+            (Err(rejection), Err(_)) => {
                 assert!(!rejection.message.is_empty() && !rejection.hint.is_empty());
             }
-            (Mapped::Skip, Mapped::Skip) => {}
+            (Ok(None), Ok(None)) => {}
             _ => panic!("the same row means two things"),
         }
     }
@@ -185,24 +185,27 @@ fn input(choice: u16) -> InputSettings {
 
 fn customer(case: &MappingCase) -> CustomerSettings {
     let choice = case.choice;
-    let value = |from| Value { from, default: None, region: None, invalid: Invalid::Reject };
-    let column = |name: &str| value(Origin::Columns(vec![name.to_owned()]));
-    let invalid = if choice & 1 == 0 { Invalid::Reject } else { Invalid::Drop };
+    let column = |name: &str| FieldSource::from(FieldOrigin::Columns(vec![name.to_owned()]));
+    let invalid = if choice & 1 == 0 { InvalidAddress::Reject } else { InvalidAddress::Drop };
     let region = ["NL", "US", "GB", "DE"][choice as usize / 2 % 4].to_owned();
-    let mails = Origin::Columns(vec!["mail".into(), "mail 2".into()]);
+    let mails = FieldOrigin::Columns(vec!["mail".into(), "mail 2".into()]);
     let default = (choice & 128 != 0).then(|| "7".to_owned());
     CustomerSettings {
         primary_id: column("id"),
-        brand_id: Value { default, ..column("brand") },
+        brand_id: FieldSource { default, ..column("brand") },
         firstname: Some(column("first")),
         lastname: Some(column("last")),
-        email: Some(Value { invalid, ..value(mails) }),
-        telephone: Some(Value { invalid, region: (choice & 8 == 0).then_some(region), ..column("phone") }),
-        twitter: Some(Value { invalid, ..column("twitter") }),
-        facebook: Some(Value { invalid, ..column("facebook") }),
+        email: Some(FieldSource { invalid, ..mails.into() }),
+        telephone: Some(FieldSource {
+            invalid,
+            region: (choice & 8 == 0).then_some(region),
+            ..column("phone")
+        }),
+        twitter: Some(FieldSource { invalid, ..column("twitter") }),
+        facebook: Some(FieldSource { invalid, ..column("facebook") }),
         ticket_id: Some(column("ticket")),
         no_sync: Some(column("flag")),
-        custom: [("made".to_owned(), value(Origin::Template(case.template.clone())))].into(),
+        custom: [("made".to_owned(), FieldOrigin::Template(case.template.clone()).into())].into(),
     }
 }
 

@@ -1,0 +1,103 @@
+//! A mapping, compiled for the columns of one export.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rlibphonenumber::enums::Region;
+
+use super::addresses::Channel;
+use super::blanks::Blanks;
+use super::expressions::{Expression, Expressions};
+use super::intent::FieldName;
+use super::operation::Operation;
+use super::settings::{InvalidAddress, NamePolicy};
+use crate::source::{Columns, Row};
+
+/// Turns rows of one export into intents: see [`Mapping::compile`] and [`Mapping::map`].
+#[derive(Debug)]
+pub struct Mapping {
+    pub(super) primary_id: ValueSource,
+    pub(super) brand_id: ValueSource,
+    pub(super) fields: Vec<(FieldName, ValueSource)>,
+    pub(super) addresses: Vec<(Channel, ValueSource)>,
+    pub(super) ticket_id: Option<ValueSource>,
+    pub(super) no_sync: Option<ValueSource>,
+    pub(super) rules: OperationRules,
+    pub(super) names: NamePolicy,
+    pub(super) blanks: Arc<Blanks>,
+    pub(super) columns: Arc<Columns>,
+    pub(super) expressions: Expressions,
+    /// In the order of their names: the place of a column decides nothing.
+    pub(super) deciding_columns: Vec<usize>,
+}
+
+/// Where a value comes from: the first origin that is not blank.
+#[derive(Debug)]
+pub(super) struct ValueSource {
+    pub(super) origins: Vec<ValueOrigin>,
+    pub(super) region: Option<Region>,
+    pub(super) invalid: InvalidAddress,
+    /// For messages: the key in the configuration.
+    pub(super) key: String,
+}
+
+#[derive(Debug)]
+pub(super) enum ValueOrigin {
+    Column(usize),
+    Constant(String),
+    Template(Expression),
+    /// Stands last, and counts only where no other origin has a value.
+    Default(String),
+}
+
+/// How the operation of a row is found.
+#[derive(Debug)]
+pub(super) struct OperationRules {
+    pub(super) conditions: Vec<(Expression, Operation)>,
+    pub(super) column: Option<ValueOrigin>,
+    pub(super) values: BTreeMap<String, Operation>,
+    pub(super) default: Operation,
+}
+
+impl Mapping {
+    pub(super) fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+        let fields = self.fields.iter().map(|(_, source)| source);
+        let addresses = self.addresses.iter().map(|(_, source)| source);
+        let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
+        [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses).chain(others)
+    }
+
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Expression> {
+        let origins = self.sources().flat_map(|source| &source.origins);
+        let templates = origins.filter_map(|origin| match origin {
+            ValueOrigin::Template(template) => Some(template),
+            _ => None,
+        });
+        templates.chain(self.rules.conditions.iter().map(|(condition, _)| condition))
+    }
+
+    /// The columns that decide what a row asks for.
+    pub(super) fn find_deciding_columns(&self) -> Vec<usize> {
+        let origins = self.sources().flat_map(|source| &source.origins).chain(&self.rules.column);
+        let columns = origins.filter_map(|origin| match origin {
+            ValueOrigin::Column(column) => Some(*column),
+            _ => None,
+        });
+        let read = self.templates().flat_map(|template| template.deciding_columns(&self.columns));
+        let mut deciding: Vec<usize> = columns.chain(read).collect();
+        deciding.sort_unstable_by_key(|column| &self.columns.names()[*column]);
+        deciding.dedup();
+        deciding
+    }
+
+    /// The cells that decide what a row asks for, as they are in the export: two
+    /// rows with the same ones ask for the same.
+    pub fn deciding_cells<'a>(&self, row: &'a Row) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
+        self.deciding_columns.iter().map(|column| row.bytes(*column))
+    }
+
+    /// The names of the columns that decide what a row asks for.
+    pub(crate) fn deciding_names(&self) -> impl Iterator<Item = &str> {
+        self.deciding_columns.iter().map(|column| self.columns.names()[*column].as_str())
+    }
+}
