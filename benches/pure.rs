@@ -10,7 +10,7 @@ use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{Address, Channel, Mapping};
 use omnidesk_sync::reconcile::{
-    Acked, CustomerKey, HashKey, Policy, RowFingerprint, Situation, asks_nothing_of, rehearse,
+    CustomerKey, CustomerState, HashKey, Policy, RowFingerprint, RowProgress, Situation, rehearse,
 };
 use omnidesk_sync::source::{self, Export, Row};
 
@@ -119,14 +119,14 @@ fn mapping(criterion: &mut Criterion) {
     }
     let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
     let rows = all_rows(&export);
-    group.bench_function("known by their print", |bench| {
-        let (key, mut room) = (KEY.prints([1; 8]), Vec::new());
+    group.bench_function("recognized by their fingerprints", |bench| {
+        let (key, mut buffer) = (KEY.fingerprints([1; 8]), Vec::new());
         bench.iter(|| {
-            let prints = rows.iter().map(|row| {
+            let fingerprints = rows.iter().map(|row| {
                 let (brand, id) = mapping.customer_of(row).expect("a customer");
-                (KEY.customer_of(brand, &id), key.row(mapping.deciding_cells(row), &mut room))
+                (KEY.customer_id(brand, &id), key.row(mapping.deciding_cells(row), &mut buffer))
             });
-            prints.filter(|(_, print)| *print != RowFingerprint::NONE).count()
+            fingerprints.filter(|(_, fingerprint)| *fingerprint != RowFingerprint::NONE).count()
         });
     });
     group.finish();
@@ -152,12 +152,12 @@ fn deciding(criterion: &mut Criterion) {
     write_exports(folder.path());
     let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
     let intents: Vec<_> = all_rows(&export).iter().filter_map(|row| mapping.map(row).ok()?).collect();
-    let told: Vec<Acked> = intents
+    let states: Vec<CustomerState> = intents
         .iter()
         .map(|intent| {
-            let mut situation = Situation::new(None, Default::default());
+            let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
             rehearse(intent, &mut situation, &POLICY).expect("calls");
-            situation.told.expect("told")
+            situation.state
         })
         .collect();
     let mut group = criterion.benchmark_group("rows are decided");
@@ -165,14 +165,20 @@ fn deciding(criterion: &mut Criterion) {
     group.bench_function("new", |bench| {
         bench.iter(|| {
             for intent in &intents {
-                let mut situation = Situation::new(None, Default::default());
+                let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
                 black_box(rehearse(intent, &mut situation, &POLICY).expect("calls"));
             }
         });
     });
-    group.bench_function("unchanged, by a look at every value", |bench| {
+    group.bench_function("unchanged, value by value", |bench| {
         bench.iter(|| {
-            intents.iter().zip(&told).filter(|(row, told)| asks_nothing_of(row, told, &KEY)).count()
+            intents
+                .iter()
+                .zip(&states)
+                .filter(|(row, state)| {
+                    matches!(state, CustomerState::Acknowledged(acked) if acked.is_all_of(row, &KEY))
+                })
+                .count()
         });
     });
     group.finish();
@@ -182,21 +188,17 @@ fn looking_up(criterion: &mut Criterion) {
     const CUSTOMERS: u32 = 100_000;
     let folder = tempfile::TempDir::new().expect("a folder");
     let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
-    let key = |number: u32| CustomerKey(KEY.customer_of(2, &number.to_string()).0);
+    let key = |number: u32| CustomerKey(KEY.customer_id(2, &number.to_string()).0);
     let mut batch = checkpoint.batch().expect("a batch");
     for number in 0..CUSTOMERS {
-        batch.told(key(number), Some(&Acked { row: u64::from(number), ..Acked::existing() })).expect("told");
+        batch.set_state(key(number), &CustomerState::existing()).expect("a state");
     }
-    batch.commit_told().expect("durable");
-    let (known, _met) = checkpoint.known(&[], true).expect("sound");
+    batch.commit_states().expect("durable");
     let mut group = criterion.benchmark_group("customers are looked up");
     let keys: Vec<Option<CustomerKey>> = (0..1024).map(|nth| Some(key(nth * 97))).collect();
     group.throughput(Throughput::Elements(keys.len() as u64));
-    group.bench_function("whether known, in memory", |bench| {
-        bench.iter(|| keys.iter().flatten().filter(|key| known.find(**key).is_some()).count());
-    });
-    group.bench_function("what was told, in the file", |bench| {
-        bench.iter(|| checkpoint.lookups().told_of_all(&keys).expect("sound"));
+    group.bench_function("their states, in the file", |bench| {
+        bench.iter(|| checkpoint.lookups().states(&keys).expect("sound"));
     });
     group.finish();
 }

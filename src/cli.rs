@@ -15,7 +15,6 @@ use crate::units::{Amount, Period, Rate, Share};
 #[derive(Debug, Parser)]
 #[command(name = "omnidesk-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
@@ -31,27 +30,23 @@ Exit codes:
   6  another run holds the checkpoint
   7  a guard blocked the run before its first call; a person has to look";
 
-/// The sub-commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Apply an export: create, update, add channels, purge
     Run(RunArgs),
-    /// Say what `run` would do, without network
+    /// Show what `run` would do, without network
     Plan(PlanArgs),
     /// Propose a configuration for an export
     Init(InitArgs),
     /// Record that Omnidesk already holds an export; sends nothing
     Adopt(AdoptArgs),
-    /// Say what the checkpoint holds
+    /// Show what the checkpoint holds
     Status(StatusArgs),
-    /// A local, stateful Omnidesk for rehearsals
+    /// Start a local, stateful Omnidesk for rehearsals
     Sandbox(SandboxArgs),
-    /// Completions for a shell
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
-    /// The manual page
+    /// Print completions for a shell
+    Completions { shell: Shell },
+    /// Print the manual page
     Man,
 }
 
@@ -64,16 +59,16 @@ pub struct Common {
     /// Only the first N rows
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-    /// Send everything, whatever customers were last told
+    /// Send everything, also what is acknowledged already
     #[arg(long)]
     pub full: bool,
-    /// The summary as JSON on stdout
+    /// Print the result as JSON on stdout
     #[arg(long)]
     pub json: bool,
-    /// More log lines: -v, -vv
+    /// Write more log lines: -v, -vv
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// One line at the end, and errors
+    /// Write only one line at the end, and errors
     #[arg(short, long)]
     pub quiet: bool,
     /// How log lines are written: text or json
@@ -97,7 +92,6 @@ pub enum LogFormat {
 /// `run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// What most commands share
     #[command(flatten)]
     pub common: Common,
     /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input
@@ -105,46 +99,45 @@ pub struct RunArgs {
     /// Use an in-process sandbox instead of base_url: nothing leaves the machine, no key is needed
     #[arg(long)]
     pub sandbox: bool,
-    /// Give up the open run's progress
+    /// Give up the open run, and decide every row anew
     #[arg(long)]
     pub fresh: bool,
     /// Requests in a unit of time, such as 5/s or 90/min
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// Calls under way at once
+    /// Calls on their way at once
     #[arg(long, value_name = "N")]
     pub concurrency: Option<NonZeroU32>,
-    /// Rows may purge customers' data
+    /// Allow rows to purge customers' data
     #[arg(long)]
     pub allow_purge: bool,
-    /// The most purges, as a count or a share of the rows
+    /// Most purges, as a count or a share of the rows
     #[arg(long, value_name = "N|N%")]
     pub max_purge: Option<Amount>,
-    /// The most rows that create or update, likewise
+    /// Most rows that create or update, likewise
     #[arg(long, value_name = "N|N%")]
     pub max_changes: Option<Amount>,
-    /// The fewest rows, as a count or a share of the last finished run's
+    /// Fewest rows, as a count or a share of the last finished run's
     #[arg(long, value_name = "N|N%")]
     pub min_rows: Option<Amount>,
-    /// The least share of a column's values, of the last finished run's share
+    /// Least fill of a mapped field, as a share of the last finished run's
     #[arg(long, value_name = "N%")]
     pub min_fill: Option<Share>,
-    /// Several customers may have the same address
+    /// Allow several customers with the same address
     #[arg(long)]
     pub allow_shared_addresses: bool,
-    /// Let customers be created whose addresses are those of known customers with other ids
+    /// Allow new customers with the addresses of known customers who are not in the export
     #[arg(long)]
     pub allow_new_ids: bool,
-    /// When it has to be over
     #[command(flatten)]
     pub window: WindowArgs,
-    /// Customers who were purged may be created again
+    /// Allow purged customers to be created again
     #[arg(long)]
     pub allow_recreate: bool,
-    /// Where the result files go
+    /// The folder for result files
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
-    /// Write figures for Prometheus' textfile collector
+    /// Write metrics for Prometheus' textfile collector
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
 }
@@ -152,7 +145,7 @@ pub struct RunArgs {
 /// The time window of a run.
 #[derive(Debug, Clone, Args)]
 pub struct WindowArgs {
-    /// Stop after so long, such as 5h
+    /// Stop after this time, such as 5h
     #[arg(long, value_name = "PERIOD")]
     pub max_duration: Option<Period>,
     /// Stop at this time of day, local time
@@ -160,7 +153,6 @@ pub struct WindowArgs {
     pub stop_at: Option<jiff::civil::Time>,
 }
 
-/// `6:00` is a time too.
 fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
     let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
     padded.parse().map_err(|_| "it is no time of day; write it as 06:00".to_owned())
@@ -169,7 +161,6 @@ fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
 /// `plan`
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// What most commands share
     #[command(flatten)]
     pub common: Common,
     /// The CRM export; `-` is standard input
@@ -177,7 +168,6 @@ pub struct PlanArgs {
     /// Requests in a unit of time, such as 5/s or 90/min
     #[arg(long, value_name = "RATE")]
     pub rate: Option<Rate>,
-    /// When a run begun now has to be over
     #[command(flatten)]
     pub window: WindowArgs,
     /// Print the first N requests as they would be sent, the key masked
@@ -195,7 +185,6 @@ pub struct InitArgs {
 /// `adopt`
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
-    /// What most commands share
     #[command(flatten)]
     pub common: Common,
     /// The CRM export; `-` is standard input
@@ -208,7 +197,7 @@ pub struct StatusArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
     pub config: PathBuf,
-    /// As JSON
+    /// Print it as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -216,7 +205,7 @@ pub struct StatusArgs {
 /// `sandbox`
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
-    /// Where to listen; only this machine itself
+    /// Where to listen; a loopback address
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub listen: std::net::SocketAddr,
     /// Added to every answer
@@ -228,16 +217,16 @@ pub struct SandboxArgs {
     /// Faults by probability, such as reset_after=0.02,error_after=0.01, or all=0.1
     #[arg(long, value_name = "LIST")]
     pub faults: Option<String>,
-    /// Faults that one customer meets at most
+    /// Most faults of one customer's calls
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub faults_per_customer: u32,
-    /// Of the faults' random numbers
+    /// Seed of the faults' random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Let a second create of a customer make a double, instead of refusing it
+    /// Let a second create of a customer make a double, instead of a refusal
     #[arg(long)]
     pub allow_doubles: bool,
-    /// Take only the key in this environment variable; any other gets 401
+    /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,
 }
@@ -247,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_hour_of_one_digit_is_one() {
+    fn an_hour_may_have_one_digit() {
         for (text, hour) in
             [("6:00", Some(6)), ("06:30", Some(6)), ("23:59", Some(23)), ("6", None), ("25:00", None)]
         {

@@ -1,37 +1,56 @@
-//! Moves a company's customer base from a CRM export into Omnidesk.
+//! Moves a company's customer base from a CRM export into Omnidesk, and keeps it
+//! there.
 //!
-//! A reader streams the rows of an export, each row is mapped to calls of the
-//! Omnidesk customer API, a paced pool of workers sends them, and a checkpoint
-//! records what was done, so that an interrupted run goes on at the unfinished
-//! call. Nothing is lost and nothing is done twice, or the run says which row
-//! it cannot vouch for.
+//! A first pass reads the whole export and decides every row without sending;
+//! guards judge the result. A second pass visits the rows that have calls to
+//! make, at a set rate, and a checkpoint records each call before it is sent. So
+//! an interrupted run resumes at the unfinished call: nothing is lost, nothing
+//! is done twice, and a row of which neither is certain is reported as in doubt.
+//!
+//! ```text
+//! export -> source -> mapping -> plan -> dispatch -> omnidesk -> the API
+//!            Row       Intent    Plan     |    ^
+//!                         `-> reconcile <-'    | recorded before sent
+//!                                          checkpoint -> report
+//! ```
 //!
 //! The rooms, in the order in which a row passes through them:
 //!
-//! - [`source`]: a path or standard input → rows with number and line
-//! - [`mapping`]: a row → what it asks for, or why it is refused
-//! - [`omnidesk`]: a call → one HTTP exchange; the only room that knows the wire
-//! - [`reconcile`]: what is asked for, and what is known → calls, or nothing
-//! - [`dispatch`]: calls of many rows → outcomes: order, pace, retry, send
-//! - [`checkpoint`]: what happened → durable state
-//! - [`report`]: outcomes → progress, result files, summary
-//! - [`sandbox`]: a stateful Omnidesk for rehearsals, on this machine
-//! - [`config`] and [`cli`]: TOML and arguments → checked settings
-//! - [`commands`]: the wiring, one file a sub-command
-//! - [`units`]: rates, amounts and periods, as people write them
+//! | room | turns | into |
+//! |---|---|---|
+//! | `source` | a path or standard input | rows with number and line |
+//! | `mapping` | a row | what it asks for, or why it is rejected |
+//! | `omnidesk` | a call | one HTTP exchange and what it means |
+//! | `reconcile` | what a row asks for, and the customer's state | the next call, or the outcome |
+//! | `guards` | what a whole export would do | findings, and guards that block the run |
+//! | `checkpoint` | what happened | durable state; its `format` is the file |
+//! | `plan` | an export and the checkpoint | a plan: the first pass |
+//! | `dispatch` | rows with calls | outcomes: order, pace, retry, stop |
+//! | `report` | outcomes | progress, result files, summary, metrics, notifications |
+//! | `run` | a plan | the second pass, and its end |
+//! | `proposal` | an export | a proposed configuration |
+//! | `sandbox` | HTTP | a stateful Omnidesk for rehearsals, on this machine |
+//! | `config`, `cli` | TOML, arguments | checked settings |
+//! | `commands` | arguments | the work of the rooms above, one file a sub-command |
+//! | `units` | text such as `5/s` or `1%` | rates, amounts, periods |
 //!
 //! What holds everywhere:
 //!
-//! - Rooms import only what `tests/rooms.rs` lists. A call is built of values
-//!   that `mapping` has checked, so `omnidesk` may use its types.
+//! - A room imports only what `tests/it/rooms.rs` lists for it.
+//! - A call is recorded before it is sent. A create whose answer was lost is
+//!   never sent again without asking first.
+//! - `plan` and `run` decide a row by the same function, and a run by the same
+//!   context. Nothing asks whether it only rehearses.
+//! - No wire name, status code or key is known outside `omnidesk`. A call is
+//!   built of values that `mapping` has checked, and of no other text.
+//! - No type that is on the disk is defined outside `checkpoint::format`.
 //! - `sandbox` shares no code with the client: one error cannot hide in both.
-//! - A call is recorded before it is sent, and a create whose answer was lost
-//!   is never sent blindly again.
-//! - No room below `commands` knows whether it is rehearsing or sending:
-//!   `plan` and `run` walk the same decisions.
-//! - Each piece of state has one owner. Nothing is shared but channels.
-//! - No name, address, id or key of anybody is in a log line, an error of the
-//!   network or the checkpoint.
+//! - No name, address, id or key of anybody is in a log line, in an error of the
+//!   network or in the checkpoint.
+//! - Each piece of state has one owner. The reading, the sending and the recording
+//!   thread share nothing but channels; on the sending thread, tasks share state
+//!   in `Rc` and cells.
+//! - Nothing here is unsafe, and nothing waits without a bound.
 
 pub mod checkpoint;
 pub mod cli;
@@ -41,10 +60,11 @@ pub mod dispatch;
 pub mod guards;
 pub mod mapping;
 pub mod omnidesk;
-pub mod plan;
+mod plan;
+mod proposal;
 pub mod reconcile;
 pub mod report;
-pub mod run;
+mod run;
 pub mod sandbox;
 pub mod source;
 pub mod units;

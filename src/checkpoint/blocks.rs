@@ -1,11 +1,18 @@
 //! Customers, some dozens to a block.
 //!
 //! A row of SQLite for each customer costs more than what is in it: to step
-//! over, to seal, to write. So customers lie in blocks, sorted by key, each as
-//! large as fits on a page. A block covers all keys from its own first to the
-//! next block's, and says so, so that whoever looks for a customer in it and
-//! finds none knows that there is none: a block that is damaged, or gone, is
-//! an error and never an unknown customer.
+//! over, to check, to write. So customers lie in blocks, sorted by key, each as
+//! large as fits on a page.
+//!
+//! | bytes | hold |
+//! |---|---|
+//! | 8 | XXH3 of the rest, seeded with the first key of the block's range |
+//! | 8 | the end of the range, 0 in the last block |
+//! | 16, 4, n | a customer's key, the length of the state, the state; again and again |
+//!
+//! A block covers all keys from its own first to the next block's. So a look-up
+//! that finds no customer in it shows that there is none: a block that is
+//! damaged or missing is an error and never an unknown customer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,8 +20,7 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, params};
 use twox_hash::XxHash3_64;
 
-use super::CheckpointError;
-use super::file::{damaged, explain};
+use super::error::CheckpointError;
 use crate::reconcile::CustomerKey;
 
 /// What of a blob SQLite keeps on a page of 4096 bytes, with room for the head
@@ -28,29 +34,29 @@ const HEAD_BYTES: usize = 16;
 /// The key and the length, in front of each record.
 const RECORD_HEAD_BYTES: usize = 20;
 
-/// Changes taken in at once: it bounds memory where all of them meet one block.
+/// Changes applied at once: it bounds memory where all of them are of one block.
 const CHANGES_AT_ONCE: usize = 4096;
 
 /// Neighbouring blocks that all change are written together, so many at the
 /// most: one that is full makes no two half empty ones then.
 const BLOCKS_AT_ONCE: usize = 16;
 
-/// What becomes of a customer: this record, or none.
+/// The new state of a customer, or none.
 pub(super) type BlockChange<'a> = (CustomerKey, Option<&'a [u8]>);
 
-/// Makes the one block of a file that knows nobody.
+/// Writes the one block of a file without customers.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     write(connection, 0, &[], None, false)
 }
 
-/// Takes in changes, sorted by key, each key once. Says by how many customers
-/// there are more or fewer.
+/// Applies changes, sorted by key, each key once. Returns how many customers
+/// were added, or less than zero.
 pub(super) fn apply(
     connection: &Connection,
     path: &Path,
     changes: &[BlockChange],
 ) -> Result<i64, CheckpointError> {
-    let (mut rest, mut more) = (changes, 0);
+    let (mut rest, mut added) = (changes, 0);
     while let Some((key, _)) = rest.first() {
         let mut blocks = vec![Block::of(connection, path, *key)?];
         let mut taken = covered(rest, &blocks[0]);
@@ -66,10 +72,11 @@ pub(super) fn apply(
             blocks.push(next);
         }
         let (own, later) = rest.split_at(taken);
-        more += replace(connection, &blocks, own).map_err(|source| explain(path, source))?;
+        added +=
+            replace(connection, &blocks, own).map_err(|source| CheckpointError::from_sqlite(path, source))?;
         rest = later;
     }
-    Ok(more)
+    Ok(added)
 }
 
 /// How many of the first changes are to this block, which covers one at least.
@@ -77,7 +84,7 @@ fn covered(changes: &[BlockChange], block: &Block) -> usize {
     changes[..changes.len().min(CHANGES_AT_ONCE)].partition_point(|(key, _)| block.covers(*key))
 }
 
-/// Shows every customer, in the order of the keys.
+/// Visits every customer, in the order of the keys.
 pub(super) fn each(
     connection: &Connection,
     path: &Path,
@@ -91,13 +98,13 @@ pub(super) fn each(
     match are_sound {
         Ok(true) => ended,
         Ok(false) => Err(unsound(path)),
-        Err(source) => Err(explain(path, source)),
+        Err(source) => Err(CheckpointError::from_sqlite(path, source)),
     }
 }
 
-/// Shows what the seal has of every block: where it begins, as SQLite has it,
-/// and its check value, which holds. Says how many customers there are, or
-/// `None` if a block is damaged or missing.
+/// Visits the first key of every block, as SQLite has it, and its check value,
+/// which is right. Returns the number of customers, or `None` if a block is
+/// damaged or missing.
 pub(super) fn each_check(
     connection: &Connection,
     mut visit: impl FnMut(i64, &[u8]),
@@ -111,8 +118,8 @@ pub(super) fn each_check(
     Ok(are_sound.then_some(customers))
 }
 
-/// Shows every block, as long as `visit` says so. `false` if one is damaged or
-/// missing.
+/// Visits every block until `visit` returns `false`. `false` if one is damaged
+/// or missing.
 fn each_block(connection: &Connection, mut visit: impl FnMut(u64, &[u8]) -> bool) -> rusqlite::Result<bool> {
     let mut statement = connection.prepare("SELECT first, block FROM customers ORDER BY first")?;
     let mut rows = statement.query([])?;
@@ -132,7 +139,7 @@ fn each_block(connection: &Connection, mut visit: impl FnMut(u64, &[u8]) -> bool
 }
 
 fn unsound(path: &Path) -> CheckpointError {
-    damaged(path, "a block of customers is not the one that was written")
+    CheckpointError::damaged(path, "a block of customers is not the one that was written")
 }
 
 /// A block as it is in the file, checked.
@@ -154,7 +161,7 @@ impl Block {
                     })
                     .optional()
             })
-            .map_err(|source| explain(path, source))?;
+            .map_err(|source| CheckpointError::from_sqlite(path, source))?;
         found
             .filter(|block| is_sound(block.first, &block.bytes) && block.covers(key))
             .ok_or_else(|| unsound(path))
@@ -169,8 +176,8 @@ impl Block {
     }
 }
 
-/// Looks customers up. It keeps the last block: of sorted keys, the next one
-/// most often lies in it too.
+/// Finds customers. It keeps the last block: of sorted keys, the next one most
+/// often lies in it too.
 #[derive(Debug)]
 pub(super) struct Finder<'a> {
     connection: &'a Connection,
@@ -191,7 +198,8 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Writes neighbouring blocks anew, as many as are needed.
+/// Replaces neighbouring blocks by as many as are needed. Returns how many
+/// customers were added.
 fn replace(connection: &Connection, blocks: &[Block], changes: &[BlockChange]) -> rusqlite::Result<i64> {
     let (merged, more) = merged(blocks, changes);
     let most = BLOCK_BYTES_MAX - HEAD_BYTES;
@@ -229,7 +237,7 @@ fn cut(records: &[(CustomerKey, &[u8])], most: usize) -> (usize, usize) {
     (len, bytes)
 }
 
-/// The records of blocks with changes to them, and how many more they are.
+/// The records of blocks with changes applied, and how many were added.
 fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
     let mut merged = Vec::with_capacity(64 * blocks.len() + changes.len());
     let (mut before, mut changes) = (0_i64, changes.iter().peekable());

@@ -1,16 +1,108 @@
-//! The records as they are on the disk: types of their own, with a check
-//! value, so that the rest of the program may change without them.
+//! What is on the disk. Every type that is written is in this file, with its
+//! layout; a change anywhere else cannot change the file.
+//!
+//! # The files
+//!
+//! | file | holds |
+//! |---|---|
+//! | `PATH` | an SQLite database in WAL mode with `synchronous = FULL`: a commit that has returned is on the disk |
+//! | `PATH-wal`, `PATH-shm` | SQLite's own: commits that are not in `PATH` yet |
+//! | `PATH.lock` | held by the one process that writes; its text is the number of commits so far |
+//!
+//! # The tables
+//!
+//! | table | one row | holds |
+//! |---|---|---|
+//! | `meta` | a name | `hash_key` (32 secret bytes), `tenant`, `checksum` |
+//! | `export` | an export | its hash and its ordinal |
+//! | `run` | a run | the ordinal of its export, [`RunRecord`] |
+//! | `worklist` | the open run | [`Worklist`]: which rows have calls, which are rejected |
+//! | `unfinished` | a row | rows of the last run over an export that failed or stayed in doubt |
+//! | `profile` | a run | the first pass's findings, for the next run to compare with |
+//! | `vanished` | an address | addresses that the export no longer has, 64 bits of each hash |
+//! | `stored_id` | a customer | brand and id under a keyed pad, only with `[missing]` |
+//! | `missing` | a customer | missing customers whom the open run is to purge |
+//! | `customers` | a block | some dozens of customers, sorted by key (see `blocks`) |
+//! | `journal` | a commit | [`JournalEntry`]: changes since the customers were last written into blocks |
+//! | `commits` | one | how often the file was written |
+//!
+//! A customer's state is in the last journal entry that names the customer, or
+//! else in a block. Entries are small and all of them are in memory; when they
+//! grow too many, the customers go into their blocks and the journal begins
+//! anew with what else it held: pending calls, progress of rows, settled rows.
+//!
+//! # What each check finds
+//!
+//! | check | finds | when |
+//! |---|---|---|
+//! | of a block (`blocks`) | a block that is damaged or missing: a customer is never forgotten | at open, at each look-up |
+//! | over all rows (`checksum`) | a row of any table that was changed, lost or added | at open |
+//! | the count of commits (`lock`) | a log whose end is lost, an older copy in the file's place | at open |
+//! | the identity of the file (`file`) | a file that was taken away or replaced while a run has it open | at each commit |
+//!
+//! # How to change it
+//!
+//! Values are written by postcard: members in their order, integers as varints,
+//! no names. So any change of a type here is another format: raise [`FORMAT`],
+//! keep the old types for reading, and add a file of the new format to
+//! `fixtures/checkpoints/`, which a test reads. A file of a later format is
+//! refused and left as it is.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 
-use super::journal::StateBytes;
-use crate::reconcile::{Acked, Counts, RowFingerprint};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+use crate::guards::{NoticeLine, RunProfile};
+use crate::mapping::Place;
+use crate::omnidesk::CallKind;
+use crate::reconcile::{
+    Acked, AckedField, AddressHash, BuildKeyHasher, Counts, CustomerKey, CustomerState, Effect, ExportRow,
+    FieldTag, MissingAction, MissingCustomers, PendingCall, RowFingerprint, RowProgress, ValueHash,
+};
+
+/// "omd1": tells the file from any other SQLite database.
+pub(super) const APPLICATION_ID: i64 = 0x6f6d_6431;
+/// Of files from before the first release, which nobody has.
+pub(super) const PRE_RELEASE_ID: i64 = 0x6f6d_6473;
+pub(super) const FORMAT: i64 = 1;
+
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE export (hash BLOB PRIMARY KEY, ordinal INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE run (id INTEGER PRIMARY KEY, export INTEGER NOT NULL, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE worklist (run INTEGER PRIMARY KEY, list BLOB NOT NULL);
+    CREATE TABLE unfinished (run INTEGER NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (run, row)) WITHOUT ROWID;
+    CREATE TABLE profile (run INTEGER PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE vanished (customer INTEGER NOT NULL, address INTEGER NOT NULL, PRIMARY KEY (customer, address)) WITHOUT ROWID;
+    CREATE TABLE stored_id (key BLOB PRIMARY KEY, id BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE missing (nth INTEGER PRIMARY KEY, key BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE customers (first INTEGER PRIMARY KEY, block BLOB NOT NULL);
+    CREATE TABLE journal (nth INTEGER PRIMARY KEY, entry BLOB NOT NULL);
+    CREATE TABLE commits (only INTEGER PRIMARY KEY, count INTEGER NOT NULL);
+    INSERT INTO commits VALUES (0, 0);
+";
+
+/// Each table and the columns that the checksum covers, with `$` for the row.
+/// Of a block, its own check value stands for all of it.
+pub(super) const CHECKSUM_TABLES: [(&str, &[&str]); 11] = [
+    ("export", &["$hash", "$ordinal"]),
+    ("run", &["$id", "$export", "$record"]),
+    ("worklist", &["$run", "$list"]),
+    ("unfinished", &["$run", "$row"]),
+    ("profile", &["$run", "$record"]),
+    ("vanished", &["$customer", "$address"]),
+    ("stored_id", &["$key", "$id"]),
+    ("missing", &["$nth", "$key"]),
+    ("customers", &["$first", "substr($block, 1, 8)"]),
+    ("journal", &["$nth", "$entry"]),
+    ("commits", &["$only", "$count"]),
+];
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RunState {
     /// Begun, and to be resumed.
+    #[default]
     Open,
     /// Every row has its outcome.
     Finished,
@@ -18,193 +110,563 @@ pub enum RunState {
     Superseded,
 }
 
+impl RunState {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Finished => "finished",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
 /// Result files of a run, with the bytes that are known to be whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLengths(pub Vec<(String, u64)>);
 
+/// Hash of settings, to be compared with those of another run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsHash(pub [u8; 16]);
+
+impl SettingsHash {
+    pub(crate) fn new(settings: &serde_json::Value) -> Self {
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..16]);
+        Self(hash)
+    }
+}
+
+/// By what the rows of a run were decided. Another version of the program may
+/// map the same row to something else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanVersion {
+    /// The mapping, and which rows it was applied to.
+    pub settings: SettingsHash,
+    pub program: SettingsHash,
+}
+
 /// A run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Where it stands.
     pub state: RunState,
     /// Start of its first execution, UTC, RFC 3339.
     pub started: String,
-    /// End of its last execution, UTC, RFC 3339; empty while it runs.
+    /// End of its last execution, UTC, RFC 3339; empty while it executes.
     pub ended: String,
-    /// Its folder.
     pub folder: String,
     /// Rows of the export.
     pub rows: u64,
-    /// Whether every row's operation was `sync` or `skip`.
+    /// Whether every row's operation is `sync` or `skip`.
     pub only_sync: bool,
-    /// Brands that the rows are for, the first few.
+    /// The first few brands of its rows.
     pub brands: Vec<u64>,
-    /// Whether it read only a part on purpose: a limit, or a repaired result file.
-    pub partial: bool,
-    /// Purges the plan came to.
-    pub purges_planned: u64,
-    /// Whether calls of an earlier run over this export have worked.
+    /// Whether it read only a part on purpose: a limit, or a result file.
+    pub is_part: bool,
+    pub plan: PlanVersion,
+    /// The mapping and the program's version.
+    pub mapping: SettingsHash,
+    /// The settings that can make every call fail. Where calls have worked,
+    /// the next run with the same settings need not doubt them.
+    pub wire: SettingsHash,
+    /// Whether calls by these settings have worked in an earlier run.
     pub proven_before: bool,
-    /// Calls the plan came to.
     pub calls_planned: u64,
+    pub purges_planned: u64,
     /// Calls acknowledged so far.
     pub calls_done: u64,
     /// Rows settled, by outcome.
+    #[serde(with = "CountsLayout")]
     pub counts: Counts,
     /// Up to here every row with calls is settled.
     pub watermark: u64,
     /// Up to here every rejected row is settled.
-    pub rejects_done: u64,
-    /// Result files.
+    pub rejected_watermark: u64,
     pub files: FileLengths,
-    /// By which settings its calls went out: where calls have worked, the next
-    /// run that has them need not doubt them.
-    pub proof: Mark,
-    /// By which mapping its rows became calls.
-    pub mapped: Mark,
+    /// Known customers whom the export does not hold, if they were looked for.
+    #[serde(with = "optional_missing")]
+    pub missing: Option<MissingCustomers>,
 }
 
-/// A mark of some settings, to be compared with those of another run. Records
-/// of before there were marks have the default.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Mark(pub [u8; 16]);
+pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, BuildKeyHasher>;
+/// Numbers of rows need no hashing.
+pub(super) type ByRow<V> = HashMap<RowKey, V, BuildKeyHasher>;
 
-impl Mark {
-    /// Of settings as JSON.
-    #[must_use]
-    pub fn of(settings: &serde_json::Value) -> Self {
-        let mut mark = [0; 16];
-        mark.copy_from_slice(&blake3::hash(settings.to_string().as_bytes()).as_bytes()[..16]);
-        Self(mark)
+pub(super) const WORKLIST_WORDS: usize = 16;
+
+/// The rows with calls to make, and the rejected ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worklist {
+    pub(super) blocks: Vec<WorklistBlock>,
+}
+
+/// So many rows, a bit each, and where the first of them stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WorklistBlock {
+    pub(super) line: u64,
+    pub(super) offset: u64,
+    pub(super) calls: [u64; WORKLIST_WORDS],
+    pub(super) rejected: [u64; WORKLIST_WORDS],
+}
+
+/// What one commit changes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct JournalEntry {
+    /// A run begins: progress of rows of an earlier one is dropped.
+    pub(super) begins_run: bool,
+    /// `None`: there is no such customer.
+    pub(super) states: ByCustomer<Option<StateBytes>>,
+    /// `None`: the call is no longer pending.
+    pub(super) pending: ByCustomer<Option<StoredCall>>,
+    /// `None`: the row is done.
+    pub(super) progress: ByRow<Option<StoredProgress>>,
+    /// Rows of the open run that are settled.
+    pub(super) settled: Vec<u64>,
+}
+
+/// A customer's state as written: in one piece, so that it moves from the
+/// journal into a block as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct StateBytes(pub(super) Box<[u8]>);
+
+impl StateBytes {
+    /// `None` of a customer who is unknown.
+    pub(super) fn new(state: &CustomerState) -> Option<Self> {
+        (!state.is_unknown()).then(|| Self(encode(&StateRef(state)).into()))
     }
 }
 
-impl<'de> Deserialize<'de> for Mark {
-    /// Older records end before it.
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        Ok(<[u8; 16]>::deserialize(reader).map(Self).unwrap_or_default())
+impl Serialize for StateBytes {
+    fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
+        writer.serialize_bytes(&self.0)
     }
 }
 
-impl RunRecord {
-    /// A run that sent nothing: its export was adopted.
-    #[must_use]
-    pub fn adopted(started: &str) -> Self {
-        Self {
-            state: RunState::Open,
-            started: started.to_owned(),
-            ended: String::new(),
-            folder: String::new(),
-            rows: 0,
-            only_sync: true,
-            brands: Vec::new(),
-            partial: false,
-            purges_planned: 0,
-            proven_before: false,
-            calls_planned: 0,
-            calls_done: 0,
-            counts: Counts::default(),
-            watermark: 0,
-            rejects_done: 0,
-            files: FileLengths::default(),
-            proof: Mark::default(),
-            mapped: Mark::default(),
+impl<'de> Deserialize<'de> for StateBytes {
+    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+        <&[u8]>::deserialize(reader).map(|bytes| Self(bytes.into()))
+    }
+}
+
+/// A row, or the nth missing customer, whose progress is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum RowKey {
+    Row(u64),
+    Missing(u64),
+}
+
+impl From<Place> for RowKey {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Row(at) => Self::Row(at.number),
+            Place::Missing(nth) => Self::Missing(nth),
         }
     }
 }
 
-/// What a customer was told, without a check value: its block or its entry in
-/// the journal has one.
-pub(crate) fn told(told: &Acked) -> StateBytes {
-    StateBytes(postcard::to_stdvec(told).unwrap_or_default().into())
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredCall(#[serde(with = "PendingCallLayout")] pub(super) PendingCall);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredProgress(#[serde(with = "RowProgressLayout")] pub(super) RowProgress);
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredProfile(#[serde(with = "RunProfileLayout")] pub(super) RunProfile);
+
+#[derive(Serialize)]
+struct StateRef<'a>(#[serde(with = "CustomerStateLayout")] &'a CustomerState);
+
+#[derive(Deserialize)]
+struct StoredState(#[serde(with = "CustomerStateLayout")] CustomerState);
+
+// The layouts of types that other rooms own. A member that is added there does
+// not compile until it is added here, which is another format.
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CustomerState")]
+enum CustomerStateLayout {
+    Unknown,
+    Acknowledged(#[serde(with = "AckedLayout")] Acked),
+    PerhapsPurged(#[serde(with = "ExportRowLayout")] ExportRow),
+    Purged(#[serde(with = "ExportRowLayout")] ExportRow),
 }
 
-/// The same, read.
-pub(crate) fn told_of(record: &[u8]) -> Option<Acked> {
-    postcard::from_bytes(record).ok()
+/// [`glance`] reads the first two members without the others.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Acked")]
+struct AckedLayout {
+    fingerprint: RowFingerprint,
+    addresses: Vec<AddressHash>,
+    #[serde(with = "ExportRowLayout")]
+    by: ExportRow,
+    #[serde(with = "fields")]
+    fields: Vec<AckedField>,
 }
 
-/// The print and the addresses of what a customer was told, which stand in
-/// front, without the rest.
-pub(crate) fn glance(record: &[u8]) -> Option<(RowFingerprint, &[[u8; 8]])> {
-    let (print, behind) = record.split_first_chunk()?;
-    let (count, behind): (usize, _) = postcard::take_from_bytes(behind).ok()?;
-    let addresses = behind.as_chunks().0.get(..count)?;
-    Some((RowFingerprint(*print), addresses))
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ExportRow")]
+struct ExportRowLayout {
+    export: u32,
+    row: u64,
 }
 
-/// Enough to notice every damage that is not meant: one in four thousand million.
-const CHECK_BYTES: usize = 4;
-
-/// A record with its check value, which covers the place it belongs to too.
-pub(crate) fn encode<T: Serialize>(place: &[u8], record: &T) -> Vec<u8> {
-    let mut bytes = postcard::to_stdvec(record).unwrap_or_default();
-    let check = check(place, &bytes);
-    bytes.extend_from_slice(&check);
-    bytes
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AckedField")]
+struct AckedFieldLayout {
+    tag: FieldTag,
+    value: ValueHash,
+    rows_before: u64,
 }
 
-/// A record, if its check value holds.
-pub(crate) fn decode<T: DeserializeOwned>(place: &[u8], bytes: &[u8]) -> Option<T> {
-    let (record, sum) = bytes.split_at_checked(bytes.len().checked_sub(CHECK_BYTES)?)?;
-    (check(place, record) == sum).then(|| postcard::from_bytes(record).ok()).flatten()
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PendingCall")]
+struct PendingCallLayout {
+    #[serde(with = "ExportRowLayout")]
+    by: ExportRow,
+    #[serde(with = "CallKindLayout")]
+    kind: CallKind,
+    address: Option<AddressHash>,
 }
 
-fn check(place: &[u8], record: &[u8]) -> [u8; CHECK_BYTES] {
-    let mut together = [0; 256];
-    let len = place.len() + record.len();
-    let hash = match together.get_mut(..len) {
-        // In one piece, as nearly all are: less work than to set up a hasher.
-        Some(short) => {
-            short[..place.len()].copy_from_slice(place);
-            short[place.len()..].copy_from_slice(record);
-            blake3::hash(short)
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CallKind")]
+enum CallKindLayout {
+    Create,
+    Update,
+    AddChannel,
+    Purge,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RowProgress")]
+struct RowProgressLayout {
+    #[serde(with = "EffectLayout")]
+    effect: Effect,
+    addresses: Vec<AddressHash>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Effect")]
+enum EffectLayout {
+    None,
+    Updated,
+    Created,
+    Purged,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Counts")]
+struct CountsLayout([u64; 10]);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "MissingCustomers")]
+struct MissingCustomersLayout {
+    #[serde(with = "MissingActionLayout")]
+    action: MissingAction,
+    found: u64,
+    without_id: u64,
+    other_brands: u64,
+    unreadable_rows: u64,
+    #[serde(with = "CountsLayout")]
+    counts: Counts,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "MissingAction")]
+enum MissingActionLayout {
+    Ignore,
+    Report,
+    Purge,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "RunProfile")]
+struct RunProfileLayout {
+    described_rows: u64,
+    fill: Vec<(String, u64)>,
+    key_hashes: Vec<(String, [u8; 8])>,
+    shared_addresses_tag: u64,
+    shared_addresses: u64,
+    #[serde(with = "notices")]
+    notices: Vec<NoticeLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "NoticeLine")]
+struct NoticeLineLayout {
+    code: String,
+    count: u64,
+    before: u64,
+    message: String,
+}
+
+/// A layout in a list.
+macro_rules! layout_in_list {
+    ($module:ident, $inner:ty, $layout:literal) => {
+        mod $module {
+            use super::*;
+
+            #[derive(Serialize)]
+            struct Borrowed<'a>(#[serde(with = $layout)] &'a $inner);
+
+            #[derive(Deserialize)]
+            struct Owned(#[serde(with = $layout)] $inner);
+
+            pub(super) fn serialize<S: Serializer>(list: &[$inner], writer: S) -> Result<S::Ok, S::Error> {
+                writer.collect_seq(list.iter().map(Borrowed))
+            }
+
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<$inner>, D::Error> {
+                Ok(Vec::<Owned>::deserialize(reader)?.into_iter().map(|owned| owned.0).collect())
+            }
         }
-        None => blake3::Hasher::new().update(place).update(record).finalize(),
     };
-    let mut sum = [0; CHECK_BYTES];
-    sum.copy_from_slice(&hash.as_bytes()[..CHECK_BYTES]);
-    sum
+}
+layout_in_list!(fields, AckedField, "AckedFieldLayout");
+layout_in_list!(notices, NoticeLine, "NoticeLineLayout");
+
+mod optional_missing {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored(#[serde(with = "MissingCustomersLayout")] MissingCustomers);
+
+    pub(super) fn serialize<S: Serializer>(
+        missing: &Option<MissingCustomers>,
+        writer: S,
+    ) -> Result<S::Ok, S::Error> {
+        missing.map(Stored).serialize(writer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        reader: D,
+    ) -> Result<Option<MissingCustomers>, D::Error> {
+        Ok(Option::<Stored>::deserialize(reader)?.map(|stored| stored.0))
+    }
+}
+
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
+    // Into memory, and of types that can always be written.
+    postcard::to_stdvec(value).unwrap_or_default()
+}
+
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
+
+pub(super) fn decode_state(bytes: &[u8]) -> Option<CustomerState> {
+    decode::<StoredState>(bytes).map(|stored| stored.0)
+}
+
+/// The fingerprint and the addresses of a customer's state, which stand in
+/// front, without the rest.
+pub(super) fn glance(bytes: &[u8]) -> Option<(RowFingerprint, &[[u8; 8]])> {
+    const ACKNOWLEDGED: u8 = 1;
+    let (variant, bytes) = bytes.split_first()?;
+    if *variant != ACKNOWLEDGED {
+        return Some((RowFingerprint::NONE, &[]));
+    }
+    let (fingerprint, bytes) = bytes.split_first_chunk()?;
+    let (count, bytes): (usize, _) = postcard::take_from_bytes(bytes).ok()?;
+    Some((RowFingerprint(*fingerprint), bytes.as_chunks().0.get(..count)?))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use super::super::{Checkpoint, ExportId, FirstPassResult, OpenRun, Rejected, Work};
     use super::*;
-    use crate::reconcile::AddressHash;
+    use crate::guards::VanishedChanges;
+    use crate::mapping::{Customer, PrimaryId};
+    use crate::reconcile::Outcome;
+    use crate::source::{ExportHash, RowRef};
 
-    #[test]
-    fn a_record_with_any_bit_flipped_or_cut_is_not_read() {
-        let record = encode(b"here", &FileLengths(vec![("failed.csv".into(), 7)]));
-        assert!(decode::<FileLengths>(b"here", &record).is_some());
-        assert!(decode::<FileLengths>(b"there", &record).is_none());
-        for bit in 0..record.len() * 8 {
-            let mut damaged = record.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode::<FileLengths>(b"here", &damaged).is_none(), "bit {bit}");
-        }
-        for len in 0..record.len() {
-            assert!(decode::<FileLengths>(b"here", &record[..len]).is_none(), "cut at {len}");
-        }
+    const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/checkpoints/1.checkpoint");
+    const ROWS: u64 = 9;
+
+    fn row_ref(number: u64) -> RowRef {
+        RowRef { number, line: number + 1, offset: number * 40, len: 39 }
     }
 
-    #[test]
-    fn a_run_that_was_written_before_there_were_marks_is_read_without_them() {
-        let run =
-            RunRecord { rows: 7, proof: Mark([9; 16]), mapped: Mark([8; 16]), ..RunRecord::adopted("now") };
-        let bytes = postcard::to_stdvec(&run).expect("written");
-        assert_eq!(postcard::from_bytes(&bytes).ok(), Some(run.clone()));
-        let before = |cut| postcard::from_bytes(&bytes[..bytes.len() - cut]).ok();
-        let without = RunRecord { mapped: Mark::default(), ..run };
-        assert_eq!(before(16), Some(without.clone()));
-        assert_eq!(before(32), Some(RunRecord { proof: Mark::default(), ..without }));
+    fn customer(number: u64) -> Customer {
+        Customer { brand_id: 2, primary_id: PrimaryId::new(&format!("C{number}")).expect("an id") }
     }
 
-    #[test]
-    fn the_print_and_the_addresses_can_be_read_alone() {
+    /// The state of each customer, in every form that is written.
+    fn states() -> [CustomerState; 4] {
+        let by = ExportRow { export: 2, row: 7 };
+        let field = AckedField { tag: FieldTag([1; 4]), value: ValueHash([2; 8]), rows_before: 5 };
         let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
-        let told = Acked { print: RowFingerprint([5; 8]), addresses, ..Acked::tombstone(7, 70_000) };
-        let record = super::told(&told);
-        assert_eq!(glance(&record.0), Some((RowFingerprint([5; 8]), [[3; 8], [4; 8]].as_slice())));
-        assert_eq!(told_of(&record.0), Some(told));
+        let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, fields: vec![field] };
+        [
+            CustomerState::Acknowledged(acked),
+            CustomerState::PerhapsPurged(by),
+            CustomerState::Purged(by),
+            CustomerState::existing(),
+        ]
+    }
+
+    fn pending_calls() -> [PendingCall; 4] {
+        let by = ExportRow { export: 2, row: 4 };
+        [CallKind::Create, CallKind::Update, CallKind::AddChannel, CallKind::Purge].map(|kind| PendingCall {
+            by,
+            kind,
+            address: (kind == CallKind::Create).then_some(AddressHash([6; 8])),
+        })
+    }
+
+    fn progress() -> [RowProgress; 4] {
+        [Effect::None, Effect::Updated, Effect::Created, Effect::Purged]
+            .map(|effect| RowProgress { effect, addresses: vec![AddressHash([7; 8])] })
+    }
+
+    fn record() -> RunRecord {
+        let counts = Counts([1, 0, 0, 0, 0, 1, 0, 0, 0, 0]);
+        RunRecord {
+            started: "2026-11-23T17:00:00.000Z".to_owned(),
+            folder: "runs/one".to_owned(),
+            rows: ROWS,
+            only_sync: true,
+            brands: vec![2, 3],
+            is_part: true,
+            plan: PlanVersion { settings: SettingsHash([1; 16]), program: SettingsHash([2; 16]) },
+            mapping: SettingsHash([3; 16]),
+            wire: SettingsHash([4; 16]),
+            proven_before: true,
+            calls_planned: 11,
+            purges_planned: 12,
+            calls_done: 13,
+            counts,
+            files: FileLengths(vec![("failed.csv".to_owned(), 70)]),
+            missing: Some(MissingCustomers {
+                action: MissingAction::Purge,
+                found: 2,
+                without_id: 3,
+                other_brands: 4,
+                unreadable_rows: 5,
+                counts,
+            }),
+            ..RunRecord::default()
+        }
+    }
+
+    fn first_pass(checkpoint: &Checkpoint) -> FirstPassResult {
+        let mut worklist = Worklist::default();
+        for number in 1..=ROWS {
+            worklist.add_row(row_ref(number));
+            worklist.set(number, if number == 5 { Work::Rejected } else { Work::Calls });
+        }
+        let notice =
+            NoticeLine { code: "shared".to_owned(), count: 1, before: 2, message: "text".to_owned() };
+        FirstPassResult {
+            worklist,
+            profile: RunProfile {
+                described_rows: 8,
+                fill: vec![("first".to_owned(), 7)],
+                key_hashes: vec![("firstname".to_owned(), [8; 8])],
+                shared_addresses_tag: 9,
+                shared_addresses: 10,
+                notices: vec![notice],
+            },
+            vanished: VanishedChanges { added: vec![(11, -12)], returned: Vec::new() },
+            purge_list: vec![checkpoint.key().customer(&customer(0))],
+        }
+    }
+
+    fn export() -> ExportId {
+        ExportId { hash: ExportHash([9; 32]), ordinal: 2 }
+    }
+
+    fn write_changes(checkpoint: &mut Checkpoint, run: &mut OpenRun, customers: usize) {
+        let key = |number| run_key(checkpoint, number);
+        let keys: Vec<CustomerKey> = (0..4).map(key).collect();
+        let mut batch = checkpoint.batch().expect("a batch");
+        for (at, state) in states().iter().enumerate() {
+            if at < customers {
+                batch.set_state(keys[at], state).expect("a state");
+            }
+            batch.set_pending(keys[at], &pending_calls()[at]);
+            batch.set_progress(Place::Row(row_ref(6 + at as u64)), &progress()[at]);
+        }
+        batch.set_progress(Place::Missing(1), &progress()[3]);
+        batch.store_id(keys[0], &customer(0)).expect("stored");
+        batch.settle_rejected(run, 5, Rejected::ForNow).expect("settled");
+        batch.settle(run, 1, Outcome::Created).expect("settled");
+        batch.settle(run, 3, Outcome::Failed).expect("settled");
+        batch.commit(run, record().files).expect("durable");
+    }
+
+    fn run_key(checkpoint: &Checkpoint, number: u64) -> CustomerKey {
+        checkpoint.key().customer(&customer(number))
+    }
+
+    /// Every type and every variant that is written is in it. All customers are
+    /// in blocks, and two of them in the journal too.
+    fn write_fixture(path: &Path) {
+        let mut checkpoint = Checkpoint::open(path, "tenant").expect("new");
+        let first_pass = first_pass(&checkpoint);
+        let mut run = checkpoint.begin(export(), record(), first_pass.clone()).expect("a run");
+        write_changes(&mut checkpoint, &mut run, 4);
+        checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00.000Z").expect("closed");
+        let mut run = checkpoint.begin(export(), record(), first_pass).expect("a run");
+        write_changes(&mut checkpoint, &mut run, 2);
+    }
+
+    #[test]
+    #[ignore = "writes the file that the next test reads, once for each format"]
+    fn the_fixture_of_this_format_is_written() {
+        write_fixture(Path::new(FIXTURE));
+        std::fs::remove_file(format!("{FIXTURE}.lock")).expect("the lock");
+    }
+
+    #[test]
+    fn a_file_of_the_first_release_is_read() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("checkpoint");
+        std::fs::copy(FIXTURE, &path).expect("a copy");
+        let checkpoint = Checkpoint::open(&path, "tenant").expect("whole");
+        let run = checkpoint.open_run().expect("a run").expect("open");
+        let mut expected = record();
+        expected.counts = Counts([2, 0, 0, 0, 0, 1, 1, 1, 0, 0]);
+        (expected.watermark, expected.rejected_watermark) = (1, 5);
+        assert_eq!(run.record, expected);
+        assert_eq!(run.export, export());
+        let first_pass = first_pass(&checkpoint);
+        assert_eq!(run.worklist, first_pass.worklist);
+        assert_eq!(run.settled_ahead().iter().copied().collect::<Vec<u64>>(), [3]);
+        let runs = checkpoint.runs(9).expect("runs");
+        assert_eq!((runs.len(), runs[1].1.state), (2, RunState::Finished));
+        let lookups = checkpoint.lookups();
+        for at in 0..4_usize {
+            let key = run_key(&checkpoint, at as u64);
+            assert_eq!(lookups.state(key).expect("sound"), states()[at]);
+            assert_eq!(lookups.pending(key), Some(pending_calls()[at]));
+            assert_eq!(lookups.progress(Place::Row(row_ref(6 + at as u64))), progress()[at]);
+        }
+        assert_eq!(lookups.progress(Place::Missing(1)), progress()[3]);
+        let id = checkpoint.stored_id(run_key(&checkpoint, 0)).expect("sound");
+        assert_eq!(id.map(|id| id.primary_id), Some(customer(0).primary_id));
+        assert_eq!(checkpoint.profile(run.id).expect("sound"), Some(first_pass.profile));
+        assert_eq!(checkpoint.baseline().expect("sound").vanished, [(11, -12)]);
+        let purges = checkpoint.purge_list().expect("a list").after(0, 9).expect("sound");
+        assert_eq!(purges.iter().map(|missing| missing.key).collect::<Vec<_>>(), first_pass.purge_list);
+    }
+
+    #[test]
+    fn a_state_is_read_as_it_was_written_and_at_a_glance() {
+        let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
+        let by = ExportRow { export: 7, row: 70_000 };
+        let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, ..Acked::default() };
+        let none: (_, &[[u8; 8]]) = (RowFingerprint::NONE, &[]);
+        for (state, expected) in [
+            (CustomerState::Acknowledged(acked), (RowFingerprint([5; 8]), [[3; 8], [4; 8]].as_slice())),
+            (CustomerState::PerhapsPurged(by), none),
+            (CustomerState::Purged(by), none),
+        ] {
+            let bytes = StateBytes::new(&state).expect("known").0;
+            assert_eq!(glance(&bytes), Some(expected));
+            assert_eq!(decode_state(&bytes), Some(state));
+        }
+        assert_eq!(StateBytes::new(&CustomerState::Unknown), None);
     }
 }

@@ -1,35 +1,30 @@
-//! One writer: a lock on a file of its own, since the database's file is
-//! replaced by tools that copy it. The kernel gives it back when its holder
-//! dies, so it cannot go stale.
+//! One writer: a lock on a file of its own, since tools that copy a database
+//! replace its file. The kernel releases the lock when its holder dies, so it
+//! cannot go stale.
 //!
-//! The file also says how many commits the checkpoint has had. SQLite takes
-//! damage in a write-ahead log for the log's end, and a log that is gone for
-//! none: what was committed there would be forgotten without a word. A
-//! checkpoint with fewer commits than were noted here has lost some.
+//! The file also holds the number of commits so far. SQLite takes damage in a
+//! write-ahead log for the log's end, and a lost log for none, so what was
+//! committed there would be forgotten. A checkpoint with fewer commits than
+//! are noted here has lost some.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use super::CheckpointError;
+use super::error::CheckpointError;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub struct Lock(File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     /// Takes the lock of a checkpoint, which need not be there yet.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError::Locked`] if another process has it.
-    pub fn of(checkpoint: &Path) -> Result<Self, CheckpointError> {
+    pub(crate) fn take(checkpoint: &Path) -> Result<Self, CheckpointError> {
         if let Some(folder) = checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| CheckpointError::Io { path: checkpoint.to_owned(), source })?;
+            std::fs::create_dir_all(folder).map_err(|source| CheckpointError::io(checkpoint, source))?;
         }
         let path = beside(checkpoint);
-        let io = |source| CheckpointError::Io { path: path.clone(), source };
+        let io = |source| CheckpointError::io(&path, source);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -1,120 +1,88 @@
-//! Ids of customers, encrypted, for whoever asks who is missing.
+//! Ids of customers, stored for whoever asks who is missing.
 //!
 //! A purge needs the brand and the id, and a keyed hash does not give them
-//! back. So with `[missing] action` set, they are kept under XChaCha20-Poly1305.
-//! The key comes from the checkpoint's own, which is in the same file: this
-//! keeps ids out of a glance, a search and a log, and not from somebody who
-//! has the file and this program.
+//! back. So with `[missing] action` set, both are stored, combined with a pad
+//! that is made of the checkpoint's key and the customer's. The key is in the
+//! same file: this keeps ids out of a glance, a search and a log. It does not
+//! keep them from somebody who has the file and this program.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use rusqlite::params;
+use rusqlite::OptionalExtension;
 
-use super::CheckpointError;
-use super::batch::Batch;
 use super::database::Checkpoint;
-use super::file::explain;
+use super::error::CheckpointError;
 use crate::mapping::{Customer, PrimaryId};
 use crate::reconcile::{CustomerKey, HashKey};
 
-const PURPOSE: &str = "omnidesk-sync checkpoint 2026-11 ids of customers";
+const PURPOSE: &str = "omnidesk-sync checkpoint stored ids";
 
-/// Encrypts and decrypts.
-pub(crate) struct IdPad(XChaCha20Poly1305);
+/// Combines ids with a pad of their customer's own.
+pub(super) struct IdPad {
+    pad_key: [u8; 32],
+    hash_key: HashKey,
+}
 
 impl std::fmt::Debug for IdPad {
     fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        out.write_str("Names(***)")
+        out.write_str("IdPad(***)")
     }
 }
 
 impl IdPad {
-    pub(crate) fn new(key: &HashKey) -> Self {
-        Self(XChaCha20Poly1305::new(&key.derived(PURPOSE).into()))
+    pub(super) fn new(hash_key: HashKey) -> Self {
+        Self { pad_key: hash_key.derive(PURPOSE), hash_key }
     }
 
-    /// The same customer gives the same bytes: the nonce is the customer's
-    /// own key, which belongs to one plain text and no other.
-    fn sealed(&self, key: CustomerKey, customer: &Customer) -> Vec<u8> {
-        let mut plain = customer.brand_id.to_le_bytes().to_vec();
-        plain.extend_from_slice(customer.primary_id.as_str().as_bytes());
-        // It fails only beyond 256 GiB.
-        self.0.encrypt(&nonce(key), Payload { msg: &plain, aad: &key.0 }).unwrap_or_default()
+    pub(super) fn seal(&self, key: CustomerKey, customer: &Customer) -> Vec<u8> {
+        let mut bytes = customer.brand_id.to_le_bytes().to_vec();
+        bytes.extend_from_slice(customer.primary_id.as_str().as_bytes());
+        self.combine(key, &mut bytes);
+        bytes
     }
 
-    /// `None` if somebody has changed it, or it is another customer's.
-    pub(crate) fn opened(&self, key: CustomerKey, sealed: &[u8]) -> Option<Customer> {
-        let plain = self.0.decrypt(&nonce(key), Payload { msg: sealed, aad: &key.0 }).ok()?;
-        let (brand, id) = plain.split_first_chunk::<8>()?;
+    /// `None` if it is not what was stored: the id must lead back to its key.
+    pub(super) fn open(&self, key: CustomerKey, sealed: &[u8]) -> Option<Customer> {
+        let mut bytes = sealed.to_vec();
+        self.combine(key, &mut bytes);
+        let (brand, id) = bytes.split_first_chunk::<8>()?;
         let primary_id = PrimaryId::new(std::str::from_utf8(id).ok()?).ok()?;
-        Some(Customer { brand_id: u64::from_le_bytes(*brand), primary_id })
-    }
-}
-
-fn nonce(key: CustomerKey) -> XNonce {
-    let mut nonce = [0; 24];
-    nonce[..16].copy_from_slice(&key.0);
-    nonce.into()
-}
-
-impl Batch<'_> {
-    /// Keeps who a customer is.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn name(&mut self, key: CustomerKey, customer: &Customer) -> Result<(), CheckpointError> {
-        let sealed = self.names.sealed(key, customer);
-        self.execute("INSERT OR IGNORE INTO named VALUES (?, ?)", params![key.0.as_slice(), sealed])
+        let customer = Customer { brand_id: u64::from_le_bytes(*brand), primary_id };
+        (self.hash_key.customer(&customer) == key).then_some(customer)
     }
 
-    /// Forgets who a customer was.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn unname(&mut self, key: CustomerKey) -> Result<(), CheckpointError> {
-        self.execute("DELETE FROM named WHERE key = ?", [key.0.as_slice()])
+    fn combine(&self, key: CustomerKey, bytes: &mut [u8]) {
+        let mut pad = vec![0; bytes.len()];
+        blake3::Hasher::new_keyed(&self.pad_key).update(&key.0).finalize_xof().fill(&mut pad);
+        bytes.iter_mut().zip(pad).for_each(|(byte, pad)| *byte ^= pad);
     }
 }
 
 impl Checkpoint {
-    /// Who a customer is, if that was kept.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn named(&self, key: CustomerKey) -> Result<Option<Customer>, CheckpointError> {
-        use rusqlite::OptionalExtension;
+    /// The customer with this key, if the id is stored.
+    pub fn stored_id(&self, key: CustomerKey) -> Result<Option<Customer>, CheckpointError> {
         let sealed: Option<Vec<u8>> = self
             .connection
-            .prepare_cached("SELECT name FROM named WHERE key = ?")
+            .prepare_cached("SELECT id FROM stored_id WHERE key = ?")
             .and_then(|mut statement| statement.query_row([key.0.as_slice()], |row| row.get(0)).optional())
-            .map_err(|source| self.explain(source))?;
-        let names = IdPad::new(&self.key());
-        sealed
-            .map(|sealed| names.opened(key, &sealed).ok_or_else(|| self.damaged("an id cannot be decrypted")))
-            .transpose()
+            .map_err(|source| self.sqlite_error(source))?;
+        let ids = IdPad::new(self.key());
+        let open = |sealed: Vec<u8>| {
+            ids.open(key, &sealed)
+                .ok_or_else(|| CheckpointError::damaged(self.path(), "a stored id is wrong"))
+        };
+        sealed.map(open).transpose()
     }
 
-    /// Forgets who everybody is.
-    ///
-    /// # Errors
-    ///
-    /// [`CheckpointError`]
-    pub fn forget_names(&mut self) -> Result<(), CheckpointError> {
-        let path = self.path().to_owned();
-        let wrong = |source| explain(&path, source);
-        let any: bool = self
+    pub fn forget_ids(&mut self) -> Result<(), CheckpointError> {
+        let has_any: bool = self
             .connection
-            .query_row("SELECT EXISTS (SELECT 1 FROM named)", [], |row| row.get(0))
-            .map_err(wrong)?;
-        if !any {
+            .query_row("SELECT EXISTS (SELECT 1 FROM stored_id)", [], |row| row.get(0))
+            .map_err(|source| self.sqlite_error(source))?;
+        if !has_any {
             return Ok(());
         }
         let mut batch = self.batch()?;
-        batch.execute("DELETE FROM named", [])?;
-        batch.commit_told()
+        batch.forget_all_ids()?;
+        batch.commit_states()
     }
 }
 
@@ -129,30 +97,30 @@ mod tests {
     #[test]
     fn only_the_right_customer_key_and_bytes_give_an_id_back() {
         let key = HashKey::new([7; 32]);
-        let (names, other) = (IdPad::new(&key), IdPad::new(&HashKey::new([8; 32])));
+        let (ids, other) = (IdPad::new(key), IdPad::new(HashKey::new([8; 32])));
         let jan = customer(2, "K-100 \u{e9}");
         let (at, elsewhere) = (key.customer(&jan), key.customer(&customer(3, "K-100")));
-        let sealed = names.sealed(at, &jan);
-        assert_eq!(names.opened(at, &sealed), Some(jan.clone()));
-        assert_eq!(sealed, names.sealed(at, &jan), "the same bytes each time");
+        let sealed = ids.seal(at, &jan);
+        assert_eq!(ids.open(at, &sealed), Some(jan.clone()));
+        assert_eq!(sealed, ids.seal(at, &jan), "the same bytes each time");
         assert!(!sealed.windows(5).any(|part| part == b"K-100"));
-        assert_eq!(names.opened(elsewhere, &sealed), None);
-        assert_eq!(other.opened(at, &sealed), None);
+        assert_eq!(ids.open(elsewhere, &sealed), None);
+        assert_eq!(other.open(at, &sealed), None);
         for byte in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[byte] ^= 1;
-            assert_eq!(names.opened(at, &changed), None, "byte {byte}");
+            assert_eq!(ids.open(at, &changed), None, "byte {byte}");
         }
     }
 
-    /// With the same stream for both, the XOR of two would be the XOR of the ids.
+    /// With the same pad for both, the XOR of two would be the XOR of the ids.
     #[test]
-    fn no_two_customers_share_a_key_stream() {
+    fn no_two_customers_share_a_pad() {
         let key = HashKey::new([7; 32]);
-        let names = IdPad::new(&key);
+        let ids = IdPad::new(key);
         let sealed = |id| {
             let customer = customer(2, id);
-            names.sealed(key.customer(&customer), &customer)
+            ids.seal(key.customer(&customer), &customer)
         };
         let xor = |one: &[u8], other: &[u8]| one.iter().zip(other).map(|(a, b)| a ^ b).collect::<Vec<u8>>();
         let (one, other) = (sealed("K-100"), sealed("L-234"));

@@ -1,30 +1,16 @@
 //! Which rows of an export have to be visited again, after the plan.
 //!
-//! Two bits a row and the place of every 1024th: a quarter of a byte a row,
-//! so that a run is not bounded by memory, and a resumed one need not read
-//! the rows before.
+//! Two bits a row and the place of every 1024th make a quarter of a byte a row.
+//! So memory does not bound a run, and a resumed one need not read the rows
+//! before.
 
-use serde::{Deserialize, Serialize};
-
+use super::format::{WORKLIST_WORDS, WorklistBlock};
 use crate::source::RowRef;
 
+pub use super::format::Worklist;
+
 /// Rows in one block.
-pub const ROWS_PER_BLOCK: u64 = 1024;
-const WORDS: usize = 16;
-
-/// The rows with calls to make, and the rejected ones.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Worklist {
-    blocks: Vec<WorklistBlock>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct WorklistBlock {
-    line: u64,
-    offset: u64,
-    calls: [u64; WORDS],
-    rejected: [u64; WORDS],
-}
+const ROWS_PER_BLOCK: u64 = 64 * WORKLIST_WORDS as u64;
 
 /// Which of the two kinds of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,43 +22,39 @@ pub enum Work {
 }
 
 impl Worklist {
-    /// Takes note of a row. Rows come in order, none left out.
-    pub fn pass(&mut self, at: RowRef) {
+    /// Adds a row. Rows come in order, none left out.
+    pub fn add_row(&mut self, at: RowRef) {
         if (at.number - 1).is_multiple_of(ROWS_PER_BLOCK) {
             self.blocks.push(WorklistBlock { line: at.line, offset: at.offset, ..WorklistBlock::default() });
         }
     }
 
-    /// Marks a row that was passed before.
-    pub fn mark(&mut self, row: u64, work: Work) {
+    /// Sets the work of a row that was added before.
+    pub fn set(&mut self, row: u64, work: Work) {
         let (block, bit) = place(row);
         if let Some(block) = self.blocks.get_mut(block) {
             block.bits_mut(work)[bit / 64] |= 1 << (bit % 64);
         }
     }
 
-    /// Takes the mark of a row away.
-    pub fn unmark(&mut self, row: u64, work: Work) {
+    pub(crate) fn clear(&mut self, row: u64, work: Work) {
         let (block, bit) = place(row);
         if let Some(block) = self.blocks.get_mut(block) {
             block.bits_mut(work)[bit / 64] &= !(1 << (bit % 64));
         }
     }
 
-    /// Whether a row is marked.
-    #[must_use]
     pub fn has(&self, row: u64, work: Work) -> bool {
         let (block, bit) = place(row);
         self.blocks.get(block).is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
     }
 
-    /// The first marked row behind `row`.
-    #[must_use]
+    /// The first row with such work behind `row`.
     pub fn next_after(&self, row: u64, work: Work) -> Option<u64> {
         let (first, bit) = place(row + 1);
         for (at, block) in self.blocks.iter().enumerate().skip(first) {
             let from = if at == first { bit } else { 0 };
-            for word in from / 64..WORDS {
+            for word in from / 64..WORKLIST_WORDS {
                 let mut bits = block.bits(work)[word];
                 if word == from / 64 {
                     bits &= u64::MAX << (from % 64);
@@ -86,8 +68,7 @@ impl Worklist {
         None
     }
 
-    /// Where reading can start to come to `row`: the first row of its block.
-    #[must_use]
+    /// Where reading can start to reach `row`: the first row of its block.
     pub fn entry(&self, row: u64) -> Option<RowRef> {
         let (block, _) = place(row);
         let found = self.blocks.get(block)?;
@@ -99,22 +80,21 @@ impl Worklist {
         })
     }
 
-    /// How many rows are marked.
-    #[must_use]
+    /// How many rows have such work.
     pub fn count(&self, work: Work) -> u64 {
         self.blocks.iter().flat_map(|block| block.bits(work)).map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
 impl WorklistBlock {
-    fn bits(&self, work: Work) -> &[u64; WORDS] {
+    fn bits(&self, work: Work) -> &[u64; WORKLIST_WORDS] {
         match work {
             Work::Calls => &self.calls,
             Work::Rejected => &self.rejected,
         }
     }
 
-    fn bits_mut(&mut self, work: Work) -> &mut [u64; WORDS] {
+    fn bits_mut(&mut self, work: Work) -> &mut [u64; WORKLIST_WORDS] {
         match work {
             Work::Calls => &mut self.calls,
             Work::Rejected => &mut self.rejected,
@@ -132,33 +112,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn list(rows: u64, marked: &[u64]) -> Worklist {
+    fn list(rows: u64, set_rows: &[u64]) -> Worklist {
         let mut list = Worklist::default();
         for number in 1..=rows {
-            list.pass(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
+            list.add_row(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
         }
-        marked.iter().for_each(|row| list.mark(*row, Work::Calls));
+        set_rows.iter().for_each(|row| list.set(*row, Work::Calls));
         list
     }
 
     proptest! {
         #[test]
-        fn walking_meets_exactly_the_marked_rows(mut marked in proptest::collection::btree_set(1..5000_u64, 0..60)) {
-            let list = list(4999, &marked.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(list.count(Work::Calls), marked.len() as u64);
+        fn walking_finds_exactly_the_rows_that_were_set(mut set_rows in proptest::collection::btree_set(1..5000_u64, 0..60)) {
+            let list = list(4999, &set_rows.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(list.count(Work::Calls), set_rows.len() as u64);
             let mut at = 0;
             while let Some(row) = list.next_after(at, Work::Calls) {
-                prop_assert_eq!(marked.pop_first(), Some(row));
+                prop_assert_eq!(set_rows.pop_first(), Some(row));
                 at = row;
             }
-            prop_assert!(marked.is_empty());
+            prop_assert!(set_rows.is_empty());
         }
     }
 
     #[test]
-    fn a_mark_that_is_taken_away_is_gone_alone() {
+    fn clearing_a_row_clears_no_other() {
         let mut list = list(200, &[64, 65, 66]);
-        list.unmark(65, Work::Calls);
+        list.clear(65, Work::Calls);
         assert_eq!((list.count(Work::Calls), list.next_after(64, Work::Calls)), (2, Some(66)));
     }
 

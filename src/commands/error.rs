@@ -29,8 +29,8 @@ impl CommandError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Run(error) => error.exit(),
-            Self::Plan(error) => Exit::of_plan_error(error),
-            Self::Checkpoint(error) => Exit::of_checkpoint_error(error),
+            Self::Plan(error) => Exit::from_plan_error(error),
+            Self::Checkpoint(error) => Exit::from_checkpoint_error(error),
             Self::Config(_) | Self::Source(_) | Self::Sandbox(_) | Self::Usage(_) => Exit::Usage,
             Self::Output(_) => Exit::Broken,
         }

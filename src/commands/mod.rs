@@ -1,25 +1,27 @@
-//! The sub-commands: wiring, one file each.
+//! The sub-commands, one file each: options in, the work of other rooms, output.
 
 mod adopt;
 mod error;
 mod init;
 mod plan;
+mod run;
 mod sandbox;
 mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Common, LogFormat};
+use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
+use crate::config::LimitsSection;
+use crate::plan::{PlanError, PlanOptions, Window};
 use crate::report::{LogWriter, print_data};
-use crate::run::{self, Exit};
+use crate::run::Exit;
 use error::CommandError;
 
-/// Does what the command line says.
-#[must_use]
 pub fn main(cli: Cli) -> ExitCode {
     let (common, json) = match &cli.command {
         Command::Run(args) => (Some(&args.common), args.common.json),
@@ -29,8 +31,8 @@ pub fn main(cli: Cli) -> ExitCode {
         _ => (None, false),
     };
     let log = start_log(common);
-    let ended = match &cli.command {
-        Command::Run(args) => run::run(args, &log).map_err(CommandError::from),
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args, &log),
         Command::Plan(args) => plan::plan(args),
         Command::Init(args) => init::init(args),
         Command::Adopt(args) => adopt::adopt(args),
@@ -39,7 +41,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Completions { shell } => completions(*shell),
         Command::Man => manual(),
     };
-    match ended {
+    match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
             let exit = error.exit();
@@ -61,15 +63,16 @@ fn start_log(common: Option<&Common>) -> LogWriter {
         Some(Common { verbose: 2.., .. }) => "omnidesk_sync=debug,warn",
         _ => "warn",
     };
-    let made = writer.clone();
+    let make_writer = writer.clone();
     let builder = tracing_subscriber::fmt()
-        // The verifier of certificates repeats on its own what our message says.
+        // The verifier of certificates logs what our message says already.
         .with_env_filter(EnvFilter::new(format!("{level},rustls_platform_verifier=off")))
-        .with_writer(move || made.clone())
+        .with_writer(move || make_writer.clone())
         .with_ansi(false);
-    match common.map(|common| common.log_format) {
-        Some(LogFormat::Json) => builder.json().init(),
-        _ => builder.init(),
+    if common.is_some_and(|common| common.log_format == LogFormat::Json) {
+        builder.json().init();
+    } else {
+        builder.init();
     }
     writer
 }
@@ -84,6 +87,19 @@ fn manual() -> Result<Exit, CommandError> {
     let mut text = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut text)?;
     print(&text)
+}
+
+fn plan_options(common: &Common) -> PlanOptions {
+    PlanOptions { full: common.full, limit: common.limit }
+}
+
+/// The command line overrides the configuration.
+fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<Option<Window>, PlanError> {
+    Window::new(max_duration(args, limits), args.stop_at, began)
+}
+
+fn max_duration(args: &WindowArgs, limits: &LimitsSection) -> Option<Duration> {
+    args.max_duration.or(limits.max_duration).map(|duration| duration.0)
 }
 
 fn print(text: &[u8]) -> Result<Exit, CommandError> {

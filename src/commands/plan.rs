@@ -7,159 +7,129 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::error::CommandError;
-use super::print;
+use super::{plan_options, print, window};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
-use crate::guards::judge_guards;
-use crate::mapping::Rejection;
-use crate::omnidesk::{Action, Call, Request};
-use crate::plan::{self, PreparedExport};
-use crate::plan::{Plan, PlanError};
-use crate::plan::{PlanObserver, PlanRequest, survey};
-use crate::plan::{PlanView, Window};
-use crate::reconcile::{Acked, CustomerKey, HashKey, Outcome, Policy};
+use crate::guards::{Naming, judge_guards};
+use crate::omnidesk::{Action, BodyEncoding, Call, Request};
+use crate::plan::{
+    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, Recreation, RunContext, make_plan,
+    prepare_beside,
+};
 use crate::report::report_line;
-use crate::run::Exit;
-use crate::run::lost;
+use crate::run::{Exit, report_lost_checkpoint};
 use crate::source::RowRef;
+use crate::units::Count;
 
-/// Does it.
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
-    let window = Window::of(&args.window, config.limits.max_duration, began)?;
-    let look = || {
-        let checkpoint = Checkpoint::look(&config.checkpoint.path)?;
+    let window = window(&args.window, &config.limits, began)?;
+    let open = || {
+        let checkpoint = Checkpoint::open_to_read(&config.checkpoint.path)?;
         if let Some(found) = &checkpoint {
             found.check_tenant(&config.omnidesk.base_url.tenant())?;
         }
         Ok::<_, CommandError>(checkpoint)
     };
-    let (prepared, mut checkpoint) = plan::prepare_beside(&config, &args.common, &args.export, look)?;
-    let key = checkpoint.as_ref().map_or(HashKey::new([0; 32]), Checkpoint::key);
-    let open = checkpoint.as_ref().map(Checkpoint::open_run).transpose()?.flatten();
-    let unfinished = match (&checkpoint, args.common.full || open.is_some()) {
-        (Some(found), false) => found.unfinished(&prepared.fingerprint, &prepared.plan)?,
-        _ => Default::default(),
-    };
-    let mapped = unfinished.record.as_ref().map_or(prepared.mapped, |record| record.mapped);
-    let number = |found: &Checkpoint| found.number(prepared.fingerprint, mapped);
-    let export = checkpoint.as_ref().map(number).transpose()?.map_or(u32::MAX, |numbered| numbered.ordinal);
-    let policy = Policy { key, export, full: args.common.full, allow_recreate: false };
-    let only = unfinished.record.is_some().then_some(&unfinished.rows);
-    let mut shown = RequestPreview {
-        config: &config,
-        most: usize::try_from(args.show).unwrap_or(usize::MAX),
-        requests: BTreeMap::new(),
-        taken_back: BTreeSet::new(),
-    };
-    let past = checkpoint.as_ref().map(Checkpoint::past).transpose()?.unwrap_or_default();
-    let past = if prepared.is_part() { past.of_part() } else { past };
-    let shared = config.guard.shared_addresses;
-    let question = PlanRequest { policy: &policy, only, past: &past, shared, names_all: true };
-    let mut found = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
-    if shown.requests.keys().any(|(row, _)| shown.taken_back.contains(row)) {
-        // Behind the requests that are not made, others are the first.
-        shown.requests.clear();
-        found = survey(&prepared, checkpoint.as_mut(), &question, &mut shown)?;
+    let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
+    let context = RunContext::new(&prepared, checkpoint.as_ref(), Recreation::Rejected)?;
+    let searching = (config.guard.shared_addresses, Naming::All);
+    let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
+    let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, searching, &mut preview)?;
+    if preview.requests.keys().any(|(row, _)| preview.retracted.contains(row)) {
+        // Without the requests that are not made, others are the first.
+        preview.requests.clear();
+        plan = make_plan(&prepared, checkpoint.as_mut(), &context, searching, &mut preview)?;
     }
-    let survey = found;
-    shown.missing(checkpoint.as_ref(), &survey)?;
-    if let Some(gone) = lost(&config.checkpoint.path) {
-        report_line(&format!("{gone}. If that is not meant, put the file back"));
+    let mut requests: Vec<Value> = preview.requests.values().cloned().collect();
+    requests.extend(preview.missing(checkpoint.as_ref(), &plan)?);
+    report_lost_checkpoint(&config.checkpoint.path);
+    if let Some(open) = checkpoint.as_ref().map(Checkpoint::open_run).transpose()?.flatten() {
+        report_line(&open_run_text(&open, &prepared, &plan));
     }
-    let verdicts = judge_guards(&config.guard, &survey, &past);
-    let view = PlanView {
-        config: &config,
-        prepared: &prepared,
-        survey: &survey,
-        verdicts: &verdicts,
-        window: window.as_ref(),
-    };
-    if let Some(open) = &open {
-        report_line(&of_open(open, &prepared, &survey));
-    }
+    let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    let (plan, window) = (&plan, window.as_ref());
+    let view = PlanView { config: &config, prepared: &prepared, plan, verdicts: &verdicts, window };
     if args.common.json {
         let mut value = view.json();
-        value["requests"] = shown.requests.into_values().collect::<Vec<_>>().into();
+        value["requests"] = requests.into();
         return print(format!("{value}\n").as_bytes());
     }
     let mut text = view.text();
-    for request in shown.requests.values() {
+    for request in requests {
         let _ = writeln!(text, "{request}");
     }
     print(text.as_bytes())
 }
 
-/// Keeps the first requests, in the export's order: rows of customers who have
-/// several are decided after the others.
-struct RequestPreview<'a> {
-    config: &'a Config,
-    most: usize,
+/// The first requests in the export's order. Rows of customers who have several
+/// are decided after the others.
+struct RequestPreview {
+    body: BodyEncoding,
+    max: usize,
+    /// By row and by the call's place in it.
     requests: BTreeMap<(u64, usize), Value>,
     /// Rows that make no call after all.
-    taken_back: BTreeSet<u64>,
+    retracted: BTreeSet<u64>,
 }
 
-impl PlanObserver for RequestPreview<'_> {
-    fn wants(&self, row: u64) -> bool {
-        self.requests.len() < self.most
+impl PlanObserver for RequestPreview {
+    fn wants_row(&self, row: u64) -> bool {
+        self.requests.len() < self.max
             || self.requests.last_key_value().is_some_and(|((last, _), _)| row < *last)
     }
 
-    fn calls(&mut self, at: RowRef, calls: &[Call], _: Outcome) {
-        if self.taken_back.contains(&at.number) {
+    fn add_calls(&mut self, at: RowRef, calls: &[Call]) {
+        if self.retracted.contains(&at.number) {
             return;
         }
         for (nth, call) in calls.iter().enumerate() {
-            let is_full = self.requests.len() >= self.most;
+            let is_full = self.requests.len() >= self.max;
             if is_full && self.requests.last_key_value().is_none_or(|(last, _)| *last < (at.number, nth)) {
                 return;
             }
-            self.requests.insert((at.number, nth), self.request(at, call));
+            self.requests.insert((at.number, nth), self.request(call, Some(at)));
             if is_full {
                 self.requests.pop_last();
             }
         }
     }
 
-    fn taken_back(&mut self, row: u64) {
-        if self.most > 0 {
-            self.taken_back.insert(row);
+    fn retract(&mut self, row: u64) {
+        if self.max > 0 {
+            self.retracted.insert(row);
         }
-    }
-
-    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
-
-    fn told(&mut self, _: CustomerKey, _: Option<&Acked>) -> Result<(), PlanError> {
-        Ok(())
     }
 }
 
-impl RequestPreview<'_> {
-    /// Purges of the missing stand behind all rows.
-    fn missing(&mut self, checkpoint: Option<&Checkpoint>, survey: &Plan) -> Result<(), CommandError> {
-        let (Some(checkpoint), Some(found)) = (checkpoint, &survey.missing) else { return Ok(()) };
-        let left = if found.missing.purge { self.most.saturating_sub(self.requests.len()) } else { 0 };
-        for (nth, key) in (1..).zip(found.keys.iter().take(left)) {
-            let Some(customer) = checkpoint.named(*key)? else { continue };
-            let at = RowRef { number: survey.rows + nth, ..RowRef::default() };
-            let mut request = self.request(at, &Call { customer, action: Action::Purge });
-            (request["row"], request["line"]) = (Value::Null, Value::Null);
-            self.requests.insert((at.number, 0), request);
-        }
-        Ok(())
+impl RequestPreview {
+    fn new(body: BodyEncoding, max: u64) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
+        Self { body, max, requests: BTreeMap::new(), retracted: BTreeSet::new() }
     }
 
-    fn request(&self, at: RowRef, call: &Call) -> Value {
-        let request = Request::of(call, self.config.omnidesk.body);
+    /// Purges of missing customers come after all rows.
+    fn missing(&self, checkpoint: Option<&Checkpoint>, plan: &Plan) -> Result<Vec<Value>, CommandError> {
+        let (Some(checkpoint), Some(missing)) = (checkpoint, &plan.missing) else { return Ok(Vec::new()) };
+        let mut requests = Vec::new();
+        for key in missing.purge_list().iter().take(self.max.saturating_sub(self.requests.len())) {
+            let customer = checkpoint.stored_id(*key)?;
+            let call = customer.map(|customer| Call { customer, action: Action::Purge });
+            requests.extend(call.map(|call| self.request(&call, None)));
+        }
+        Ok(requests)
+    }
+
+    fn request(&self, call: &Call, at: Option<RowRef>) -> Value {
+        let request = Request::of(call, self.body);
         let body: Value = serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
         json!({
-            "row": at.number,
-            "line": at.line,
-            "call": call.kind().word(),
+            "row": at.map(|at| at.number),
+            "line": at.map(|at| at.line),
+            "call": call.kind().as_str(),
             "method": request.method,
             "path": request.path,
             "content_type": request.content_type,
@@ -169,22 +139,19 @@ impl RequestPreview<'_> {
     }
 }
 
-/// What becomes of the run that is open.
-pub(super) fn of_open(open: &OpenRun, prepared: &PreparedExport, survey: &Plan) -> String {
-    let same = open.fingerprint == prepared.fingerprint && open.plan == prepared.plan;
-    let what = match (same, open.record.only_sync && survey.only_sync) {
-        (true, _) => "`run` goes on with it",
-        (false, true) => {
-            "it is over another export, mapping or version of this program, and ends when this one is run"
-        }
-        (false, false) => {
-            "it is over another export, mapping or version of this program, and has to be finished, or given up by `run --fresh`, before this one is run"
+fn open_run_text(open: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> String {
+    const OTHER: &str = "it is over another export, mapping or version of this program, and";
+    let fate = match OpenRunFate::of(open, prepared, plan) {
+        OpenRunFate::Resumed => "`run` resumes it".to_owned(),
+        OpenRunFate::Superseded => format!("{OTHER} ends when this export is run"),
+        OpenRunFate::InTheWay => {
+            format!("{OTHER} has to be finished, or given up by `run --fresh`, before this export is run")
         }
     };
     format!(
-        "an open run, begun {}, has {} of {} rows to go: {what}",
+        "the run of {} is open, with {} of {} rows left: {fate}",
         open.record.started,
-        open.not_attempted(),
-        open.record.rows
+        Count(open.not_attempted()),
+        Count(open.record.rows)
     )
 }

@@ -1,4 +1,4 @@
-//! `status`: the checkpoint in words or as JSON.
+//! `status`: the checkpoint as text or as JSON.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -7,107 +7,78 @@ use serde_json::{Value, json};
 
 use super::error::CommandError;
 use super::print;
-use crate::checkpoint::{Checkpoint, RunRecord, RunState};
+use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
-use crate::reconcile::{MissingCustomers, Outcome};
-use crate::report::missing_json;
-use crate::run::Exit;
-use crate::run::lost;
-use crate::run::rehearsal_path;
+use crate::reconcile::MissingCustomers;
+use crate::run::{Exit, lost_checkpoint, rehearsal_path};
+use crate::units::{Count, counted};
 
-/// Runs shown.
 const RUNS_SHOWN: u32 = 10;
 
-/// Does it.
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
     let config = Config::read(&args.config)?;
-    let path = config.checkpoint.path;
-    let rehearsal = rehearsal_path(&path);
-    let (path, found) = match Checkpoint::look(&path)? {
-        Some(found) => (path, Some(found)),
-        None => match Checkpoint::look(&rehearsal)? {
-            Some(found) => (rehearsal, Some(found)),
-            None => (path, None),
-        },
+    let real = config.checkpoint.path;
+    for path in [real.clone(), rehearsal_path(&real)] {
+        if let Some(checkpoint) = Checkpoint::open_to_read(&path)? {
+            let runs = checkpoint.runs(RUNS_SHOWN)?;
+            let view = StatusView { path, tenant: checkpoint.tenant()?, totals: checkpoint.totals()?, runs };
+            let text = if args.json { format!("{}\n", view.json()) } else { view.text() };
+            return print(text.as_bytes());
+        }
+    }
+    let json = json!({ "checkpoint": real, "exists": false }).to_string();
+    let text = || {
+        lost_checkpoint(&real)
+            .unwrap_or_else(|| format!("no checkpoint at {}: there was no run yet", real.display()))
     };
-    let Some(checkpoint) = found else {
-        let text = lost(&path)
-            .unwrap_or_else(|| format!("no checkpoint at {}: nothing was run yet", path.display()));
-        let json = json!({ "checkpoint": path, "exists": false });
-        return print(if args.json { format!("{json}\n") } else { format!("{text}\n") }.as_bytes());
-    };
-    let shown = StatusView {
-        path,
-        tenant: checkpoint.tenant()?,
-        totals: checkpoint.totals()?,
-        runs: runs_of(&checkpoint)?,
-    };
-    print(if args.json { format!("{}\n", shown.json()) } else { shown.text() }.as_bytes())
-}
-
-fn runs_of(checkpoint: &Checkpoint) -> Result<Vec<RunStatus>, CommandError> {
-    let with_missing = |(id, record)| Ok(RunStatus { id, missing: checkpoint.missing_of(id)?, record });
-    checkpoint.runs(RUNS_SHOWN)?.into_iter().map(with_missing).collect()
-}
-
-/// A run, and who was missing from its export.
-struct RunStatus {
-    id: i64,
-    record: RunRecord,
-    missing: Option<MissingCustomers>,
+    print(format!("{}\n", if args.json { json } else { text() }).as_bytes())
 }
 
 struct StatusView {
     path: PathBuf,
     tenant: String,
-    totals: crate::checkpoint::Totals,
-    runs: Vec<RunStatus>,
+    totals: CustomerTotals,
+    /// The latest first.
+    runs: Vec<(i64, RunRecord)>,
 }
 
 impl StatusView {
+    fn open_run(&self) -> Option<&(i64, RunRecord)> {
+        self.runs.first().filter(|(_, run)| run.state == RunState::Open)
+    }
+
     fn json(&self) -> Value {
-        let runs: Vec<Value> = self.runs.iter().map(run_json).collect();
-        let open = self.runs.first().filter(|run| run.record.state == RunState::Open).map(run_json);
         json!({
             "checkpoint": self.path,
             "exists": true,
             "tenant": self.tenant,
-            "customers": self.totals.customers,
+            "customers": self.totals.known,
             "purged": self.totals.purged,
             "in_doubt": self.totals.in_doubt,
-            "open_run": open,
-            "runs": runs,
+            "open_run": self.open_run().map(run_json),
+            "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
         })
     }
 
     fn text(&self) -> String {
-        let mut text = String::new();
-        let _ = writeln!(text, "{} of {}", self.path.display(), self.tenant);
-        // Of a run that is open, another process may be making them just now.
-        let is_open = self.runs.first().is_some_and(|run| run.record.state == RunState::Open);
-        let doubt = if is_open { "under way or in doubt" } else { "in doubt" };
-        let _ = writeln!(
-            text,
-            "{} customers known, {} of them purged; {} creates {doubt}",
-            self.totals.customers, self.totals.purged, self.totals.in_doubt
-        );
-        for RunStatus { id, record: run, missing } in &self.runs {
-            let settled = run.counts.total();
-            let outcomes: Vec<String> = Outcome::ALL
-                .iter()
-                .filter(|outcome| run.counts.get(**outcome) > 0)
-                .map(|outcome| format!("{} {}", run.counts.get(*outcome), outcome.word()))
-                .collect();
+        let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
+        // Another process may be making the calls of an open run just now.
+        let doubt = if self.open_run().is_some() { "pending or in doubt" } else { "in doubt" };
+        let CustomerTotals { known, purged, in_doubt } = self.totals;
+        let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
+        let _ = writeln!(text, "{customers} known, {} of them purged; {creates} {doubt}", Count(purged));
+        for (id, run) in &self.runs {
             let _ = writeln!(
                 text,
-                "run {id}, {}, begun {}: {settled} of {} rows settled ({})",
-                word(run.state),
+                "run {id}, {}, started {}: {} of {} settled ({})",
+                run.state.as_str(),
                 run.started,
-                run.rows,
-                outcomes.join(", ")
+                Count(run.counts.total()),
+                counted(run.rows, "row"),
+                run.counts
             );
-            if let Some(missing) = missing {
+            if let Some(missing) = run.missing {
                 let _ = writeln!(text, "  {}", missing.line());
             }
         }
@@ -115,30 +86,18 @@ impl StatusView {
     }
 }
 
-fn run_json(RunStatus { id, record: run, missing }: &RunStatus) -> Value {
-    let outcomes: serde_json::Map<String, Value> = Outcome::ALL
-        .iter()
-        .map(|outcome| (outcome.word().to_owned(), run.counts.get(*outcome).into()))
-        .collect();
+fn run_json((id, run): &(i64, RunRecord)) -> Value {
     json!({
         "id": id,
-        "state": word(run.state),
+        "state": run.state.as_str(),
         "started": run.started,
         "ended": run.ended,
         "folder": run.folder,
         "rows": run.rows,
         "settled": run.counts.total(),
-        "outcomes": outcomes,
-        "missing": missing.as_ref().map(missing_json),
+        "outcomes": run.counts.json(),
+        "missing": run.missing.as_ref().map(MissingCustomers::json),
         "calls_planned": run.calls_planned,
         "calls_done": run.calls_done,
     })
-}
-
-fn word(state: RunState) -> &'static str {
-    match state {
-        RunState::Open => "open",
-        RunState::Finished => "finished",
-        RunState::Superseded => "superseded",
-    }
 }

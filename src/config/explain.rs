@@ -1,8 +1,9 @@
-//! What is wrong with a TOML file, where, and which name was meant.
+//! The message for a TOML file with an error: the place, and the name that was
+//! meant.
 
 use std::path::Path;
 
-/// A message with file, line, column, the line itself and a proposal.
+/// With file, line, column, the line itself and the nearest name.
 pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> String {
     let hint = near_name(error.message()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let message = without_inner_lines(error.message());
@@ -19,19 +20,18 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
     // parser says of it is shown.
     if line.contains("api_key") {
         return format!(
-            "{place}: api_key says where the key is kept; the key itself does not belong into the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
+            "{place}: api_key says where the key is kept; the key itself does not belong in the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
-    match may_hold_a_key(line) {
-        // Of such a line the parser's words name only what stands before the `=`.
-        true => format!("{place}: {message}{hint}"),
-        false => format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1)),
+    if may_hold_key(line) {
+        // The parser's message names only what stands before the `=`.
+        return format!("{place}: {message}{hint}");
     }
+    format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
 }
 
-/// The message without the inner lines of a value that it quotes: a text that
-/// was opened and never closed takes in what stands below it, and that may be
-/// the key.
+/// The message without the inner lines of a value that it quotes. A string that
+/// is never closed takes in the lines below it, and the key may be among them.
 fn without_inner_lines(message: &str) -> String {
     let message = message.replace('\n', "\\n");
     match (message.find("\\n"), message.rfind("\\n")) {
@@ -40,11 +40,9 @@ fn without_inner_lines(message: &str) -> String {
     }
 }
 
-/// Whether a line gives a value to something called a key: `apikey`, `api-key`,
-/// or `key` below `[omnidesk.api_key]`, misspelt, hold the key all the same.
-///
-/// So may a URL, before its `@` and behind its `?`.
-fn may_hold_a_key(line: &str) -> bool {
+/// Whether the line may hold the API key: its name has `key` in it, misspelt or
+/// not, or its value is a URL with an `@` or a `?`.
+fn may_hold_key(line: &str) -> bool {
     let name = line.split('=').next().unwrap_or_default().to_lowercase();
     name.contains("key") || line.contains("://") && line.contains(['@', '?'])
 }

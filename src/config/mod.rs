@@ -1,9 +1,8 @@
 //! From a TOML file to one checked [`Config`].
 //!
-//! What the file says is turned into checked values once, here; beyond this
-//! room nobody sees TOML. Unknown keys are errors with their place and the
-//! near name. The API key is never in the file, only where to find it, since
-//! lines of the file are printed in messages.
+//! The file becomes checked values here, once; no other room sees TOML. An
+//! unknown key is an error with its place and the nearest name. The API key is
+//! never in the file, only where to find it, since messages quote its lines.
 
 mod explain;
 
@@ -16,6 +15,7 @@ use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
 use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, check_custom_names};
+use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
 use crate::units::{Amount, Period, Rate};
@@ -23,57 +23,36 @@ use crate::units::{Amount, Period, Rate};
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There is no file.
     #[error("{path}: {source}; `omnidesk-sync init EXPORT` proposes a configuration")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is wrong, at a place.
+    Read { path: PathBuf, source: std::io::Error },
+    /// At a place of the file.
     #[error("{0}")]
-    Wrong(String),
-    /// Several things are wrong that have no place of their own.
+    Syntax(String),
+    /// Between keys, so without a place.
     #[error("{path}:\n{}", problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
-    Problems {
-        /// The file.
-        path: PathBuf,
-        /// One sentence each.
-        problems: Vec<String>,
-    },
+    Problems { path: PathBuf, problems: Vec<String> },
 }
 
 /// A checked configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// The tenant and how to talk to it.
     pub omnidesk: OmnideskSection,
-    /// How fast, how often, how long.
     #[serde(default)]
     pub limits: LimitsSection,
-    /// How the export is written.
     #[serde(default)]
     pub input: source::InputSettings,
-    /// What becomes which field.
     pub customer: CustomerSettings,
-    /// What rows ask for.
     #[serde(default)]
     pub operation: OperationSettings,
-    /// Customers that an export no longer holds.
     #[serde(default)]
     pub missing: MissingSection,
-    /// What must not happen unasked.
     #[serde(default)]
     pub guard: GuardSettings,
-    /// Where progress is kept.
     #[serde(default)]
     pub checkpoint: CheckpointSection,
-    /// Where results go.
     #[serde(default)]
     pub report: ReportSection,
-    /// Who is told that a run began, and how it ended.
     #[serde(default)]
     pub notify: NotifySettings,
 }
@@ -82,36 +61,29 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OmnideskSection {
-    /// The tenant's address.
     pub base_url: BaseUrl,
-    /// Where the key is kept.
     #[serde(default = "default_key")]
     pub api_key: KeySource,
-    /// Where the key goes.
     #[serde(default)]
     pub auth: Auth,
-    /// How bodies are written.
     #[serde(default)]
     pub body: BodyEncoding,
-    /// In front of every custom field's name.
     #[serde(default)]
     pub custom_field_prefix: String,
-    /// Names outside the pattern.
+    /// Which of the names on the API page a tenant takes.
     #[serde(default)]
     pub names: NamePolicy,
-    /// For one exchange.
+    /// For one exchange, from connecting to the last byte.
     #[serde(default = "default_timeout")]
     pub timeout: Period,
-    /// A create whose answer was lost.
+    /// What to do about a create whose answer was lost.
     #[serde(default)]
     pub in_doubt: InDoubt,
-    /// How long the server may still be at work on a lost call.
+    /// How long the server may still work on a call whose answer was lost.
     #[serde(default = "default_timeout")]
     pub settle: Period,
-    /// The API's words for "exists already".
     #[serde(default = "default_exists")]
     pub exists_texts: Vec<String>,
-    /// The API's words for "there is no such customer".
     #[serde(default = "default_not_found")]
     pub not_found_texts: Vec<String>,
 }
@@ -120,13 +92,13 @@ pub struct OmnideskSection {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
-    /// Attempts of all calls together.
+    /// Requests of all calls together.
     pub rate: Rate,
-    /// Calls under way at once.
+    /// Calls on their way at once.
     pub concurrency: NonZeroU32,
     /// Attempts of one call.
     pub attempts: NonZeroU32,
-    /// How long a server that has worked, and does no more, is waited for.
+    /// How long the run waits for a server that has worked and no longer does.
     pub patience: Period,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
@@ -153,28 +125,13 @@ impl Default for LimitsSection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MissingSection {
-    /// What to do about them.
     pub action: MissingAction,
-}
-
-/// `action`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MissingAction {
-    /// Nothing.
-    #[default]
-    Ignore,
-    /// Say who.
-    Report,
-    /// Purge them.
-    Purge,
 }
 
 /// `[checkpoint]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointSection {
-    /// The file.
     pub path: PathBuf,
 }
 
@@ -188,9 +145,7 @@ impl Default for CheckpointSection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSection {
-    /// The folder.
     pub dir: PathBuf,
-    /// How many runs' folders are kept in it.
     pub keep_runs: KeepRuns,
     /// Between two lines of progress where there is no terminal.
     pub heartbeat: Period,
@@ -223,25 +178,16 @@ fn default_not_found() -> Vec<String> {
 }
 
 impl Config {
-    /// Reads and checks a file.
-    ///
-    /// # Errors
-    ///
-    /// The place and what to do: see [`ConfigError`].
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }
 
-    /// Checks the text of a file.
-    ///
-    /// # Errors
-    ///
-    /// As [`Config::read`].
+    /// `path` is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| ConfigError::Wrong(explain::explain(&error, text, path)))?;
+        let config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::Syntax(explain::explain(&error, text, path)))?;
         let problems = config.problems();
         if problems.is_empty() {
             return Ok(config);
@@ -249,7 +195,6 @@ impl Config {
         Err(ConfigError::Problems { path: path.to_owned(), problems })
     }
 
-    /// What is wrong between keys, all of it.
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let names = self.customer.custom.keys().map(String::as_str);
@@ -257,10 +202,10 @@ impl Config {
             problems.extend(collisions);
         }
         if self.omnidesk.timeout.0.is_zero() {
-            problems.push("omnidesk.timeout: no call can be made in no time".to_owned());
+            problems.push("omnidesk.timeout: a call needs some time, such as 30s".to_owned());
         }
         match &self.omnidesk.api_key {
-            KeySource::Command(words) if words.is_empty() => {
+            KeySource::Command(command) if command.is_empty() => {
                 problems.push("omnidesk.api_key: the command has no program".to_owned());
             }
             KeySource::Credential(name) if matches!(name.as_str(), "" | "." | "..") || name.contains('/') => {
@@ -272,8 +217,7 @@ impl Config {
             _ => {}
         }
         if self.report.heartbeat.0.is_zero() {
-            problems
-                .push("report.heartbeat: there must be some time between two lines, such as 60s".to_owned());
+            problems.push("report.heartbeat: lines need some time between them, such as 60s".to_owned());
         }
         problems.extend(self.notify.problems());
         let texts = [

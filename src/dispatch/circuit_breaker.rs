@@ -1,23 +1,23 @@
-//! Whether calls may go out: what the answers of all calls together show.
+//! Whether calls may be sent: what the answers of all calls together show.
 //!
-//! A gate that is open, or closed until a time and then tried by one call at
-//! a time. Two things close it: the server asks to wait, or so many calls in
-//! a row came to nothing, of several rows, that it is no row's own fault.
-//! Either way one call that works opens it again. A server that does neither
-//! for as long as `patience` is given up.
+//! Two things open the circuit breaker: the server asks to wait, or so many
+//! calls of several rows fail in a row that no row is to blame. Then no call
+//! passes for a time, and after it one call at a time tries the server
+//! (half-open). One that works closes the breaker again. A server that does
+//! not work for as long as `patience` is given up.
 //!
-//! A pure state machine, except for reading no clock of its own.
+//! A pure state machine that reads no clock of its own.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest a server can hold the run with one answer; then it is asked again.
-pub(crate) const HOLD_MAX: Duration = Duration::from_secs(300);
+/// The longest a server can hold the run with one answer; then it is tried again.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
 
-/// The first wait where a server asks to wait and not for how long. Each one
+/// The first wait where a server asks to wait without saying how long. Each one
 /// that follows at once is twice as long, also if the server names a shorter
-/// one: it says 0 seconds and 429 again, and does not mean it.
+/// one: servers that answer 0 seconds and 429 again do not mean it.
 const HOLD_FIRST: Duration = Duration::from_millis(100);
 /// The first wait for a server that fails.
 const OUTAGE_FIRST: Duration = Duration::from_millis(250);
@@ -39,10 +39,10 @@ const LEARNED: u32 = 4;
 
 /// What an answer shows of the server, whatever it says of the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Signal {
+pub(super) enum Signal {
     /// It works.
     Good,
-    /// It works, and says that its limit is reached for so long.
+    /// It works, and its limit is reached for so long.
     Spent(Duration),
     /// It asks to wait, perhaps for so long.
     Limited(Option<Duration>),
@@ -52,9 +52,9 @@ pub(crate) enum Signal {
     Failed,
 }
 
-/// Why the gate is closed.
+/// Why the breaker is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ClosedCause {
+pub(super) enum OpenCause {
     /// The server asked to wait.
     Limit,
     /// The server fails.
@@ -63,45 +63,43 @@ pub(crate) enum ClosedCause {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BreakerState {
-    Open,
-    Closed {
-        cause: ClosedCause,
-        until: Instant,
-    },
-    /// One call is on its way to try.
-    Tried {
-        cause: ClosedCause,
-    },
+    /// Calls pass.
+    Closed,
+    /// None passes before then; then one.
+    Open { cause: OpenCause, until: Instant },
+    /// One call is on its way to try the server.
+    HalfOpen { cause: OpenCause },
 }
 
-/// Who may go now.
+/// Which calls pass now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
-    /// Nobody before then; then one.
-    Closed(Instant),
-    /// Nobody before that one is answered.
-    Tried,
+pub(super) enum BreakerGate {
+    /// All.
+    Closed,
+    /// None before then; then one.
+    Open(Instant),
+    /// None before that one is answered.
+    HalfOpen,
 }
 
 /// What has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BreakerEvent {
-    /// Nothing that anybody needs to know.
+pub(super) enum BreakerEvent {
+    /// Nothing worth a line.
     None,
-    /// Everybody waits for so long: the server's limit is reached.
+    /// All calls wait for so long: the server's limit is reached.
     Held(Duration),
-    /// The server is failing, for so long so far; the next try is after `wait`.
+    /// The server has been failing for `since`; one call tries it after `wait`.
     Failing { since: Duration, wait: Duration },
-    /// It works again, after so long.
-    Reopened(ClosedCause, Duration),
+    /// It works again.
+    Closed(OpenCause),
     /// It has not worked for so long that it is given up.
-    GivenUp(ClosedCause, Duration),
+    GivenUp(OpenCause, Duration),
 }
 
 /// What is known of the server.
 #[derive(Debug)]
-pub(crate) struct CircuitBreaker {
+pub(super) struct CircuitBreaker {
     state: BreakerState,
     patience: Duration,
     /// Whether failures may be the server's fault: before anything has
@@ -109,9 +107,9 @@ pub(crate) struct CircuitBreaker {
     is_armed: bool,
     has_answered: bool,
     /// Since when nothing has worked.
-    bad_since: Option<Instant>,
-    /// Closed so often since it was last open.
-    closings: u32,
+    failing_since: Option<Instant>,
+    /// How often it opened since it was last closed.
+    openings: u32,
     /// The first and the last wait, where the server does not say how long.
     first: Duration,
     waited: Duration,
@@ -124,14 +122,14 @@ pub(crate) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    pub(crate) fn new(patience: Duration, is_armed: bool) -> Self {
+    pub(super) fn new(patience: Duration, is_armed: bool) -> Self {
         Self {
-            state: BreakerState::Open,
+            state: BreakerState::Closed,
             patience,
             is_armed,
             has_answered: false,
-            bad_since: None,
-            closings: 0,
+            failing_since: None,
+            openings: 0,
             first: HOLD_FIRST,
             waited: Duration::ZERO,
             failures: 0,
@@ -143,107 +141,107 @@ impl CircuitBreaker {
     }
 
     /// The API has been shown to work.
-    pub(crate) fn arm(&mut self) {
+    pub(super) fn arm(&mut self) {
         self.is_armed = true;
     }
 
-    pub(crate) fn gate(&self) -> Gate {
+    pub(super) fn gate(&self) -> BreakerGate {
         match self.state {
-            BreakerState::Open => Gate::Open,
-            BreakerState::Closed { until, .. } => Gate::Closed(until),
-            BreakerState::Tried { .. } => Gate::Tried,
+            BreakerState::Closed => BreakerGate::Closed,
+            BreakerState::Open { until, .. } => BreakerGate::Open(until),
+            BreakerState::HalfOpen { .. } => BreakerGate::HalfOpen,
         }
     }
 
-    /// A call goes out; whether it is one that tries.
-    pub(crate) fn go(&mut self) -> bool {
-        let BreakerState::Closed { cause, .. } = self.state else { return false };
-        self.state = BreakerState::Tried { cause };
+    /// A call is sent; whether it is one that tries the server.
+    pub(super) fn pass(&mut self) -> bool {
+        let BreakerState::Open { cause, .. } = self.state else { return false };
+        self.state = BreakerState::HalfOpen { cause };
         true
     }
 
-    /// A server that has never said anything is most likely a wrong address.
-    /// Whether outages are looked for.
-    pub(crate) fn is_armed(&self) -> bool {
+    /// Whether outages are recognised.
+    pub(super) fn is_armed(&self) -> bool {
         self.is_armed
     }
 
-    pub(crate) fn has_answered(&self) -> bool {
+    /// A server that has never answered is most likely a wrong address.
+    pub(super) fn has_answered(&self) -> bool {
         self.has_answered
     }
 
-    pub(crate) fn answered(&mut self) {
+    pub(super) fn set_answered(&mut self) {
         self.has_answered = true;
     }
 
     /// Whether what fails now is the server's fault and no row's.
-    pub(crate) fn is_outage(&self) -> bool {
-        let (BreakerState::Closed { cause, .. } | BreakerState::Tried { cause }) = self.state else {
+    pub(super) fn is_outage(&self) -> bool {
+        let (BreakerState::Open { cause, .. } | BreakerState::HalfOpen { cause }) = self.state else {
             return false;
         };
-        cause == ClosedCause::Outage
+        cause == OpenCause::Outage
     }
 
-    /// Whether a sign means that the call was one too many.
-    pub(crate) fn is_limit(&self, sign: Signal) -> bool {
-        match sign {
+    /// Whether a signal means that the call was one too many.
+    pub(super) fn is_limit(&self, signal: Signal) -> bool {
+        match signal {
             Signal::Spent(_) | Signal::Limited(_) => true,
             Signal::Busy => self.is_limiter,
             Signal::Good | Signal::Failed => false,
         }
     }
 
-    /// Takes in what the answer to a call of `row` shows. `luck` is from 0 to
+    /// Takes in what the answer to a call of `row` shows. `jitter` is from 0 to
     /// 1: waits get up to a tenth longer by it, so that the clients of one
     /// limit do not come back together.
-    pub(crate) fn note(
+    pub(super) fn add(
         &mut self,
-        sign: Signal,
+        signal: Signal,
         row: u64,
-        is_try: bool,
+        is_trial: bool,
         now: Instant,
-        luck: f64,
+        jitter: f64,
     ) -> BreakerEvent {
-        self.remember(sign);
-        let is_limit = self.is_limit(sign);
-        match sign {
-            Signal::Good => return self.worked(is_try, now),
+        self.remember(signal);
+        let is_limit = self.is_limit(signal);
+        match signal {
+            Signal::Good => return self.succeed(is_trial),
             Signal::Spent(wait) => {
-                self.worked(is_try, now);
-                return self.close(ClosedCause::Limit, Some(wait), now, luck);
+                self.succeed(is_trial);
+                return self.open(OpenCause::Limit, Some(wait), now, jitter);
             }
             Signal::Limited(_) | Signal::Busy | Signal::Failed => {}
         }
-        let since = *self.bad_since.get_or_insert(now);
-        if !matches!(sign, Signal::Limited(_)) && (is_try || !is_limit) {
+        let since = *self.failing_since.get_or_insert(now);
+        if !matches!(signal, Signal::Limited(_)) && (is_trial || !is_limit) {
             self.count_failure(row);
         }
         let cause = match self.state {
-            // The answer of a call that left before: the one that tries knows better.
-            BreakerState::Tried { .. } if !is_try => return BreakerEvent::None,
-            BreakerState::Closed { cause: ClosedCause::Outage, .. } => return BreakerEvent::None,
-            BreakerState::Tried { cause: ClosedCause::Outage } => ClosedCause::Outage,
-            _ if self.is_armed && self.failures >= FAILURES && self.rows.len() >= ROWS => ClosedCause::Outage,
-            _ if is_limit => ClosedCause::Limit,
-            BreakerState::Tried { cause } => cause,
-            BreakerState::Open | BreakerState::Closed { .. } => return BreakerEvent::None,
+            // A call that was sent before: the one that tries shows more.
+            BreakerState::HalfOpen { .. } if !is_trial => return BreakerEvent::None,
+            BreakerState::Open { cause: OpenCause::Outage, .. } => return BreakerEvent::None,
+            BreakerState::HalfOpen { cause: OpenCause::Outage } => OpenCause::Outage,
+            _ if self.is_armed && self.failures >= FAILURES && self.rows.len() >= ROWS => OpenCause::Outage,
+            _ if is_limit => OpenCause::Limit,
+            BreakerState::HalfOpen { cause } => cause,
+            BreakerState::Closed | BreakerState::Open { .. } => return BreakerEvent::None,
         };
         let waited = now.saturating_duration_since(since);
-        if waited > self.patience && is_try {
+        if waited > self.patience && is_trial {
             return BreakerEvent::GivenUp(cause, waited);
         }
-        let asked = if let Signal::Limited(wait) = sign { wait } else { None };
-        match self.close(cause, asked, now, luck) {
-            BreakerEvent::Held(wait) if cause == ClosedCause::Outage => {
+        let asked = if let Signal::Limited(wait) = signal { wait } else { None };
+        match self.open(cause, asked, now, jitter) {
+            BreakerEvent::Held(wait) if cause == OpenCause::Outage => {
                 BreakerEvent::Failing { since: waited, wait }
             }
-            news => news,
+            event => event,
         }
     }
 
-    fn remember(&mut self, sign: Signal) {
-        self.busy = self.busy << 1 | u128::from(sign == Signal::Busy);
-        self.good = self.good << 1 | u128::from(sign == Signal::Good);
+    fn remember(&mut self, signal: Signal) {
+        self.busy = self.busy << 1 | u128::from(signal == Signal::Busy);
+        self.good = self.good << 1 | u128::from(signal == Signal::Good);
         self.is_limiter |= BUSY_OF_RECENT.into_iter().any(|(busy, of)| {
             let last = u128::MAX >> (u128::BITS - of);
             (self.busy & last).count_ones() >= busy && self.good & last > 0
@@ -257,48 +255,42 @@ impl CircuitBreaker {
         }
     }
 
-    fn worked(&mut self, is_try: bool, now: Instant) -> BreakerEvent {
+    fn succeed(&mut self, is_trial: bool) -> BreakerEvent {
         self.failures = 0;
         self.rows.clear();
-        let since = self.bad_since.take().unwrap_or(now);
-        let BreakerState::Tried { cause } = self.state else { return BreakerEvent::None };
-        if !is_try {
+        self.failing_since = None;
+        let BreakerState::HalfOpen { cause } = self.state else { return BreakerEvent::None };
+        if !is_trial {
             return BreakerEvent::None;
         }
-        self.state = BreakerState::Open;
-        self.closings = 0;
-        BreakerEvent::Reopened(cause, now.saturating_duration_since(since))
+        self.state = BreakerState::Closed;
+        self.openings = 0;
+        BreakerEvent::Closed(cause)
     }
 
-    /// Closes the gate, or keeps it closed for longer.
-    fn close(
-        &mut self,
-        cause: ClosedCause,
-        asked: Option<Duration>,
-        now: Instant,
-        luck: f64,
-    ) -> BreakerEvent {
-        let closed = match self.state {
-            BreakerState::Closed { until, .. } => Some(until),
-            BreakerState::Open | BreakerState::Tried { .. } => None,
+    /// Opens the breaker, or keeps it open for longer.
+    fn open(&mut self, cause: OpenCause, asked: Option<Duration>, now: Instant, jitter: f64) -> BreakerEvent {
+        let open_until = match self.state {
+            BreakerState::Open { until, .. } => Some(until),
+            BreakerState::Closed | BreakerState::HalfOpen { .. } => None,
         };
-        self.closings = self.closings.saturating_add(u32::from(closed.is_none()));
-        if self.closings == 1 {
+        self.openings = self.openings.saturating_add(u32::from(open_until.is_none()));
+        if self.openings == 1 {
             self.first = match cause {
-                ClosedCause::Outage => OUTAGE_FIRST,
-                ClosedCause::Limit => HOLD_FIRST.max(self.waited / LEARNED),
+                OpenCause::Outage => OUTAGE_FIRST,
+                OpenCause::Limit => HOLD_FIRST.max(self.waited / LEARNED),
             };
         }
-        let doubled = self.first.saturating_mul(1 << self.closings.saturating_sub(1).min(16)).min(WAIT_MAX);
+        let doubled = self.first.saturating_mul(1 << self.openings.saturating_sub(1).min(16)).min(WAIT_MAX);
         let wait = asked.unwrap_or_default().min(HOLD_MAX).max(doubled);
-        if cause == ClosedCause::Limit || self.is_limiter {
+        if cause == OpenCause::Limit || self.is_limiter {
             self.waited = doubled;
         }
-        let until = now + wait + wait.mul_f64(luck / 10.0);
-        self.state = BreakerState::Closed { cause, until: closed.map_or(until, |known| known.max(until)) };
-        match closed {
-            // Answers to calls that were under way together are one piece of news.
-            Some(known) if known >= now && cause == ClosedCause::Limit => BreakerEvent::None,
+        let until = now + wait + wait.mul_f64(jitter / 10.0);
+        self.state = BreakerState::Open { cause, until: open_until.map_or(until, |known| known.max(until)) };
+        match open_until {
+            // Answers to calls that were on their way together are one event.
+            Some(known) if known >= now && cause == OpenCause::Limit => BreakerEvent::None,
             _ => BreakerEvent::Held(wait),
         }
     }
@@ -313,55 +305,55 @@ mod tests {
 
     /// A server and its time.
     struct World {
-        health: CircuitBreaker,
+        breaker: CircuitBreaker,
         now: Instant,
     }
 
     impl World {
         fn new() -> Self {
-            Self { health: CircuitBreaker::new(PATIENCE, true), now: Instant::now() }
+            Self { breaker: CircuitBreaker::new(PATIENCE, true), now: Instant::now() }
         }
 
-        /// A call of `row` that left while the gate was open.
-        fn straggler(&mut self, row: u64, sign: Signal) -> BreakerEvent {
-            self.health.note(sign, row, false, self.now, 0.0)
+        /// A call of `row` that was sent while the breaker was closed.
+        fn straggler(&mut self, row: u64, signal: Signal) -> BreakerEvent {
+            self.breaker.add(signal, row, false, self.now, 0.0)
         }
 
-        /// Waits for the gate, sends a call of `row` and takes in its answer.
-        fn call(&mut self, row: u64, sign: Signal) -> BreakerEvent {
-            if let Gate::Closed(until) = self.health.gate() {
+        /// Waits for the breaker, sends a call of `row` and takes in its answer.
+        fn call(&mut self, row: u64, signal: Signal) -> BreakerEvent {
+            if let BreakerGate::Open(until) = self.breaker.gate() {
                 self.now = self.now.max(until);
             }
-            let is_try = self.health.go();
-            self.health.note(sign, row, is_try, self.now, 0.0)
+            let is_trial = self.breaker.pass();
+            self.breaker.add(signal, row, is_trial, self.now, 0.0)
         }
 
-        fn waited(&mut self, row: u64, sign: Signal) -> u128 {
-            match self.call(row, sign) {
+        fn waited(&mut self, row: u64, signal: Signal) -> u128 {
+            match self.call(row, signal) {
                 BreakerEvent::Held(wait) | BreakerEvent::Failing { wait, .. } => wait.as_millis(),
-                news => panic!("{news:?}"),
+                event => panic!("{event:?}"),
             }
         }
     }
 
     #[test]
-    fn everybody_waits_as_long_as_the_server_asks_and_then_one_call_tries() {
+    fn all_calls_wait_as_long_as_the_server_asks_and_then_one_call_tries() {
         let mut world = World::new();
         assert_eq!(world.call(1, Signal::Limited(Some(9 * SECOND))), BreakerEvent::Held(9 * SECOND));
         assert_eq!(world.straggler(2, Signal::Limited(Some(20 * SECOND))), BreakerEvent::None);
-        assert_eq!(world.health.gate(), Gate::Closed(world.now + 20 * SECOND));
+        assert_eq!(world.breaker.gate(), BreakerGate::Open(world.now + 20 * SECOND));
         world.now += 20 * SECOND;
-        assert!(world.health.go());
-        assert_eq!((world.health.gate(), world.health.go()), (Gate::Tried, false));
-        // Others that left before say nothing of it.
+        assert!(world.breaker.pass());
+        assert_eq!((world.breaker.gate(), world.breaker.pass()), (BreakerGate::HalfOpen, false));
+        // Others that were sent before show nothing of it.
         assert_eq!(world.straggler(3, Signal::Good), BreakerEvent::None);
         assert_eq!(world.straggler(4, Signal::Limited(None)), BreakerEvent::None);
-        assert_eq!(world.health.gate(), Gate::Tried);
+        assert_eq!(world.breaker.gate(), BreakerGate::HalfOpen);
         assert!(matches!(
-            world.health.note(Signal::Good, 1, true, world.now, 0.0),
-            BreakerEvent::Reopened(ClosedCause::Limit, _)
+            world.breaker.add(Signal::Good, 1, true, world.now, 0.0),
+            BreakerEvent::Closed(OpenCause::Limit)
         ));
-        assert_eq!(world.health.gate(), Gate::Open);
+        assert_eq!(world.breaker.gate(), BreakerGate::Closed);
     }
 
     #[test]
@@ -377,15 +369,15 @@ mod tests {
         assert_eq!(waits[39], WAIT_MAX.as_millis());
         // Spread over time, never shorter than asked for.
         let mut world = World::new();
-        world.health.note(Signal::Limited(Some(10 * SECOND)), 1, false, world.now, 1.0);
-        assert_eq!(world.health.gate(), Gate::Closed(world.now + 11 * SECOND));
+        world.breaker.add(Signal::Limited(Some(10 * SECOND)), 1, false, world.now, 1.0);
+        assert_eq!(world.breaker.gate(), BreakerGate::Open(world.now + 11 * SECOND));
     }
 
     #[test]
     fn a_limit_that_is_announced_with_a_success_holds_too() {
         let mut world = World::new();
         assert_eq!(world.call(1, Signal::Spent(7 * SECOND)), BreakerEvent::Held(7 * SECOND));
-        assert!(matches!(world.call(2, Signal::Good), BreakerEvent::Reopened(ClosedCause::Limit, _)));
+        assert!(matches!(world.call(2, Signal::Good), BreakerEvent::Closed(OpenCause::Limit)));
     }
 
     #[test]
@@ -394,22 +386,19 @@ mod tests {
         world.call(0, Signal::Good);
         for row in 1..u64::from(FAILURES) {
             assert_eq!(world.call(row, Signal::Failed), BreakerEvent::None);
-            assert!(!world.health.is_outage());
+            assert!(!world.breaker.is_outage());
         }
         let failing = world.call(9, Signal::Failed);
         assert!(matches!(failing, BreakerEvent::Failing { wait: OUTAGE_FIRST, .. }), "{failing:?}");
-        assert!(world.health.is_outage());
+        assert!(world.breaker.is_outage());
         // Those under way are part of it.
         assert_eq!(world.straggler(10, Signal::Failed), BreakerEvent::None);
         let waits: Vec<u128> = (0..8).map(|row| world.waited(row, Signal::Failed)).collect();
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-        assert!(world.health.is_outage());
+        assert!(world.breaker.is_outage());
         let back = world.call(1, Signal::Good);
-        assert!(
-            matches!(back, BreakerEvent::Reopened(ClosedCause::Outage, since) if since > 60 * SECOND),
-            "{back:?}"
-        );
-        assert!(!world.health.is_outage() && world.health.gate() == Gate::Open);
+        assert!(matches!(back, BreakerEvent::Closed(OpenCause::Outage)), "{back:?}");
+        assert!(!world.breaker.is_outage() && world.breaker.gate() == BreakerGate::Closed);
     }
 
     #[test]
@@ -427,11 +416,11 @@ mod tests {
 
     #[test]
     fn before_anything_has_worked_failures_are_not_the_servers() {
-        let mut world = World { health: CircuitBreaker::new(PATIENCE, false), now: Instant::now() };
+        let mut world = World { breaker: CircuitBreaker::new(PATIENCE, false), now: Instant::now() };
         for row in 0..100 {
             assert_eq!(world.call(row, Signal::Failed), BreakerEvent::None);
         }
-        world.health.arm();
+        world.breaker.arm();
         assert!(matches!(world.call(1, Signal::Failed), BreakerEvent::Failing { .. }));
     }
 
@@ -446,11 +435,11 @@ mod tests {
         }
         let mut held = 0;
         for row in 0..20 {
-            let sign = if row % 10 == 0 { Signal::Good } else { Signal::Busy };
-            held += u32::from(matches!(world.straggler(row, sign), BreakerEvent::Held(_)));
+            let signal = if row % 10 == 0 { Signal::Good } else { Signal::Busy };
+            held += u32::from(matches!(world.straggler(row, signal), BreakerEvent::Held(_)));
         }
-        assert!(held > 0 && !world.health.is_outage());
-        assert!(world.health.is_limit(Signal::Busy));
+        assert!(held > 0 && !world.breaker.is_outage());
+        assert!(world.breaker.is_limit(Signal::Busy));
     }
 
     #[test]
@@ -459,23 +448,23 @@ mod tests {
         for row in 0..40 {
             world.call(row, if row < 20 { Signal::Good } else { Signal::Busy });
         }
-        assert!(world.health.is_outage());
+        assert!(world.breaker.is_outage());
     }
 
     #[test]
     fn patience_ends_whatever_the_server_does() {
-        for (sign, cause) in [
-            (Signal::Failed, ClosedCause::Outage),
-            (Signal::Limited(None), ClosedCause::Limit),
-            (Signal::Limited(Some(HOLD_MAX)), ClosedCause::Limit),
+        for (signal, cause) in [
+            (Signal::Failed, OpenCause::Outage),
+            (Signal::Limited(None), OpenCause::Limit),
+            (Signal::Limited(Some(HOLD_MAX)), OpenCause::Limit),
         ] {
             let mut world = World::new();
             let start = world.now;
-            let mut news = (0..1000).map(|row| world.call(row, sign));
-            let end = news.find(|news| matches!(news, BreakerEvent::GivenUp(..)));
-            let Some(BreakerEvent::GivenUp(found, after)) = end else { panic!("{sign:?}: {end:?}") };
+            let mut event = (0..1000).map(|row| world.call(row, signal));
+            let end = event.find(|event| matches!(event, BreakerEvent::GivenUp(..)));
+            let Some(BreakerEvent::GivenUp(found, after)) = end else { panic!("{signal:?}: {end:?}") };
             assert_eq!(found, cause);
-            assert!(after > PATIENCE && world.now - start <= PATIENCE + HOLD_MAX, "{sign:?} {after:?}");
+            assert!(after > PATIENCE && world.now - start <= PATIENCE + HOLD_MAX, "{signal:?} {after:?}");
         }
     }
 }

@@ -1,15 +1,16 @@
 //! From rows with calls to outcomes: order, pace, retry and send.
 //!
 //! The calls of one customer go out one at a time and in the export's order,
-//! also across rows (`conductor`); different customers run side by side, a
-//! pool of `concurrency` workers behind one `pacer`, which also finds the
-//! rate that the server tolerates (`tolerance`) and waits where it limits or
-//! fails (`health`). What to do with an answer is a pure function (`retry`). A call is recorded before it is sent
-//! ([`Record::Intend`]), so that a crash leaves nothing or a known doubt.
+//! also across rows (`scheduler`). Different customers run side by side, in a
+//! pool of `concurrency` workers behind one `pacer`, which also finds the rate
+//! that the server accepts (`rate_finder`) and waits where the server limits or
+//! fails (`circuit_breaker`). What to do about an answer is a pure function
+//! (`retry`). A call is recorded before it is sent ([`Record::Begin`]), so that a
+//! crash leaves nothing or a known doubt.
 //!
-//! This room knows neither the checkpoint nor the result files: it tells
-//! [`Record`]s to whoever keeps the books, in order, and waits where it must.
-//! All of it runs on one thread.
+//! This room knows neither the checkpoint nor the result files. It sends
+//! [`Record`]s to the recorder, in order, and waits where it must. All of it
+//! runs on one thread.
 
 mod admission;
 mod canary;
@@ -29,9 +30,11 @@ mod settings;
 mod simulation;
 mod stop;
 
-pub use pace::{DispatchEnd, Pace};
-pub use record::{CallEnd, CallLine, FlightChange, LoadedState, Problem, Record};
-pub use retry::{Decision, decide};
+pub use pace::DispatchEnd;
+pub(crate) use pace::Pace;
+pub use record::{CallEnd, LoadedState, Record};
+pub(crate) use record::{CallLine, CallResult, Problem};
 pub use scheduler::{Job, run};
-pub use settings::{InDoubt, Settings};
-pub use stop::{Stop, StopSwitch};
+pub use settings::{DispatchSettings, InDoubt};
+pub(crate) use stop::Stop;
+pub use stop::StopSwitch;

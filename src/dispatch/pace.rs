@@ -23,15 +23,15 @@ pub struct Pace {
     pub rate: Rate,
     /// Requests that the server refused for being too many.
     pub refused: u64,
-    /// The rate that the server tolerated, rounded down, if that was less.
-    pub tolerated: Option<Rate>,
+    /// The rate that the server accepted, rounded down, if that was less.
+    pub accepted: Option<Rate>,
     /// What an answer took, on average.
     pub answer: Option<Duration>,
     /// The concurrency that would reach the rate, if the one set could not.
     pub concurrency: Option<u32>,
 }
 
-/// Answers before their average is worth a piece of advice.
+/// Fewer answers are too few for advice.
 const ANSWERS_MIN: u64 = 50;
 /// Room above the bare need, since answers do not all take the same time.
 const ROOM: f64 = 1.1;
@@ -48,27 +48,22 @@ pub(super) struct Gauge {
 
 impl Gauge {
     /// A call was answered well.
-    pub(super) fn note(&self, answering: Duration) {
+    pub(super) fn add(&self, answering: Duration) {
         self.answers.set(self.answers.get() + 1);
         self.answering.set(self.answering.get() + answering);
     }
 
-    /// Sums up. `tolerated` is in calls a second.
-    pub(super) fn pace(
-        &self,
-        rate: Rate,
-        workers: NonZeroU32,
-        (refused, tolerated): (u64, Option<f64>),
-    ) -> Pace {
-        let tolerated = tolerated.and_then(whole);
-        let wanted = tolerated.unwrap_or(rate).per_second();
+    /// Sums up. `accepted` is in calls a second.
+    pub(super) fn pace(&self, rate: Rate, workers: NonZeroU32, refused: u64, accepted: Option<f64>) -> Pace {
+        let accepted = accepted.and_then(whole);
+        let wanted = accepted.unwrap_or(rate).per_second();
         let answer = self.answering.get().as_secs_f64() / self.answers.get().max(1) as f64;
-        let is_told = self.answers.get() >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
-        let is_short = is_told && f64::from(workers.get()) < REACHED * wanted * answer;
+        let is_enough = self.answers.get() >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
+        let is_short = is_enough && f64::from(workers.get()) < REACHED * wanted * answer;
         Pace {
             rate,
             refused,
-            tolerated,
+            accepted,
             answer: (self.answers.get() > 0).then(|| Duration::from_secs_f64(answer)),
             concurrency: is_short.then_some((ROOM * wanted * answer).ceil() as u32),
         }
@@ -91,27 +86,27 @@ mod tests {
         text.parse().expect("a rate")
     }
 
-    fn told(workers: u32, set: &str, tolerated: Option<f64>, answer_ms: u64, answers: u64) -> Option<u32> {
+    fn proposed(workers: u32, set: &str, accepted: Option<f64>, answer_ms: u64, answers: u64) -> Option<u32> {
         let gauge = Gauge::default();
-        (0..answers).for_each(|_| gauge.note(Duration::from_millis(answer_ms)));
-        gauge.pace(rate(set), NonZeroU32::new(workers).expect("workers"), (0, tolerated)).concurrency
+        (0..answers).for_each(|_| gauge.add(Duration::from_millis(answer_ms)));
+        gauge.pace(rate(set), NonZeroU32::new(workers).expect("workers"), 0, accepted).concurrency
     }
 
     #[test]
-    fn the_concurrency_that_the_answers_ask_for_is_told() {
-        assert_eq!(told(8, "50/s", None, 420, 1000), Some(24));
-        assert_eq!(told(24, "50/s", None, 420, 1000), None);
-        assert_eq!(told(8, "5/s", None, 420, 1000), None);
-        // The server would not take more.
-        assert_eq!(told(8, "50/s", Some(10.0), 420, 1000), None);
-        // Too few to tell.
-        assert_eq!(told(8, "50/s", None, 420, 20), None);
+    fn the_concurrency_that_the_answers_ask_for_is_proposed() {
+        assert_eq!(proposed(8, "50/s", None, 420, 1000), Some(24));
+        assert_eq!(proposed(24, "50/s", None, 420, 1000), None);
+        assert_eq!(proposed(8, "5/s", None, 420, 1000), None);
+        // The server would not accept more.
+        assert_eq!(proposed(8, "50/s", Some(10.0), 420, 1000), None);
+        // Too few.
+        assert_eq!(proposed(8, "50/s", None, 420, 20), None);
     }
 
     #[test]
-    fn what_was_tolerated_is_said_as_one_would_set_it() {
-        for (per_second, said) in [(97.9, "97/s"), (1.64, "98/min"), (0.2, "720/h"), (0.001, "3/h")] {
-            assert_eq!(whole(per_second), Some(rate(said)), "{per_second}");
+    fn the_accepted_rate_is_as_a_person_would_set_it() {
+        for (per_second, text) in [(97.9, "97/s"), (1.64, "98/min"), (0.2, "720/h"), (0.001, "3/h")] {
+            assert_eq!(whole(per_second), Some(rate(text)), "{per_second}");
         }
         assert_eq!(whole(0.0), None);
     }

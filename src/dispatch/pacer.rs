@@ -1,15 +1,15 @@
-//! Who may send when: one queue for all workers.
+//! When the next request may be sent: one queue for all workers.
 //!
-//! governor keeps the rate that is set, with a little credit for what came
-//! late. A ring of the last N send times keeps every single window of the
-//! rate's unit at N or fewer, which a token bucket alone does not. A new
-//! process starts without credit, so that one that is killed and started again
-//! adds one call at most, also where the unit is an hour. One waiter asks at a
-//! time: waiters that wake together leave slots unused.
+//! governor keeps the rate that is set, with a little credit for late timers. A
+//! ring of the last N send times keeps every single window of the rate's unit
+//! at N or fewer, which a token bucket alone does not. A new process starts
+//! without credit. So one that is killed and started again adds one call at
+//! most, also where the unit is an hour. One waiter asks at a time: waiters that
+//! wake together leave slots unused.
 //!
-//! Below that the rate moves: less if the server tolerates less (`tolerance`,
-//! spaced here), or none while the server asks to wait or fails (`health`).
-//! Whatever that is holds everybody.
+//! Below that the rate moves. It is lower if the server accepts less
+//! (`rate_finder`, spaced here), and none while the server asks to wait or fails
+//! (`circuit_breaker`). That holds all calls.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::circuit_breaker::{BreakerEvent, CircuitBreaker, ClosedCause, Gate, Signal};
+use super::circuit_breaker::{BreakerEvent, BreakerGate, CircuitBreaker, OpenCause, Signal};
 use super::rate_finder::RateFinder;
 use super::stop::StopSwitch;
 use crate::units::Rate;
@@ -65,7 +65,7 @@ pub(super) struct Pacer {
     clock: TokioClock,
     limiter: Limiter,
     state: RefCell<PacerState>,
-    /// The gate has opened or closed.
+    /// The circuit breaker has opened or closed.
     changed: Notify,
 }
 
@@ -74,27 +74,27 @@ struct PacerState {
     /// When the next send is due.
     next: Instant,
     window: SendWindow,
-    tolerance: RateFinder,
-    health: CircuitBreaker,
+    rate_finder: RateFinder,
+    breaker: CircuitBreaker,
     refused: u64,
 }
 
-/// Leave to send one request.
+/// Permission to send one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permit {
     /// When it was given.
     pub(super) at: Instant,
     /// Whether all others wait for its answer.
-    is_try: bool,
+    is_trial: bool,
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Rate, health: CircuitBreaker) -> Self {
+    pub(super) fn new(rate: Rate, breaker: CircuitBreaker) -> Self {
         let state = PacerState {
             next: Instant::now(),
             window: SendWindow::new(rate),
-            tolerance: RateFinder::new(rate.per_second()),
-            health,
+            rate_finder: RateFinder::new(rate.per_second()),
+            breaker,
             refused: 0,
         };
         let clock = TokioClock(Instant::now());
@@ -103,15 +103,15 @@ impl Pacer {
         Self { turn, clock, limiter, state, changed }
     }
 
-    /// Waits for leave to send one request; none if the run stopped first.
-    pub(super) async fn slot(&self, switch: &StopSwitch) -> Option<Permit> {
+    /// Waits until one request may be sent; `None` if the run stopped first.
+    pub(super) async fn acquire(&self, switch: &StopSwitch) -> Option<Permit> {
         let _turn = self.turn.lock().await;
         while !switch.is_set() {
             let now = Instant::now();
             let free = self.state.borrow().free_at(now);
             match free {
                 Some(free) if free <= now => match self.limiter.check() {
-                    Ok(()) => return Some(self.state.borrow_mut().go(now)),
+                    Ok(()) => return Some(self.state.borrow_mut().pass(now)),
                     Err(not_until) => {
                         switch.sleep_until(now + not_until.wait_time_from(self.clock.now())).await;
                     }
@@ -129,61 +129,60 @@ impl Pacer {
     }
 
     /// Takes in what the answer to a request of `row` shows of the server.
-    pub(super) fn answered(&self, leave: Permit, row: u64, sign: Signal) -> BreakerEvent {
-        let news = self.state.borrow_mut().answered(leave, row, sign, fastrand::f64());
+    pub(super) fn answered(&self, permit: Permit, row: u64, signal: Signal) -> BreakerEvent {
+        let event = self.state.borrow_mut().answered(permit, row, signal, fastrand::f64());
         self.changed.notify_one();
-        news
+        event
     }
 
-    /// Looks at the server, or tells it something.
-    pub(super) fn health<T>(&self, look: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
-        look(&mut self.state.borrow_mut().health)
+    pub(super) fn with_breaker<T>(&self, change: impl FnOnce(&mut CircuitBreaker) -> T) -> T {
+        change(&mut self.state.borrow_mut().breaker)
     }
 
     /// Requests that were refused for being too many, and the rate that the
-    /// server tolerated, in calls a second, if that was less than the one set.
+    /// server accepted, in calls a second, if that was less than the one set.
     pub(super) fn refusals(&self) -> (u64, Option<f64>) {
         let state = self.state.borrow();
-        (state.refused, state.tolerance.found(Instant::now()))
+        (state.refused, state.rate_finder.found(Instant::now()))
     }
 }
 
 impl PacerState {
-    /// When one may go, as far as is known now; none while one tries.
+    /// When one may be sent, as far as is known now; `None` while one tries the server.
     fn free_at(&self, now: Instant) -> Option<Instant> {
         let due = self.next.max(self.window.free_at(now));
-        match self.health.gate() {
-            Gate::Open => Some(due),
-            Gate::Closed(until) => Some(due.max(until)),
-            Gate::Tried => None,
+        match self.breaker.gate() {
+            BreakerGate::Closed => Some(due),
+            BreakerGate::Open(until) => Some(due.max(until)),
+            BreakerGate::HalfOpen => None,
         }
     }
 
-    fn go(&mut self, now: Instant) -> Permit {
+    fn pass(&mut self, now: Instant) -> Permit {
         let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
-        self.next = credited + Duration::from_secs_f64(1.0 / self.tolerance.rate(now));
+        self.next = credited + Duration::from_secs_f64(1.0 / self.rate_finder.rate(now));
         self.window.sent(now);
-        Permit { at: now, is_try: self.health.go() }
+        Permit { at: now, is_trial: self.breaker.pass() }
     }
 
-    fn answered(&mut self, leave: Permit, row: u64, sign: Signal, luck: f64) -> BreakerEvent {
+    fn answered(&mut self, permit: Permit, row: u64, signal: Signal, jitter: f64) -> BreakerEvent {
         let now = Instant::now();
-        let news = self.health.note(sign, row, leave.is_try, now, luck);
-        if matches!(sign, Signal::Good | Signal::Spent(_)) {
-            self.tolerance.accepted();
+        let event = self.breaker.add(signal, row, permit.is_trial, now, jitter);
+        if matches!(signal, Signal::Good | Signal::Spent(_)) {
+            self.rate_finder.accepted();
         }
-        if self.health.is_limit(sign) {
-            self.refused += u64::from(!matches!(sign, Signal::Spent(_)));
-            self.tolerance.refused(leave.at, now, sign != Signal::Busy);
+        if self.breaker.is_limit(signal) {
+            self.refused += u64::from(!matches!(signal, Signal::Spent(_)));
+            self.rate_finder.refused(permit.at, now, signal != Signal::Busy);
         }
-        match news {
-            BreakerEvent::Reopened(ClosedCause::Limit, _) => self.tolerance.resume(now),
-            BreakerEvent::Reopened(ClosedCause::Outage, _) => {
-                self.tolerance.ramp(now, self.health.is_limit(Signal::Busy));
+        match event {
+            BreakerEvent::Closed(OpenCause::Limit) => self.rate_finder.resume(now),
+            BreakerEvent::Closed(OpenCause::Outage) => {
+                self.rate_finder.ramp(now, self.breaker.is_limit(Signal::Busy));
             }
             _ => {}
         }
-        news
+        event
     }
 }
 
@@ -221,8 +220,8 @@ mod tests {
     use super::*;
 
     fn pacer(rate: &str) -> Pacer {
-        let health = CircuitBreaker::new(Duration::from_secs(3600), true);
-        Pacer::new(rate.parse().expect("a rate"), health)
+        let breaker = CircuitBreaker::new(Duration::from_secs(3600), true);
+        Pacer::new(rate.parse().expect("a rate"), breaker)
     }
 
     /// Send times of `calls` requests, in a time that only sleeping moves.
@@ -230,7 +229,7 @@ mod tests {
         let switch = StopSwitch::default();
         let mut times = Vec::new();
         for _ in 0..calls {
-            times.push(pacer.slot(&switch).await.expect("leave").at);
+            times.push(pacer.acquire(&switch).await.expect("a permit").at);
         }
         times
     }
@@ -314,31 +313,31 @@ mod tests {
     async fn a_hold_holds_everybody_and_one_tries_first() {
         let pacer = pacer("1000/s");
         let switch = StopSwitch::default();
-        let first = pacer.slot(&switch).await.expect("leave");
+        let first = pacer.acquire(&switch).await.expect("a permit");
         let wait = Duration::from_secs(7);
         assert_eq!(pacer.answered(first, 1, Signal::Limited(Some(wait))), BreakerEvent::Held(wait));
         let held = Instant::now();
-        let try_first = pacer.slot(&switch).await.expect("leave");
+        let try_first = pacer.acquire(&switch).await.expect("a permit");
         assert!(held.elapsed() >= wait && held.elapsed() <= wait.mul_f64(1.1) + CREDIT);
         let answering = async {
             tokio::time::sleep(wait).await;
             pacer.answered(try_first, 1, Signal::Good)
         };
-        let (second, news) = tokio::join!(pacer.slot(&switch), answering);
-        assert!(matches!(news, BreakerEvent::Reopened(..)), "{news:?}");
-        assert!(second.expect("leave").at - try_first.at >= wait);
+        let (second, event) = tokio::join!(pacer.acquire(&switch), answering);
+        assert!(matches!(event, BreakerEvent::Closed(..)), "{event:?}");
+        assert!(second.expect("a permit").at - try_first.at >= wait);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_waiting() {
         let pacer = pacer("1/h");
         let switch = StopSwitch::default();
-        assert!(pacer.slot(&switch).await.is_some());
+        assert!(pacer.acquire(&switch).await.is_some());
         let stopping = async {
             tokio::task::yield_now().await;
             switch.stop(super::super::Stop::Interrupted);
         };
-        let (slot, ()) = tokio::join!(pacer.slot(&switch), stopping);
+        let (slot, ()) = tokio::join!(pacer.acquire(&switch), stopping);
         assert!(slot.is_none());
     }
 }

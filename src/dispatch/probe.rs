@@ -1,96 +1,97 @@
 //! A create whose answer was lost: was it carried out?
 //!
-//! The API has no idempotency key and offers one safe question: update the
-//! customer. Success means that it exists; a refusal that means "not found"
-//! makes a second create safe. The server may still be at work on the lost
-//! request, so the question waits for `settle`, for that customer alone.
+//! The API has no idempotency key and offers one safe probe: update the
+//! customer. Success means that the customer exists. A refusal that means "not
+//! found" makes a second create safe. The server may still be at work on the
+//! lost request, so the probe waits for `settle`, for that customer alone.
 
 use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::record::{FlightChange, RecorderClosed};
-use super::row_task::{Ended, RowTask, trouble};
-use super::send::{CallResult, End};
+use super::record::RecorderClosed;
+use super::row_task::{RowEnd, RowTask, problem};
+use super::send::SentCall;
 use super::settings::InDoubt;
 use crate::mapping::Operation;
-use crate::omnidesk::CallKind;
-use crate::reconcile::{Outcome, PendingCall, found_by_probe, probe};
+use crate::omnidesk::{CallKind, Meaning};
+use crate::reconcile::{CustomerState, Outcome, PendingCall, acknowledge_probe, probe_call};
 
 impl RowTask {
-    /// Finds out whether the lost create `flight` was carried out; an outcome
-    /// if that cannot be done now.
-    pub(crate) async fn resolve(
+    /// Finds out whether the lost create was carried out; `Some` if the row ends
+    /// with it.
+    pub(super) async fn resolve_create(
         &mut self,
-        flight: PendingCall,
+        pending: PendingCall,
         since: Instant,
-    ) -> Result<Option<Ended>, RecorderClosed> {
-        if self.shared.settings.in_doubt == InDoubt::Hold {
+    ) -> Result<Option<RowEnd>, RecorderClosed> {
+        if self.dispatcher.settings.in_doubt == InDoubt::Hold {
             let message = "a create of this customer was sent and its answer lost; with in_doubt = \"hold\" nothing more is sent";
             let hint = "look for the customer in Omnidesk, or set in_doubt = \"probe\" and run the same command again";
-            return Ok(Some(in_doubt(message.to_owned(), hint, &CallResult::nothing())));
+            return Ok(Some(in_doubt(message.to_owned(), hint, &SentCall::default())));
         }
-        self.has_open_doubt = true;
-        self.keep_quiet(since);
-        if !self.wait_quiet().await {
-            return Ok(Some(None));
+        self.is_in_doubt = true;
+        self.extend_cool_down(since);
+        if !self.wait_for_cool_down().await {
+            return Ok(Some(RowEnd::Stopped));
         }
-        // A purge is its own probe: whatever the lost create did, it ends it.
-        if self.shared.settings.in_doubt == InDoubt::Resend || self.job.intent.operation == Operation::Purge {
-            return Ok(self.lost_too_often());
+        // A purge needs no probe: whatever the lost create did, the purge ends it.
+        let settings = &self.dispatcher.settings;
+        if settings.in_doubt == InDoubt::Resend || self.job.intent.operation == Operation::Purge {
+            return Ok(self.end_if_lost_too_often());
         }
-        self.ask(flight).await
+        self.probe(pending).await
     }
 
-    async fn ask(&mut self, flight: PendingCall) -> Result<Option<Ended>, RecorderClosed> {
-        let shared = Rc::clone(&self.shared);
-        let call = probe(&self.job.intent);
+    async fn probe(&mut self, pending: PendingCall) -> Result<Option<RowEnd>, RecorderClosed> {
+        let dispatcher = Rc::clone(&self.dispatcher);
+        let call = probe_call(&self.job.intent);
         // The record of the create stays until the answer is known.
-        let sent = shared.send(&call, self.job.key, self.row(), None, false).await?;
+        let sent = dispatcher.send(&call, self.job.key, self.at(), None, false).await?;
         self.take_in(&sent);
-        self.note_for_canary(&call, &sent, true);
-        match sent.end {
-            End::Done | End::DoneBefore | End::Exists => {
-                self.has_open_doubt = false;
-                found_by_probe(&flight, &self.job.intent, &mut self.situation, &shared.settings.policy);
+        self.report_to_canary(&call, &sent, true);
+        match sent.meaning() {
+            Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
+                self.is_in_doubt = false;
+                let policy = &dispatcher.settings.policy;
+                acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
                 // A probe whose answer was lost may itself come late.
-                let straggler = PendingCall::new(flight.export, flight.row, CallKind::Update, None);
-                let change =
-                    if sent.tries.lost > 0 { FlightChange::Become(straggler) } else { FlightChange::Clear };
-                self.ended(&call, &sent, change)?;
+                let straggler = PendingCall { kind: CallKind::Update, address: None, ..pending };
+                self.record_end(&call, &sent, (sent.attempts.lost > 0).then_some(straggler))?;
                 Ok(None)
             }
-            End::NotFound => {
-                self.has_open_doubt = false;
-                self.situation.told.take_if(|told| !told.purged);
-                self.ended(&call, &sent, FlightChange::Clear)?;
-                Ok(self.lost_too_often())
+            Some(Meaning::NotFound) => {
+                self.is_in_doubt = false;
+                if !self.situation.state.is_purged() {
+                    self.situation.state = CustomerState::Unknown;
+                }
+                self.record_end(&call, &sent, None)?;
+                Ok(self.end_if_lost_too_often())
             }
-            End::Stopped => Ok(Some(None)),
-            End::Refused { .. } | End::GaveUp | End::InDoubt => {
-                self.ended(&call, &sent, FlightChange::Keep)?;
+            None => Ok(Some(RowEnd::Stopped)),
+            Some(_) => {
+                self.record_end(&call, &sent, Some(pending))?;
                 let message = format!(
-                    "a create was sent and its answer lost; the probe came back with: {}",
-                    sent.message
+                    "a create was sent and its answer lost; the probe was answered: {}",
+                    sent.message()
                 );
-                let hint =
-                    "run the same command again: it asks once more; or look for the customer in Omnidesk";
+                let hint = "run the same command again, which probes once more; or look for the customer in Omnidesk";
                 Ok(Some(in_doubt(message, hint, &sent)))
             }
         }
     }
 
-    /// Another create may go, unless all attempts were lost.
-    fn lost_too_often(&self) -> Option<Ended> {
-        if self.lost_creates < self.shared.settings.attempts.get() {
+    /// Another create may be sent, unless all attempts were lost.
+    fn end_if_lost_too_often(&self) -> Option<RowEnd> {
+        if self.lost_creates < self.dispatcher.settings.attempts.get() {
             return None;
         }
         let message = format!("the answer to the create was lost {} times", self.lost_creates);
         let hint = "the server fails at every attempt; run the same command again later";
-        Some(in_doubt(message, hint, &CallResult::nothing()))
+        Some(in_doubt(message, hint, &SentCall::default()))
     }
 }
 
-fn in_doubt(message: String, hint: &'static str, sent: &CallResult) -> Ended {
-    Some((Outcome::InDoubt, Some(trouble("in_doubt", message, hint, sent))))
+fn in_doubt(message: String, hint: &'static str, sent: &SentCall) -> RowEnd {
+    RowEnd::Settled(Outcome::InDoubt, Some(problem("in_doubt", message, hint, sent)))
 }

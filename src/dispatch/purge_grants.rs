@@ -1,5 +1,5 @@
-//! Leave to purge, by customer. The guards have judged what was planned; a row
-//! may come to more, once it is seen what Omnidesk holds.
+//! Permission to purge, by customer. The guards have judged what was planned. A
+//! row may come to more, once it shows what Omnidesk holds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -9,66 +9,66 @@ use tokio::sync::Notify;
 use super::stop::StopSwitch;
 use crate::reconcile::CustomerKey;
 
-/// Who was purged so far, or may have been, of so many who may.
+/// Customers who were purged so far, or may have been.
 #[derive(Debug)]
-pub(crate) struct PurgeGrants {
-    most: u64,
+pub(super) struct PurgeGrants {
+    customers_max: u64,
     customers: RefCell<HashSet<CustomerKey>>,
-    under_way: Cell<u64>,
-    ended: Notify,
+    outstanding: Cell<u64>,
+    released: Notify,
 }
 
 /// To purge a customer, once.
 #[derive(Debug)]
-pub(crate) struct PurgeGrant {
+pub(super) struct PurgeGrant {
     key: CustomerKey,
     is_first: bool,
 }
 
 impl PurgeGrants {
     /// `before` are those whose purge an earlier process has recorded.
-    pub(crate) fn new(most: u64, before: &[CustomerKey]) -> Self {
+    pub(super) fn new(customers_max: u64, before: &[CustomerKey]) -> Self {
         let customers = RefCell::new(before.iter().copied().collect());
-        Self { most, customers, under_way: Cell::new(0), ended: Notify::new() }
+        Self { customers_max, customers, outstanding: Cell::new(0), released: Notify::new() }
     }
 
-    /// Leave to purge a customer; waits for purges under way if it depends on
-    /// what becomes of them. None if there is none.
-    pub(crate) async fn begin(&self, key: CustomerKey, switch: &StopSwitch) -> Option<PurgeGrant> {
+    /// Waits for purges on their way if the grant depends on how they end.
+    /// `None` if there is none left.
+    pub(super) async fn acquire(&self, key: CustomerKey, switch: &StopSwitch) -> Option<PurgeGrant> {
         loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            ended.as_mut().enable();
-            let leave = self.take(key);
-            if leave.is_some() || self.under_way.get() == 0 || switch.is_set() {
-                return leave;
+            let released = self.released.notified();
+            tokio::pin!(released);
+            released.as_mut().enable();
+            let grant = self.try_acquire(key);
+            if grant.is_some() || self.outstanding.get() == 0 || switch.is_set() {
+                return grant;
             }
             tokio::select! {
-                () = ended => {}
+                () = released => {}
                 () = switch.wait() => {}
             }
         }
     }
 
-    fn take(&self, key: CustomerKey) -> Option<PurgeGrant> {
+    fn try_acquire(&self, key: CustomerKey) -> Option<PurgeGrant> {
         let mut customers = self.customers.borrow_mut();
         let is_first = !customers.contains(&key);
-        if is_first && customers.len() as u64 >= self.most {
+        if is_first && customers.len() as u64 >= self.customers_max {
             return None;
         }
         customers.insert(key);
-        self.under_way.set(self.under_way.get() + 1);
+        self.outstanding.set(self.outstanding.get() + 1);
         Some(PurgeGrant { key, is_first })
     }
 
-    /// One has ended. If it certainly did nothing, there is room for another,
+    /// A purge has ended. If it certainly did nothing, there is room for another,
     /// unless an earlier one of the same customer may have done something.
-    pub(crate) fn end(&self, leave: &PurgeGrant, did_nothing: bool) {
-        if did_nothing && leave.is_first {
-            self.customers.borrow_mut().remove(&leave.key);
+    pub(super) fn release(&self, grant: &PurgeGrant, did_nothing: bool) {
+        if did_nothing && grant.is_first {
+            self.customers.borrow_mut().remove(&grant.key);
         }
-        self.under_way.set(self.under_way.get() - 1);
-        self.ended.notify_waiters();
+        self.outstanding.set(self.outstanding.get() - 1);
+        self.released.notify_waiters();
     }
 }
 
@@ -84,32 +84,32 @@ mod tests {
     const C: CustomerKey = CustomerKey([3; 16]);
 
     #[tokio::test]
-    async fn leave_depends_on_what_becomes_of_the_others() {
+    async fn a_grant_depends_on_how_the_others_end() {
         let switch = StopSwitch::default();
-        let purges = Rc::new(PurgeGrants::new(2, &[A]));
-        let second = purges.begin(B, &switch).await.expect("leave");
+        let grants = Rc::new(PurgeGrants::new(2, &[A]));
+        let second = grants.acquire(B, &switch).await.expect("a grant");
         let local = LocalSet::new();
-        let (waiting, its_switch) = (Rc::clone(&purges), switch.clone());
-        let third = local.spawn_local(async move { waiting.begin(C, &its_switch).await });
+        let (waiting, its_switch) = (Rc::clone(&grants), switch.clone());
+        let third = local.spawn_local(async move { waiting.acquire(C, &its_switch).await });
         local.run_until(yield_now()).await;
         assert!(!third.is_finished());
-        purges.end(&second, true);
-        let third = local.run_until(third).await.expect("no panic").expect("leave");
-        purges.end(&third, false);
-        // A customer needs no second leave, and nobody else gets it.
+        grants.release(&second, true);
+        let third = local.run_until(third).await.expect("no panic").expect("a grant");
+        grants.release(&third, false);
+        // A customer needs no second grant, and no other customer gets it.
         for did_nothing in [true, false] {
-            let again = purges.begin(A, &switch).await.expect("leave");
-            purges.end(&again, did_nothing);
-            assert!(purges.begin(B, &switch).await.is_none());
+            let again = grants.acquire(A, &switch).await.expect("a grant");
+            grants.release(&again, did_nothing);
+            assert!(grants.acquire(B, &switch).await.is_none());
         }
     }
 
     #[tokio::test]
-    async fn a_run_that_stops_waits_for_nobody() {
-        let (switch, purges) = (StopSwitch::default(), PurgeGrants::new(1, &[]));
-        assert!(purges.begin(A, &switch).await.is_some());
+    async fn a_run_that_stops_waits_for_no_purge() {
+        let (switch, grants) = (StopSwitch::default(), PurgeGrants::new(1, &[]));
+        assert!(grants.acquire(A, &switch).await.is_some());
         switch.stop(Stop::Interrupted);
-        assert!(purges.begin(B, &switch).await.is_none());
-        assert!(PurgeGrants::new(0, &[]).begin(A, &StopSwitch::default()).await.is_none());
+        assert!(grants.acquire(B, &switch).await.is_none());
+        assert!(PurgeGrants::new(0, &[]).acquire(A, &StopSwitch::default()).await.is_none());
     }
 }

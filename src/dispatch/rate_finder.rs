@@ -1,4 +1,4 @@
-//! Which rate the server tolerates, where that is less than the one set.
+//! Which rate the server accepts, where that is less than the one set.
 //!
 //! A refusal cuts the rate (multiplicative decrease); from there it rises by
 //! a cubic curve (RFC 9438, as TCP does): soon back near the level that was
@@ -6,8 +6,8 @@
 //! the server allows more by now.
 //!
 //! The level lies between two bounds. What got through between two refusals
-//! is what a server with a large bucket or a window tolerates: its bucket was
-//! empty, or its window full, at both. One with a small bucket tolerates
+//! is what a server with a large bucket or a window accepts: its bucket was
+//! empty, or its window full, at both. One with a small bucket accepts
 //! more, the time spent waiting for it being lost: up to the rate at which it
 //! refused.
 //!
@@ -48,16 +48,16 @@ const NOTABLE: f64 = 0.95;
 
 /// The rate in use. All rates are calls a second.
 #[derive(Debug)]
-pub(crate) struct RateFinder {
+pub(super) struct RateFinder {
     /// The rate that is set.
     most: f64,
     curve: Option<Curve>,
     /// What was sent before is known to have been too fast.
     cut_at: Option<Instant>,
-    /// Let in since the last cut.
+    /// Accepted since the last cut.
     since_cut: u64,
-    /// Where the measurement under way began, and what was let in since.
-    mark: Option<(Instant, u64)>,
+    /// Where the measurement under way began, and what was accepted since.
+    measuring: Option<(Instant, u64)>,
     /// The last measurement.
     measured: Option<f64>,
     /// All measurements together.
@@ -80,35 +80,35 @@ impl Curve {
 }
 
 impl RateFinder {
-    pub(crate) fn new(most: f64) -> Self {
+    pub(super) fn new(most: f64) -> Self {
         Self {
             most,
             curve: None,
             cut_at: None,
             since_cut: 0,
-            mark: None,
+            measuring: None,
             measured: None,
             total: (0, Duration::ZERO),
         }
     }
 
     /// The rate to go at now.
-    pub(crate) fn rate(&self, now: Instant) -> f64 {
+    pub(super) fn rate(&self, now: Instant) -> f64 {
         self.curve.map_or(self.most, |curve| curve.at(now).min(self.most))
     }
 
-    /// A call was let in.
-    pub(crate) fn accepted(&mut self) {
+    /// A call was accepted.
+    pub(super) fn accepted(&mut self) {
         self.since_cut += 1;
-        if let Some((_, calls)) = &mut self.mark {
+        if let Some((_, calls)) = &mut self.measuring {
             *calls += 1;
         }
     }
 
     /// A call sent at `sent` was refused for being one too many. `is_sure` if
     /// the server says so itself. Answers to what was sent before a cut, or
-    /// while nothing was let in since, say nothing new of the rate.
-    pub(crate) fn refused(&mut self, sent: Instant, now: Instant, is_sure: bool) {
+    /// while nothing was accepted since, show nothing new of the rate.
+    pub(super) fn refused(&mut self, sent: Instant, now: Instant, is_sure: bool) {
         let is_known = self.cut_at.is_some_and(|cut| sent < cut || self.since_cut == 0);
         let rate = self.rate(now);
         let is_low = |measured: f64| rate < FLOOR_UNSURE * measured;
@@ -133,22 +133,22 @@ impl RateFinder {
     }
 
     fn measure(&mut self, now: Instant) -> Option<f64> {
-        let Some((from, calls)) = self.mark else {
-            self.mark = Some((now, 0));
+        let Some((from, calls)) = self.measuring else {
+            self.measuring = Some((now, 0));
             return None;
         };
         let span = now.saturating_duration_since(from);
         if calls < CALLS_MIN || span < SPAN_MIN {
             return None;
         }
-        self.mark = Some((now, 0));
+        self.measuring = Some((now, 0));
         self.total = (self.total.0 + calls, self.total.1 + span);
         self.measured = Some(per_second(calls, span));
         self.measured
     }
 
     /// Calls go out again after a wait that the server asked for.
-    pub(crate) fn resume(&mut self, now: Instant) {
+    pub(super) fn resume(&mut self, now: Instant) {
         if let Some(curve) = &mut self.curve {
             curve.since = now;
         }
@@ -156,18 +156,18 @@ impl RateFinder {
 
     /// Calls go out again after an outage: slowly, then up to where they were.
     /// `is_limit` if it may have been the limit after all.
-    pub(crate) fn ramp(&mut self, now: Instant, is_limit: bool) {
+    pub(super) fn ramp(&mut self, now: Instant, is_limit: bool) {
         let level = self.curve.map_or(self.most, |curve| curve.level.min(self.most));
         self.curve = Some(Curve { base: RAMP * level, level, since: now });
         // An outage measures nothing.
-        self.mark = self.mark.filter(|_| is_limit);
+        self.measuring = self.measuring.filter(|_| is_limit);
     }
 
-    /// What the server tolerated, if that was less than the rate set.
-    pub(crate) fn found(&self, now: Instant) -> Option<f64> {
+    /// What the server accepted, if that was less than the rate set.
+    pub(super) fn found(&self, now: Instant) -> Option<f64> {
         let (calls, span) = self.total;
-        let tolerated = per_second(calls, span);
-        (self.measured.is_some() && tolerated.max(self.rate(now)) < NOTABLE * self.most).then_some(tolerated)
+        let accepted = per_second(calls, span);
+        (self.measured.is_some() && accepted.max(self.rate(now)) < NOTABLE * self.most).then_some(accepted)
     }
 }
 
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_let_in_between_two_refusals_is_what_is_tolerated() {
+    fn what_is_let_in_between_two_refusals_is_what_is_accepted() {
         let start = Instant::now();
         let mut tolerance = RateFinder::new(1000.0);
         let_in(&mut tolerance, 100);

@@ -2,311 +2,303 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::canary::CanarySign;
-use super::record::{CallEnd, CallLine, FlightChange, LoadedState, Problem, Record, RecorderClosed};
+use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record, RecorderClosed};
 use super::scheduler::Job;
-use super::send::{CallRecord, CallResult, End, Sender};
+use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
-use crate::omnidesk::{Action, Call, CallKind};
+use crate::mapping::Place;
+use crate::omnidesk::{Call, CallKind, Meaning};
 use crate::reconcile::{
-    Outcome, PendingCall, Situation, Step, acknowledged, next, note_print, settled_silently, turned_absent,
-    turned_existing, under_way,
+    CustomerState, ExportRow, Outcome, PendingCall, Situation, Step, acknowledge, confirm, next,
+    set_fingerprint, state_during, turn_to_create, turn_to_update,
 };
 
-/// How a row left its lane.
+/// What a row task ended with.
 #[derive(Debug)]
-pub(crate) struct RowResult {
-    pub(crate) job: Job,
-    /// None if the run stopped before the row had an outcome.
-    pub(crate) outcome: Ended,
+pub(super) struct RowResult {
+    pub(super) job: Job,
+    pub(super) end: RowEnd,
     /// The customer's next call must not go before: the server may still be at
     /// work on one whose answer was lost, and would overwrite it.
-    pub(crate) quiet_until: Option<Instant>,
+    pub(super) cool_down: Option<Instant>,
     /// Whether a call of it was made.
-    pub(crate) was_called: bool,
+    pub(super) was_called: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum RowEnd {
+    Settled(Outcome, Option<Box<Problem>>),
+    /// The run stopped before the row had an outcome.
+    Stopped,
 }
 
 /// One row on its way.
-pub(crate) struct RowTask {
-    pub(crate) shared: Rc<Sender>,
-    pub(crate) job: Job,
-    pub(crate) situation: Situation,
-    pub(crate) quiet_until: Option<Instant>,
+pub(super) struct RowTask {
+    pub(super) dispatcher: Rc<Dispatcher>,
+    pub(super) job: Job,
+    pub(super) situation: Situation,
+    pub(super) cool_down: Option<Instant>,
     /// Creates of this row whose answer was lost.
-    pub(crate) lost_creates: u32,
+    pub(super) lost_creates: u32,
     /// A lost create was neither found nor ruled out.
-    pub(crate) has_open_doubt: bool,
+    pub(super) is_in_doubt: bool,
     /// The call that an earlier process recorded for this row and may have sent.
     sent_before: Option<CallKind>,
     calls: u64,
 }
 
-/// What a lane came to; `None` if the run stopped.
-pub(crate) type Ended = Option<(Outcome, Option<Box<Problem>>)>;
-
-/// Walks a row. `loaded` is what is known of it, if that was asked for already,
-/// and `quiet_until` of the customer's last row.
-pub(crate) async fn walk(
-    shared: Rc<Sender>,
+/// Runs a row. `loaded` is what is known of it, if that was asked for already,
+/// and `cool_down` that of the customer's last row.
+pub(super) async fn run(
+    dispatcher: Rc<Dispatcher>,
     job: Job,
     loaded: Option<LoadedState>,
-    quiet_until: Option<Instant>,
+    cool_down: Option<Instant>,
 ) -> RowResult {
-    let mut lane = RowTask {
-        shared,
+    let mut task = RowTask {
+        dispatcher,
         job,
         situation: Situation::default(),
-        quiet_until,
+        cool_down,
         lost_creates: 0,
-        has_open_doubt: false,
+        is_in_doubt: false,
         sent_before: None,
         calls: 0,
     };
-    let outcome = match lane.walk(loaded).await {
-        Ok(outcome) => outcome,
-        Err(RecorderClosed) => {
-            lane.shared.switch.stop(Stop::RecorderGone);
-            None
-        }
-    };
-    RowResult { job: lane.job, outcome, quiet_until: lane.quiet_until, was_called: lane.calls > 0 }
+    let end = task.run(loaded).await.unwrap_or_else(|RecorderClosed| {
+        task.dispatcher.switch.stop(Stop::RecorderClosed);
+        RowEnd::Stopped
+    });
+    RowResult { job: task.job, end, cool_down: task.cool_down, was_called: task.calls > 0 }
 }
 
 impl RowTask {
-    async fn walk(&mut self, loaded: Option<LoadedState>) -> Result<Ended, RecorderClosed> {
+    async fn run(&mut self, loaded: Option<LoadedState>) -> Result<RowEnd, RecorderClosed> {
+        let dispatcher = Rc::clone(&self.dispatcher);
         let loaded = match loaded {
             Some(loaded) => loaded,
-            None => self.shared.books.load(vec![(self.job.key, self.row())]).await?.pop().unwrap_or_default(),
+            None => dispatcher.records.load(vec![(self.job.key, self.at())]).await?.pop().unwrap_or_default(),
         };
-        self.situation = Situation::new(loaded.told, loaded.progress);
-        if let Some(flight) = loaded.flight
-            && let Some(ended) = self.take_up(flight).await?
+        self.situation = Situation::new(loaded.state, loaded.progress);
+        if let Some(pending) = loaded.pending
+            && let Some(end) = self.resolve_pending(pending).await?
         {
-            return Ok(ended);
+            return Ok(end);
         }
-        let shared = Rc::clone(&self.shared);
-        let policy = &shared.settings.policy;
+        let policy = &dispatcher.settings.policy;
         loop {
             match next(&self.job.intent, &self.situation, policy) {
-                Step::Settled(outcome) => {
-                    if self.calls == 0 && settled_silently(&self.job.intent, &mut self.situation, policy) {
-                        let told = self.situation.told.clone();
-                        shared.books.tell(Record::Acked { key: self.job.key, told })?;
+                Step::Done(outcome) => {
+                    if self.calls == 0 && confirm(&self.job.intent, &mut self.situation, policy) {
+                        let (key, state) = (self.job.key, self.situation.state.clone());
+                        dispatcher.records.add(Record::Confirm { key, state })?;
                     }
-                    return Ok(Some((outcome, None)));
+                    return Ok(RowEnd::Settled(outcome, None));
                 }
                 Step::Rejected(rejection) => {
-                    return Ok(Some((Outcome::Rejected, Some(Box::new((*rejection).into())))));
+                    return Ok(RowEnd::Settled(Outcome::Rejected, Some(Box::new((*rejection).into()))));
                 }
                 Step::Call(call) => {
-                    if let Some(ended) = self.make(&call).await? {
-                        return Ok(ended);
+                    if let Some(end) = self.make_call(&call).await? {
+                        return Ok(end);
                     }
                 }
             }
         }
     }
 
-    /// Takes up a call that an earlier row or process left without an end.
-    async fn take_up(&mut self, flight: PendingCall) -> Result<Option<Ended>, RecorderClosed> {
-        let since = self.shared.started;
-        if flight.kind() == CallKind::Create {
-            return self.resolve(flight, since).await;
+    /// Resolves a call that an earlier row or process left without an end.
+    async fn resolve_pending(&mut self, pending: PendingCall) -> Result<Option<RowEnd>, RecorderClosed> {
+        let since = self.dispatcher.started;
+        if pending.kind == CallKind::Create {
+            return self.resolve_create(pending, since).await;
         }
-        // However old the record seems: the clock of the wall may have jumped,
-        // and the wait ends `settle` after the start, for all of them together.
-        self.keep_quiet(since);
-        let own = flight.row == self.row() && flight.export == self.shared.settings.policy.export;
-        self.sent_before = own.then(|| flight.kind());
+        // However old the record is: the wall clock may have jumped. The
+        // cool-down ends `settle` after the start, for all customers together.
+        self.extend_cool_down(since);
+        self.sent_before = (pending.by == self.export_row()).then_some(pending.kind);
         Ok(None)
     }
 
-    /// Makes a call and takes in its end; an outcome if the row ends with it.
-    async fn make(&mut self, call: &Call) -> Result<Option<Ended>, RecorderClosed> {
-        if !self.wait_quiet().await {
-            return Ok(Some(None));
+    /// Makes a call and takes in its end; `Some` if the row ends with it.
+    async fn make_call(&mut self, call: &Call) -> Result<Option<RowEnd>, RecorderClosed> {
+        if !self.wait_for_cool_down().await {
+            return Ok(Some(RowEnd::Stopped));
         }
-        let shared = Rc::clone(&self.shared);
-        let policy = &shared.settings.policy;
+        let dispatcher = Rc::clone(&self.dispatcher);
+        let policy = &dispatcher.settings.policy;
         let is_purge = call.kind() == CallKind::Purge;
-        let leave = match is_purge {
-            true => shared.purges.begin(self.job.key, &shared.switch).await,
+        let grant = match is_purge {
+            true => dispatcher.purge_grants.acquire(self.job.key, &dispatcher.switch).await,
             false => None,
         };
-        if is_purge && leave.is_none() {
+        if is_purge && grant.is_none() {
             // Unless it has stopped for another reason while this one waited.
-            shared.switch.stop(Stop::PurgeWithoutLeave { row: self.row() });
-            return Ok(Some(None));
+            dispatcher.switch.stop(Stop::PurgeNotGranted { at: self.at() });
+            return Ok(Some(RowEnd::Stopped));
         }
-        let recorded = CallRecord {
-            flight: self.flight(call),
-            // While it is under way, nobody knows what the customer holds.
-            told: under_way(call, self.situation.told.as_ref(), policy),
+        let record = CallRecord {
+            call: self.pending_call(call),
+            state: state_during(call, &self.situation.state, policy),
             has_begun: self.calls > 0,
         };
-        let purge_lost = self.situation.told.as_ref().is_some_and(|told| told.perhaps_purged);
-        let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost && is_purge;
-        let sent = shared.send(call, self.job.key, self.row(), Some(&recorded), lost_before).await?;
-        if let Some(leave) = leave {
-            let did_nothing =
-                matches!(sent.end, End::NotFound | End::Refused { perhaps_done: false } | End::Stopped);
-            shared.purges.end(&leave, did_nothing && sent.tries.lost == 0);
+        let purge_lost = is_purge && matches!(self.situation.state, CustomerState::PerhapsPurged(_));
+        let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost;
+        let sent = dispatcher.send(call, self.job.key, self.at(), Some(&record), lost_before).await?;
+        if let Some(grant) = grant {
+            dispatcher.purge_grants.release(&grant, sent.did_nothing());
         }
         self.take_in(&sent);
         if !sent.is_recorded {
-            return Ok(Some(None));
+            return Ok(Some(RowEnd::Stopped));
         }
-        let mut goes_on = false;
-        match sent.end {
-            End::Done | End::DoneBefore => {
-                acknowledged(call, &self.job.intent, &mut self.situation, policy);
-                note_print(&self.job.intent, &mut self.situation, policy, self.job.print);
-                goes_on = true;
+        let goes_on = match sent.meaning() {
+            Some(Meaning::Done | Meaning::DoneBefore) => {
+                acknowledge(call, &self.job.intent, &mut self.situation, policy);
+                let state = &mut self.situation.state;
+                set_fingerprint(&self.job.intent, state, policy, self.job.fingerprint);
+                true
             }
-            End::Exists => goes_on = turned_existing(&mut self.situation, self.lost_creates > 0),
-            End::NotFound => goes_on = turned_absent(&self.job.intent, &mut self.situation),
-            // An earlier try whose answer was lost may have done what this one was refused.
-            End::Refused { perhaps_done: false } | End::Stopped if sent.tries.lost == 0 => {}
-            End::Refused { .. } | End::GaveUp | End::Stopped | End::InDoubt => {
-                self.situation.told = recorded.told.clone();
+            Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
+            Some(Meaning::NotFound) => turn_to_create(&self.job.intent, &mut self.situation),
+            // An earlier attempt whose answer was lost may have done what this one was refused.
+            Some(Meaning::Refused) | None if sent.attempts.lost == 0 => false,
+            _ => {
+                self.situation.state = record.state.clone();
+                false
             }
-        }
-        self.note_for_canary(call, &sent, goes_on);
-        self.ended(call, &sent, self.flight_after(call, &sent))?;
-        match sent.end {
-            End::Stopped => Ok(Some(None)),
-            End::InDoubt => {
+        };
+        self.report_to_canary(call, &sent, goes_on);
+        self.record_end(call, &sent, self.stays_pending(call, &sent).then_some(record.call))?;
+        match sent.meaning() {
+            None => Ok(Some(RowEnd::Stopped)),
+            Some(Meaning::Unavailable) if call.kind() == CallKind::Create => {
                 self.lost_creates += 1;
-                self.resolve(recorded.flight, sent.lost_at.unwrap_or_else(Instant::now)).await
+                self.resolve_create(record.call, sent.lost_at.unwrap_or_else(Instant::now)).await
             }
-            _ => Ok((!goes_on).then(|| self.failed(call, &sent))),
+            Some(meaning) => Ok((!goes_on).then(|| failure(call, meaning, &sent))),
         }
     }
 
-    /// Whether the record made before the call stays.
-    fn flight_after(&self, call: &Call, sent: &CallResult) -> FlightChange {
-        let stays = match sent.end {
-            // An earlier try may still be under way, and overwrite what comes next.
-            End::Done | End::DoneBefore | End::Exists | End::NotFound => sent.tries.lost > 0,
+    /// Whether the call may still be carried out, or may have been.
+    fn stays_pending(&self, call: &Call, sent: &SentCall) -> bool {
+        let is_create = call.kind() == CallKind::Create;
+        let was_lost = sent.attempts.lost > 0;
+        match sent.meaning() {
+            // A create that is acknowledged is no longer in doubt.
+            Some(Meaning::Done | Meaning::DoneBefore) => was_lost && !is_create,
+            // An earlier attempt may still be on its way, and overwrite what comes next.
+            Some(Meaning::Exists | Meaning::NotFound | Meaning::Refused) => was_lost,
             // A create that may have worked is probed before the next one.
-            End::Refused { perhaps_done } => {
-                sent.tries.lost > 0 || perhaps_done && call.kind() == CallKind::Create
-            }
-            End::GaveUp | End::InDoubt => true,
-            End::Stopped => sent.tries.lost > 0 || self.has_open_doubt,
-        };
-        match (stays, call.kind()) {
-            (false, _) => FlightChange::Clear,
-            // What is acknowledged is in doubt no more; only a straggler may come.
-            (true, CallKind::Create) if matches!(sent.end, End::Done | End::DoneBefore) => {
-                FlightChange::Clear
-            }
-            (true, _) => FlightChange::Keep,
+            Some(Meaning::Unclear) => was_lost || is_create,
+            Some(_) => true,
+            None => was_lost || self.is_in_doubt,
         }
     }
 
-    pub(crate) fn row(&self) -> u64 {
-        self.job.intent.at.number
+    pub(super) fn at(&self) -> Place {
+        self.job.intent.at
     }
 
-    pub(crate) fn take_in(&mut self, sent: &CallResult) {
-        let ended = u64::from(sent.end != End::Stopped);
+    fn export_row(&self) -> ExportRow {
+        ExportRow { export: self.dispatcher.settings.policy.export, row: self.at().position() }
+    }
+
+    pub(super) fn take_in(&mut self, sent: &SentCall) {
+        let ended = u64::from(sent.answer.is_some());
         self.calls += ended;
-        self.shared.ended.set(self.shared.ended.get() + ended);
+        self.dispatcher.calls_ended.set(self.dispatcher.calls_ended.get() + ended);
         if let Some(lost_at) = sent.lost_at {
-            self.keep_quiet(lost_at);
+            self.extend_cool_down(lost_at);
         }
     }
 
-    /// An end that only turns the row another way says nothing about the
-    /// settings; the call that follows does.
-    pub(crate) fn note_for_canary(&self, call: &Call, sent: &CallResult, goes_on: bool) {
-        let shown = match sent.end {
-            End::Stopped => return,
-            End::Exists | End::NotFound if goes_on => return,
-            End::Done | End::DoneBefore => CanarySign::Works,
+    /// An end that only turns the row shows nothing of the settings; the call
+    /// that follows does.
+    pub(super) fn report_to_canary(&self, call: &Call, sent: &SentCall, goes_on: bool) {
+        let Some(answer) = &sent.answer else { return };
+        let has_worked = match answer.meaning {
+            Meaning::Done | Meaning::DoneBefore => Some(true),
+            Meaning::Exists | Meaning::NotFound if goes_on => return,
             // That the API does not know whom to purge is no sign of wrong settings.
-            End::NotFound if call.kind() == CallKind::Purge => CanarySign::Nothing,
-            _ => CanarySign::Problem(&sent.message),
+            Meaning::NotFound if call.kind() == CallKind::Purge => None,
+            _ => Some(false),
         };
-        self.shared.note_for_canary(self.row(), shown);
+        self.dispatcher.report_to_canary(self.at(), has_worked, &answer.message);
     }
 
-    pub(crate) fn keep_quiet(&mut self, since: Instant) {
-        let until = since + self.shared.settings.settle;
-        self.quiet_until = Some(self.quiet_until.map_or(until, |known| known.max(until)));
+    pub(super) fn extend_cool_down(&mut self, since: Instant) {
+        self.cool_down = self.cool_down.max(Some(since + self.dispatcher.settings.settle));
     }
 
-    pub(crate) async fn wait_quiet(&self) -> bool {
-        match self.quiet_until {
-            Some(until) if until > Instant::now() => self.shared.switch.sleep_until(until).await,
+    /// `false` if the run stopped.
+    pub(super) async fn wait_for_cool_down(&self) -> bool {
+        match self.cool_down {
+            Some(until) if until > Instant::now() => self.dispatcher.switch.sleep_until(until).await,
             _ => true,
         }
     }
 
-    pub(crate) fn flight(&self, call: &Call) -> PendingCall {
-        let policy = &self.shared.settings.policy;
-        let address = match &call.action {
-            Action::Create { first: Some(address), .. } => Some(policy.key.address(address)),
-            _ => None,
-        };
-        PendingCall::new(policy.export, self.row(), call.kind(), address)
+    fn pending_call(&self, call: &Call) -> PendingCall {
+        let address = call.address().filter(|_| call.kind() == CallKind::Create);
+        let address = address.map(|address| self.dispatcher.settings.policy.key.address(address));
+        PendingCall { by: self.export_row(), kind: call.kind(), address }
     }
 
-    pub(crate) fn ended(
+    pub(super) fn record_end(
         &self,
         call: &Call,
-        sent: &CallResult,
-        flight: FlightChange,
+        sent: &SentCall,
+        pending: Option<PendingCall>,
     ) -> Result<(), RecorderClosed> {
+        let customer = &self.job.intent.customer;
         let end = CallEnd {
             key: self.job.key,
-            customer: self.shared.settings.keeps_names.then(|| self.job.intent.customer.clone()),
-            row: self.row(),
-            told: self.situation.told.clone(),
+            customer: self.dispatcher.settings.stores_ids.then(|| customer.clone()),
+            state: self.situation.state.clone(),
             progress: self.situation.progress.clone(),
-            flight,
+            pending,
             line: CallLine {
-                at: self.job.intent.at,
+                at: self.at(),
                 kind: call.kind(),
-                result: sent.end.word(),
-                status: sent.status,
+                result: sent.meaning().map_or(CallResult::Stopped, CallResult::Answered),
+                status: sent.answer.as_ref().and_then(|answer| answer.status),
                 attempts: sent.requests,
-                purged: (call.kind() == CallKind::Purge).then(|| call.customer.clone()),
+                purged: (call.kind() == CallKind::Purge).then(|| customer.clone()),
             },
         };
-        self.shared.books.tell(Record::Ended(Box::new(end)))
-    }
-
-    fn failed(&self, call: &Call, sent: &CallResult) -> Ended {
-        let (code, hint) = match (sent.end, sent.status) {
-            (End::NotFound, _) => {
-                ("not_found", "there is no such customer in Omnidesk; is it the right id and brand?")
-            }
-            (End::Exists, _) => (
-                "exists",
-                "the API says both that the customer exists and that there is none; look at it in Omnidesk",
-            ),
-            (End::GaveUp, _) => {
-                ("gave_up", "the server failed at every attempt; run the same command again later")
-            }
-            (_, Some(300..=399)) => ("redirected", "set base_url to the address the API itself has"),
-            _ => ("refused", "the API gives the reason; mend the row and run its result file"),
-        };
-        let message = format!("{} was refused: {}", call.kind().word(), sent.message);
-        Some((Outcome::Failed, Some(trouble(code, message, hint, sent))))
+        self.dispatcher.records.add(Record::End(Box::new(end)))
     }
 }
 
-pub(crate) fn trouble(
+fn failure(call: &Call, meaning: Meaning, sent: &SentCall) -> RowEnd {
+    let status = sent.answer.as_ref().and_then(|answer| answer.status);
+    let (code, hint) = match (meaning, status) {
+        (Meaning::NotFound, _) => {
+            ("not_found", "there is no such customer in Omnidesk; are the id and the brand right?")
+        }
+        (Meaning::Exists, _) => (
+            "exists",
+            "the API says both that the customer exists and that there is none; look at it in Omnidesk",
+        ),
+        (Meaning::Unavailable, _) => {
+            ("gave_up", "the server failed at every attempt; run the same command again later")
+        }
+        (_, Some(300..=399)) => ("redirected", "set base_url to the address that the API itself has"),
+        _ => ("refused", "the API gives the reason; fix the row and run its result file"),
+    };
+    let message = format!("{} was refused: {}", call.kind().as_str(), sent.message());
+    RowEnd::Settled(Outcome::Failed, Some(problem(code, message, hint, sent)))
+}
+
+pub(super) fn problem(
     code: &'static str,
     message: String,
     hint: &'static str,
-    sent: &CallResult,
+    sent: &SentCall,
 ) -> Box<Problem> {
     Box::new(Problem {
         code,
@@ -314,12 +306,7 @@ pub(crate) fn trouble(
         value: None,
         message,
         hint: Cow::Borrowed(hint),
-        status: sent.status,
+        status: sent.answer.as_ref().and_then(|answer| answer.status),
         attempts: sent.requests,
     })
-}
-
-/// Whether a customer need not be kept quiet any more.
-pub(crate) fn is_over(until: Instant) -> bool {
-    until.saturating_duration_since(Instant::now()) == Duration::ZERO
 }

@@ -1,4 +1,5 @@
-//! Which row may go when. The one owner of the lanes.
+//! Decides which row goes next. Rows of one customer go one after the other, in
+//! the export's order.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,10 +10,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::pace::DispatchEnd;
-use super::record::{LoadedState, Record, RecordQueue, RecorderClosed};
-use super::row_task::{self, RowResult};
-use super::send::Sender;
-use super::settings::Settings;
+use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed};
+use super::row_task::{self, RowEnd, RowResult};
+use super::send::Dispatcher;
+use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
 use crate::mapping::Intent;
 use crate::omnidesk::Client;
@@ -22,11 +23,9 @@ use crate::units::Amount;
 /// A row with calls to make.
 #[derive(Debug)]
 pub struct Job {
-    /// Whom it is about.
     pub key: CustomerKey,
     /// Of the row as it stands in the export.
-    pub print: RowFingerprint,
-    /// What it asks for.
+    pub fingerprint: RowFingerprint,
     pub intent: Box<Intent>,
 }
 
@@ -36,98 +35,105 @@ const ROWS_HELD_MIN: usize = 1024;
 /// And for each worker.
 const ROWS_HELD_PER_WORKER: usize = 8;
 
-/// A share of failed calls says nothing before there are so many of them.
+/// A share of failed calls means nothing before there are so many of them.
 const ERRORS_MIN: u64 = 20;
 
-/// Customers to keep quiet before the list is cleared of those that are over.
-const QUIET_CHECKED_AT: usize = 1024;
+/// Cool-downs before the list is cleared of those that are over.
+const COOL_DOWNS_CHECKED_AT: usize = 1024;
 
 struct Scheduler {
-    shared: Rc<Sender>,
+    dispatcher: Rc<Dispatcher>,
     rows: JoinSet<RowResult>,
-    /// Rows about whose customers the keeper of the books was asked.
+    /// Rows whose state the recorder was asked for.
     loads: JoinSet<Result<Vec<(Job, LoadedState)>, RecorderClosed>>,
-    /// Customers with a row under way, and the rows that wait behind it.
-    lanes: HashMap<CustomerKey, VecDeque<Job>, BuildKeyHasher>,
+    /// Customers with a row on its way, and the rows that wait behind it.
+    queues: HashMap<CustomerKey, VecDeque<Job>, BuildKeyHasher>,
     held: usize,
     held_max: usize,
-    quiet: HashMap<CustomerKey, Instant, BuildKeyHasher>,
-    /// Failed rows of the first calls: settled once those have shown that it
-    /// was not the run's own fault.
-    unproven: Vec<RowResult>,
+    cool_downs: HashMap<CustomerKey, Instant, BuildKeyHasher>,
+    /// Failed rows of the first calls. They are settled once these calls have
+    /// shown that the run itself is not to blame.
+    unproven: Vec<(Job, Failure)>,
     /// Calls that failed or stayed in doubt: one a row, which ends with it.
     failed: u64,
 }
 
-/// Makes the calls of all `jobs`, in order, and tells `records` of them.
-/// To be called in a `LocalSet`.
+/// A row that failed or stayed in doubt.
+struct Failure {
+    outcome: Outcome,
+    problem: Option<Box<Problem>>,
+    was_called: bool,
+}
+
+/// Makes the calls of all `jobs`, in order, and sends `records` of them. To be
+/// called in a `LocalSet`.
 pub async fn run(
-    settings: Settings,
+    settings: DispatchSettings,
     client: Client,
     jobs: mpsc::Receiver<Vec<Job>>,
     records: mpsc::Sender<Vec<Record>>,
     switch: StopSwitch,
 ) -> DispatchEnd {
-    let books = RecordQueue::new();
-    let finish = tokio::select! {
+    let queue = RecordQueue::new();
+    let end = tokio::select! {
         biased;
-        finish = conduct(settings, client, jobs, books.clone(), switch) => finish,
-        () = books.deliver(&records) => DispatchEnd::default(),
+        end = schedule(settings, client, jobs, queue.clone(), switch) => end,
+        () = queue.deliver(&records) => DispatchEnd::default(),
     };
-    books.deliver_all(&records).await;
-    finish
+    queue.deliver_all(&records).await;
+    end
 }
 
-async fn conduct(
-    settings: Settings,
+async fn schedule(
+    settings: DispatchSettings,
     client: Client,
     mut jobs: mpsc::Receiver<Vec<Job>>,
-    books: RecordQueue,
+    records: RecordQueue,
     switch: StopSwitch,
 ) -> DispatchEnd {
-    let deadline = settings.max_duration.map(|most| Instant::now() + most);
+    let deadline = settings.max_duration.map(|duration| Instant::now() + duration);
     let held_max = ROWS_HELD_MIN.max(ROWS_HELD_PER_WORKER * settings.concurrency.get() as usize);
-    let shared = Rc::new(Sender::new(settings, client, books, switch.clone()));
-    let mut conductor = Scheduler {
-        shared,
+    let dispatcher = Rc::new(Dispatcher::new(settings, client, records, switch.clone()));
+    let mut scheduler = Scheduler {
+        dispatcher,
         rows: JoinSet::new(),
         loads: JoinSet::new(),
-        lanes: HashMap::default(),
+        queues: HashMap::default(),
         held: 0,
         held_max,
-        quiet: HashMap::default(),
+        cool_downs: HashMap::default(),
         unproven: Vec::new(),
         failed: 0,
     };
-    let mut more = true;
+    let mut has_more = true;
     loop {
-        let stopped = switch.is_set();
-        if conductor.rows.is_empty() && conductor.loads.is_empty() && (stopped || !more) {
+        let is_stopped = switch.is_set();
+        if scheduler.rows.is_empty() && scheduler.loads.is_empty() && (is_stopped || !has_more) {
             break;
         }
         tokio::select! {
             biased;
-            Some(end) = conductor.rows.join_next() => {
-                conductor.task_ended(end);
-                // Many end between two looks.
-                while let Some(end) = conductor.rows.try_join_next() {
-                    conductor.task_ended(end);
+            Some(result) = scheduler.rows.join_next() => {
+                scheduler.end_task(result);
+                // Many end at once.
+                while let Some(result) = scheduler.rows.try_join_next() {
+                    scheduler.end_task(result);
                 }
             }
-            Some(loaded) = conductor.loads.join_next() => match loaded {
-                Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| conductor.start(job, Some(loaded))),
-                Ok(Err(RecorderClosed)) | Err(_) => switch.stop(Stop::RecorderGone),
+            Some(loaded) = scheduler.loads.join_next() => match loaded {
+                Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| scheduler.start(job, Some(loaded))),
+                Ok(Err(RecorderClosed)) | Err(_) => switch.stop(Stop::RecorderClosed),
             },
-            batch = jobs.recv(), if more && !stopped && conductor.has_room() => match batch {
-                Some(batch) => conductor.rows_arrived(batch),
-                None => more = false,
+            batch = jobs.recv(), if has_more && !is_stopped && scheduler.has_room() => match batch {
+                Some(batch) => scheduler.add(batch),
+                None => has_more = false,
             },
-            () = sleep_until(deadline), if !stopped => switch.stop(Stop::WindowClosed),
-            () = switch.wait(), if !stopped => {}
+            () = sleep_until(deadline), if !is_stopped => switch.stop(Stop::WindowClosed),
+            () = switch.wait(), if !is_stopped => {}
         }
     }
-    conductor.finish();
-    DispatchEnd { stop: switch.reason(), pace: Some(conductor.shared.pace()) }
+    scheduler.finish();
+    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.dispatcher.pace()) }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -137,128 +143,130 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
+fn is_over(cool_down: Instant) -> bool {
+    cool_down <= Instant::now()
+}
+
 impl Scheduler {
     fn has_room(&self) -> bool {
         self.held < self.held_max
     }
 
-    /// What is known of all customers who have no row under way is asked in
-    /// one question; of the others, when their turn comes.
-    fn rows_arrived(&mut self, batch: Vec<Job>) {
+    /// The states of all customers without a row on its way are loaded at once;
+    /// those of the others, when their turn comes.
+    fn add(&mut self, batch: Vec<Job>) {
         self.held += batch.len();
         let mut first = Vec::with_capacity(batch.len());
         for job in batch {
-            match self.lanes.entry(job.key) {
-                Entry::Occupied(mut lane) => lane.get_mut().push_back(job),
-                Entry::Vacant(lane) => {
-                    lane.insert(VecDeque::new());
+            match self.queues.entry(job.key) {
+                Entry::Occupied(mut queue) => queue.get_mut().push_back(job),
+                Entry::Vacant(queue) => {
+                    queue.insert(VecDeque::new());
                     first.push(job);
                 }
             }
         }
-        let books = self.shared.books.clone();
+        let records = self.dispatcher.records.clone();
         self.loads.spawn_local(async move {
-            let rows = first.iter().map(|job| (job.key, job.intent.at.number)).collect();
-            let loaded = books.load(rows).await?;
+            let rows = first.iter().map(|job| (job.key, job.intent.at)).collect();
+            let loaded = records.load(rows).await?;
             Ok(first.into_iter().zip(loaded).collect())
         });
     }
 
     fn start(&mut self, job: Job, loaded: Option<LoadedState>) {
-        let quiet_until = self.quiet.remove(&job.key);
-        self.rows.spawn_local(row_task::walk(Rc::clone(&self.shared), job, loaded, quiet_until));
+        let cool_down = self.cool_downs.remove(&job.key);
+        self.rows.spawn_local(row_task::run(Rc::clone(&self.dispatcher), job, loaded, cool_down));
     }
 
-    fn task_ended(&mut self, end: Result<RowResult, JoinError>) {
-        match end {
-            Ok(end) => self.row_ended(end),
-            // A row's task panicked: a bug, and the books cannot balance.
-            Err(_) => self.shared.switch.stop(Stop::RecorderGone),
+    fn end_task(&mut self, result: Result<RowResult, JoinError>) {
+        match result {
+            Ok(result) => self.end_row(result),
+            // A row's task panicked: a bug, and the totals cannot add up.
+            Err(_) => self.dispatcher.switch.stop(Stop::RecorderClosed),
         }
     }
 
-    fn row_ended(&mut self, end: RowResult) {
+    fn end_row(&mut self, result: RowResult) {
+        let RowResult { job, end, cool_down, was_called } = result;
         self.held -= 1;
-        if let Some(until) = end.quiet_until.filter(|until| !row_task::is_over(*until)) {
-            self.quiet.insert(end.job.key, until);
-            if self.quiet.len() >= QUIET_CHECKED_AT {
-                self.quiet.retain(|_, until| !row_task::is_over(*until));
+        if let Some(cool_down) = cool_down.filter(|cool_down| !is_over(*cool_down)) {
+            self.cool_downs.insert(job.key, cool_down);
+            if self.cool_downs.len() >= COOL_DOWNS_CHECKED_AT {
+                self.cool_downs.retain(|_, cool_down| !is_over(*cool_down));
             }
         }
-        let stopped = self.shared.switch.is_set();
-        let next = self.lanes.get_mut(&end.job.key).and_then(VecDeque::pop_front);
+        let next = self.queues.get_mut(&job.key).and_then(VecDeque::pop_front);
         match next {
-            Some(job) if !stopped => self.start(job, None),
+            Some(next) if !self.dispatcher.switch.is_set() => self.start(next, None),
             _ => {
-                self.lanes.remove(&end.job.key);
+                self.queues.remove(&job.key);
             }
         }
-        self.book(end);
-    }
-
-    fn book(&mut self, end: RowResult) {
-        match &end.outcome {
-            None => {}
-            Some((Outcome::Failed | Outcome::InDoubt, _)) if !self.shared.is_proven() => {
-                self.unproven.push(end)
+        match end {
+            RowEnd::Stopped => {}
+            RowEnd::Settled(outcome @ (Outcome::Failed | Outcome::InDoubt), problem) => {
+                self.fail(job, Failure { outcome, problem, was_called });
             }
-            // The canary failed: these rows are tried again by the next run.
-            Some((Outcome::Failed | Outcome::InDoubt, _)) if self.canary_failed() => {}
-            Some(_) => {
-                for earlier in std::mem::take(&mut self.unproven) {
-                    self.settle(earlier);
-                }
-                self.settle(end);
+            RowEnd::Settled(outcome, problem) => {
+                self.settle_unproven();
+                self.settle(job, outcome, problem);
             }
         }
     }
 
-    fn canary_failed(&self) -> bool {
-        matches!(self.shared.switch.reason(), Some(Stop::CanaryFailed { .. }))
+    fn fail(&mut self, job: Job, failure: Failure) {
+        match self.dispatcher.switch.reason() {
+            _ if !self.dispatcher.is_proven() => self.unproven.push((job, failure)),
+            // The next run tries these rows again.
+            Some(Stop::CanaryFailed { .. }) => {}
+            _ => {
+                self.settle_unproven();
+                self.settle_failed(job, failure);
+            }
+        }
     }
 
-    fn settle(&mut self, end: RowResult) {
-        let Some((outcome, trouble)) = end.outcome else {
-            return;
-        };
+    fn settle_unproven(&mut self) {
+        for (job, failure) in std::mem::take(&mut self.unproven) {
+            self.settle_failed(job, failure);
+        }
+    }
+
+    fn settle_failed(&mut self, job: Job, failure: Failure) {
         // A create that is held in doubt since an earlier run is no call of this one.
-        self.failed += u64::from(end.was_called && matches!(outcome, Outcome::Failed | Outcome::InDoubt));
-        let Job { key, intent, .. } = end.job;
-        let record = Record::Settled {
-            customer: intent.customer,
-            key,
-            at: intent.at,
-            operation: intent.operation,
-            outcome,
-            trouble,
-        };
-        if self.shared.books.tell(record).is_err() {
-            self.shared.switch.stop(Stop::RecorderGone);
-        }
+        self.failed += u64::from(failure.was_called);
+        self.settle(job, failure.outcome, failure.problem);
         if self.has_too_many_errors() {
-            self.shared
-                .switch
-                .stop(Stop::TooManyErrors { failed: self.failed, calls: self.shared.ended.get() });
+            let (failed, calls) = (self.failed, self.dispatcher.calls_ended.get());
+            self.dispatcher.switch.stop(Stop::TooManyErrors { failed, calls });
+        }
+    }
+
+    fn settle(&mut self, job: Job, outcome: Outcome, problem: Option<Box<Problem>>) {
+        let Job { key, intent, .. } = job;
+        let Intent { customer, at, operation, .. } = *intent;
+        let record = Record::Settle { customer, key, at, operation, outcome, problem };
+        if self.dispatcher.records.add(record).is_err() {
+            self.dispatcher.switch.stop(Stop::RecorderClosed);
         }
     }
 
     fn has_too_many_errors(&self) -> bool {
-        let settings = &self.shared.settings;
+        let settings = &self.dispatcher.settings;
         match settings.max_errors {
             Amount::Count(most) => self.failed > most,
             share @ Amount::Percent(_) => {
                 let new = self.failed.saturating_sub(settings.failed_before);
-                new >= ERRORS_MIN && new > share.of(self.shared.ended.get())
+                new >= ERRORS_MIN && new > share.of(self.dispatcher.calls_ended.get())
             }
         }
     }
 
     /// A run with fewer calls than the canary ends here with all of them known.
     fn finish(&mut self) {
-        if !self.shared.switch.is_set() {
-            for earlier in std::mem::take(&mut self.unproven) {
-                self.settle(earlier);
-            }
+        if !self.dispatcher.switch.is_set() {
+            self.settle_unproven();
         }
     }
 }

@@ -23,7 +23,7 @@ enum Limit {
 
 /// How it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
+enum Refusal {
     /// 429 and nothing.
     Nothing,
     /// 429 with whole seconds, rounded up.
@@ -36,7 +36,7 @@ enum Says {
 
 struct Server {
     limit: Limit,
-    says: Says,
+    refusal: Refusal,
     start: Instant,
     /// Tokens, or calls let in in this window.
     level: f64,
@@ -46,9 +46,9 @@ struct Server {
 }
 
 impl Server {
-    fn new(limit: Limit, says: Says) -> Self {
+    fn new(limit: Limit, refusal: Refusal) -> Self {
         let level = if let Limit::Bucket { depth, .. } = limit { depth } else { 0.0 };
-        Self { limit, says, start: Instant::now(), level, at: Duration::ZERO, accepted: 0, refused: 0 }
+        Self { limit, refusal, start: Instant::now(), level, at: Duration::ZERO, accepted: 0, refused: 0 }
     }
 
     fn receive(&mut self) -> Signal {
@@ -72,15 +72,15 @@ impl Server {
         let seconds = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
         if left < 1.0 {
             self.refused += 1;
-            return match self.says {
-                Says::Nothing => Signal::Limited(None),
-                Says::Bare503 => Signal::Busy,
-                Says::Seconds | Says::Before => Signal::Limited(Some(seconds)),
+            return match self.refusal {
+                Refusal::Nothing => Signal::Limited(None),
+                Refusal::Bare503 => Signal::Busy,
+                Refusal::Seconds | Refusal::Before => Signal::Limited(Some(seconds)),
             };
         }
         self.accepted += 1;
         self.level += if let Limit::Window { .. } = self.limit { 1.0 } else { -1.0 };
-        if self.says == Says::Before && left < 2.0 { Signal::Spent(seconds) } else { Signal::Good }
+        if self.refusal == Refusal::Before && left < 2.0 { Signal::Spent(seconds) } else { Signal::Good }
     }
 }
 
@@ -88,7 +88,7 @@ struct SimulationResult {
     accepted: u64,
     refused: u64,
     took: Duration,
-    tolerated: Option<f64>,
+    accepted_rate: Option<f64>,
 }
 
 /// Makes `calls` calls with `workers`, which answers reach after `latency`.
@@ -99,8 +99,8 @@ async fn simulate(
     workers: u64,
     latency: Duration,
 ) -> SimulationResult {
-    let health = CircuitBreaker::new(Duration::from_secs(3600), true);
-    let pacer = Rc::new(Pacer::new(rate.parse().expect("a rate"), health));
+    let breaker = CircuitBreaker::new(Duration::from_secs(3600), true);
+    let pacer = Rc::new(Pacer::new(rate.parse().expect("a rate"), breaker));
     let (server, next) = (Rc::new(RefCell::new(server)), Rc::new(Cell::new(0)));
     let start = Instant::now();
     let local = LocalSet::new();
@@ -111,13 +111,13 @@ async fn simulate(
             while next.get() < calls {
                 let row = next.replace(next.get() + 1);
                 loop {
-                    let leave = pacer.slot(&switch).await.expect("leave");
+                    let permit = pacer.acquire(&switch).await.expect("a permit");
                     sleep(latency / 2).await;
-                    let sign = server.borrow_mut().receive();
+                    let signal = server.borrow_mut().receive();
                     sleep(latency / 2).await;
-                    let news = pacer.answered(leave, row, sign);
-                    assert!(!matches!(news, BreakerEvent::GivenUp(..)), "{news:?}");
-                    if matches!(sign, Signal::Good | Signal::Spent(_)) {
+                    let event = pacer.answered(permit, row, signal);
+                    assert!(!matches!(event, BreakerEvent::GivenUp(..)), "{event:?}");
+                    if matches!(signal, Signal::Good | Signal::Spent(_)) {
                         break;
                     }
                 }
@@ -126,8 +126,13 @@ async fn simulate(
     }
     local.await;
     let server = server.borrow();
-    let (_, tolerated) = pacer.refusals();
-    SimulationResult { accepted: server.accepted, refused: server.refused, took: start.elapsed(), tolerated }
+    let (_, accepted_rate) = pacer.refusals();
+    SimulationResult {
+        accepted: server.accepted,
+        refused: server.refused,
+        took: start.elapsed(),
+        accepted_rate,
+    }
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -136,7 +141,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Told ten times what the server allows: everything gets through, few calls
 /// are refused, hardly any time is lost, and the person is told the truth.
 #[tokio::test(start_paused = true)]
-async fn the_rate_that_a_server_tolerates_is_found() {
+async fn the_rate_that_a_server_accepts_is_found() {
     use Limit::{Bucket, Window};
     let bucket = |per_second, depth| Bucket { per_second, depth };
     let limits = [
@@ -151,11 +156,12 @@ async fn the_rate_that_a_server_tolerates_is_found() {
     ];
     let mut problems = Vec::new();
     for (at, (rate, limit, allowed, calls)) in limits.into_iter().enumerate() {
-        for (of, says) in [Says::Nothing, Says::Seconds, Says::Bare503, Says::Before].into_iter().enumerate()
+        for (of, refusal) in
+            [Refusal::Nothing, Refusal::Seconds, Refusal::Bare503, Refusal::Before].into_iter().enumerate()
         {
             // Few and near, or many and far.
             for (workers, latency) in [[(8, 20), (64, 50)][(at + of) % 2]] {
-                let server = Server::new(limit, says);
+                let server = Server::new(limit, refusal);
                 let latency = Duration::from_millis(latency);
                 let ended = simulate(rate, server, calls, workers, latency).await;
                 assert_eq!(ended.accepted, calls);
@@ -164,15 +170,15 @@ async fn the_rate_that_a_server_tolerates_is_found() {
                 let share = ended.refused as f64 / (ended.refused + calls) as f64;
                 let longer = ended.took.as_secs_f64() / ideal;
                 let line = format!(
-                    "{rate} {limit:?} {says:?} {workers} workers {latency:?}: {share:.4} refused, {longer:.3} of the ideal time, tolerated {:?}",
-                    ended.tolerated
+                    "{rate} {limit:?} {refusal:?} {workers} workers {latency:?}: {share:.4} refused, {longer:.3} of the ideal time, accepted_rate {:?}",
+                    ended.accepted_rate
                 );
                 // A second's wait for what needs milliseconds is the server's own wish.
                 let is_hasty = matches!(limit, Bucket { depth, .. } if depth < 100.0)
                     || matches!(limit, Window { per: SECOND, .. });
-                let asks_too_long = is_hasty && matches!(says, Says::Seconds | Says::Before);
+                let asks_too_long = is_hasty && matches!(refusal, Refusal::Seconds | Refusal::Before);
                 let longer_max = if asks_too_long { 1.17 } else { 1.15 };
-                let is_told = ended.tolerated.is_none_or(|found| found <= 1.05 * allowed);
+                let is_told = ended.accepted_rate.is_none_or(|found| found <= 1.05 * allowed);
                 if share >= 0.05 || longer > longer_max || !is_told {
                     problems.push(line);
                 }

@@ -7,57 +7,34 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::mapping::Place;
+
 /// Why a run stopped early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
-    /// A person, or the system, asked for it.
+    /// By a person or the system.
     Interrupted,
     /// The time window closed.
     WindowClosed,
     /// 401 or 403: no other call would fare better.
-    KeyRefused {
-        /// Row of the call.
-        row: u64,
-        /// The API's words.
-        message: String,
-    },
+    KeyRefused { at: Place, message: String },
     /// None of the first calls worked.
-    CanaryFailed {
-        /// What each of them came to, with its row.
-        reasons: Vec<(u64, String)>,
-    },
+    CanaryFailed { reasons: Vec<(Place, String)> },
     /// More failed calls than `max_errors`.
-    TooManyErrors {
-        /// Failed calls.
-        failed: u64,
-        /// Of so many.
-        calls: u64,
-    },
-    /// A row came to a purge for which there is no leave.
-    PurgeWithoutLeave {
-        /// The row.
-        row: u64,
-    },
+    TooManyErrors { failed: u64, calls: u64 },
+    /// A row came to a purge that is not granted.
+    PurgeNotGranted { at: Place },
     /// No connection can be made.
-    Unreachable {
-        /// Why.
-        message: String,
-    },
-    /// The server has worked, and for longer than `patience` does no more.
-    Failing {
-        /// What it does.
-        message: String,
-    },
+    Unreachable { message: String },
+    /// The server has worked, and has not for longer than `patience`.
+    Failing { message: String },
     /// The export cannot be read any more, or was changed.
-    ExportLost {
-        /// Why.
-        message: String,
-    },
-    /// The books cannot be kept any more.
-    RecorderGone,
+    ExportLost { message: String },
+    /// The recorder has ended.
+    RecorderClosed,
 }
 
-/// Whether to stop; the first reason counts. Shared by all of one thread.
+/// Stops a run; the first reason counts. Shared by one thread.
 #[derive(Debug, Clone, Default)]
 pub struct StopSwitch(Rc<Inner>);
 
@@ -68,29 +45,25 @@ struct Inner {
 }
 
 impl StopSwitch {
-    /// Stops: nothing new starts from now on.
+    /// Nothing new starts from now on.
     pub fn stop(&self, reason: Stop) {
         self.0.reason.borrow_mut().get_or_insert(reason);
         self.0.changed.notify_waiters();
     }
 
-    /// The reason, if it is set.
-    #[must_use]
-    pub fn reason(&self) -> Option<Stop> {
+    pub(super) fn reason(&self) -> Option<Stop> {
         self.0.reason.borrow().clone()
     }
 
-    /// Whether it is set.
-    #[must_use]
-    pub fn is_set(&self) -> bool {
+    pub(super) fn is_set(&self) -> bool {
         self.0.reason.borrow().is_some()
     }
 
     /// Waits until it is set.
-    pub async fn wait(&self) {
+    pub(super) async fn wait(&self) {
         let changed = self.0.changed.notified();
         tokio::pin!(changed);
-        // Enabled before the look, so that no change can fall between.
+        // Enabled before the check, so that no change can fall between.
         changed.as_mut().enable();
         if !self.is_set() {
             changed.await;

@@ -1,70 +1,68 @@
-//! What the first pass of a run has seen, as the checkpoint keeps it for the
-//! next one to compare with.
+//! What the last full run looked like, for the next one to compare with.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::vanished::VanishedAddress;
 use crate::mapping::{Fill, MappedKey};
 
-/// What the first pass of a run has seen. Names of columns and keys are the
-/// export's and the configuration's own; nothing of anybody is in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What the first pass of a run has found. Names of columns and keys are the
+/// export's and the configuration's own; no value of a row is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunProfile {
     /// Rows that describe a customer.
-    pub describing: u64,
+    pub described_rows: u64,
     /// Mapped columns, and the rows with a value in them.
     pub fill: Vec<(String, u64)>,
-    /// Mapped keys with a mark of their expression.
-    pub keys: Vec<(String, [u8; 8])>,
-    /// A mark of the addresses that may be shared.
-    pub shared_mark: u64,
+    /// Mapped keys with a hash of their expression.
+    pub key_hashes: Vec<(String, [u8; 8])>,
+    /// A tag of all addresses that may be shared.
+    pub shared_addresses_tag: u64,
     /// Addresses that several customers share.
-    pub shared: u64,
-    /// What a person should know of the run.
+    pub shared_addresses: u64,
     pub notices: Vec<NoticeLine>,
 }
 
-/// A kind of notices in one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Notices of one kind in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NoticeLine {
-    /// The kind, in a word.
+    /// The kind.
     pub code: String,
-    /// How many there are that were not told before.
+    /// How many are new.
     pub count: u64,
-    /// How many were told before and hold still.
+    /// How many were reported before and still hold.
     pub before: u64,
-    /// The sentence; none if there is nothing new.
+    /// Empty if none is new.
     pub message: String,
 }
 
 /// What earlier runs leave to compare with.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
-    /// The rows that the last finished run over a whole export read.
+    /// Rows of the last finished run over a whole export.
     pub rows: Option<u64>,
-    /// The first few brands that its rows were for.
+    /// The first few brands of its rows.
     pub brands: Vec<u64>,
-    /// What that run saw.
-    pub seen: Option<RunProfile>,
-    /// Addresses that were told to be gone from the export, sorted.
-    pub gone: Vec<VanishedAddress>,
+    pub profile: Option<RunProfile>,
+    /// Addresses that were reported as vanished, sorted.
+    pub vanished: Vec<VanishedAddress>,
 }
 
 impl Baseline {
     /// For an export that is a part on purpose: it is no measure of a whole one.
     #[must_use]
-    pub fn of_part(self) -> Self {
-        let keys_only = |seen: RunProfile| RunProfile { fill: Vec::new(), describing: 0, ..seen };
-        Self { rows: None, brands: self.brands, seen: self.seen.map(keys_only), gone: self.gone }
+    pub(crate) fn for_part(self) -> Self {
+        let without_fill =
+            |profile: RunProfile| RunProfile { fill: Vec::new(), described_rows: 0, ..profile };
+        Self { rows: None, profile: self.profile.map(without_fill), ..self }
     }
 }
 
 impl RunProfile {
-    pub(crate) fn of(fill: &Fill, keys: &[MappedKey]) -> Self {
+    pub(super) fn new(fill: &Fill, keys: &[MappedKey]) -> Self {
         Self {
-            describing: fill.rows(),
+            described_rows: fill.rows(),
             fill: fill.columns().map(|(name, rows)| (name.to_owned(), rows)).collect(),
-            keys: keys.iter().map(|key| (key.key.clone(), key.hash)).collect(),
+            key_hashes: keys.iter().map(|key| (key.key.clone(), key.hash)).collect(),
             ..Self::default()
         }
     }

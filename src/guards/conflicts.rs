@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::notices::{Notice, NoticeKind, Notices, field_word};
-use crate::mapping::{Intent, Operation};
+use super::notices::{Notice, NoticeKind, Notices, field_name};
+use crate::mapping::{Intent, Operation, Place};
 use crate::reconcile::{CustomerKey, FieldTag, HashKey, ValueHash};
 
-/// What the rows of customers with several rows have said so far.
+/// The last value of each field in the rows of customers with several.
 #[derive(Debug, Default)]
-pub(crate) struct ConflictTracker {
-    said: HashMap<CustomerKey, Vec<FieldStatement>>,
+pub(super) struct ConflictTracker {
+    values: HashMap<CustomerKey, Vec<RowValue>>,
     count: u64,
 }
 
 #[derive(Debug)]
-struct FieldStatement {
+struct RowValue {
     field: FieldTag,
     value: ValueHash,
     row: u64,
@@ -22,32 +22,32 @@ struct FieldStatement {
 
 impl ConflictTracker {
     /// Takes in the next row of a customer with several. Only rows that say
-    /// how the customer is can contradict each other: one that asks for an
-    /// update says itself that something is new.
-    pub(crate) fn row(
+    /// how the customer is can contradict each other: an update says itself
+    /// that something is new.
+    pub(super) fn add_row(
         &mut self,
         key: &HashKey,
         customer: CustomerKey,
         intent: &Intent,
         notices: &mut Notices,
     ) {
-        let said = self.said.entry(customer).or_default();
+        let Place::Row(at) = intent.at else { return };
+        let values = self.values.entry(customer).or_default();
         if intent.operation == Operation::Purge {
-            said.clear();
+            values.clear();
             return;
         }
         let describes = matches!(intent.operation, Operation::Sync | Operation::Create);
         let mut conflict = None;
         for (name, value) in &intent.fields {
             let field = key.field(name);
-            let new =
-                FieldStatement { field, value: key.value(field, value.as_str()), row: intent.at.number };
-            match said.iter_mut().find(|said| said.field == field) {
-                None => said.push(new),
+            let new = RowValue { field, value: key.value(field, value.as_str()), row: at.number };
+            match values.iter_mut().find(|value| value.field == field) {
+                None => values.push(new),
                 Some(old) if old.value == new.value => {}
                 Some(old) => {
                     if describes && conflict.is_none() {
-                        conflict = Some((field_word(name), old.row));
+                        conflict = Some((field_name(name), old.row));
                     }
                     *old = new;
                 }
@@ -55,16 +55,12 @@ impl ConflictTracker {
         }
         if let Some((field, other)) = conflict {
             self.count += 1;
-            notices.add(Notice {
-                at: intent.at,
-                kind: NoticeKind::ConflictingRow,
-                field,
-                other: Some(other),
-            });
+            let kind = NoticeKind::ConflictingRow;
+            notices.add(Notice { at, kind, field: Some(field), other: Some(other) });
         }
     }
 
-    pub(crate) fn finish(&self, notices: &mut Notices) {
-        notices.count(NoticeKind::ConflictingRow, self.count, 0);
+    pub(super) fn finish(&self, notices: &mut Notices) {
+        notices.set_count(NoticeKind::ConflictingRow, self.count, 0);
     }
 }

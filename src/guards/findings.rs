@@ -1,5 +1,5 @@
-//! What a first pass looks at besides the calls: what a person should know,
-//! and what the guards compare with the last run.
+//! What a first pass finds besides the calls: notices, and what the guards
+//! compare with the last run.
 
 use std::collections::HashMap;
 
@@ -7,46 +7,53 @@ use super::baseline::{Baseline, RunProfile};
 use super::conflicts::ConflictTracker;
 use super::mapping_changes::MappingChanges;
 use super::notices::{NoticeKind, Notices};
+pub(crate) use super::shared_addresses::RowOrder;
 use super::shared_addresses::{SharedAddressTracker, SharedAddressesPolicy};
-use super::vanished::{VanishedChanges, VanishedTracker, hashes, mark};
-use crate::mapping::{Fill, Intent, MappedKey, Operation};
+use super::vanished::{VanishedChanges, VanishedTracker, address_hashes, hash_tag};
+use crate::mapping::{Fill, Intent, MappedKey, Operation, Place};
 use crate::omnidesk::Call;
-use crate::reconcile::Acked;
-use crate::reconcile::{AddressHash, CustomerKey, HashKey};
+use crate::reconcile::{Acked, AddressHash, CustomerKey, HashKey};
 use crate::source::RowRef;
 
-/// What a first pass has seen, complete.
 #[derive(Debug, Clone, Default)]
-pub struct Findings {
-    /// What a person should know.
-    pub notices: Notices,
-    /// Keys of the mapping that changed.
-    pub remapped: MappingChanges,
-    /// Addresses that went from the export, or came back.
-    pub gone: VanishedChanges,
+pub(crate) struct Findings {
+    pub(crate) notices: Notices,
+    pub(crate) mapping_changes: MappingChanges,
+    pub(crate) vanished: VanishedChanges,
     /// For the next run to compare with.
-    pub seen: RunProfile,
+    pub(crate) profile: RunProfile,
 }
 
-/// A look at the rows of one first pass.
+/// Collects the findings of one first pass.
 ///
-/// It is shown every row once by [`Inspection::row`] (or [`Inspection::met`]), each decision
-/// by [`Inspection::decided`], and then, if [`Inspection::needs_names`] says so or customers
-/// have several rows, those that matter once more by [`Inspection::again`].
+/// It gets every row once by [`Inspection::add_row`] (or, in one piece, by
+/// [`Inspection::add_unchanged`]) and each decision by
+/// [`Inspection::add_decision`]. If [`Inspection::needs_second_reading`], or if
+/// customers have several rows, the rows that matter come once more by
+/// [`Inspection::name_shared`] and [`Inspection::add_repeated`].
 #[derive(Debug)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     key: HashKey,
-    mapped: Vec<MappedKey>,
-    names_all: bool,
+    keys: Vec<MappedKey>,
+    naming: Naming,
+    /// The tag and the number of shared addresses in the last run.
     shared_before: Option<(u64, u64)>,
-    shared_mark: u64,
+    shared_tag: u64,
     shared: SharedAddressTracker,
-    gone: VanishedTracker,
+    vanished: VanishedTracker,
     conflicts: ConflictTracker,
     /// Of customers with several rows: the addresses that these hold.
     held: HashMap<CustomerKey, HeldAddresses>,
-    remapped: MappingChanges,
+    mapping_changes: MappingChanges,
     notices: Notices,
+}
+
+/// Which shared addresses are named by their rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Naming {
+    All,
+    /// Only if they are others than in the last run.
+    New,
 }
 
 #[derive(Debug, Default)]
@@ -57,94 +64,87 @@ struct HeldAddresses {
 }
 
 impl Inspection {
-    /// Begins. `names_all` asks for the rows of shared addresses though they
-    /// are those of the last finished run.
-    #[must_use]
     pub(crate) fn new(
         key: HashKey,
-        mapped: &[MappedKey],
-        past: &Baseline,
-        setting: SharedAddressesPolicy,
-        names_all: bool,
+        keys: &[MappedKey],
+        baseline: &Baseline,
+        policy: SharedAddressesPolicy,
+        naming: Naming,
     ) -> Self {
-        let shared_before = past.seen.as_ref().map(|seen| (seen.shared_mark, seen.shared));
+        let profile = baseline.profile.as_ref();
+        let names_all = policy == SharedAddressesPolicy::Block;
         Self {
             key,
-            mapped: mapped.to_vec(),
-            names_all: names_all || setting == SharedAddressesPolicy::Block,
-            shared_before,
-            shared_mark: 0,
-            shared: SharedAddressTracker::new(setting),
-            gone: VanishedTracker::new(&past.gone),
+            keys: keys.to_vec(),
+            naming: if names_all { Naming::All } else { naming },
+            shared_before: profile.map(|profile| (profile.shared_addresses_tag, profile.shared_addresses)),
+            shared_tag: 0,
+            shared: SharedAddressTracker::new(policy),
+            vanished: VanishedTracker::new(&baseline.vanished),
             conflicts: ConflictTracker::default(),
             held: HashMap::new(),
-            remapped: MappingChanges::new(mapped, past.seen.as_ref()),
+            mapping_changes: MappingChanges::new(keys, profile),
             notices: Notices::default(),
         }
     }
 
-    /// Whether every decision needs the row's calls: a mapping that changed is
-    /// told by them.
-    #[must_use]
-    pub fn needs_calls(&self) -> bool {
-        !self.remapped.keys.is_empty()
+    /// Whether every decision needs the row's calls: they show what a changed
+    /// mapping leads to.
+    pub(crate) fn needs_calls(&self) -> bool {
+        !self.mapping_changes.keys.is_empty()
     }
 
-    /// Whether addresses of the customer were told to be gone: a row may bring
-    /// them back.
-    #[must_use]
-    pub fn told_of(&self, customer: CustomerKey) -> bool {
-        self.gone.told_of(customer)
+    /// Whether addresses of the customer were reported as vanished: a row may
+    /// bring them back.
+    pub(crate) fn has_vanished(&self, customer: CustomerKey) -> bool {
+        self.vanished.has_reported(customer)
     }
 
-    /// Whether addresses are looked at.
-    #[must_use]
-    pub fn looks_at_addresses(&self) -> bool {
-        self.shared.looks()
+    pub(crate) fn needs_addresses(&self) -> bool {
+        self.shared.is_active()
     }
 
-    /// A row of the first reading with the marks of its addresses, see
-    /// [`super::shared_mark`], and whether it is its customer's first.
-    pub fn row(&mut self, customer: CustomerKey, marks: impl Iterator<Item = u64>, is_first: bool) {
-        self.shared.row(customer, marks, is_first);
+    /// A row of the first reading with the tags of its addresses, see
+    /// [`super::brand_address_tag`].
+    pub(crate) fn add_row(
+        &mut self,
+        customer: CustomerKey,
+        tags: impl Iterator<Item = u64>,
+        order: RowOrder,
+    ) {
+        self.shared.add_row(customer, tags, order);
     }
 
-    /// The marks of all addresses of customers who were met in the first
-    /// reading by rows that were not shown.
-    pub fn met(&mut self, marks: Vec<u64>) {
-        self.shared.met(marks);
+    /// The tags of all customers whose rows were unchanged.
+    pub(crate) fn add_unchanged(&mut self, tags: Vec<u64>) {
+        self.shared.add_unchanged(tags);
     }
 
-    /// The marks of addresses whose rows the second reading is to show, sorted.
-    #[must_use]
-    pub fn suspects(&self) -> &[u64] {
+    /// The tags of addresses whose rows the second reading brings, sorted.
+    pub(crate) fn suspects(&self) -> &[u64] {
         self.shared.suspects()
     }
 
-    /// A row's calls; `is_alone` says that no row of the customer was decided
-    /// before it.
-    pub fn decided(
+    /// The calls of a customer's first row, and what is acknowledged after them.
+    pub(crate) fn add_decision(
         &mut self,
         customer: CustomerKey,
         intent: &Intent,
         calls: &[Call],
-        told: Option<&Acked>,
-        is_alone: bool,
+        acked: Option<&Acked>,
     ) {
-        if is_alone {
-            self.remapped.calls(calls);
-            self.gone.row(&self.key, customer, intent, told);
+        self.mapping_changes.add_calls(calls);
+        if let Some(acked) = acked {
+            self.vanished.add_row(&self.key, customer, intent, acked);
         }
     }
 
-    /// Ends the first reading. Says whether a second one is needed to name the
-    /// rows that share addresses; those that were there at the last run too
-    /// are not named again.
-    pub fn needs_names(&mut self) -> bool {
-        self.shared_mark = self.shared.suspect();
-        let is_as_before = self.shared_before.is_some_and(|(mark, _)| mark == self.shared_mark);
-        if is_as_before && !self.names_all {
-            self.shared.forget_rows();
+    /// Ends the first reading. Returns whether a second one is needed to name
+    /// the rows that share addresses.
+    pub(crate) fn needs_second_reading(&mut self) -> bool {
+        self.shared_tag = self.shared.find_suspects();
+        if self.is_as_before() && self.naming == Naming::New {
+            self.shared.forget_suspects();
         }
         if self.shared.has_suspects() {
             self.shared.begin_naming();
@@ -152,56 +152,56 @@ impl Inspection {
         self.shared.has_suspects()
     }
 
-    /// A row of the second reading, and whether its customer has several.
-    pub fn again(&mut self, customer: CustomerKey, intent: &Intent, has_several: bool) {
-        self.shared.name(&self.key, customer, intent, &mut self.notices);
-        if !has_several {
-            return;
-        }
-        self.conflicts.row(&self.key, customer, intent, &mut self.notices);
+    fn is_as_before(&self) -> bool {
+        self.shared_before.is_some_and(|(tag, _)| tag == self.shared_tag)
+    }
+
+    /// A row of the second reading.
+    pub(crate) fn name_shared(&mut self, customer: CustomerKey, intent: &Intent) {
+        self.shared.name_row(&self.key, customer, intent, &mut self.notices);
+    }
+
+    /// A row of the second reading whose customer has several.
+    pub(crate) fn add_repeated(&mut self, customer: CustomerKey, intent: &Intent) {
+        let Place::Row(at) = intent.at else { return };
+        self.conflicts.add_row(&self.key, customer, intent, &mut self.notices);
         let held = self.held.entry(customer).or_default();
         match intent.operation {
-            Operation::Sync => (held.is_synced, held.at) = (true, intent.at),
+            Operation::Sync => (held.is_synced, held.at) = (true, at),
             Operation::Purge => held.is_synced = false,
             _ => {}
         }
-        held.addresses.extend(hashes(&self.key, &intent.addresses));
+        held.addresses.extend(address_hashes(&self.key, &intent.addresses));
     }
 
-    /// Ends the look. `several` are the customers with several rows, with what
-    /// they will have been told.
-    #[must_use]
+    /// Ends the inspection. `repeated` are the customers with several rows, with
+    /// what is acknowledged after all of them.
     pub(crate) fn finish<'a>(
         mut self,
         fill: &Fill,
-        several: impl Iterator<Item = (CustomerKey, Option<&'a Acked>)>,
+        repeated: impl Iterator<Item = (CustomerKey, Option<&'a Acked>)>,
     ) -> Findings {
         if !self.held.is_empty() {
-            let mut whos: Vec<i64> = self.held.keys().map(|customer| mark(&customer.0)).collect();
-            whos.sort_unstable();
-            self.gone.retract(|who| whos.binary_search(&who).is_ok());
+            let mut customers: Vec<i64> = self.held.keys().map(|customer| hash_tag(&customer.0)).collect();
+            customers.sort_unstable();
+            self.vanished.retract(|customer| customers.binary_search(&customer).is_ok());
         }
-        for (customer, told) in several {
-            let Some(told) = told.filter(|told| !told.purged) else { continue };
-            if let Some(held) = self.held.get(&customer).filter(|held| held.is_synced) {
-                self.gone.compare(customer, &held.addresses, told, held.at);
+        for (customer, acked) in repeated {
+            let held = self.held.get(&customer).filter(|held| held.is_synced);
+            if let (Some(acked), Some(held)) = (acked, held) {
+                self.vanished.compare(customer, &held.addresses, acked, held.at);
             }
         }
-        let mut seen = RunProfile::of(fill, &self.mapped);
-        seen.shared_mark = self.shared_mark;
-        let is_as_before = self.shared_before.filter(|(mark, _)| *mark == self.shared_mark);
-        seen.shared = match is_as_before {
-            Some((_, count)) if !self.names_all => count,
-            _ => self.shared.count(),
-        };
-        match is_as_before {
-            Some(_) if !self.names_all => self.notices.count(NoticeKind::SharedAddress, 0, seen.shared),
-            _ => self.notices.count(NoticeKind::SharedAddress, seen.shared, 0),
-        }
+        let mut profile = RunProfile::new(fill, &self.keys);
+        profile.shared_addresses_tag = self.shared_tag;
+        let unnamed = self.shared_before.filter(|_| self.is_as_before() && self.naming == Naming::New);
+        let (new, before) = unnamed.map_or((self.shared.count(), 0), |(_, count)| (0, count));
+        profile.shared_addresses = new + before;
+        self.notices.set_count(NoticeKind::SharedAddress, new, before);
         self.conflicts.finish(&mut self.notices);
-        let gone = self.gone.finish(&mut self.notices);
+        let vanished = self.vanished.finish(&mut self.notices);
         self.notices.sort();
-        seen.notices = self.notices.lines();
-        Findings { notices: self.notices, remapped: self.remapped, gone, seen }
+        profile.notices = self.notices.lines();
+        Findings { notices: self.notices, mapping_changes: self.mapping_changes, vanished, profile }
     }
 }

@@ -1,5 +1,4 @@
-//! Calls that are made because the mapping changed, told from those that are
-//! made because the data did.
+//! Calls that are made because the mapping changed, not the data.
 
 use std::fmt::Write as _;
 
@@ -8,48 +7,44 @@ use serde::Serialize;
 use super::baseline::RunProfile;
 use crate::mapping::{Channel, FieldName, MappedKey, Subject};
 use crate::omnidesk::{Action, Call};
+use crate::units::Count;
 
 /// What happened to a mapped key since the last finished run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ChangeKind {
-    /// It was not mapped.
+pub(crate) enum ChangeKind {
     Added,
-    /// It was mapped in another way.
     Changed,
-    /// It is not mapped any more.
     Removed,
 }
 
 /// A mapped key that changed, and what that leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KeyChange {
+pub(crate) struct KeyChange {
     /// As in the configuration, below `customer`.
-    pub key: String,
-    /// What happened to it.
-    pub change: ChangeKind,
+    key: String,
+    change: ChangeKind,
     /// Customers with a call that this key takes part in.
-    pub customers: u64,
+    customers: u64,
     /// Of those, the ones whose call holds nothing else.
-    pub alone: u64,
+    alone: u64,
     #[serde(skip)]
     subject: Subject,
 }
 
 /// All mapped keys that changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct MappingChanges {
-    /// The keys.
-    pub keys: Vec<KeyChange>,
+pub(crate) struct MappingChanges {
+    pub(super) keys: Vec<KeyChange>,
     /// Customers with a call that holds nothing but these keys.
-    pub customers: u64,
+    customers: u64,
 }
 
 impl MappingChanges {
     /// Compares the mapping with that of the last finished run; if none is
     /// known, nothing changed.
-    pub(crate) fn new(keys: &[MappedKey], seen: Option<&RunProfile>) -> Self {
-        let before = seen.map(|seen| seen.keys.as_slice()).unwrap_or_default();
+    pub(super) fn new(keys: &[MappedKey], profile: Option<&RunProfile>) -> Self {
+        let before = profile.map(|profile| profile.key_hashes.as_slice()).unwrap_or_default();
         if before.is_empty() {
             return Self::default();
         }
@@ -64,31 +59,28 @@ impl MappingChanges {
             };
             changes.push(changed(key.clone(), change, subject.clone()));
         }
-        let gone = before.iter().filter(|(name, _)| keys.iter().all(|key| key.key != *name));
-        changes.extend(gone.map(|(name, _)| changed(name.clone(), ChangeKind::Removed, Subject::Rest)));
+        let removed = before.iter().filter(|(name, _)| keys.iter().all(|key| key.key != *name));
+        changes.extend(removed.map(|(name, _)| changed(name.clone(), ChangeKind::Removed, Subject::Rest)));
         Self { keys: changes, customers: 0 }
     }
 
     /// Takes in the calls of a customer's first row that has any.
-    pub(crate) fn calls(&mut self, calls: &[Call]) {
+    pub(super) fn add_calls(&mut self, calls: &[Call]) {
         if self.keys.is_empty() || calls.is_empty() {
             return;
         }
-        let mut nothing_else = true;
         for key in &mut self.keys {
-            let part = CallShare::of(&key.subject, calls);
-            key.customers += u64::from(part != CallShare::None);
-            key.alone += u64::from(part == CallShare::All);
+            let share = CallShare::new(&key.subject, calls);
+            key.customers += u64::from(share != CallShare::None);
+            key.alone += u64::from(share == CallShare::All);
         }
-        for call in calls {
-            nothing_else &= match &call.action {
-                Action::Update { fields } => fields.iter().all(|(name, _)| self.has_field(name)),
-                Action::AddChannel { address, .. } => self.has_channel(address.channel()),
-                Action::Create { .. } => self.keys.iter().any(|key| key.subject == Subject::Customer),
-                Action::Purge => false,
-            };
-        }
-        self.customers += u64::from(nothing_else);
+        let is_for_mapping = |call: &Call| match &call.action {
+            Action::Update { fields } => fields.iter().all(|(name, _)| self.has_field(name)),
+            Action::AddChannel { address, .. } => self.has_channel(address.channel()),
+            Action::Create { .. } => self.keys.iter().any(|key| key.subject == Subject::Customer),
+            Action::Purge => false,
+        };
+        self.customers += u64::from(calls.iter().all(is_for_mapping));
     }
 
     fn has_field(&self, name: &FieldName) -> bool {
@@ -99,47 +91,43 @@ impl MappingChanges {
         self.keys.iter().any(|key| key.subject == Subject::Channel(channel))
     }
 
-    /// In words, a line each; nothing if the mapping leads to no call.
-    #[must_use]
-    pub fn text(&self) -> String {
+    /// A line for each change that leads to a call.
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for key in &self.keys {
-            let _ = write!(text, "{}", key.line());
+            text.extend(key.line());
         }
         if self.keys.iter().filter(|key| key.customers > 0).count() > 1 {
-            let customers = self.customers;
-            let _ = writeln!(text, "in all, {customers} customers are sent again for the mapping alone");
+            let _ = writeln!(text, "customers sent again for the mapping alone: {}", Count(self.customers));
         }
         text
     }
 }
 
 impl KeyChange {
-    fn line(&self) -> String {
+    fn line(&self) -> Option<String> {
         let Self { key, customers, alone, .. } = self;
-        let what = match self.change {
-            ChangeKind::Added => "is new",
-            ChangeKind::Changed => "has changed",
+        let change = match self.change {
+            ChangeKind::Added => "new",
+            ChangeKind::Changed => "changed",
             ChangeKind::Removed => {
-                return format!("the mapping's `{key}` is gone: what Omnidesk holds of it stays as it is\n");
+                return Some(format!("`{key}` is no longer mapped: Omnidesk keeps what it holds of it\n"));
             }
         };
-        let gets = match &self.subject {
-            _ if *customers == 0 => return String::new(),
-            Subject::Customer => "are not known by it and would be created",
-            Subject::Channel(_) => "get another address",
-            _ if alone == customers => "get an update with that field alone",
-            _ => "get an update with it",
+        if *customers == 0 {
+            return None;
+        }
+        let (customers, alone) = (Count(*customers), Count(*alone));
+        let effect = match &self.subject {
+            Subject::Customer => format!("customers unknown by it, and to be created: {customers}"),
+            Subject::Channel(_) => format!("customers who get another address: {customers}"),
+            _ => format!("customers to update: {customers}, for this field alone: {alone}"),
         };
-        let alone = match &self.subject {
-            Subject::Field(_) if alone != customers => format!(", {alone} of them with that field alone"),
-            _ => String::new(),
-        };
-        format!("the mapping's `{key}` {what}: {customers} customers {gets}{alone}\n")
+        Some(format!("the mapping of `{key}` is {change}; {effect}\n"))
     }
 }
 
-/// Which part of a customer's calls a key makes up.
+/// Which share of a customer's calls a key makes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CallShare {
     None,
@@ -148,25 +136,23 @@ enum CallShare {
 }
 
 impl CallShare {
-    fn of(subject: &Subject, calls: &[Call]) -> Self {
-        let (mut some, mut all) = (false, true);
-        let mut take = |is_own: bool| {
-            some |= is_own;
+    fn new(subject: &Subject, calls: &[Call]) -> Self {
+        let (mut any, mut all) = (false, true);
+        let mut add = |is_own: bool| {
+            any |= is_own;
             all &= is_own;
         };
         for call in calls {
             match (&call.action, subject) {
                 (Action::Update { fields }, Subject::Field(own)) => {
-                    fields.iter().for_each(|(name, _)| take(name == own));
+                    fields.iter().for_each(|(name, _)| add(name == own));
                 }
-                (Action::AddChannel { address, .. }, Subject::Channel(own)) => {
-                    take(address.channel() == *own)
-                }
-                (Action::Create { .. }, Subject::Customer) => take(true),
-                _ => take(false),
+                (Action::AddChannel { address, .. }, Subject::Channel(own)) => add(address.channel() == *own),
+                (Action::Create { .. }, Subject::Customer) => add(true),
+                _ => add(false),
             }
         }
-        match (some, all) {
+        match (any, all) {
             (false, _) => Self::None,
             (true, true) => Self::All,
             (true, false) => Self::Some,

@@ -1,4 +1,5 @@
-//! What a whole export would do: guards that block it, and notices.
+//! What a whole export would do: guards that block it before the first call,
+//! and notices about rows that are applied but deserve attention.
 
 mod baseline;
 mod conflicts;
@@ -10,9 +11,13 @@ mod vanished;
 mod verdict;
 
 pub use baseline::{Baseline, NoticeLine, RunProfile};
-pub use findings::{Findings, Inspection};
-pub use mapping_changes::{ChangeKind, KeyChange, MappingChanges};
-pub use notices::{Notice, NoticeKind, Notices};
-pub use shared_addresses::{SharedAddressesPolicy, shared_mark};
-pub use vanished::{VanishedAddress, VanishedChanges, gone_customer};
-pub use verdict::{GuardSettings, GuardVerdict, NewIdsPolicy, PurgeCounts, judge_guards, judge_purges};
+pub(crate) use findings::{Inspection, Naming, RowOrder};
+pub(crate) use notices::Notices;
+pub use shared_addresses::SharedAddressesPolicy;
+pub(crate) use shared_addresses::brand_address_tag;
+pub(crate) use vanished::vanished_customer;
+pub use vanished::{VanishedAddress, VanishedChanges};
+pub(crate) use verdict::{
+    ExportEffects, GuardVerdict, NewCustomers, PurgeCounts, RecreatedCustomers, judge_guards, judge_purges,
+};
+pub use verdict::{GuardSettings, NewIdsPolicy};

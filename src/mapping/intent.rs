@@ -103,12 +103,40 @@ impl fmt::Debug for FieldValue {
     }
 }
 
+/// Where a purge or a change comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A row of the export.
+    Row(RowRef),
+    /// A known customer that no row has: the nth of those, from 1.
+    Missing(u64),
+}
+
+impl Place {
+    /// By which places of one export are ordered: the missing come behind all
+    /// rows.
+    pub(crate) fn position(self) -> u64 {
+        match self {
+            Self::Row(at) => at.number,
+            Self::Missing(_) => u64::MAX,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Row(at) => write!(out, "row {}", at.number),
+            Self::Missing(_) => out.write_str("the purge of a missing customer"),
+        }
+    }
+}
+
 /// What a row asks for.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// The row.
-    pub at: RowRef,
-    /// The customer.
+    pub at: Place,
+    /// Whom it is about.
     pub customer: Customer,
     /// What to do.
     pub operation: Operation,
@@ -150,7 +178,7 @@ impl Draft<'_> {
             None => FieldValue::Clear,
         };
         Intent {
-            at: self.at,
+            at: Place::Row(self.at),
             customer: Customer {
                 brand_id: self.brand_id,
                 primary_id: PrimaryId(self.primary_id.into_owned()),
@@ -166,12 +194,10 @@ impl Draft<'_> {
 }
 
 impl Intent {
-    /// The purge of a customer who has no row. `at` tells it from all rows of
-    /// the export.
-    #[must_use]
-    pub fn purge(at: RowRef, customer: Customer) -> Self {
+    /// The purge of the nth missing customer.
+    pub(crate) fn purge_missing(nth: u64, customer: Customer) -> Self {
         Self {
-            at,
+            at: Place::Missing(nth),
             customer,
             operation: Operation::Purge,
             fields: Vec::new(),
@@ -205,15 +231,15 @@ impl Warning {
         }
     }
 
-    /// For people, behind a count.
+    /// For people, before a count.
     #[must_use]
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::OddName => {
-                "names outside the pattern seen on the API's pages are sent as they are (names = \"send\")"
+                "names sent as they are, outside the pattern on the API's pages (names = \"send\")"
             }
-            Self::TransliteratedName => "names are written in Latin letters (names = \"transliterate\")",
-            Self::DroppedAddress => "addresses that cannot be used are left out (invalid = \"drop\")",
+            Self::TransliteratedName => "names written in Latin letters (names = \"transliterate\")",
+            Self::DroppedAddress => "unusable addresses left out (invalid = \"drop\")",
         }
     }
 }

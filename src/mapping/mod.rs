@@ -22,15 +22,9 @@ mod row;
 mod settings;
 mod variables;
 
-/// Which way of reading and mapping rows this is. To be raised with every
-/// change, of a dependency too, by which the same row with the same settings may
-/// come to ask for something else: a run that was planned before is planned anew
-/// then, and what was noted of rows counts no more.
-pub const READING: u32 = 3;
-
 pub use addresses::{Address, Channel, DraftAddress};
 pub(crate) use fill::Fill;
-pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, PrimaryId, Warning};
+pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, Place, PrimaryId, Warning};
 pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub use operation::Operation;

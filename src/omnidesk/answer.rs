@@ -1,4 +1,4 @@
-//! What an exchange means. The whole table of status codes is [`judge`].
+//! What an exchange means. [`judge`] is the whole table of status codes.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,21 +12,19 @@ use super::settings::RefusalTexts;
 /// How one HTTP exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exchange {
-    /// An answer came, whole.
+    /// A whole answer came.
     Answered {
-        /// The HTTP status.
         status: u16,
-        /// The header of that name, understood.
         retry_after: Option<RetryAfter>,
-        /// How long nothing more is let in, by the header fields of its limit
+        /// How long nothing more is let in, by the header fields of the limit
         /// (`quota`).
         spent: Option<Duration>,
         /// At most one mebibyte of the body.
         body: Vec<u8>,
     },
-    /// The connection could not be made: the server has seen nothing.
+    /// The connection could not be made: the server has received nothing.
     NotSent(String),
-    /// The request left, and no whole answer came: the server may have done it.
+    /// The request was sent and no whole answer came: it may have been carried out.
     Lost(String),
 }
 
@@ -38,8 +36,8 @@ pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 pub struct RetryAfter(pub Duration);
 
 impl RetryAfter {
-    /// Understands the header. A date counts from the server's own `Date`, so
-    /// that the two clocks need not agree; a past one is no wait at all.
+    /// A date counts from the server's own `Date`, so the two clocks need not
+    /// agree. A past one is no wait at all.
     #[must_use]
     pub fn parse(header: &str, server_date: Option<&str>) -> Option<Self> {
         let header = header.trim();
@@ -57,60 +55,48 @@ impl RetryAfter {
     }
 }
 
-/// What an exchange means for the call.
+/// What an exchange means for its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// It worked.
+pub struct Answer {
+    pub meaning: Meaning,
+    /// The HTTP status, if an answer came.
+    pub status: Option<u16>,
+    /// The API's words, or what went wrong; empty if the call worked.
+    pub message: String,
+    /// How long nothing more is let in, if the server says so.
+    pub wait: Option<Duration>,
+}
+
+/// One word for what an answer means, on its way from HTTP to the outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Meaning {
+    /// The call worked.
     Done,
-    /// Refused: what it would make exists already.
-    Exists {
-        /// The HTTP status.
-        status: u16,
-        /// The API's words.
-        message: String,
-    },
-    /// Refused: there is no such customer.
-    NotFound {
-        /// The HTTP status.
-        status: u16,
-        /// The API's words.
-        message: String,
-    },
+    /// The address that it would add is there already: as good as done.
+    DoneBefore,
+    /// A create was refused because the customer exists.
+    Exists,
+    /// Refused, because there is no such customer.
+    NotFound,
     /// Refused for another reason; sending it again would not help.
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// The API's words, or what was odd about its answer.
-        message: String,
-        /// Whether it may have been carried out all the same.
-        perhaps_done: bool,
-    },
-    /// Too many requests: everybody is to wait.
-    Throttled {
-        /// The HTTP status.
-        status: u16,
-        /// For how long, if the server says so.
-        wait: Option<Duration>,
-    },
+    Refused,
+    /// A success without the words of one: it may have been carried out.
+    Unclear,
     /// The key was refused: no other call would fare better.
-    KeyRefused {
-        /// The HTTP status.
-        status: u16,
-        /// The API's words.
-        message: String,
-    },
-    /// A fault of the server or the way to it, after the request left.
-    Unsettled {
-        /// The HTTP status, if an answer came.
-        status: Option<u16>,
-        /// What went wrong.
-        message: String,
-    },
+    KeyRefused,
+    /// Too many requests: all calls have to wait.
+    Limited,
+    /// A fault of the server or on the way to it, after the request was sent: it
+    /// may have been carried out.
+    Unavailable,
     /// Nothing was sent.
-    NotSent {
-        /// Why.
-        message: String,
-    },
+    Unsent,
+}
+
+impl Answer {
+    fn new(meaning: Meaning, status: u16, message: impl Into<String>) -> Self {
+        Self { meaning, status: Some(status), message: message.into(), wait: None }
+    }
 }
 
 /// The two forms of the vendor's answers: success has `type`, an error `status`.
@@ -133,71 +119,81 @@ struct Success<'a> {
 pub fn judge(kind: CallKind, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     let (status, retry_after, spent, body) = match exchange {
         Exchange::NotSent(message) => {
-            return Answer::NotSent { message: message.clone() };
+            return Answer { meaning: Meaning::Unsent, status: None, message: message.clone(), wait: None };
         }
         Exchange::Lost(message) => {
-            return Answer::Unsettled { status: None, message: message.clone() };
+            let message = message.clone();
+            return Answer { meaning: Meaning::Unavailable, status: None, message, wait: None };
         }
         Exchange::Answered { status, retry_after, spent, body } => {
             (*status, retry_after.map(|wait| wait.0), *spent, body.as_slice())
         }
     };
+    let limited = |wait| Answer { wait, ..Answer::new(Meaning::Limited, status, "too many requests") };
     match status {
-        200..=299 => success(kind, status, body, texts),
-        401 | 403 => Answer::KeyRefused { status, message: message(body) },
-        429 => Answer::Throttled { status, wait: retry_after.or(spent) },
+        200..=299 => Answer { wait: spent, ..judge_success(kind, status, body, texts) },
+        401 | 403 => Answer::new(Meaning::KeyRefused, status, message(body)),
+        429 => limited(retry_after.or(spent)),
         // Without the header, it may come from something that failed while the
-        // call was carried out; fields of a limit that go with every answer
-        // prove nothing of this one.
-        503 if retry_after.is_some() => Answer::Throttled { status, wait: retry_after },
-        408 | 425 | 500..=599 => Answer::Unsettled { status: Some(status), message: message(body) },
-        300..=399 => Answer::Refused {
-            status,
-            message: "the server redirects, which is never followed; is base_url right?".to_owned(),
-            perhaps_done: false,
-        },
-        _ => refusal(status, message(body), texts, false),
+        // call was carried out. The fields of a limit, which go with every
+        // answer, prove nothing of this one.
+        503 if retry_after.is_some() => limited(retry_after),
+        408 | 425 | 500..=599 => Answer::new(Meaning::Unavailable, status, message(body)),
+        300..=399 => {
+            let message = "the server redirects, which is never followed; is base_url right?";
+            Answer { wait: spent, ..Answer::new(Meaning::Refused, status, message) }
+        }
+        _ => Answer { wait: spent, ..judge_refusal(kind, status, message(body), texts) },
     }
 }
 
-fn success(kind: CallKind, status: u16, body: &[u8], texts: &RefusalTexts) -> Answer {
+fn judge_success(kind: CallKind, status: u16, body: &[u8], texts: &RefusalTexts) -> Answer {
     let text = body.trim_ascii();
+    let done = Answer::new(Meaning::Done, status, "");
     if text.is_empty() && kind == CallKind::Purge {
-        return Answer::Done;
+        return done;
     }
     if text.first() == Some(&b'<') {
         let message = "a web page came instead of the API's answer: maintenance, a portal of the network, or a wrong base_url";
-        return Answer::Unsettled { status: Some(status), message: message.to_owned() };
+        return Answer::new(Meaning::Unavailable, status, message);
     }
-    // Nothing else of it matters, so that nothing else is copied.
+    // Nothing else of it matters, so nothing else is copied.
     let is_object = text.first() == Some(&b'{');
     if is_object && serde_json::from_slice::<Success>(text).is_ok_and(|success| success.kind == "result") {
-        return Answer::Done;
+        return done;
     }
     match serde_json::from_slice::<Body>(text) {
-        Ok(Body { message: Some(_), .. }) => refusal(status, message(body), texts, false),
+        Ok(Body { message: Some(_), .. }) => judge_refusal(kind, status, message(body), texts),
         // No page says what such an answer means; the call may have worked.
-        _ => Answer::Refused {
-            status,
-            message: format!("success without the words of one: {}", message(body)),
-            perhaps_done: true,
-        },
+        _ => {
+            let message = format!("success without the words of one: {}", message(body));
+            Answer::new(Meaning::Unclear, status, message)
+        }
     }
 }
 
-fn refusal(status: u16, message: String, texts: &RefusalTexts, perhaps_done: bool) -> Answer {
-    let said = message.to_lowercase();
-    let says = |texts: &[String]| texts.iter().any(|text| said.contains(&text.to_lowercase()));
-    if says(&texts.not_found) {
-        Answer::NotFound { status, message }
-    } else if says(&texts.exists) {
-        Answer::Exists { status, message }
-    } else {
-        Answer::Refused { status, message, perhaps_done }
-    }
+fn judge_refusal(kind: CallKind, status: u16, message: String, texts: &RefusalTexts) -> Answer {
+    let lower = message.to_lowercase();
+    let contains = |texts: &[String]| texts.iter().any(|text| lower.contains(&text.to_lowercase()));
+    let (is_absent, exists) = (contains(&texts.not_found), contains(&texts.exists));
+    let meaning = match kind {
+        CallKind::Update | CallKind::AddChannel | CallKind::Purge if is_absent => Meaning::NotFound,
+        CallKind::Create if exists && !is_absent => Meaning::Exists,
+        // The address exists, but elsewhere.
+        CallKind::AddChannel if exists && !is_of_another(&lower) => Meaning::DoneBefore,
+        _ => Meaning::Refused,
+    };
+    Answer::new(meaning, status, message)
 }
 
-/// Characters of the API's words that go to the user.
+/// Whether the API says that an address exists, but for another customer.
+fn is_of_another(message: &str) -> bool {
+    ["other", "different"]
+        .iter()
+        .any(|word| ["customer", "user"].iter().any(|who| message.contains(&format!("{word} {who}"))))
+}
+
+/// Characters of the API's words that are shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// The API's words, or the start of whatever came instead.
@@ -218,6 +214,9 @@ fn message(body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Meaning::{
+        Done, DoneBefore, Exists, KeyRefused, Limited, NotFound, Refused, Unavailable, Unclear,
+    };
     use super::*;
 
     const RESULT: &str = r#"{"type":"result","message":"Customer updated.","ticketID":1}"#;
@@ -226,30 +225,19 @@ mod tests {
         Exchange::Answered { status, retry_after: None, spent: None, body: body.as_bytes().to_vec() }
     }
 
-    /// One word for each meaning, for tables.
-    fn meaning(kind: CallKind, exchange: &Exchange) -> &'static str {
-        match judge(kind, exchange, &RefusalTexts::default()) {
-            Answer::Done => "done",
-            Answer::Exists { .. } => "exists",
-            Answer::NotFound { .. } => "not found",
-            Answer::Refused { perhaps_done: false, .. } => "refused",
-            Answer::Refused { perhaps_done: true, .. } => "refused, perhaps done",
-            Answer::Throttled { .. } => "throttled",
-            Answer::KeyRefused { .. } => "key refused",
-            Answer::Unsettled { .. } => "unsettled",
-            Answer::NotSent { .. } => "not sent",
-        }
+    fn meaning(kind: CallKind, exchange: &Exchange) -> Meaning {
+        judge(kind, exchange, &RefusalTexts::default()).meaning
     }
 
     #[test]
     fn every_status_code_has_its_meaning() {
         for status in 100..=599 {
             let expected = match status {
-                200..=299 => "done",
-                401 | 403 => "key refused",
-                429 => "throttled",
-                408 | 425 | 500..=599 => "unsettled",
-                _ => "refused",
+                200..=299 => Done,
+                401 | 403 => KeyRefused,
+                429 => Limited,
+                408 | 425 | 500..=599 => Unavailable,
+                _ => Refused,
             };
             for kind in CallKind::ALL {
                 let body = if status < 300 { RESULT } else { r#"{"status":"error","message":"No."}"# };
@@ -262,22 +250,31 @@ mod tests {
     fn answers_by_their_body() {
         use CallKind::{AddChannel, Create, Purge, Update};
         let cases = [
-            (Purge, 200, "", "done"),
-            (Purge, 204, "", "done"),
-            (Purge, 200, RESULT, "done"),
-            (Create, 200, "", "refused, perhaps done"),
-            (Create, 200, r#"{"status":"error","message":"This form does not exist."}"#, "refused"),
-            (Create, 200, r#"{"status":"error","message":"Customer already exists."}"#, "exists"),
-            (Create, 400, r#"{"status":"error","message":"CUSTOMER ALREADY EXISTS"}"#, "exists"),
-            (Update, 400, r#"{"status":"error","message":"Customer not found."}"#, "not found"),
-            (Update, 404, r#"{"status":"error","message":"Customer does not exist."}"#, "not found"),
-            (Update, 404, "<html>not found</html>", "refused"),
-            (Update, 400, r#"{"status":"error","message":"Brand not found."}"#, "refused"),
-            (AddChannel, 200, "<!doctype html><title>Maintenance</title>", "unsettled"),
-            (AddChannel, 200, "{\"type\":\"res", "refused, perhaps done"),
-            (AddChannel, 200, "{}", "refused, perhaps done"),
-            (AddChannel, 200, "[1]", "refused, perhaps done"),
-            (AddChannel, 400, "\u{0}\u{1}", "refused"),
+            (Purge, 200, "", Done),
+            (Purge, 204, "", Done),
+            (Purge, 200, RESULT, Done),
+            (Create, 200, "", Unclear),
+            (Create, 200, r#"{"status":"error","message":"This form does not exist."}"#, Refused),
+            (Create, 200, r#"{"status":"error","message":"Customer already exists."}"#, Exists),
+            (Create, 400, r#"{"status":"error","message":"CUSTOMER ALREADY EXISTS"}"#, Exists),
+            (Update, 400, r#"{"status":"error","message":"Customer not found."}"#, NotFound),
+            (Update, 404, r#"{"status":"error","message":"Customer does not exist."}"#, NotFound),
+            (Update, 404, "<html>not found</html>", Refused),
+            (Update, 400, r#"{"status":"error","message":"Brand not found."}"#, Refused),
+            (AddChannel, 400, r#"{"status":"error","message":"Channel already exists."}"#, DoneBefore),
+            (
+                AddChannel,
+                400,
+                r#"{"status":"error","message":"Already exists for another customer."}"#,
+                Refused,
+            ),
+            (Update, 400, r#"{"status":"error","message":"Customer already exists."}"#, Refused),
+            (Create, 400, r#"{"status":"error","message":"Customer not found."}"#, Refused),
+            (AddChannel, 200, "<!doctype html><title>Maintenance</title>", Unavailable),
+            (AddChannel, 200, "{\"type\":\"res", Unclear),
+            (AddChannel, 200, "{}", Unclear),
+            (AddChannel, 200, "[1]", Unclear),
+            (AddChannel, 400, "\u{0}\u{1}", Refused),
         ];
         for (kind, status, body, expected) in cases {
             assert_eq!(meaning(kind, &answered(status, body)), expected, "{kind:?} {status} {body:?}");
@@ -285,26 +282,19 @@ mod tests {
     }
 
     #[test]
-    fn a_503_that_says_how_long_is_throttling() {
-        let wait = Some(RetryAfter(Duration::from_secs(7)));
-        let busy = Exchange::Answered { status: 503, retry_after: wait, spent: None, body: vec![] };
-        assert_eq!(
-            judge(CallKind::Create, &busy, &RefusalTexts::default()),
-            Answer::Throttled { status: 503, wait: Some(Duration::from_secs(7)) }
-        );
-    }
-
-    #[test]
-    fn the_fields_of_a_limit_say_how_long_a_429_lasts_and_make_no_503_one() {
+    fn a_limit_lasts_as_long_as_the_server_says() {
         let spent = Some(Duration::from_secs(4));
         let answer = |status, retry_after| {
             let exchange = Exchange::Answered { status, retry_after, spent, body: vec![] };
-            judge(CallKind::Create, &exchange, &RefusalTexts::default())
+            let answer = judge(CallKind::Create, &exchange, &RefusalTexts::default());
+            (answer.meaning, answer.wait)
         };
-        assert_eq!(answer(429, None), Answer::Throttled { status: 429, wait: spent });
         let wait = Duration::from_secs(7);
-        assert_eq!(answer(429, Some(RetryAfter(wait))), Answer::Throttled { status: 429, wait: Some(wait) });
-        assert!(matches!(answer(503, None), Answer::Unsettled { status: Some(503), .. }));
+        assert_eq!(answer(429, None), (Limited, spent));
+        assert_eq!(answer(429, Some(RetryAfter(wait))), (Limited, Some(wait)));
+        assert_eq!(answer(503, Some(RetryAfter(wait))), (Limited, Some(wait)));
+        // The fields of a limit make no 503 one.
+        assert_eq!(answer(503, None), (Unavailable, None));
     }
 
     #[test]
@@ -326,13 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_cut_and_on_one_line() {
+    fn the_message_is_cut_and_on_one_line() {
         let long = format!(r#"{{"status":"error","message":"a\nb {}"}}"#, "x".repeat(1000));
-        let words = message(long.as_bytes());
+        let text = message(long.as_bytes());
         assert!(
-            words.starts_with("a b x")
-                && words.ends_with('…')
-                && words.chars().count() == MESSAGE_CHARS_MAX + 1
+            text.starts_with("a b x") && text.ends_with('…') && text.chars().count() == MESSAGE_CHARS_MAX + 1
         );
     }
 }

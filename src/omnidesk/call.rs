@@ -58,9 +58,9 @@ impl CallKind {
     /// All four, in the order of the API page.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
 
-    /// The word in summaries and result files.
+    /// As in summaries and result files.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Update => "update",
@@ -86,6 +86,15 @@ impl Call {
             Action::Update { .. } => CallKind::Update,
             Action::AddChannel { .. } => CallKind::AddChannel,
             Action::Purge => CallKind::Purge,
+        }
+    }
+
+    /// The address that it links or adds.
+    pub(crate) fn address(&self) -> Option<&Address> {
+        match &self.action {
+            Action::Create { first, .. } => first.as_ref(),
+            Action::AddChannel { address, .. } => Some(address),
+            Action::Update { .. } | Action::Purge => None,
         }
     }
 }

@@ -10,8 +10,9 @@ use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
 use super::call::{Call, CallKind};
 use super::key::ApiKey;
 use super::quota;
-use super::settings::{Auth, BodyEncoding, Settings};
+use super::settings::{ApiSettings, Auth, BodyEncoding};
 use super::wire::Request;
+use crate::units::error_chain;
 
 /// For the connection alone, TLS included.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
@@ -60,11 +61,7 @@ pub struct Client {
 
 impl Client {
     /// Prepares the connection; nothing is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`]
-    pub fn new(settings: &Settings, key: &ApiKey) -> Result<Self, ClientError> {
+    pub fn new(settings: &ApiSettings, key: &ApiKey) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
         if settings.auth == Auth::Header {
             let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ClientError::Key)?;
@@ -85,17 +82,11 @@ impl Client {
             // The default turns a POST into a GET and takes the key elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        let is_loopback = settings.base_url.is_loopback();
-        if is_loopback {
+        let proxy = if settings.base_url.is_loopback() { None } else { proxy_variable() };
+        if settings.base_url.is_loopback() {
             builder = builder.no_proxy();
-        } else {
-            name_proxies();
         }
-        let proxy = proxy_variable().filter(|_| !is_loopback);
-        if let Some(variable) = proxy {
-            tracing::info!(variable, "the environment names a proxy");
-        }
-        let http = builder.build().map_err(|error| ClientError::Build(chain(&error)))?;
+        let http = builder.build().map_err(|error| ClientError::Build(error_chain(&error)))?;
         let endpoints = CallKind::ALL.map(|kind| {
             let (method, path) = kind.endpoint();
             let mut url = settings.base_url.join(path);
@@ -128,24 +119,22 @@ impl Client {
         match sent {
             Ok(answer) => self.without_key(read(answer).await),
             // Only this phase is known to come before the request.
-            Err(error) if error.is_connect() => Exchange::NotSent(self.unconnected(&error.without_url())),
-            Err(error) => Exchange::Lost(chain(&error.without_url())),
+            Err(error) if error.is_connect() => Exchange::NotSent(self.connect_error(&error.without_url())),
+            Err(error) => Exchange::Lost(error_chain(&error.without_url())),
         }
     }
-}
 
-impl Client {
     /// Why there is no connection: with a proxy, it may be the proxy's doing.
-    fn unconnected(&self, error: &reqwest::Error) -> String {
-        let words = chain(error);
+    fn connect_error(&self, error: &reqwest::Error) -> String {
+        let text = error_chain(error);
         match self.proxy {
-            Some(variable) => format!("{words} (by the proxy that {variable} names)"),
-            None => words,
+            Some(variable) => format!("{text} (through the proxy in {variable})"),
+            None => text,
         }
     }
 
-    /// An error page may quote the URL, and so the key: what goes on to
-    /// messages and files has it no more.
+    /// Masks the key. An error page may quote the URL, and so the key, which
+    /// must not get into messages and files.
     fn without_key(&self, exchange: Exchange) -> Exchange {
         let Exchange::Answered { status, retry_after, spent, body } = exchange else { return exchange };
         let key = self.key.expose();
@@ -159,10 +148,16 @@ impl Client {
     }
 }
 
-/// The variable of the environment that names a proxy for HTTPS.
+/// The environment variable that names a proxy for HTTPS. Its value is not
+/// logged, since it may hold a password.
 fn proxy_variable() -> Option<&'static str> {
-    let mut variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"].into_iter();
-    variables.find(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()))
+    let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let variable = variables.into_iter().find(is_set)?;
+    let host = Url::parse(&std::env::var(variable).ok()?).ok();
+    let host = host.as_ref().and_then(Url::host_str).unwrap_or("?");
+    tracing::info!(variable, host, "requests go through a proxy");
+    Some(variable)
 }
 
 async fn read(mut answer: reqwest::Response) -> Exchange {
@@ -181,34 +176,10 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
                 }
             }
             Ok(None) => break,
-            // The status came, so a refusal is one though its words are cut.
+            // The status came, so a refusal is one though its body is cut.
             Err(_) if status >= 300 => break,
-            Err(error) => return Exchange::Lost(chain(&error.without_url())),
+            Err(error) => return Exchange::Lost(error_chain(&error.without_url())),
         }
     }
     Exchange::Answered { status, retry_after, spent, body }
-}
-
-/// Says which proxies of the environment apply; they may carry a password.
-fn name_proxies() {
-    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        let Ok(proxy) = std::env::var(name) else { continue };
-        let host = Url::parse(&proxy).ok().and_then(|url| url.host_str().map(str::to_owned));
-        tracing::info!(variable = name, host = host.as_deref().unwrap_or("?"), "requests go through a proxy");
-    }
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !words.contains(&next) {
-            words.push_str(": ");
-            words.push_str(&next);
-        }
-        cause = error.source();
-    }
-    words
 }

@@ -25,40 +25,22 @@ pub enum KeySource {
 /// Why there is no key. Never holds any of it.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Unset variable.
     #[error(
         "the environment variable {0} is not set; put the API key there, or change api_key in [omnidesk]"
     )]
     NoVariable(String),
-    /// Unreadable file.
     #[error("the API key's file {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// No credentials.
+    File { path: PathBuf, source: std::io::Error },
     #[error(
         "CREDENTIALS_DIRECTORY is not set, so that there is no credential {0}; systemd sets it for a service with LoadCredential={0}:FILE, else change api_key in [omnidesk]"
     )]
     NoCredentials(String),
     /// The program could not be started.
     #[error("the API key's command {program}: {source}")]
-    Command {
-        /// The program.
-        program: String,
-        /// What the system said.
-        source: std::io::Error,
-    },
+    Command { program: String, source: std::io::Error },
     /// The program failed.
     #[error("the API key's command {program} ended with {status}")]
-    Failed {
-        /// The program.
-        program: String,
-        /// How it ended.
-        status: std::process::ExitStatus,
-    },
+    Failed { program: String, status: std::process::ExitStatus },
     /// Nothing, or something that cannot be in an HTTP header.
     #[error("the API key from {0} is empty or holds characters that no HTTP header can carry")]
     Unusable(String),
@@ -70,10 +52,6 @@ pub struct ApiKey(SecretString);
 
 impl ApiKey {
     /// Fetches the key.
-    ///
-    /// # Errors
-    ///
-    /// Where it was looked for, and why it is not there.
     pub fn fetch(source: &KeySource) -> Result<Self, KeyError> {
         match source {
             KeySource::Env(name) => {
@@ -81,7 +59,7 @@ impl ApiKey {
                 Self::new(&key, name)
             }
             KeySource::File(path) => Self::from_file(path),
-            KeySource::Command(words) => Self::from_command(words),
+            KeySource::Command(command) => Self::from_command(command),
             KeySource::Credential(name) => {
                 let folder = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|folder| !folder.is_empty());
                 let folder = folder.ok_or_else(|| KeyError::NoCredentials(name.clone()))?;
@@ -90,10 +68,10 @@ impl ApiKey {
         }
     }
 
-    /// For the in-process sandbox, which needs none.
+    /// The in-process sandbox takes any key.
     #[must_use]
-    pub fn none_needed() -> Self {
-        Self(SecretString::from("rehearsal".to_owned()))
+    pub fn for_sandbox() -> Self {
+        Self(SecretString::from("sandbox".to_owned()))
     }
 
     fn from_file(path: &Path) -> Result<Self, KeyError> {
@@ -102,10 +80,10 @@ impl ApiKey {
         Self::new(&key, &path.display().to_string())
     }
 
-    fn from_command(words: &[String]) -> Result<Self, KeyError> {
-        let program = words.first().cloned().unwrap_or_default();
+    fn from_command(command: &[String]) -> Result<Self, KeyError> {
+        let program = command.first().cloned().unwrap_or_default();
         let output = Command::new(&program)
-            .args(words.get(1..).unwrap_or_default())
+            .args(command.get(1..).unwrap_or_default())
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()

@@ -16,9 +16,10 @@ mod quota;
 mod settings;
 mod wire;
 
-pub use answer::{Answer, Exchange, RetryAfter, judge};
+pub use answer::{Answer, Exchange, Meaning, RetryAfter, judge};
 pub use call::{Action, Call, CallKind};
 pub use client::{Client, ClientError};
 pub use key::{ApiKey, KeyError, KeySource};
-pub use settings::{Auth, BaseUrl, BodyEncoding, RefusalTexts, Settings, check_custom_names, is_loopback};
+pub use settings::{ApiSettings, Auth, BaseUrl, BodyEncoding, RefusalTexts};
+pub(crate) use settings::{check_custom_names, is_loopback, parse_url};
 pub use wire::Request;

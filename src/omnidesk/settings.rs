@@ -1,4 +1,4 @@
-//! What of `[omnidesk]` is about the wire.
+//! The settings in `[omnidesk]` that say how to send a call.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,19 +7,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
-/// How to talk to the tenant.
+/// How to send calls to a tenant.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// The tenant.
+pub struct ApiSettings {
     pub base_url: BaseUrl,
-    /// Where the key goes.
     pub auth: Auth,
-    /// How bodies are written.
     pub body: BodyEncoding,
     /// For one exchange, from connecting to the last byte.
     pub timeout: Duration,
-    /// How the API words its refusals.
-    pub texts: RefusalTexts,
     /// Connections kept open.
     pub connections: usize,
 }
@@ -72,9 +67,23 @@ impl Default for RefusalTexts {
     }
 }
 
+/// A URL that is HTTPS, or HTTP to this machine itself; `exposed` says what
+/// anybody could read otherwise.
+pub(crate) fn parse_url(text: &str, exposed: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("it is no URL ({error})"))?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("a user, a password or a fragment (#) does not belong in it".to_owned());
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(format!("anybody on the network could read {exposed}; write https")),
+        other => Err(format!("the scheme {other:?} is not HTTPS")),
+    }
+}
+
 /// Whether a URL is of this machine itself.
-#[must_use]
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -89,16 +98,14 @@ pub struct BaseUrl(Url);
 
 impl BaseUrl {
     /// The address of a path below it.
-    #[must_use]
-    pub fn join(&self, path: &str) -> Url {
+    pub(crate) fn join(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
         url
     }
 
     /// Whether it is this machine itself.
-    #[must_use]
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
 
@@ -106,10 +113,7 @@ impl BaseUrl {
     /// this machine is one tenant, whatever port it got.
     #[must_use]
     pub fn tenant(&self) -> String {
-        match self.is_loopback() {
-            true => "loopback".to_owned(),
-            false => self.to_string(),
-        }
+        if self.is_loopback() { "loopback".to_owned() } else { self.to_string() }
     }
 }
 
@@ -117,24 +121,12 @@ impl FromStr for BaseUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text)
-            .map_err(|error| format!("it is no URL ({error}); write \"https://account.omnidesk.com\""))?;
-        if !url.username().is_empty()
-            || url.password().is_some()
-            || url.query().is_some()
-            || url.fragment().is_some()
-        {
-            return Err("only a scheme, a host and perhaps a port and a path belong into it".to_owned());
+        let url = parse_url(text, "the key and the customers")
+            .map_err(|problem| format!("{problem}; an example: \"https://account.omnidesk.com\""))?;
+        if url.query().is_some() {
+            return Err("a query (?) does not belong in it".to_owned());
         }
-        let base = Self(url);
-        match base.0.scheme() {
-            "https" => Ok(base),
-            "http" if base.is_loopback() => Ok(base),
-            "http" => {
-                Err("the key and the customers would cross the network in the open; write https".to_owned())
-            }
-            other => Err(format!("the scheme {other:?} is not HTTPS")),
-        }
+        Ok(Self(url))
     }
 }
 
@@ -156,7 +148,7 @@ impl<'de> Deserialize<'de> for BaseUrl {
 /// # Errors
 ///
 /// One sentence a collision.
-pub fn check_custom_names<'a>(
+pub(crate) fn check_custom_names<'a>(
     names: impl IntoIterator<Item = &'a str>,
     prefix: &str,
 ) -> Result<(), Vec<String>> {

@@ -1,148 +1,147 @@
-//! The first pass: reads the whole export and decides, without sending.
+//! Decides every row of an export, without sending.
 //!
 //! Rows are read and mapped on one thread (`reading`) and decided on another,
-//! in batches, with the look-ups of a batch sorted by key. The rows of a
-//! customer who has several are decided in a second reading, each on top of
-//! those before it, which only an export with such customers pays for.
+//! in batches, with the look-ups of a batch sorted by key. Further rows of a
+//! customer are decided in a second reading, each on top of those before it.
+//! Only an export with such customers pays for that.
 
-use super::error::PlanError;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::context::RunContext;
+use super::error::PlanError;
 use super::missing::PresenceTracker;
+use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, RowClass, SecondReading, read};
-use super::{NewCustomers, Plan};
-use crate::checkpoint::Work;
-use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet};
-use crate::config::MissingAction;
-use crate::guards::{Baseline, Inspection, SharedAddressesPolicy, shared_mark};
-use crate::mapping::{Intent, Rejection};
+use crate::checkpoint::{AddressLoading, Checkpoint, CustomerIndex, PresenceSet, Work};
+use crate::guards::{Inspection, Naming, NewCustomers, RowOrder, SharedAddressesPolicy, brand_address_tag};
+use crate::mapping::{Intent, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
-    Acked, BuildKeyHasher, CustomerKey, Outcome, Policy, RowFingerprint, Situation, asks_nothing_of,
-    note_print, rehearse,
+    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, RowProgress,
+    Situation, rehearse, set_fingerprint,
 };
 use crate::source::{Row, RowRef};
 
-/// Prints written at once.
-const BATCH_PRINTS: usize = 8192;
+/// Fingerprints written at once.
+const BATCH_FINGERPRINTS: usize = 8192;
 
-/// What a first pass is asked.
-pub(crate) struct PlanRequest<'a> {
-    pub(crate) policy: &'a Policy,
-    /// Only these rows are decided; the others were applied by an earlier run.
-    pub(crate) only: Option<&'a BTreeSet<u64>>,
-    pub(crate) past: &'a Baseline,
-    pub(crate) shared: SharedAddressesPolicy,
-    /// See [`Inspection::new`].
-    pub(crate) names_all: bool,
-}
-
-/// Looks at what a decision was.
+/// Gets the decisions of a first pass.
 pub(crate) trait PlanObserver {
-    /// Whether the calls of this row are to be seen, though it saves work if not.
-    fn wants(&self, _row: u64) -> bool {
+    /// Whether the calls of this row are wanted, though it saves work if not.
+    fn wants_row(&self, _row: u64) -> bool {
         false
     }
-    /// Whether it is to be told of every customer, and so those of every row.
-    fn wants_all(&self) -> bool {
+    /// Whether the state of every customer is wanted, and so every row's calls.
+    fn wants_states(&self) -> bool {
         false
     }
     /// The calls of a row, if every one of them works.
-    fn calls(&mut self, at: RowRef, calls: &[Call], outcome: Outcome);
-    /// A row whose calls were shown makes none after all.
-    fn taken_back(&mut self, _row: u64) {}
-    /// A refused row.
-    fn rejected(&mut self, at: RowRef, rejection: &Rejection);
-    /// What a customer will have been told then.
-    fn told(&mut self, key: CustomerKey, told: Option<&Acked>) -> Result<(), PlanError>;
-    /// Asked now and then: an error ends the pass.
+    fn add_calls(&mut self, _at: RowRef, _calls: &[Call]) {}
+    /// A row whose calls were added makes none after all.
+    fn retract(&mut self, _row: u64) {}
+    /// A customer's state after these calls.
+    fn add_state(&mut self, _key: CustomerKey, _state: &CustomerState) -> Result<(), PlanError> {
+        Ok(())
+    }
+    /// Called now and then: an error ends the pass.
     fn check(&self) -> Result<(), PlanError> {
         Ok(())
     }
 }
 
-struct FirstPass<'a, W> {
+/// Wants nothing.
+pub(crate) struct NoObserver;
+
+impl PlanObserver for NoObserver {}
+
+struct FirstPass<'a, O> {
     prepared: &'a PreparedExport,
     checkpoint: Option<&'a mut Checkpoint>,
-    question: &'a PlanRequest<'a>,
-    survey: Plan,
-    look: Inspection,
-    people: CustomersPresent,
-    /// Customers with several rows, and what they will have been told.
-    several: HashMap<CustomerKey, RepeatedCustomer, BuildKeyHasher>,
+    context: &'a RunContext,
+    plan: Plan,
+    inspection: Inspection,
+    presence: Presences<'a>,
+    /// Customers with several rows.
+    repeated: HashMap<CustomerKey, RepeatedCustomer, BuildKeyHasher>,
     /// Rows of such customers that are not their first.
-    later: BTreeSet<u64>,
+    later_rows: BTreeSet<u64>,
     /// The addresses of customers whom the checkpoint does not know, if it knows
-    /// any: their marks, and whose they are.
-    new_marks: Vec<(u64, u64)>,
-    knows_any: bool,
-    /// Who else is there, and of which brands.
-    attendance: PresenceTracker,
-    /// Customers whose row asks for nothing, and has a print that they were
-    /// not left with: to be noted, so that the next night is quick.
-    prints: Vec<(CustomerKey, Acked)>,
-    watcher: &'a mut W,
+    /// any: their tags, and the customers.
+    new_tags: Vec<(u64, u64)>,
+    /// Customers of skipped and rejected rows.
+    others: PresenceTracker,
+    /// Customers whose row needs no call and has a fingerprint that is not
+    /// stored yet: the next night is quicker with it.
+    fingerprints: Vec<(CustomerKey, CustomerState)>,
+    observer: &'a mut O,
 }
 
-/// Who was met so far.
-struct CustomersPresent {
-    met: PresenceSet,
-    /// Those whom the checkpoint does not know: [`CustomerKey::short`].
+/// Which customers appear in the export so far.
+struct Presences<'a> {
+    index: &'a CustomerIndex,
+    known: PresenceSet,
+    /// Customers whom the checkpoint does not know: [`CustomerKey::short`].
     new: HashSet<u64, BuildKeyHasher>,
 }
 
-impl CustomersPresent {
-    /// Meets a customer; whether for the first time.
-    fn meet(&mut self, whose: CustomerRef) -> bool {
-        match whose.known {
-            Some(known) => self.met.meet(known),
-            None => self.new.insert(whose.key.short()),
-        }
+impl Presences<'_> {
+    /// Adds a customer.
+    fn add(&mut self, customer: CustomerRef) -> RowOrder {
+        let is_first = match customer.known {
+            Some(known) => self.known.add(known),
+            None => self.new.insert(customer.key.short()),
+        };
+        if is_first { RowOrder::First } else { RowOrder::Later }
     }
 
-    fn has(&self, known: &CustomerIndex, key: CustomerKey) -> bool {
-        known.find(key).map_or_else(|| self.new.contains(&key.short()), |known| self.met.has(known))
+    fn contains(&self, key: CustomerKey) -> bool {
+        let known = self.index.find(key);
+        known.map_or_else(|| self.new.contains(&key.short()), |known| self.known.contains(known))
     }
 }
 
 #[derive(Default)]
 struct RepeatedCustomer {
-    loaded: bool,
-    told: Option<Acked>,
+    /// After the rows so far; `None` before the first.
+    state: Option<CustomerState>,
     has_calls: bool,
-    /// What the customer holds now, and the rows to be visited, with whether
-    /// each makes an update: as long as all of them say how the customer is to
-    /// be, and make no other call.
-    to_and_fro: Option<(Acked, Vec<(u64, bool)>)>,
-    /// Whether the checkpoint knows the customer; one who was purged can be so
+    /// As long as no row does more than an update.
+    updates: Option<Updates>,
+    /// Whether the checkpoint knows the customer. One who was purged can be so
     /// again by `--full`.
     is_known: bool,
     /// The row that would purge such a customer.
     purged_by: Option<RowRef>,
 }
 
+/// Rows of one customer that say how the customer is to be.
+struct Updates {
+    /// The state before the rows.
+    before: Acked,
+    /// Those to be visited, with their calls.
+    rows: Vec<(u64, Vec<CallKind>)>,
+}
+
 impl RepeatedCustomer {
-    fn begin(&mut self, told: Option<Acked>) {
-        self.is_known = told.is_some();
-        self.to_and_fro = told.clone().map(|told| (told, Vec::new()));
-        (self.told, self.loaded) = (told, true);
+    fn begin(&mut self, state: &CustomerState) {
+        self.is_known = !state.is_unknown();
+        self.updates = state.acked().map(|acked| Updates { before: acked.clone(), rows: Vec::new() });
     }
 
-    /// Takes in what a row was decided to do; the rows that purge the customer
-    /// and bring it back, if this is the second of them.
-    fn take(&mut self, intent: &Intent, calls: &[CallKind]) -> Option<(RowRef, RowRef)> {
-        use crate::mapping::Operation::{Create, Purge, Sync};
-        let at = intent.at;
+    /// Takes in the calls of a row. Returns the rows that purge the customer
+    /// and create it anew, if this is the second of them.
+    fn add_row(&mut self, at: RowRef, operation: Operation, calls: &[CallKind]) -> Option<(RowRef, RowRef)> {
+        use Operation::{Create, Purge, Sync};
         self.has_calls |= !calls.is_empty();
-        match (&mut self.to_and_fro, intent.operation, calls) {
-            (Some((_, rows)), Sync | Create, [] | [CallKind::Update]) if self.has_calls => {
-                rows.push((at.number, !calls.is_empty()));
+        match (&mut self.updates, operation, calls) {
+            (Some(updates), Sync | Create, [] | [CallKind::Update]) if self.has_calls => {
+                updates.rows.push((at.number, calls.to_vec()));
             }
             (Some(_), Sync | Create, []) => {}
-            (rows, ..) => *rows = None,
+            (updates, ..) => *updates = None,
         }
-        match (intent.operation, calls) {
+        match (operation, calls) {
             (Purge, [CallKind::Purge]) if self.is_known => self.purged_by = Some(at),
             (Sync, [CallKind::Create, ..]) => return self.purged_by.take().map(|purge| (purge, at)),
             _ => {}
@@ -150,351 +149,414 @@ impl RepeatedCustomer {
         None
     }
 
-    /// The rows that only change the customer to and fro.
-    fn rows_to_and_fro(&self) -> &[(u64, bool)] {
-        match (&self.to_and_fro, &self.told) {
-            (Some((before, rows)), Some(after)) if before.is_held_by(after) => rows,
+    /// The rows that only change the customer back and forth.
+    fn rows_back_and_forth(&self) -> &[(u64, Vec<CallKind>)] {
+        match (&self.updates, self.state.as_ref().and_then(CustomerState::acked)) {
+            (Some(Updates { before, rows }), Some(after)) if before.holds_same(after) => rows,
             _ => &[],
         }
     }
 }
 
-/// Reads the export and decides every row. What it finds out about rows that
-/// ask for nothing, it notes in a checkpoint that can be written.
-pub(crate) fn survey<W: PlanObserver>(
+/// Reads the export and decides every row. Fingerprints of rows that need no
+/// call are stored in a checkpoint that can be written.
+pub(crate) fn make_plan<O: PlanObserver>(
     prepared: &PreparedExport,
-    mut checkpoint: Option<&mut Checkpoint>,
-    question: &PlanRequest,
-    watcher: &mut W,
+    checkpoint: Option<&mut Checkpoint>,
+    context: &RunContext,
+    (policy, naming): (SharedAddressesPolicy, Naming),
+    observer: &mut O,
 ) -> Result<Plan, PlanError> {
-    let PlanRequest { policy, only, past, shared, names_all } = *question;
-    let look = Inspection::new(policy.key, &prepared.keys, past, shared, names_all);
-    let with_addresses = look.looks_at_addresses();
-    let (known, met) = match &mut checkpoint {
-        Some(checkpoint) => checkpoint.known(&past.gone, with_addresses)?,
+    let key = context.policy.key;
+    let inspection = Inspection::new(key, &prepared.keys, &context.baseline, policy, naming);
+    let addresses = if inspection.needs_addresses() { AddressLoading::Load } else { AddressLoading::Skip };
+    let (index, known) = match &checkpoint {
+        Some(checkpoint) => checkpoint.index(&context.baseline.vanished, addresses)?,
         None => Default::default(),
     };
-    let wants_all = watcher.wants_all();
-    let is_plain = !policy.full && !look.needs_calls() && !wants_all;
+    let wants_states = observer.wants_states();
+    let needs_calls = context.policy.full || inspection.needs_calls() || wants_states;
     let mut pass = FirstPass {
         prepared,
         checkpoint,
-        question,
-        survey: Plan::new(),
-        look,
-        people: CustomersPresent { met, new: HashSet::default() },
-        several: HashMap::default(),
-        later: BTreeSet::new(),
-        new_marks: Vec::new(),
-        knows_any: !known.is_empty(),
-        attendance: PresenceTracker::default(),
-        prints: Vec::new(),
-        watcher,
+        context,
+        plan: Plan::default(),
+        inspection,
+        presence: Presences { index: &index, known, new: HashSet::default() },
+        repeated: HashMap::default(),
+        later_rows: BTreeSet::new(),
+        new_tags: Vec::new(),
+        others: PresenceTracker::default(),
+        fingerprints: Vec::new(),
+        observer,
     };
     let mut fill = prepared.mapping.fill();
-    let mut first = FirstReading {
+    let mut reading = FirstReading {
         prepared,
-        key: policy.key,
-        prints: prepared.prints(&policy.key),
-        known: &known,
-        passes_unchanged: is_plain,
-        // What an earlier run has done is not to be counted as calls.
-        passes_new: is_plain && only.is_none(),
-        with_addresses,
-        prints_all: wants_all,
+        key,
+        fingerprinter: prepared.fingerprinter(&key),
+        index: &index,
+        skips_unchanged: !needs_calls,
+        // Rows that an earlier run has applied do not count as calls.
+        skips_new: !needs_calls && context.rows_to_decide().is_none(),
+        addresses,
+        fingerprints_all: wants_states,
         fill: &mut fill,
     };
-    let unseen = read(prepared, |rows, batch| first.sort(rows, batch), |batch| pass.first_reading(batch))?;
-    pass.write_prints()?;
-    pass.look_for_other_ids();
-    pass.read_again(prepared)?;
-    prepared.export.check_unchanged()?;
-    let near_end = pass.survey.worklist.entry(pass.survey.rows);
-    if let Some(near) = near_end.filter(|_| pass.survey.rows < prepared.rows_max) {
-        prepared.export.check_end(near)?;
-    }
-    let FirstPass { mut survey, look, several, people, attendance, checkpoint, .. } = pass;
-    survey.unseen = unseen;
-    survey.findings = look.finish(&fill, several.iter().map(|(key, several)| (*key, several.told.as_ref())));
-    if prepared.missing != MissingAction::Ignore {
-        let found =
-            attendance.missing(prepared, checkpoint.as_deref(), &survey, |key| people.has(&known, key))?;
-        survey.miss(found);
-    }
-    Ok(survey)
+    pass.plan.absent_keys =
+        read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
+    pass.write_fingerprints()?;
+    pass.find_new_ids();
+    pass.read_again()?;
+    pass.finish(&fill)
 }
 
-impl<W: PlanObserver> FirstPass<'_, W> {
+impl<O: PlanObserver> FirstPass<'_, O> {
+    fn finish(self, fill: &crate::mapping::Fill) -> Result<Plan, PlanError> {
+        let Self { prepared, mut plan, inspection, repeated, presence, others, checkpoint, .. } = self;
+        prepared.export.check_unchanged()?;
+        let near_end = plan.worklist.entry(plan.rows());
+        if let Some(near) = near_end.filter(|_| plan.rows() < prepared.options.limit.unwrap_or(u64::MAX)) {
+            prepared.export.check_end(near)?;
+        }
+        let repeated = repeated
+            .iter()
+            .map(|(key, customer)| (*key, customer.state.as_ref().and_then(CustomerState::acked)));
+        plan.effects.findings = inspection.finish(fill, repeated);
+        if prepared.missing != MissingAction::Ignore {
+            let is_present = |key| presence.contains(key);
+            let has_own_operations = plan.has_own_operations;
+            plan.set_missing(others.find_missing(
+                prepared,
+                checkpoint.as_deref(),
+                has_own_operations,
+                is_present,
+            )?);
+        }
+        plan.finish();
+        Ok(plan)
+    }
+
     fn first_reading(&mut self, batch: Vec<ClassifiedRow>) -> Result<(), PlanError> {
-        self.watcher.check()?;
-        let mut told = self.look_up(&batch)?.into_iter();
-        for ClassifiedRow { at, what } in batch {
-            self.survey.rows += 1;
-            self.survey.worklist.pass(at);
-            match what {
-                RowClass::Unchanged(whose) => self.unchanged(at, whose),
-                RowClass::NewCustomerRow(whose, new) => {
-                    self.survey.note(new.operation, whose.brand_id, &[]);
-                    if self.is_first(at, whose, new.marks()) {
-                        self.makes(at, whose.key, new.marks().len() as u64)?;
+        self.observer.check()?;
+        let mut states = self.look_up(&batch)?.into_iter();
+        for ClassifiedRow { at, class } in batch {
+            self.plan.add_row(at);
+            match class {
+                RowClass::Unchanged(customer) => self.add_unchanged(at, customer),
+                RowClass::New(customer, new) => {
+                    self.plan.add_request(new.operation, customer.brand_id, &[]);
+                    let tags = new.address_tags();
+                    let addresses = tags.len() as u64;
+                    if self.add_customer(at, customer, tags) == RowOrder::First {
+                        self.decide_new(at, customer.key, addresses)?;
                     }
                 }
-                RowClass::Asks(whose, print, intent) => {
-                    let told = told.next().flatten();
-                    self.survey.note(intent.operation, whose.brand_id, &intent.warnings);
+                RowClass::Intent(customer, fingerprint, intent) => {
+                    let state = states.next().unwrap_or_default();
+                    self.plan.add_request(intent.operation, customer.brand_id, &intent.warnings);
                     let hashes =
-                        intent.addresses.iter().map(|address| self.question.policy.key.address(address));
-                    let marks: Vec<u64> = hashes.map(|hash| shared_mark(hash, whose.brand_id)).collect();
-                    if self.is_first(at, whose, marks.into_iter()) {
-                        self.decide(&intent, whose.key, told, print, false)?;
+                        intent.addresses.iter().map(|address| self.context.policy.key.address(address));
+                    let tags: Vec<u64> =
+                        hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
+                    if self.add_customer(at, customer, tags.into_iter()) == RowOrder::First {
+                        self.decide_first(at, &intent, customer.key, state, fingerprint)?;
                     }
                 }
                 RowClass::Skipped(presence) => {
-                    presence
-                        .iter()
-                        .for_each(|presence| self.attendance.take(at, presence, self.question.policy));
-                    self.survey.settle(at, Outcome::Skipped, &[]);
+                    self.add_presence(at, presence);
+                    self.plan.decide(at, Outcome::Skipped, &[]);
                 }
                 RowClass::Rejected(rejection, presence) => {
-                    presence
-                        .iter()
-                        .for_each(|presence| self.attendance.take(at, presence, self.question.policy));
-                    self.reject(at, *rejection);
+                    self.add_presence(at, presence);
+                    self.plan.reject(at, *rejection);
                 }
             }
         }
-        if self.prints.len() >= BATCH_PRINTS { self.write_prints() } else { Ok(()) }
+        if self.fingerprints.len() >= BATCH_FINGERPRINTS { self.write_fingerprints() } else { Ok(()) }
     }
 
-    /// A row that is just what its customer was left with.
-    fn unchanged(&mut self, at: RowRef, whose: CustomerRef) {
-        use crate::mapping::Operation::Sync;
-        self.survey.note(Sync, whose.brand_id, &[]);
-        self.attendance.brand(whose.brand_id);
-        let Some(known) = whose.known else { return };
-        if self.people.met.meet_unchanged(known, whose.brand_id) {
-            self.survey.settle(at, Outcome::Unchanged, &[]);
+    fn add_presence(&mut self, at: RowRef, presence: Option<Box<RowIdentity>>) {
+        if let Some(presence) = presence {
+            self.others.add(at, &presence, &self.context.policy.key);
+        }
+    }
+
+    fn add_unchanged(&mut self, at: RowRef, customer: CustomerRef) {
+        self.plan.add_request(Operation::Sync, customer.brand_id, &[]);
+        self.others.add_brand(customer.brand_id);
+        let Some(known) = customer.known else { return };
+        if self.presence.known.add_unchanged(known, customer.brand_id) {
+            self.plan.decide(at, Outcome::Unchanged, &[]);
         } else {
-            self.look.row(whose.key, self.people.met.marks(known, whose.brand_id), false);
-            self.has_several(at, whose.key);
+            let tags = self.presence.known.address_tags(known, customer.brand_id);
+            self.inspection.add_row(customer.key, tags, RowOrder::Later);
+            self.add_repeated(at, customer.key);
         }
     }
 
-    /// Whether a row is its customer's first; the others wait for the second reading.
-    fn is_first(&mut self, at: RowRef, whose: CustomerRef, marks: impl Iterator<Item = u64> + Clone) -> bool {
-        self.attendance.brand(whose.brand_id);
-        let is_first = self.people.meet(whose);
-        if self.knows_any && whose.known.is_none() && is_first {
-            self.new_marks.extend(marks.clone().map(|mark| (mark, whose.key.short())));
+    /// Adds a row's customer. Rows that are not the customer's first wait for
+    /// the second reading.
+    fn add_customer(
+        &mut self,
+        at: RowRef,
+        customer: CustomerRef,
+        tags: impl Iterator<Item = u64> + Clone,
+    ) -> RowOrder {
+        self.others.add_brand(customer.brand_id);
+        let order = self.presence.add(customer);
+        if !self.presence.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
+            self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
-        self.look.row(whose.key, marks, is_first);
-        if !is_first {
-            self.has_several(at, whose.key);
+        self.inspection.add_row(customer.key, tags, order);
+        if order == RowOrder::Later {
+            self.add_repeated(at, customer.key);
         }
-        is_first
+        order
     }
 
-    fn has_several(&mut self, at: RowRef, key: CustomerKey) {
-        self.later.insert(at.number);
-        self.several.entry(key).or_default();
+    fn add_repeated(&mut self, at: RowRef, key: CustomerKey) {
+        self.later_rows.insert(at.number);
+        self.repeated.entry(key).or_default();
     }
 
-    /// A row that makes a customer. It is read again only if somebody wants to
-    /// see its calls.
-    fn makes(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), PlanError> {
-        if !self.watcher.wants_all() && !self.watcher.wants(at.number) && !self.look.told_of(key) {
-            self.survey.settle_new(at, addresses);
+    /// A row that creates a customer. It is read again only if its calls are
+    /// wanted.
+    fn decide_new(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), PlanError> {
+        let is_wanted = self.observer.wants_states() || self.observer.wants_row(at.number);
+        if !is_wanted && !self.inspection.has_vanished(key) {
+            self.plan.decide_new(at, addresses);
             return Ok(());
         }
         let export = &self.prepared.export;
         let mut row = Row::default();
         export.rows_from(at).read(&mut row).map_err(|source| export.io_error(source))?;
         match self.prepared.mapping.map(&row) {
-            Ok(Some(intent)) => self.decide(&intent, key, None, RowFingerprint::NONE, false).map(drop),
+            Ok(Some(intent)) => {
+                self.decide_first(at, &intent, key, CustomerState::Unknown, RowFingerprint::NONE)
+            }
             _ => Err(PlanError::Bug(format!("row {} is not what it was", at.number))),
         }
     }
 
-    /// Whether those who are new have the addresses of known customers who are
-    /// not met.
-    fn look_for_other_ids(&mut self) {
-        let mut marks = std::mem::take(&mut self.new_marks);
-        let distinct = |whose: &mut dyn Iterator<Item = u64>| whose.collect::<BTreeSet<_>>().len() as u64;
-        let all = distinct(&mut marks.iter().map(|(_, whose)| *whose));
+    /// Finds new customers with the addresses of known customers who are absent.
+    fn find_new_ids(&mut self) {
+        let mut tags = std::mem::take(&mut self.new_tags);
+        let distinct =
+            |customers: &mut dyn Iterator<Item = u64>| customers.collect::<BTreeSet<_>>().len() as u64;
+        let all = distinct(&mut tags.iter().map(|(_, customer)| *customer));
         // An address that many have, such as a switchboard's, shows nothing.
-        marks.sort_unstable();
-        let only: Vec<(u64, u64)> = marks
+        tags.sort_unstable();
+        let unique: Vec<(u64, u64)> = tags
             .chunk_by(|one, other| one.0 == other.0)
             .filter(|same| same.len() == 1)
             .map(|same| same[0])
             .collect();
-        let find = |mark: u64| only.binary_search_by_key(&mark, |(mark, _)| *mark).ok();
-        let mut held = vec![0_u32; only.len()];
-        if !only.is_empty() {
-            for brand in &self.survey.brands {
-                self.people.met.unmet_marks(*brand).filter_map(find).for_each(|at| held[at] += 1);
+        let find = |tag: u64| unique.binary_search_by_key(&tag, |(tag, _)| *tag).ok();
+        let mut holders = vec![0_u32; unique.len()];
+        if !unique.is_empty() {
+            for brand in &self.plan.effects.brands {
+                self.presence.known.absent_tags(*brand).filter_map(find).for_each(|at| holders[at] += 1);
             }
         }
-        let look_known = only.iter().zip(&held).filter(|(_, held)| **held == 1);
-        let look_known = distinct(&mut look_known.map(|((_, whose), _)| *whose));
-        self.survey.strangers = NewCustomers { all, look_known };
+        let held_once = unique.iter().zip(&holders).filter(|(_, holders)| **holders == 1);
+        let look_known = distinct(&mut held_once.map(|((_, customer), _)| *customer));
+        self.plan.effects.new_customers = NewCustomers { all, look_known };
     }
 
-    fn read_again(&mut self, prepared: &PreparedExport) -> Result<(), PlanError> {
-        self.look.met(self.people.met.take_marks());
-        if !self.look.needs_names() && self.several.is_empty() {
+    fn read_again(&mut self) -> Result<(), PlanError> {
+        self.inspection.add_unchanged(self.presence.known.take_tags());
+        if !self.inspection.needs_second_reading() && self.repeated.is_empty() {
             return Ok(());
         }
         let second = SecondReading {
-            mapping: &prepared.mapping,
-            key: self.question.policy.key,
-            several: self.several.keys().copied().collect(),
-            suspects: self.look.suspects().to_vec(),
+            mapping: &self.prepared.mapping,
+            key: self.context.policy.key,
+            repeated: self.repeated.keys().copied().collect(),
+            suspects: self.inspection.suspects().to_vec(),
         };
-        let sort =
-            |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(|row| second.sort(row)));
-        read(prepared, sort, |batch| self.second_reading(batch))?;
-        self.take_back_to_and_fro();
+        let classify = |rows: &[Row], batch: &mut Vec<_>| {
+            batch.extend(rows.iter().filter_map(|row| Some((row.at(), second.map(row)?))))
+        };
+        read(self.prepared, classify, |batch| self.second_reading(batch))?;
+        self.retract_back_and_forth();
         Ok(())
     }
 
     /// A customer whose rows contradict each other, and who in the end holds
-    /// what is held now, is sent nothing: each night would change it and back.
-    fn take_back_to_and_fro(&mut self) {
-        if self.question.policy.full || self.question.only.is_some() {
+    /// what is held now, gets no call: each night would change it and back.
+    fn retract_back_and_forth(&mut self) {
+        if self.context.policy.full || self.context.rows_to_decide().is_some() {
             return;
         }
-        for several in self.several.values() {
-            for (row, is_update) in several.rows_to_and_fro() {
-                self.survey.take_back(*row, *is_update);
-                self.watcher.taken_back(*row);
+        for customer in self.repeated.values() {
+            for (row, calls) in customer.rows_back_and_forth() {
+                self.plan.retract(*row, calls);
+                self.observer.retract(*row);
             }
         }
     }
 
     /// Customers with several rows, each row on top of those before; of the
-    /// others only what is looked for a second time.
-    fn second_reading(&mut self, batch: Vec<(CustomerKey, Box<Intent>)>) -> Result<(), PlanError> {
-        self.watcher.check()?;
-        for (key, intent) in batch {
-            let several = self.several.remove(&key);
-            self.look.again(key, &intent, several.is_some());
-            let Some(mut several) = several else { continue };
-            if !several.loaded {
-                several.begin(self.told(key)?);
-            }
-            let mut calls = Vec::new();
-            if self.later.contains(&intent.at.number) {
-                self.survey.rows_of_known_customers += 1;
-                let told = several.told.take();
-                (several.told, calls) =
-                    self.decide(&intent, key, told, RowFingerprint::NONE, several.has_calls)?;
-            } else if self.is_wanted(intent.at) {
-                // It was decided in the first reading.
-                let mut situation = Situation::new(several.told.take(), Default::default());
-                if let Ok((made, _)) = rehearse(&intent, &mut situation, self.question.policy) {
-                    calls = made.iter().map(Call::kind).collect();
-                }
-                several.told = situation.told;
-            }
-            if let Some((purge, back)) = several.take(&intent, &calls)
-                && !self.question.policy.allow_recreate
+    /// others only shared addresses.
+    fn second_reading(&mut self, batch: Vec<(RowRef, (CustomerKey, Box<Intent>))>) -> Result<(), PlanError> {
+        self.observer.check()?;
+        for (at, (key, intent)) in batch {
+            self.inspection.name_shared(key, &intent);
+            let Some(mut customer) = self.repeated.remove(&key) else { continue };
+            self.inspection.add_repeated(key, &intent);
+            let mut state = match customer.state.take() {
+                Some(state) => state,
+                None => self.stored_state(key).inspect(|state| customer.begin(state))?,
+            };
+            let calls = if self.later_rows.contains(&at.number) {
+                self.decide_later(at, &intent, key, &mut state, customer.has_calls)?
+            } else {
+                self.rehearse_again(at, &intent, &mut state)
+            };
+            customer.state = Some(state);
+            if let Some((purge, sync)) = customer.add_row(at, intent.operation, &calls)
+                && !self.context.policy.allow_recreate
             {
-                self.survey.comes_back(purge, back);
+                self.plan.add_recreated(purge, sync);
             }
-            self.several.insert(key, several);
+            self.repeated.insert(key, customer);
         }
         Ok(())
     }
 
-    /// Decides one row; says what the customer will have been told, and by which
-    /// calls. A row behind one with calls is visited whatever is decided for it here: if
-    /// those calls fail, it needs its own.
-    fn decide(
+    /// Decides the first row of a customer.
+    fn decide_first(
+        &mut self,
+        at: RowRef,
+        intent: &Intent,
+        key: CustomerKey,
+        mut state: CustomerState,
+        fingerprint: RowFingerprint,
+    ) -> Result<(), PlanError> {
+        let Some(calls) = self.decide(at, intent, &mut state) else { return Ok(()) };
+        self.inspection.add_decision(key, intent, &calls, state.acked());
+        if calls.is_empty() {
+            self.add_fingerprint(intent, key, &state, fingerprint);
+            return Ok(());
+        }
+        if self.observer.wants_states() {
+            set_fingerprint(intent, &mut state, &self.context.policy, fingerprint);
+        }
+        self.observer.add_state(key, &state)
+    }
+
+    /// Decides a later row of a customer. Behind a row with calls it is visited
+    /// whatever is decided for it here: if those fail, it needs its own.
+    fn decide_later(
+        &mut self,
+        at: RowRef,
+        intent: &Intent,
+        key: CustomerKey,
+        state: &mut CustomerState,
+        is_behind_calls: bool,
+    ) -> Result<Vec<CallKind>, PlanError> {
+        self.plan.repeated_rows += 1;
+        let Some(calls) = self.decide(at, intent, state) else { return Ok(Vec::new()) };
+        if is_behind_calls {
+            self.plan.worklist.set(at.number, Work::Calls);
+        } else {
+            self.inspection.add_decision(key, intent, &calls, state.acked());
+        }
+        if !calls.is_empty() {
+            self.observer.add_state(key, state)?;
+        }
+        Ok(calls.iter().map(Call::kind).collect())
+    }
+
+    /// The calls of a row that was decided in the first reading.
+    fn rehearse_again(&self, at: RowRef, intent: &Intent, state: &mut CustomerState) -> Vec<CallKind> {
+        if !self.is_to_decide(at) {
+            return Vec::new();
+        }
+        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
+        let calls = rehearse(intent, &mut situation, &self.context.policy);
+        *state = situation.state;
+        calls.map(|(calls, _)| calls.iter().map(Call::kind).collect()).unwrap_or_default()
+    }
+
+    /// The calls of a row, taken into the plan. `None` if it is rejected or was
+    /// applied by an earlier run.
+    fn decide(&mut self, at: RowRef, intent: &Intent, state: &mut CustomerState) -> Option<Vec<Call>> {
+        if !self.is_to_decide(at) {
+            self.plan.decide(at, Outcome::Unchanged, &[]);
+            return None;
+        }
+        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
+        let result = rehearse(intent, &mut situation, &self.context.policy);
+        *state = situation.state;
+        match result {
+            Ok((calls, outcome)) => {
+                let kinds: Vec<CallKind> = calls.iter().map(Call::kind).collect();
+                self.plan.decide(at, outcome, &kinds);
+                self.observer.add_calls(at, &calls);
+                Some(calls)
+            }
+            Err(rejection) => {
+                self.plan.reject(at, *rejection);
+                None
+            }
+        }
+    }
+
+    fn add_fingerprint(
         &mut self,
         intent: &Intent,
         key: CustomerKey,
-        told: Option<Acked>,
-        print: RowFingerprint,
-        visit: bool,
-    ) -> Result<(Option<Acked>, Vec<CallKind>), PlanError> {
-        if !self.is_wanted(intent.at) {
-            self.survey.settle(intent.at, Outcome::Unchanged, &[]);
-            return Ok((told, Vec::new()));
-        }
-        let mut situation = Situation::new(told, Default::default());
-        let mut kinds = Vec::new();
-        match rehearse(intent, &mut situation, self.question.policy) {
-            Ok((calls, outcome)) => {
-                kinds.extend(calls.iter().map(Call::kind));
-                self.survey.settle(intent.at, outcome, &kinds);
-                if visit {
-                    self.survey.worklist.mark(intent.at.number, Work::Calls);
-                }
-                self.look.decided(key, intent, &calls, situation.told.as_ref(), !visit);
-                self.watcher.calls(intent.at, &calls, outcome);
-                if calls.is_empty() {
-                    self.note_print(intent, key, situation.told.as_ref(), print);
-                } else {
-                    if self.watcher.wants_all() {
-                        note_print(intent, &mut situation, self.question.policy, print);
-                    }
-                    self.watcher.told(key, situation.told.as_ref())?;
-                }
-            }
-            Err(rejection) => self.reject(intent.at, *rejection),
-        }
-        Ok((situation.told, kinds))
-    }
-
-    fn note_print(&mut self, intent: &Intent, key: CustomerKey, told: Option<&Acked>, print: RowFingerprint) {
-        let Some(told) = told.filter(|told| print != RowFingerprint::NONE && told.print != print) else {
+        state: &CustomerState,
+        fingerprint: RowFingerprint,
+    ) {
+        let Some(acked) = state
+            .acked()
+            .filter(|acked| fingerprint != RowFingerprint::NONE && acked.fingerprint != fingerprint)
+        else {
             return;
         };
         if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_writable())
-            && asks_nothing_of(intent, told, &self.question.policy.key)
+            && acked.is_all_of(intent, &self.context.policy.key)
         {
-            self.prints.push((key, Acked { print, ..told.clone() }));
+            let state = CustomerState::Acknowledged(Acked { fingerprint, ..acked.clone() });
+            self.fingerprints.push((key, state));
         }
     }
 
-    fn write_prints(&mut self) -> Result<(), PlanError> {
-        let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !self.prints.is_empty()) else {
+    fn write_fingerprints(&mut self) -> Result<(), PlanError> {
+        let Some(checkpoint) = self.checkpoint.as_mut().filter(|_| !self.fingerprints.is_empty()) else {
             return Ok(());
         };
         let mut batch = checkpoint.batch()?;
-        self.prints.drain(..).try_for_each(|(key, told)| batch.told(key, Some(&told)))?;
-        Ok(batch.commit_told()?)
+        self.fingerprints.drain(..).try_for_each(|(key, state)| batch.set_state(key, &state))?;
+        Ok(batch.commit_states()?)
     }
 
-    fn reject(&mut self, at: RowRef, rejection: Rejection) {
-        self.watcher.rejected(at, &rejection);
-        self.survey.reject(at, rejection);
+    fn is_to_decide(&self, at: RowRef) -> bool {
+        self.context.rows_to_decide().is_none_or(|rows| rows.contains(&at.number))
     }
 
-    fn is_wanted(&self, at: RowRef) -> bool {
-        self.question.only.is_none_or(|only| only.contains(&at.number))
-    }
-
-    /// What the customers of rows that ask were told, in the order of the rows.
-    fn look_up(&self, batch: &[ClassifiedRow]) -> Result<Vec<Option<Acked>>, PlanError> {
-        let asking = batch.iter().filter_map(|row| match &row.what {
-            RowClass::Asks(whose, ..) => {
-                Some(whose.known.filter(|_| self.is_wanted(row.at)).map(|_| whose.key))
+    /// The states of the customers of rows with an intent, in the order of the rows.
+    fn look_up(&self, batch: &[ClassifiedRow]) -> Result<Vec<CustomerState>, PlanError> {
+        let wanted = |row: &ClassifiedRow| match &row.class {
+            RowClass::Intent(customer, ..) => {
+                Some(customer.known.filter(|_| self.is_to_decide(row.at)).map(|_| customer.key))
             }
             _ => None,
-        });
-        let keys: Vec<Option<CustomerKey>> = asking.collect();
+        };
+        let keys: Vec<Option<CustomerKey>> = batch.iter().filter_map(wanted).collect();
         match &self.checkpoint {
-            Some(checkpoint) if !keys.is_empty() => Ok(checkpoint.lookups().told_of_all(&keys)?),
-            _ => Ok(vec![None; keys.len()]),
+            Some(checkpoint) if !keys.is_empty() => Ok(checkpoint.lookups().states(&keys)?),
+            _ => Ok(vec![CustomerState::Unknown; keys.len()]),
         }
     }
 
-    fn told(&self, key: CustomerKey) -> Result<Option<Acked>, PlanError> {
+    fn stored_state(&self, key: CustomerKey) -> Result<CustomerState, PlanError> {
         match &self.checkpoint {
-            None => Ok(None),
-            Some(checkpoint) => Ok(checkpoint.lookups().told(key)?),
+            None => Ok(CustomerState::Unknown),
+            Some(checkpoint) => Ok(checkpoint.lookups().state(key)?),
         }
     }
 }

@@ -1,91 +1,135 @@
-//! Who is missing from an export, and whose ids are to be kept for that.
+//! Customers who are missing from an export, and whose ids are to be stored.
 
-use super::error::PlanError;
 use std::collections::{BTreeSet, HashSet};
 
-use super::Plan;
+use super::error::PlanError;
 use super::prepare::PreparedExport;
 use super::reading::read;
-use crate::checkpoint::Checkpoint;
-use crate::config::MissingAction;
+use crate::checkpoint::{Absentees, Checkpoint};
 use crate::mapping::{Customer, Operation, PrimaryId, RowIdentity};
-use crate::reconcile::{CustomerKey, MissingPlan, Policy, Undecided};
+use crate::reconcile::{CustomerKey, CustomerState, HashKey, MissingAction, MissingCustomers};
 use crate::source::{Row, RowRef};
 
 /// Customers whose ids are written at once.
-const BATCH_NAMES: usize = 8192;
+const BATCH_IDS: usize = 8192;
 
-/// Who is there besides the rows that ask for something.
+/// Why an export does not show which customers are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Undecided {
+    /// Only a part of it is read: a limit, or a result file.
+    Part,
+    /// Rows name operations of their own, or their operation cannot be read.
+    OwnOperations,
+}
+
+impl Undecided {
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Part => "missing: not searched for, since only a part of an export is read",
+            Self::OwnOperations => {
+                "missing: not searched for, since rows name operations of their own: this need not be the full base"
+            }
+        }
+    }
+}
+
+/// What a first pass has found of missing customers.
+#[derive(Debug, Clone)]
+pub(crate) struct MissingPlan {
+    pub(crate) result: Result<MissingCustomers, Undecided>,
+    /// Those whose id is stored, sorted.
+    pub(crate) keys: Vec<CustomerKey>,
+    /// Customers of the export who are known and whose id is not stored yet.
+    pub(crate) ids_to_store: u64,
+    /// The first rejected row without a readable id.
+    pub(super) first_unreadable: Option<RowRef>,
+}
+
+/// Customers who appear in the export besides those of the decided rows.
 #[derive(Debug, Default)]
-pub(crate) struct PresenceTracker {
-    /// Customers of skipped and refused rows: the first 64 bits of their
-    /// keys. Two with the same bits are both there, which harms nobody.
+pub(super) struct PresenceTracker {
+    /// Customers of skipped and rejected rows: the first 64 bits of their keys.
+    /// Two with the same bits are both present, which harms neither.
     keys: HashSet<u64>,
     brands: BTreeSet<u64>,
-    unreadable: u64,
+    unreadable_rows: u64,
     first_unreadable: Option<RowRef>,
-    own_operations: bool,
+    has_own_operations: bool,
 }
 
 impl PresenceTracker {
-    /// A brand that the export is for.
-    pub(crate) fn brand(&mut self, brand_id: u64) {
+    pub(super) fn add_brand(&mut self, brand_id: u64) {
         if self.brands.last() != Some(&brand_id) {
             self.brands.insert(brand_id);
         }
     }
 
-    /// A row that is skipped or refused: its customer is there all the same.
-    pub(crate) fn take(&mut self, at: RowRef, presence: &RowIdentity, policy: &Policy) {
+    /// A row that is skipped or rejected: its customer is present all the same.
+    pub(super) fn add(&mut self, at: RowRef, presence: &RowIdentity, key: &HashKey) {
         if let Some(customer) = &presence.customer {
-            self.brand(customer.brand_id);
-            self.keys.insert(policy.key.customer(customer).short());
+            self.add_brand(customer.brand_id);
+            self.keys.insert(key.customer(customer).short());
         }
         match (presence.operation, &presence.customer) {
-            // Somebody wrote a rule about such rows: they may be nobody's.
-            (Some(Operation::Skip), _) => {}
-            (Some(Operation::Sync), Some(_)) => {}
+            // A rule names such rows: they may have no customer.
+            (Some(Operation::Skip), _) | (Some(Operation::Sync), Some(_)) => {}
             (Some(Operation::Sync) | None, _) => {
-                self.unreadable += 1;
+                self.unreadable_rows += 1;
                 self.first_unreadable.get_or_insert(at);
             }
-            (Some(_), _) => self.own_operations = true,
+            (Some(_), _) => self.has_own_operations = true,
         }
     }
 
-    /// Who is not there, of those that the checkpoint knows.
-    pub(crate) fn missing(
+    /// The known customers who are not present.
+    pub(super) fn find_missing(
         self,
         prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
-        survey: &Plan,
-        met: impl Fn(CustomerKey) -> bool,
+        has_own_operations: bool,
+        is_present: impl Fn(CustomerKey) -> bool,
     ) -> Result<MissingPlan, PlanError> {
-        let undecided = match prepared.is_part() {
-            true => Some(Undecided::Part),
-            false => (self.own_operations || !survey.only_sync).then_some(Undecided::OwnOperations),
+        let is_present = |key: CustomerKey| is_present(key) || self.keys.contains(&key.short());
+        let found = checkpoint.map(|checkpoint| checkpoint.find_absentees(is_present, &self.brands));
+        let Absentees { keys, without_id, other_brands, to_store } = found.transpose()?.unwrap_or_default();
+        let undecided = if prepared.is_part() {
+            Some(Undecided::Part)
+        } else {
+            (self.has_own_operations || has_own_operations).then_some(Undecided::OwnOperations)
         };
-        let Some(checkpoint) = checkpoint else {
-            return Ok(MissingPlan { undecided, ..MissingPlan::default() });
+        let missing = MissingCustomers {
+            action: prepared.missing,
+            found: keys.len() as u64,
+            without_id,
+            other_brands,
+            unreadable_rows: self.unreadable_rows,
+            ..MissingCustomers::default()
         };
-        let is_met = |key: CustomerKey| met(key) || self.keys.contains(&key.short());
-        let mut found = checkpoint.unmet(is_met, &self.brands)?;
-        if undecided.is_some() {
-            // Whose ids to keep is known from any rows.
-            return Ok(MissingPlan { undecided, to_name: found.to_name, ..MissingPlan::default() });
-        }
-        found.missing.unreadable = self.unreadable;
-        found.first_unreadable = self.first_unreadable;
-        found.missing.purge = prepared.missing == MissingAction::Purge;
-        Ok(found)
+        Ok(MissingPlan {
+            result: undecided.map_or(Ok(missing), Err),
+            keys: if undecided.is_none() { keys } else { Vec::new() },
+            ids_to_store: to_store,
+            first_unreadable: self.first_unreadable,
+        })
     }
 }
 
-/// Keeps the ids of customers who are in the export and known. It reads the
-/// export once more, on the first night that somebody asks for them.
-pub(crate) fn keep_names(
+impl MissingPlan {
+    /// Missing customers who are to be purged.
+    pub(crate) fn purge_list(&self) -> &[CustomerKey] {
+        match &self.result {
+            Ok(missing) if missing.action == MissingAction::Purge => &self.keys,
+            _ => &[],
+        }
+    }
+}
+
+/// Stores the ids of known customers in the export. It reads the export once
+/// more, on the first night that `[missing]` asks for them.
+pub(crate) fn store_ids(
     prepared: &PreparedExport,
-    policy: &Policy,
+    key: &HashKey,
     checkpoint: &mut Checkpoint,
 ) -> Result<(), PlanError> {
     let mut waiting: Vec<(CustomerKey, Customer)> = Vec::new();
@@ -93,21 +137,21 @@ pub(crate) fn keep_names(
         waiting.sort_unstable_by_key(|(key, _)| *key);
         let mut batch = checkpoint.batch()?;
         for (key, customer) in waiting.drain(..) {
-            if batch.lookups().told(key)?.is_some_and(|told| !told.purged) {
-                batch.name(key, &customer)?;
+            if !matches!(batch.lookups().state(key)?, CustomerState::Unknown | CustomerState::Purged(_)) {
+                batch.store_id(key, &customer)?;
             }
         }
-        Ok(batch.commit_told()?)
+        Ok(batch.commit_states()?)
     };
-    let whose = |row: &Row| {
+    let customer_of = |row: &Row| {
         let (brand_id, primary_id) = prepared.mapping.customer_of(row)?;
         let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
-        Some((policy.key.customer(&customer), customer))
+        Some((key.customer(&customer), customer))
     };
-    let sort = |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(whose));
-    read(prepared, sort, |mut batch| {
+    let classify = |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(customer_of));
+    read(prepared, classify, |mut batch| {
         waiting.append(&mut batch);
-        if waiting.len() >= BATCH_NAMES { write(&mut waiting) } else { Ok(()) }
+        if waiting.len() >= BATCH_IDS { write(&mut waiting) } else { Ok(()) }
     })?;
     write(&mut waiting)
 }

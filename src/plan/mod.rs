@@ -1,5 +1,6 @@
 //! The first pass: reads a whole export and decides every row, without sending.
 
+mod context;
 mod error;
 mod first_pass;
 mod missing;
@@ -11,11 +12,12 @@ mod reading;
 mod view;
 mod window;
 
+pub(crate) use context::{OpenRunFate, Recreation, RunContext, is_same_run};
 pub(crate) use error::PlanError;
-pub(crate) use first_pass::{PlanObserver, PlanRequest, survey};
-pub(crate) use missing::keep_names;
-pub(crate) use overrides::this_command;
-pub use plan::{NewCustomers, Plan, RecreatedCustomers, RejectionCause};
-pub(crate) use prepare::{PreparedExport, prepare, prepare_beside, wait_until_written};
-pub(crate) use view::{PlanView, rejections};
+pub(crate) use first_pass::{NoObserver, PlanObserver, make_plan};
+pub(crate) use missing::{MissingPlan, store_ids};
+pub(crate) use overrides::override_command;
+pub(crate) use plan::Plan;
+pub(crate) use prepare::{PlanOptions, PreparedExport, prepare, prepare_beside};
+pub(crate) use view::{OVERRIDE_INTRO, PlanView, Values, rejections_text, target_line};
 pub(crate) use window::Window;

@@ -1,51 +1,54 @@
-//! The command line that gives a blocked run leave: the same one, with what
-//! the guards ask for.
+//! The command line that overrides the guards which blocked a run: the same
+//! one, with the options that they name.
 
 use crate::guards::GuardVerdict;
 
 /// Options of `plan` that `run` does not have, with whether a value follows.
-const OF_PLAN: [(&str, bool); 1] = [("--show", true)];
+const PLAN_OPTIONS: [(&str, bool); 1] = [("--show", true)];
 
-/// The command line of this process, as one that gives leave.
-/// None where something is to be mended that no option makes good.
-pub(crate) fn this_command(verdicts: &[GuardVerdict]) -> Option<String> {
+/// The command line of this process with the overrides. `None` where something
+/// has to be fixed that no option overrides.
+pub(crate) fn override_command(verdicts: &[GuardVerdict]) -> Option<String> {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    verdicts.iter().all(|verdict| !verdict.leave.is_empty()).then(|| command(words, verdicts))
+    let can_override = verdicts.iter().all(|verdict| !verdict.override_options.is_empty());
+    (can_override && !verdicts.is_empty()).then(|| command(words, verdicts))
 }
 
-/// `words` with the leave of all verdicts behind the sub-command, which
-/// becomes `run`, for a shell.
+/// `words` with all overrides behind the sub-command, which becomes `run`, for a
+/// shell.
 fn command(words: impl Iterator<Item = String>, verdicts: &[GuardVerdict]) -> String {
     let mut words: Vec<String> = words.collect();
-    let mut leave: Vec<(&str, Option<&str>)> = Vec::new();
-    for (flag, value) in verdicts.iter().flat_map(|verdict| flags(&verdict.leave)) {
-        leave.retain(|(known, _)| *known != flag);
-        leave.push((flag, value));
+    let mut overrides: Vec<(&str, Option<&str>)> = Vec::new();
+    for (option, value) in verdicts.iter().flat_map(|verdict| options(&verdict.override_options)) {
+        overrides.retain(|(known, _)| *known != option);
+        overrides.push((option, value));
     }
-    for (option, has_value) in leave.iter().map(|(flag, value)| (*flag, value.is_some())).chain(OF_PLAN) {
-        take_out(&mut words, option, has_value);
+    let own = overrides.iter().map(|(option, value)| (*option, value.is_some()));
+    for (option, has_value) in own.chain(PLAN_OPTIONS) {
+        remove(&mut words, option, has_value);
     }
     let arguments = words.split_off(words.len().min(2));
     let program = words.into_iter().next().unwrap_or_else(|| "omnidesk-sync".to_owned());
-    let leave = leave.into_iter().flat_map(|(flag, value)| [Some(flag), value]).flatten().map(str::to_owned);
-    let words = [program, "run".to_owned()].into_iter().chain(leave).chain(arguments);
-    words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+    let overrides = overrides.into_iter().flat_map(|(option, value)| [Some(option), value]);
+    let words = [program, "run".to_owned()].into_iter();
+    let words = words.chain(overrides.flatten().map(str::to_owned)).chain(arguments);
+    words.map(|word| quote(&word)).collect::<Vec<_>>().join(" ")
 }
 
-/// `--a --b 3` as flags with their values.
-fn flags(leave: &str) -> Vec<(&str, Option<&str>)> {
-    let mut flags: Vec<(&str, Option<&str>)> = Vec::new();
-    for word in leave.split_whitespace() {
-        match flags.last_mut() {
+/// `--a --b 3` as options with their values.
+fn options(text: &str) -> Vec<(&str, Option<&str>)> {
+    let mut options: Vec<(&str, Option<&str>)> = Vec::new();
+    for word in text.split_whitespace() {
+        match options.last_mut() {
             Some((_, value)) if !word.starts_with("--") => *value = Some(word),
-            _ => flags.push((word, None)),
+            _ => options.push((word, None)),
         }
     }
-    flags
+    options
 }
 
-/// Takes out an option that is given with another value.
-fn take_out(words: &mut Vec<String>, option: &str, has_value: bool) {
+/// Removes an option that was given with another value.
+fn remove(words: &mut Vec<String>, option: &str, has_value: bool) {
     while let Some(at) = words.iter().position(|word| word == option) {
         let end = (at + 1 + usize::from(has_value)).min(words.len());
         words.drain(at..end);
@@ -54,7 +57,7 @@ fn take_out(words: &mut Vec<String>, option: &str, has_value: bool) {
 }
 
 /// For a POSIX shell.
-fn quoted(word: &str) -> String {
+fn quote(word: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(is_plain) {
         return word.to_owned();
@@ -66,18 +69,20 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(line: &[&str], leaves: &[&str]) -> String {
-        let verdicts: Vec<GuardVerdict> = leaves
-            .iter()
-            .map(|leave| GuardVerdict { guard: "x", message: String::new(), leave: (*leave).to_owned() })
-            .collect();
+    fn overridden(line: &[&str], overrides: &[&str]) -> String {
+        let verdict = |options: &&str| GuardVerdict {
+            guard: "x",
+            message: String::new(),
+            override_options: (*options).to_owned(),
+        };
+        let verdicts: Vec<GuardVerdict> = overrides.iter().map(verdict).collect();
         command(line.iter().map(|word| (*word).to_owned()), &verdicts)
     }
 
     #[test]
-    fn it_is_the_same_command_with_what_the_guards_ask_for() {
+    fn it_is_the_same_command_with_the_options_of_the_guards() {
         assert_eq!(
-            said(
+            overridden(
                 &["./o-s", "run", "-q", "--max-purge", "5", "it's new.csv", "--max-changes=1%"],
                 &["--allow-purge --max-purge 9", "--allow-purge --max-purge 9", "--max-changes 80%"],
             ),
@@ -88,7 +93,7 @@ mod tests {
     #[test]
     fn a_plan_becomes_a_run() {
         assert_eq!(
-            said(&["o-s", "plan", "--show", "3", "--json", "a.csv"], &["--min-rows 7"]),
+            overridden(&["o-s", "plan", "--show", "3", "--json", "a.csv"], &["--min-rows 7"]),
             "o-s run --min-rows 7 --json a.csv"
         );
     }

@@ -1,14 +1,11 @@
-//! What a first pass over an export has found.
+use std::collections::BTreeMap;
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::missing::MissingPlan;
 use crate::checkpoint::{Work, Worklist};
-use crate::guards::Findings;
+use crate::guards::{ExportEffects, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::CallKind;
-use crate::reconcile::CauseMap;
-use crate::reconcile::MissingPlan;
-use crate::reconcile::{Counts, Outcome};
+use crate::reconcile::{CauseMap, Counts, MissingAction, Outcome};
 use crate::source::RowRef;
 
 /// Rejected telephone numbers kept to find the region that would help.
@@ -17,189 +14,151 @@ const PHONES_KEPT: usize = 300;
 /// Brands kept to be shown.
 const BRANDS_KEPT: usize = 5;
 
-/// Counts, causes and the list of rows to visit.
+/// The first pass's result: counts, causes and the rows to visit.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
-    /// Rows read.
-    pub rows: u64,
+pub(crate) struct Plan {
+    /// What the guards judge.
+    pub(crate) effects: ExportEffects,
     /// Rows by the outcome they will have if every call works.
-    pub expected: Counts,
-    /// Rows that create or update.
-    pub rows_changing: u64,
-    /// Rows of a customer who has a row before, in the same export.
-    pub rows_of_known_customers: u64,
-    /// Whether every row's operation is `sync` or `skip`.
-    pub only_sync: bool,
-    /// Rejected rows by cause.
-    pub rejected: CauseMap<RejectionCode, RejectionCause>,
-    /// What a person should know of rows that go their way.
-    pub warnings: BTreeMap<Warning, u64>,
+    pub(crate) expected: Counts,
+    /// Rows of a customer who has an earlier row in the same export.
+    pub(crate) repeated_rows: u64,
+    /// Whether a row has another operation than `sync` and `skip`.
+    pub(crate) has_own_operations: bool,
+    pub(crate) rejected: CauseMap<RejectionCode, RejectionCause>,
+    pub(crate) warnings: BTreeMap<Warning, u64>,
     /// Telephone numbers that could not be read, a sample.
-    pub bad_phones: Vec<String>,
-    /// Brands that the rows are for, the first few.
-    pub brands: BTreeSet<u64>,
+    pub(crate) bad_phones: Vec<String>,
     /// Keys of JSON lines that are mapped and that no row has.
-    pub unseen: Vec<String>,
-    /// Customers whom one row purges and a later one brings back.
-    pub purged_and_back: Option<RecreatedCustomers>,
-    /// Customers whom the checkpoint does not know.
-    pub strangers: NewCustomers,
-    /// What was seen besides the calls.
-    pub findings: Findings,
-    /// Rows to visit.
-    pub worklist: Worklist,
-    /// Customers that no row has; none if nobody asks.
-    pub missing: Option<MissingPlan>,
+    pub(crate) absent_keys: Vec<String>,
+    pub(crate) worklist: Worklist,
+    /// Known customers whom the export does not hold, if `[missing]` asks.
+    pub(crate) missing: Option<MissingPlan>,
     calls: [u64; 4],
 }
 
-/// Customers of whom one row would purge the data, and a later one that says how
-/// the customer is to be would bring them back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecreatedCustomers {
-    /// How many.
-    pub customers: u64,
-    /// The rows of the first of them.
-    pub first: (RowRef, RowRef),
-}
-
-/// Customers whom the checkpoint does not know, and who have an address.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NewCustomers {
-    /// How many.
-    pub all: u64,
-    /// Of them, those with an address that nobody else of them has, and that is
-    /// the one of just one known customer whom the export does not hold.
-    pub look_known: u64,
-}
-
-/// Rows that share a cause, with the first of them.
+/// Rejected rows that share a cause.
 #[derive(Debug, Clone)]
-pub struct RejectionCause {
-    /// How many.
-    pub rows: u64,
-    /// The first.
-    pub first: RowRef,
+pub(crate) struct RejectionCause {
+    pub(crate) rows: u64,
+    /// The first of them.
+    pub(crate) first: RowRef,
     /// Its rejection.
-    pub example: Rejection,
+    pub(crate) example: Rejection,
 }
 
 impl Plan {
-    /// Nothing read yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { only_sync: true, ..Self::default() }
+    /// Rows read.
+    pub(crate) fn rows(&self) -> u64 {
+        self.effects.rows
     }
 
     /// Calls of one kind, if every call works.
-    #[must_use]
-    pub fn calls(&self, kind: CallKind) -> u64 {
+    pub(crate) fn calls(&self, kind: CallKind) -> u64 {
         self.calls[kind as usize]
     }
 
-    /// All calls, if every call works.
-    #[must_use]
-    pub fn calls_total(&self) -> u64 {
+    pub(crate) fn calls_total(&self) -> u64 {
         self.calls.iter().sum()
     }
 
-    /// Takes in who is missing. Purges of theirs are calls, and no rows.
-    pub fn miss(&mut self, found: MissingPlan) {
-        if found.missing.purge {
-            self.calls[CallKind::Purge as usize] += found.missing.found;
+    /// Takes in the missing customers. Their purges are calls, but no rows.
+    pub(super) fn set_missing(&mut self, missing: MissingPlan) {
+        if let Ok(counts) = &missing.result {
+            let purges = if counts.action == MissingAction::Purge { counts.found } else { 0 };
+            self.calls[CallKind::Purge as usize] += purges;
+            self.effects.purges.missing = purges;
+            self.effects.unreadable_rows = counts.unreadable_rows;
+            self.effects.first_unreadable = missing.first_unreadable;
         }
-        self.missing = Some(found);
+        self.missing = Some(missing);
     }
 
-    /// Purges of customers that no row has.
-    #[must_use]
-    pub fn missing_purges(&self) -> u64 {
-        self.missing.as_ref().map_or(0, |found| found.missing.pending())
+    pub(super) fn add_row(&mut self, at: RowRef) {
+        self.effects.rows += 1;
+        self.worklist.add_row(at);
     }
 
-    /// Takes in what is true of a row whatever is decided for it.
-    pub fn note(&mut self, operation: Operation, brand_id: u64, warnings: &[Warning]) {
-        self.only_sync &= operation == Operation::Sync;
-        if self.brands.len() < BRANDS_KEPT {
-            self.brands.insert(brand_id);
+    /// Takes in what holds for a row whatever is decided for it.
+    pub(super) fn add_request(&mut self, operation: Operation, brand_id: u64, warnings: &[Warning]) {
+        self.has_own_operations |= operation != Operation::Sync;
+        let brands = &mut self.effects.brands;
+        if brands.len() < BRANDS_KEPT {
+            brands.insert(brand_id);
         }
         for warning in warnings {
             *self.warnings.entry(*warning).or_default() += 1;
         }
     }
 
-    /// Takes in a refused row.
-    pub fn reject(&mut self, at: RowRef, rejection: Rejection) {
+    pub(super) fn reject(&mut self, at: RowRef, rejection: Rejection) {
         self.expected.add(Outcome::Rejected);
-        self.worklist.mark(at.number, Work::Rejected);
+        self.worklist.set(at.number, Work::Rejected);
         if let (RejectionCode::BadPhone, Some(value)) = (rejection.code, &rejection.value)
             && self.bad_phones.len() < PHONES_KEPT
         {
             self.bad_phones.push(value.clone());
         }
         let entry = self.rejected.entry(rejection.code, rejection.hint.clone());
-        entry.and_modify(|cause| cause.rows += 1).or_insert(RejectionCause {
-            rows: 1,
-            first: at,
-            example: rejection,
-        });
+        let cause = RejectionCause { rows: 1, first: at, example: rejection };
+        entry.and_modify(|cause| cause.rows += 1).or_insert(cause);
     }
 
     /// Takes in a row with its calls and the outcome they lead to.
-    pub fn settle(&mut self, at: RowRef, outcome: Outcome, calls: &[CallKind]) {
+    pub(super) fn decide(&mut self, at: RowRef, outcome: Outcome, calls: &[CallKind]) {
         self.expected.add(outcome);
         for kind in calls {
             self.calls[*kind as usize] += 1;
         }
         if calls.iter().any(|kind| matches!(kind, CallKind::Create | CallKind::Update)) {
-            self.rows_changing += 1;
+            self.effects.changing_rows += 1;
         }
         if !calls.is_empty() {
-            self.worklist.mark(at.number, Work::Calls);
+            self.worklist.set(at.number, Work::Calls);
         }
     }
 
-    /// Takes in that a row which was settled with at most an update makes no
-    /// call after all.
-    pub fn take_back(&mut self, row: u64, is_update: bool) {
-        self.worklist.unmark(row, Work::Calls);
-        if is_update {
-            self.expected.turn(Outcome::Updated, Outcome::Unchanged);
-            self.calls[CallKind::Update as usize] -= 1;
-            self.rows_changing -= 1;
-        }
-    }
-
-    /// Takes in that a customer is purged by one row and brought back by another.
-    pub fn comes_back(&mut self, purge: RowRef, back: RowRef) {
-        let found =
-            self.purged_and_back.get_or_insert(RecreatedCustomers { customers: 0, first: (purge, back) });
-        found.customers += 1;
-    }
-
-    /// Takes in a row that makes a new customer with so many addresses: one goes
+    /// Takes in a row that creates a customer with so many addresses: one goes
     /// with the create.
-    pub fn settle_new(&mut self, at: RowRef, addresses: u64) {
+    pub(super) fn decide_new(&mut self, at: RowRef, addresses: u64) {
         self.expected.add(Outcome::Created);
         self.calls[CallKind::Create as usize] += 1;
         self.calls[CallKind::AddChannel as usize] += addresses.saturating_sub(1);
-        self.rows_changing += 1;
-        self.worklist.mark(at.number, Work::Calls);
+        self.effects.changing_rows += 1;
+        self.worklist.set(at.number, Work::Calls);
     }
 
-    /// What the rows that need no visit have come to.
-    #[must_use]
-    pub fn settled_by_plan(&self) -> Counts {
+    /// Takes back the calls of a row that has at most an update.
+    pub(super) fn retract(&mut self, row: u64, calls: &[CallKind]) {
+        self.worklist.clear(row, Work::Calls);
+        if calls.contains(&CallKind::Update) {
+            self.expected.shift(Outcome::Updated, Outcome::Unchanged);
+            self.calls[CallKind::Update as usize] -= 1;
+            self.effects.changing_rows -= 1;
+        }
+    }
+
+    /// Takes in that one row purges a customer and a later one creates it anew.
+    pub(super) fn add_recreated(&mut self, purge: RowRef, sync: RowRef) {
+        let first = RecreatedCustomers { customers: 0, first: (purge, sync) };
+        self.effects.recreated.get_or_insert(first).customers += 1;
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.effects.purges.all = self.calls(CallKind::Purge);
+    }
+
+    /// The outcomes of rows that need no visit.
+    pub(crate) fn settled(&self) -> Counts {
         let visits = self.worklist.count(Work::Calls) + self.worklist.count(Work::Rejected);
         let mut counts = Counts::default();
         counts.add_many(Outcome::Skipped, self.expected.get(Outcome::Skipped));
-        let unchanged = self.rows.saturating_sub(visits).saturating_sub(counts.total());
+        let unchanged = self.rows().saturating_sub(visits).saturating_sub(counts.total());
         counts.add_many(Outcome::Unchanged, unchanged);
         counts
     }
 
-    #[cfg(test)]
-    pub(crate) fn for_tests(rows: u64, purges: u64, changing: u64) -> Self {
-        Self { rows, rows_changing: changing, calls: [changing, 0, 0, purges], ..Self::new() }
+    pub(crate) fn brands(&self) -> Vec<u64> {
+        self.effects.brands.iter().copied().collect()
     }
 }

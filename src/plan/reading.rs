@@ -1,98 +1,94 @@
 //! Reading an export for decisions: rows are read and mapped on a thread of
 //! their own and handed over in batches.
 //!
-//! Most rows of most nights are just what their customer was left with, and
-//! most rows of a first load make a new customer. Neither needs a copy of
-//! anything in the row: the first is known by its print, and of the second it
-//! is enough to know that all of it can be sent, and how many calls it takes.
+//! Most rows of most nights are unchanged, and most rows of a first load create
+//! a customer. Neither needs a copy of anything in the row. An unchanged row is
+//! known by its fingerprint. Of a row that creates a customer, it is enough that
+//! all of it can be sent, and in how many calls.
 
-use super::error::PlanError;
 use std::collections::HashSet;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
+use super::error::PlanError;
 use super::prepare::{PreparedExport, RowFingerprinter};
-use crate::checkpoint::CustomerIndex;
-use crate::config::MissingAction;
-use crate::guards::shared_mark;
+use crate::checkpoint::{AddressLoading, CustomerIndex};
+use crate::guards::brand_address_tag;
 use crate::mapping::{Draft, Fill, Intent, Mapping, Operation, Rejection, RowIdentity};
-use crate::reconcile::{BuildKeyHasher, CustomerKey, HashKey, RowFingerprint};
+use crate::reconcile::{BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint};
 use crate::source::{Row, RowRef, Rows, SourceError};
 
 /// Rows handed over at once.
 const BATCH_ROWS: usize = 1024;
 /// Batches on their way.
 const BATCHES_AHEAD: usize = 4;
-/// Rows looked at together.
+/// Rows classified together.
 const ROWS_AT_ONCE: usize = 64;
-/// A new customer with more addresses is handed over with all of the row.
+/// A new customer with more addresses is handed over as a whole row.
 const ADDRESSES_MAX: usize = 3;
 
 /// A row that was read.
-pub(crate) struct ClassifiedRow {
-    pub(crate) at: RowRef,
-    pub(crate) what: RowClass,
+pub(super) struct ClassifiedRow {
+    pub(super) at: RowRef,
+    pub(super) class: RowClass,
 }
 
-/// What a row is.
-pub(crate) enum RowClass {
-    /// Just what its customer was left with.
+pub(super) enum RowClass {
+    /// The row that its customer was acknowledged with.
     Unchanged(CustomerRef),
-    /// It makes a customer whom the checkpoint does not know.
-    NewCustomerRow(CustomerRef, NewCustomerRow),
-    /// It is to be decided by what its customer was told.
-    Asks(CustomerRef, RowFingerprint, Box<Intent>),
-    /// It asks for nothing; whose it is though, if somebody wants to know.
+    /// It creates a customer whom the checkpoint does not know.
+    New(CustomerRef, NewCustomerRow),
+    /// It is decided by its customer's state.
+    Intent(CustomerRef, RowFingerprint, Box<Intent>),
+    /// Operation `skip`. Its customer is given if `[missing]` asks.
     Skipped(Option<Box<RowIdentity>>),
-    /// It is refused, likewise.
+    /// Likewise.
     Rejected(Box<Rejection>, Option<Box<RowIdentity>>),
 }
 
-/// Whose a row is.
+/// The customer of a row.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CustomerRef {
-    pub(crate) key: CustomerKey,
-    pub(crate) brand_id: u64,
-    /// The number of the customer among those that the checkpoint knows.
-    pub(crate) known: Option<usize>,
+pub(super) struct CustomerRef {
+    pub(super) key: CustomerKey,
+    pub(super) brand_id: u64,
+    /// The customer's number in the index.
+    pub(super) known: Option<usize>,
 }
 
-/// What is to be known of a row that makes a customer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct NewCustomerRow {
-    pub(crate) operation: Operation,
-    marks: [u64; ADDRESSES_MAX],
+pub(super) struct NewCustomerRow {
+    pub(super) operation: Operation,
+    tags: [u64; ADDRESSES_MAX],
     addresses: usize,
 }
 
 impl NewCustomerRow {
-    /// The marks of its addresses, as many as it has.
-    pub(crate) fn marks(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
-        self.marks[..self.addresses].iter().copied()
+    /// The tags of its addresses, as many as it has.
+    pub(super) fn address_tags(&self) -> impl ExactSizeIterator<Item = u64> + Clone {
+        self.tags[..self.addresses].iter().copied()
     }
 }
 
-/// Reads the export on a thread of its own: `sort` says there what is to be
-/// known of some rows, and `take` gets that in batches. Gives back the keys
-/// that no row has.
-pub(crate) fn read<T: Send>(
+/// Reads the export on a thread of its own. `classify` adds there what `take`
+/// gets in batches. Returns the mapped keys that no row has.
+pub(super) fn read<T: Send>(
     prepared: &PreparedExport,
-    mut sort: impl FnMut(&[Row], &mut Vec<T>) + Send,
+    mut classify: impl FnMut(&[Row], &mut Vec<T>) + Send,
     mut take: impl FnMut(Vec<T>) -> Result<(), PlanError>,
 ) -> Result<Vec<String>, PlanError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut rows = prepared.export.rows();
-            let mut some = vec![Row::default(); ROWS_AT_ONCE];
+            let mut buffer = vec![Row::default(); ROWS_AT_ONCE];
             let mut batch = Vec::with_capacity(BATCH_ROWS);
             for at in 1.. {
-                let read = read_some(prepared, &mut rows, &mut some)?;
-                sort(&some[..read], &mut batch);
+                let read = read_rows(prepared, &mut rows, &mut buffer)?;
+                classify(&buffer[..read], &mut batch);
                 if read < ROWS_AT_ONCE {
                     break;
                 }
-                // Also without anything in it, now and then: somebody may want to stop.
+                // Also an empty batch, now and then: the receiver may want to stop.
                 if at % (BATCH_ROWS / ROWS_AT_ONCE) == 0 {
                     let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_ROWS));
                     if sender.send(full).is_err() {
@@ -105,82 +101,81 @@ pub(crate) fn read<T: Send>(
         });
         let taken = receiver.iter().try_for_each(&mut take);
         drop(receiver);
-        let unseen =
+        let absent_keys =
             reader.join().map_err(|_| PlanError::Bug("the reading thread panicked".to_owned()))??;
-        taken.map(|()| unseen)
+        taken.map(|()| absent_keys)
     })
 }
 
-/// Reads as many rows as there is room for, as long as there are any.
-fn read_some(prepared: &PreparedExport, rows: &mut Rows, some: &mut [Row]) -> Result<usize, SourceError> {
-    for (read, row) in some.iter_mut().enumerate() {
-        let is_one = rows.read(row).map_err(|source| prepared.export.io_error(source))?;
-        if !is_one || row.at().number > prepared.rows_max {
+/// Fills the buffer with rows, as far as there are any.
+fn read_rows(prepared: &PreparedExport, rows: &mut Rows, buffer: &mut [Row]) -> Result<usize, SourceError> {
+    let limit = prepared.options.limit.unwrap_or(u64::MAX);
+    for (read, row) in buffer.iter_mut().enumerate() {
+        let has_row = rows.read(row).map_err(|source| prepared.export.io_error(source))?;
+        if !has_row || row.at().number > limit {
             return Ok(read);
         }
     }
-    Ok(some.len())
+    Ok(buffer.len())
 }
 
-/// How the rows of a first reading are sorted.
-pub(crate) struct FirstReading<'a> {
-    pub(crate) prepared: &'a PreparedExport,
-    pub(crate) key: HashKey,
-    pub(crate) prints: RowFingerprinter<'a>,
-    pub(crate) known: &'a CustomerIndex,
-    /// Whether a row that is just what its customer was left with may pass by
-    /// its print.
-    pub(crate) passes_unchanged: bool,
-    /// Whether a row that makes a customer may pass without all that is in it.
-    pub(crate) passes_new: bool,
-    pub(crate) with_addresses: bool,
-    /// Whether the print of every row is wanted, or only of known customers.
-    pub(crate) prints_all: bool,
+/// Classifies the rows of a first reading.
+pub(super) struct FirstReading<'a> {
+    pub(super) prepared: &'a PreparedExport,
+    pub(super) key: HashKey,
+    pub(super) fingerprinter: RowFingerprinter<'a>,
+    pub(super) index: &'a CustomerIndex,
+    /// Whether an unchanged row may be known by its fingerprint alone.
+    pub(super) skips_unchanged: bool,
+    /// Whether a row that creates a customer may be handed over without its values.
+    pub(super) skips_new: bool,
+    pub(super) addresses: AddressLoading,
+    /// Whether the fingerprint of every row is wanted, not only of known customers.
+    pub(super) fingerprints_all: bool,
     /// How full the mapped columns are.
-    pub(crate) fill: &'a mut Fill,
+    pub(super) fill: &'a mut Fill,
 }
 
 impl FirstReading<'_> {
-    /// What some rows are. All of their customers are looked for in one go, so
-    /// that the memory's answers are waited for together.
-    pub(crate) fn sort(&mut self, rows: &[Row], batch: &mut Vec<ClassifiedRow>) {
+    /// All customers of these rows are found in one go, so that the memory's
+    /// answers are waited for together.
+    pub(super) fn classify(&mut self, rows: &[Row], batch: &mut Vec<ClassifiedRow>) {
         let mut found = [None; ROWS_AT_ONCE];
-        if !self.known.is_empty() {
+        if !self.index.is_empty() {
             for (found, row) in found.iter_mut().zip(rows) {
-                *found = self.whose_by_cells(row).map(|whose| (whose, self.prints.of(row)));
+                *found =
+                    self.customer_of(row).map(|customer| (customer, self.fingerprinter.fingerprint(row)));
             }
-            for (whose, _) in found.iter_mut().flatten() {
-                whose.known = self.known.find(whose.key);
+            for (customer, _) in found.iter_mut().flatten() {
+                customer.known = self.index.find(customer.key);
             }
         }
         batch.extend(rows.iter().zip(found).map(|(row, found)| {
-            let what = match found {
-                Some((whose, print)) if self.is_unchanged(whose, print) => {
+            let class = match found {
+                Some((customer, fingerprint)) if self.is_unchanged(customer, fingerprint) => {
                     self.fill.count(&self.prepared.mapping, row);
-                    RowClass::Unchanged(whose)
+                    RowClass::Unchanged(customer)
                 }
-                found => self.what(row, found),
+                found => self.map(row, found),
             };
-            ClassifiedRow { at: row.at(), what }
+            ClassifiedRow { at: row.at(), class }
         }));
     }
 
-    /// Whose a row is, not yet looked for.
-    fn whose_by_cells(&self, row: &Row) -> Option<CustomerRef> {
+    fn customer_of(&self, row: &Row) -> Option<CustomerRef> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
-        Some(CustomerRef { key: self.key.customer_of(brand_id, &primary_id), brand_id, known: None })
+        Some(CustomerRef { key: self.key.customer_id(brand_id, &primary_id), brand_id, known: None })
     }
 
-    fn is_unchanged(&self, whose: CustomerRef, print: RowFingerprint) -> bool {
-        self.passes_unchanged && whose.known.is_some_and(|known| self.known.has(known, print))
+    fn is_unchanged(&self, customer: CustomerRef, fingerprint: RowFingerprint) -> bool {
+        self.skips_unchanged && customer.known.is_some_and(|known| self.index.has(known, fingerprint))
     }
 
-    /// What a row is that has to be looked at.
-    fn what(&mut self, row: &Row, found: Option<(CustomerRef, RowFingerprint)>) -> RowClass {
+    fn map(&mut self, row: &Row, found: Option<(CustomerRef, RowFingerprint)>) -> RowClass {
         let mapping = &*self.prepared.mapping;
         let presence = || {
-            let asked = self.prepared.missing != MissingAction::Ignore;
-            asked.then(|| Box::new(mapping.identify(row)))
+            let is_wanted = self.prepared.missing != MissingAction::Ignore;
+            is_wanted.then(|| Box::new(mapping.identify(row)))
         };
         let draft = match mapping.draft(row) {
             Ok(Some(draft)) => draft,
@@ -196,61 +191,64 @@ impl FirstReading<'_> {
         if draft.operation != Operation::Purge {
             self.fill.count(mapping, row);
         }
-        let (whose, print) = found.unwrap_or_else(|| {
-            let key = self.key.customer_of(draft.brand_id, &draft.primary_id);
-            let whose = CustomerRef { key, brand_id: draft.brand_id, known: self.known.find(key) };
-            let print = if self.prints_all { self.prints.of(row) } else { RowFingerprint::NONE };
-            (whose, print)
+        let (customer, fingerprint) = found.unwrap_or_else(|| {
+            let key = self.key.customer_id(draft.brand_id, &draft.primary_id);
+            let customer = CustomerRef { key, brand_id: draft.brand_id, known: self.index.find(key) };
+            let fingerprint = match self.fingerprints_all {
+                true => self.fingerprinter.fingerprint(row),
+                false => RowFingerprint::NONE,
+            };
+            (customer, fingerprint)
         });
-        match self.made_by(&draft, whose) {
-            Some(new) => RowClass::NewCustomerRow(whose, new),
-            None => RowClass::Asks(whose, print, Box::new(draft.into_intent())),
+        match self.new_customer(&draft, customer) {
+            Some(new) => RowClass::New(customer, new),
+            None => RowClass::Intent(customer, fingerprint, Box::new(draft.into_intent())),
         }
     }
 
-    fn made_by(&self, draft: &Draft, whose: CustomerRef) -> Option<NewCustomerRow> {
-        let makes_one = matches!(draft.operation, Operation::Sync | Operation::Create);
+    fn new_customer(&self, draft: &Draft, customer: CustomerRef) -> Option<NewCustomerRow> {
+        let creates = matches!(draft.operation, Operation::Sync | Operation::Create);
         let is_plain = draft.warnings.is_empty() && draft.addresses.len() <= ADDRESSES_MAX;
-        if !self.passes_new || whose.known.is_some() || !makes_one || !is_plain {
+        if !self.skips_new || customer.known.is_some() || !creates || !is_plain {
             return None;
         }
-        let (mut marks, addresses) = ([0; ADDRESSES_MAX], draft.addresses.len());
-        if self.with_addresses {
-            for (mark, address) in marks.iter_mut().zip(&draft.addresses) {
-                let hash = self.key.address_of(address.channel(), &address.identity());
-                *mark = shared_mark(hash, whose.brand_id);
+        let (mut tags, addresses) = ([0; ADDRESSES_MAX], draft.addresses.len());
+        if self.addresses == AddressLoading::Load {
+            for (tag, address) in tags.iter_mut().zip(&draft.addresses) {
+                let hash = self.key.address_identity(address.channel(), &address.identity());
+                *tag = brand_address_tag(hash, customer.brand_id);
             }
         }
-        Some(NewCustomerRow { operation: draft.operation, marks, addresses })
+        Some(NewCustomerRow { operation: draft.operation, tags, addresses })
     }
 }
 
-/// Which rows of a second reading matter: those of customers who have several,
+/// Which rows of a second reading matter: those of customers with several rows,
 /// and those with an address that several customers may have.
-pub(crate) struct SecondReading<'a> {
-    pub(crate) mapping: &'a Mapping,
-    pub(crate) key: HashKey,
-    pub(crate) several: HashSet<CustomerKey, BuildKeyHasher>,
+pub(super) struct SecondReading<'a> {
+    pub(super) mapping: &'a Mapping,
+    pub(super) key: HashKey,
+    pub(super) repeated: HashSet<CustomerKey, BuildKeyHasher>,
     /// Sorted.
-    pub(crate) suspects: Vec<u64>,
+    pub(super) suspects: Vec<u64>,
 }
 
 impl SecondReading<'_> {
     /// What the row asks for, if it matters.
-    pub(crate) fn sort(&self, row: &Row) -> Option<(CustomerKey, Box<Intent>)> {
+    pub(super) fn map(&self, row: &Row) -> Option<(CustomerKey, Box<Intent>)> {
         let (brand_id, primary_id) = self.mapping.customer_of(row)?;
-        let key = self.key.customer_of(brand_id, &primary_id);
-        let has_several = self.several.contains(&key);
-        if !has_several && self.suspects.is_empty() {
+        let key = self.key.customer_id(brand_id, &primary_id);
+        let is_repeated = self.repeated.contains(&key);
+        if !is_repeated && self.suspects.is_empty() {
             return None;
         }
         let draft = self.mapping.draft(row).ok()??;
         let is_suspect = || {
             draft.addresses.iter().any(|address| {
-                let hash = self.key.address_of(address.channel(), &address.identity());
-                self.suspects.binary_search(&shared_mark(hash, brand_id)).is_ok()
+                let hash = self.key.address_identity(address.channel(), &address.identity());
+                self.suspects.binary_search(&brand_address_tag(hash, brand_id)).is_ok()
             })
         };
-        (has_several || is_suspect()).then(|| (key, Box::new(draft.into_intent())))
+        (is_repeated || is_suspect()).then(|| (key, Box::new(draft.into_intent())))
     }
 }

@@ -1,10 +1,11 @@
-//! A plan in words and as JSON; `run` shows the same before it starts.
+//! A plan as text and as JSON; `run` shows the same before it starts.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::overrides;
+use super::overrides::override_command;
 use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::window::{Window, WindowFit};
@@ -13,35 +14,43 @@ use crate::config::Config;
 use crate::guards::GuardVerdict;
 use crate::mapping::suggest_region;
 use crate::omnidesk::CallKind;
-use crate::reconcile::Outcome;
-use crate::report::missing_json;
-use crate::units::Period;
+use crate::reconcile::MissingAction;
+use crate::units::{Count, Period, counted};
 
-/// What a plan looks like; `run` shows the same before it starts.
+/// Fewer numbers say nothing of where they are from.
+const BAD_PHONES_MIN: usize = 3;
+
 pub(crate) struct PlanView<'a> {
     pub(crate) config: &'a Config,
     pub(crate) prepared: &'a PreparedExport,
-    pub(crate) survey: &'a Plan,
+    pub(crate) plan: &'a Plan,
     pub(crate) verdicts: &'a [GuardVerdict],
     pub(crate) window: Option<&'a Window>,
 }
 
-/// Why rows are rejected, each cause with its first row. Values are for the
-/// eyes of whoever asks for a plan, and not for a log.
-pub(crate) fn rejections(survey: &Plan, with_values: bool) -> String {
+/// Whether values of rows are shown: a person who asks for a plan sees them, a
+/// log does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    Shown,
+    Hidden,
+}
+
+/// Why rows are rejected, each cause with its first row.
+pub(crate) fn rejections_text(plan: &Plan, values: Values) -> String {
     let mut text = String::new();
-    for (code, cause) in survey.rejected.iter() {
-        let example = &cause.example;
+    for (code, cause) in plan.rejected.iter() {
+        let (at, example) = (cause.first, &cause.example);
         let column = example.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
-        let value = example.value.as_ref().filter(|_| with_values);
+        let value = example.value.as_ref().filter(|_| values == Values::Shown);
         let value = value.map(|value| format!(", {value:?}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{} rejected ({}): first row {} on line {}{column}{value}: {}\n    {}",
-            cause.rows,
+            "{} rejected ({}), first row {} on line {}{column}{value}: {}\n    hint: {}",
+            Count(cause.rows),
             code.as_str(),
-            cause.first.number,
-            cause.first.line,
+            at.number,
+            at.line,
             example.message,
             example.hint
         );
@@ -49,32 +58,31 @@ pub(crate) fn rejections(survey: &Plan, with_values: bool) -> String {
     text
 }
 
-/// Numbers that say something about where they are from.
-const BAD_PHONES_MIN: usize = 3;
+/// `to https://…, brand 2`
+pub(crate) fn target_line(config: &Config, brands: &[u64]) -> String {
+    let noun = if brands.len() == 1 { "brand" } else { "brands" };
+    let brands: Vec<String> = brands.iter().map(ToString::to_string).collect();
+    let brands = if brands.is_empty() { "none".to_owned() } else { brands.join(", ") };
+    format!("to {}, {noun} {brands}", config.omnidesk.base_url)
+}
 
 impl PlanView<'_> {
-    fn duration(&self) -> std::time::Duration {
-        self.config.limits.rate.time_for(self.survey.calls_total())
+    fn duration(&self) -> Duration {
+        self.config.limits.rate.time_for(self.plan.calls_total())
     }
 
     /// How much fits into the time window, if there is one.
     fn fit(&self) -> Option<WindowFit> {
         let (limits, timeout) = (&self.config.limits, self.config.omnidesk.timeout.0);
-        let rows = self.survey.worklist.count(Work::Calls);
-        self.window.map(|window| window.fit(limits.rate, timeout, self.survey.calls_total(), rows))
+        let rows = self.plan.worklist.count(Work::Calls);
+        self.window.map(|window| window.fit(limits.rate, timeout, self.plan.calls_total(), rows))
     }
 
     pub(crate) fn json(&self) -> Value {
-        let calls: serde_json::Map<String, Value> = CallKind::ALL
-            .iter()
-            .map(|kind| (kind.word().to_owned(), self.survey.calls(*kind).into()))
-            .collect();
-        let outcomes: serde_json::Map<String, Value> = Outcome::ALL
-            .iter()
-            .map(|outcome| (outcome.word().to_owned(), self.survey.expected.get(*outcome).into()))
-            .collect();
-        let rejected: Vec<Value> = self
-            .survey
+        let plan = self.plan;
+        let calls: Map<String, Value> =
+            CallKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), plan.calls(*kind).into())).collect();
+        let rejected: Vec<Value> = plan
             .rejected
             .iter()
             .map(|(code, cause)| {
@@ -90,78 +98,71 @@ impl PlanView<'_> {
                 })
             })
             .collect();
-        let warnings: serde_json::Map<String, Value> = self
-            .survey
+        let warnings: Map<String, Value> = plan
             .warnings
             .iter()
             .map(|(warning, rows)| (warning.as_str().to_owned(), (*rows).into()))
             .collect();
         json!({
             "tenant": self.config.omnidesk.base_url.to_string(),
-            "brands": self.survey.brands,
+            "brands": plan.effects.brands,
             "export": self.prepared.export.name(),
-            "fingerprint": self.prepared.fingerprint.to_string(),
-            "rows": self.survey.rows,
-            "outcomes": outcomes,
+            "export_hash": self.prepared.hash.to_string(),
+            "rows": plan.rows(),
+            "outcomes": plan.expected.json(),
             "calls": calls,
-            "calls_total": self.survey.calls_total(),
+            "calls_total": plan.calls_total(),
             "rate": self.config.limits.rate.to_string(),
             "seconds": self.duration().as_secs_f64(),
             "window": self.fit(),
             "rejected": rejected,
             "warnings": warnings,
-            "rows_of_known_customers": self.survey.rows_of_known_customers,
-            "unseen_columns": self.survey.unseen,
+            "repeated_rows": plan.repeated_rows,
+            "absent_keys": plan.absent_keys,
             "phone_region": self.phone_region().map(|(region, _)| region),
-            "notices": self.survey.findings.seen.notices,
-            "mapping": self.survey.findings.remapped,
+            "notices": plan.effects.findings.profile.notices,
+            "mapping_changes": plan.effects.findings.mapping_changes,
             "missing": self.missing_json(),
             "guards": self.verdicts,
-            "leave": (!self.verdicts.is_empty()).then(|| overrides::this_command(self.verdicts)).flatten(),
-            "balanced": self.survey.expected.total() == self.survey.rows,
+            "override": override_command(self.verdicts),
+            "balanced": plan.expected.total() == plan.rows(),
         })
     }
 
     fn missing_json(&self) -> Value {
-        let Some(found) = &self.survey.missing else { return Value::Null };
-        match found.undecided {
-            Some(why) => json!({ "undecided": why }),
-            None => missing_json(&found.missing),
+        match self.plan.missing.as_ref().map(|missing| &missing.result) {
+            None => Value::Null,
+            Some(Ok(missing)) => missing.json(),
+            Some(Err(undecided)) => json!({ "undecided": undecided }),
         }
     }
 
     fn phone_region(&self) -> Option<(String, usize)> {
-        let (phones, bad) = (self.survey.bad_phones.iter().map(String::as_str), self.survey.bad_phones.len());
+        let (phones, bad) = (self.plan.bad_phones.iter().map(String::as_str), self.plan.bad_phones.len());
         // A typing error is a good number of some region.
         let found = (bad >= BAD_PHONES_MIN).then(|| suggest_region(phones)).flatten();
         found.filter(|(_, valid)| 2 * valid >= bad)
     }
 
-    /// In words: what is read, what is sent where, how long it takes.
+    /// What is read, what is sent where, how long it takes.
     pub(crate) fn head(&self) -> String {
-        let brands: Vec<String> = self.survey.brands.iter().map(ToString::to_string).collect();
-        let mut text = String::new();
-        let _ = writeln!(
-            text,
-            "to {}, brand {}",
-            self.config.omnidesk.base_url,
-            if brands.is_empty() { "none".to_owned() } else { brands.join(", ") }
-        );
-        let calls: Vec<String> = CallKind::ALL
-            .iter()
-            .filter(|kind| self.survey.calls(**kind) > 0)
-            .map(|kind| format!("{} {}", self.survey.calls(*kind), kind.word()))
-            .collect();
+        let plan = self.plan;
+        let mut text = format!("{}\n", target_line(self.config, &plan.brands()));
+        let calls =
+            CallKind::ALL.iter().map(|kind| (kind, plan.calls(*kind))).filter(|(_, count)| *count > 0);
+        let calls: Vec<String> =
+            calls.map(|(kind, count)| format!("{} {}", Count(count), kind.as_str())).collect();
         let _ = write!(
             text,
-            "{} rows of {} become {} calls{}",
-            self.survey.rows,
+            "{} of {} {} {}",
+            counted(plan.rows(), "row"),
             self.prepared.export.name(),
-            self.survey.calls_total(),
-            if calls.is_empty() { String::new() } else { format!(" ({})", calls.join(", ")) }
+            if plan.rows() == 1 { "becomes" } else { "become" },
+            counted(plan.calls_total(), "call")
         );
-        if self.survey.calls_total() > 0 {
-            let _ = write!(text, " and take {} at {}", Period(self.duration()), self.config.limits.rate);
+        if !calls.is_empty() {
+            let (duration, rate) = (Period(self.duration()), self.config.limits.rate);
+            let _ = write!(text, " ({}) and take {duration} at {rate}", calls.join(", "));
         }
         text.push('\n');
         if self.prepared.is_result_file {
@@ -169,70 +170,65 @@ impl PlanView<'_> {
                 "read as a result file, which is a part of an export: min_rows and min_fill do not apply\n",
             );
         }
-        if let Some(words) = self.fit().and_then(|fit| fit.words()) {
-            let _ = writeln!(text, "{words}");
+        if let Some(fit) = self.fit().and_then(|fit| fit.text()) {
+            let _ = writeln!(text, "{fit}");
         }
-        if !self.survey.unseen.is_empty() && self.survey.rows > 0 {
-            let _ = writeln!(text, "mapped, but in no row: {}", self.survey.unseen.join(", "));
+        if !plan.absent_keys.is_empty() && plan.rows() > 0 {
+            let _ = writeln!(text, "mapped, but in no row: {}", plan.absent_keys.join(", "));
         }
-        for (warning, times) in &self.survey.warnings {
-            let _ = writeln!(text, "{times} {}", warning.description());
+        for (warning, times) in &plan.warnings {
+            let _ = writeln!(text, "{}: {}", warning.description(), Count(*times));
         }
-        text.push_str(&self.survey.findings.remapped.text());
+        text.push_str(&plan.effects.findings.mapping_changes.text());
         self.write_missing(&mut text);
         text
     }
 
     fn write_missing(&self, text: &mut String) {
-        let Some(found) = &self.survey.missing else { return };
-        if let Some(why) = found.undecided {
-            let _ = writeln!(text, "{}", why.words());
-            return;
-        }
-        let what = if found.missing.purge { "to be purged" } else { "to be reported" };
-        let _ =
-            writeln!(text, "missing: {} known customers are not in the export, {what}", found.missing.found);
-        for remark in found.missing.remarks() {
-            let _ = writeln!(text, "{remark}");
-        }
+        let _ = match self.plan.missing.as_ref().map(|missing| &missing.result) {
+            None => Ok(()),
+            Some(Err(undecided)) => writeln!(text, "{}", undecided.description()),
+            Some(Ok(missing)) => {
+                let action = if missing.action == MissingAction::Purge { "purged" } else { "reported" };
+                let customers = counted(missing.found, "known customer");
+                let _ = writeln!(text, "missing: {customers} not in the export, to be {action}");
+                missing.remarks().iter().try_for_each(|remark| writeln!(text, "{remark}"))
+            }
+        };
     }
 
     pub(crate) fn text(&self) -> String {
+        let plan = self.plan;
         let mut text = self.head();
-        for outcome in Outcome::ALL {
-            let rows = self.survey.expected.get(outcome);
-            if rows > 0 {
-                let _ = writeln!(text, "  {:<14} {rows:>10}", outcome.word());
-            }
+        for (outcome, rows) in plan.expected.iter() {
+            let _ = writeln!(text, "  {:<14} {:>10}", outcome.as_str(), Count(rows));
         }
-        if self.survey.rows_of_known_customers > 0 {
+        if plan.repeated_rows > 0 {
+            let noun = if plan.repeated_rows == 1 { "row has" } else { "rows have" };
             let _ = writeln!(
                 text,
-                "{} rows are of a customer who has a row before; they go in the export's order",
-                self.survey.rows_of_known_customers
+                "{} {noun} a customer of an earlier row; rows of a customer are applied in the export's order",
+                Count(plan.repeated_rows)
             );
         }
-        text.push_str(&rejections(self.survey, true));
+        text.push_str(&rejections_text(plan, Values::Shown));
         if let Some((region, valid)) = self.phone_region() {
-            let _ = writeln!(
-                text,
-                "region = \"{region}\" would make {valid} of {} such numbers valid",
-                self.survey.bad_phones.len()
-            );
+            let numbers = plan.bad_phones.len();
+            let _ =
+                writeln!(text, "region = \"{region}\" would make {valid} of {numbers} such numbers valid");
         }
-        for notice in &self.survey.findings.seen.notices {
-            if notice.count > 0 {
-                let _ = writeln!(text, "{}", notice.message);
-            }
+        for notice in plan.effects.findings.profile.notices.iter().filter(|notice| notice.count > 0) {
+            let _ = writeln!(text, "{}", notice.message);
         }
         for verdict in self.verdicts {
-            let _ = writeln!(text, "the guard {} will block: {}", verdict.guard, verdict.message);
+            let _ = writeln!(text, "guard {} will block the run: {}", verdict.guard, verdict.message);
         }
-        if !self.verdicts.is_empty()
-            && let Some(command) = overrides::this_command(self.verdicts)
-        {
-            let _ = writeln!(text, "if all of that is meant, this is the command:\n  {command}");
+        if let Some(command) = override_command(self.verdicts) {
+            let _ = writeln!(text, "{OVERRIDE_INTRO}\n  {command}");
         }
         text
     }
 }
+
+/// In front of the command that overrides guards.
+pub(crate) const OVERRIDE_INTRO: &str = "if all of this is intended, run:";

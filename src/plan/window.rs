@@ -1,10 +1,9 @@
 //! The time that a run may take, and how much of its work fits into that.
 //!
-//! A window is left early: nothing new starts once a call begun now could
-//! still be under way at its end, and what is under way then is cut off. That
-//! is as safe as a kill, and the next run goes on there.
+//! A run ends before its window does: nothing new starts once a call that began
+//! now could still be on its way at the end, and calls on their way then are cut
+//! off. That is as safe as a kill, and the next run resumes there.
 
-use super::error::PlanError;
 use std::time::{Duration, Instant};
 
 use jiff::ZonedDateTime;
@@ -12,26 +11,26 @@ use jiff::civil::Time;
 use jiff::tz::AmbiguousOffset;
 use serde::Serialize;
 
-use crate::cli::WindowArgs;
-use crate::units::{Period, Rate};
+use super::error::PlanError;
+use crate::units::{Count, Rate};
 
-/// Kept for the books, the result files and the notification.
+/// Kept for the checkpoint, the result files and the notification.
 const ENDING_MAX: Duration = Duration::from_secs(10);
 /// Of a short window they get no more than this share …
 const ENDING_SHARE: u32 = 20;
-/// … and calls under way no more than this one.
+/// … and calls on their way no more than this one.
 const DRAIN_SHARE: u32 = 4;
 
-/// From the start of the program to the moment it has to be over.
+/// From the start of the program to the moment at which it has to be over.
 #[derive(Debug)]
 pub(crate) struct Window {
     opened: Instant,
     length: Duration,
-    /// For people; nothing follows the clock of the wall once the run has begun.
+    /// For people: nothing follows the wall clock once the run has begun.
     closes: ZonedDateTime,
 }
 
-/// How much of the work one window holds.
+/// How much of the work fits into one window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct WindowFit {
     /// Its end, local time.
@@ -48,20 +47,20 @@ pub(crate) struct WindowFit {
 
 impl Window {
     /// The nearer of both bounds, if there is one.
-    pub(crate) fn of(
-        args: &WindowArgs,
-        max_duration: Option<Period>,
+    pub(crate) fn new(
+        max_duration: Option<Duration>,
+        stop_at: Option<Time>,
         opened: Instant,
     ) -> Result<Option<Self>, PlanError> {
         let now = ZonedDateTime::now();
         let wrong = |error: jiff::Error| PlanError::Usage(format!("the time window: {error}"));
         let mut ends = Vec::new();
-        if let Some(most) = args.max_duration.or(max_duration) {
-            ends.push(now.checked_add(most.0).map_err(wrong)?);
+        if let Some(most) = max_duration {
+            ends.push(now.checked_add(most).map_err(wrong)?);
         }
-        if let Some(time) = args.stop_at {
+        if let Some(time) = stop_at {
             check_zone(&now)?;
-            ends.push(next(time, &now).map_err(wrong)?);
+            ends.push(next_at(time, &now).map_err(wrong)?);
         }
         Ok(ends.into_iter().min().map(|closes| {
             let length = Duration::try_from(now.duration_until(&closes)).unwrap_or_default();
@@ -69,20 +68,20 @@ impl Window {
         }))
     }
 
-    /// How long calls may be under way from now on.
-    pub(crate) fn for_work(&self) -> Duration {
+    /// How long calls may be on their way from now on.
+    pub(crate) fn time_for_work(&self) -> Duration {
         let ending = (self.length / ENDING_SHARE).min(ENDING_MAX);
         (self.length - ending).saturating_sub(self.opened.elapsed())
     }
 
     /// How long calls may begin from now on, if one takes `timeout` at most.
-    pub(crate) fn for_new(&self, timeout: Duration) -> Duration {
-        self.for_work().saturating_sub(timeout.min(self.length / DRAIN_SHARE))
+    pub(crate) fn time_for_new(&self, timeout: Duration) -> Duration {
+        self.time_for_work().saturating_sub(timeout.min(self.length / DRAIN_SHARE))
     }
 
     /// How much of `calls`, which `rows` rows ask for, fits.
     pub(crate) fn fit(&self, rate: Rate, timeout: Duration, calls: u64, rows: u64) -> WindowFit {
-        let fitting = rate.calls_in(self.for_new(timeout)).min(calls);
+        let fitting = rate.calls_in(self.time_for_new(timeout)).min(calls);
         let share = |rows: u64| u128::from(rows) * u128::from(fitting) / u128::from(calls.max(1));
         WindowFit {
             closes: self.closes.strftime("%Y-%m-%d %H:%M %Z").to_string(),
@@ -96,21 +95,22 @@ impl Window {
 }
 
 impl WindowFit {
-    /// In a line; nothing if there is nothing to do.
-    pub(crate) fn words(&self) -> Option<String> {
+    /// In a line; `None` if there are no calls.
+    pub(crate) fn text(&self) -> Option<String> {
         let Self { closes, calls, calls_total, rows, rows_total, windows } = self;
+        let [calls, total, rows, rows_total] = [*calls, *calls_total, *rows, *rows_total].map(Count);
         Some(match windows {
             _ if *calls_total == 0 => return None,
-            Some(1) => format!("all of it fits into the time window, which closes {closes}"),
+            Some(1) => format!("all calls fit into the time window, which closes {closes}"),
             Some(windows) => format!(
-                "about {calls} of the {calls_total} calls, {rows} of {rows_total} rows, fit into the time window, which closes {closes}; all of it takes {windows} such windows"
+                "about {calls} of {total} calls, {rows} of {rows_total} rows, fit into the time window, which closes {closes}; all of them take {windows} such windows"
             ),
             None => format!("no call fits into the time window, which closes {closes}"),
         })
     }
 }
 
-/// A zone that is named and not known would pass for UTC, hours off.
+/// A zone that is named and unknown would pass for UTC, hours off.
 fn check_zone(now: &ZonedDateTime) -> Result<(), PlanError> {
     match std::env::var("TZ") {
         Ok(zone) if !zone.is_empty() && now.time_zone().is_unknown() => Err(PlanError::Usage(format!(
@@ -122,7 +122,7 @@ fn check_zone(now: &ZonedDateTime) -> Result<(), PlanError> {
 
 /// The next time that the local clock shows `time`, or passes it where it is
 /// put forward. Where it is put back, it shows some times twice.
-fn next(time: Time, now: &ZonedDateTime) -> Result<ZonedDateTime, jiff::Error> {
+fn next_at(time: Time, now: &ZonedDateTime) -> Result<ZonedDateTime, jiff::Error> {
     let zone = now.time_zone();
     let mut date = now.date();
     loop {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn minutes_until(now: ZonedDateTime, hour: i8, minute: i8) -> i64 {
-        let next = next(time(hour, minute, 0, 0), &now).expect("a moment");
+        let next = next_at(time(hour, minute, 0, 0), &now).expect("a moment");
         now.duration_until(&next).as_mins()
     }
 
@@ -191,33 +191,33 @@ mod tests {
     }
 
     #[test]
-    fn a_window_is_left_early_enough_for_calls_under_way() {
+    fn a_window_ends_early_enough_for_calls_on_their_way() {
         let night = window(Duration::from_secs(5 * 3600));
         let timeout = Duration::from_secs(30);
-        let (work, new) = (night.for_work().as_secs_f64(), night.for_new(timeout).as_secs_f64());
+        let (work, new) = (night.time_for_work().as_secs_f64(), night.time_for_new(timeout).as_secs_f64());
         assert!((17_980.0..17_991.0).contains(&work), "{work}");
         assert!((17_950.0..17_961.0).contains(&new), "{new}");
         // A window shorter than a timeout still does some work.
-        let short = window(Duration::from_secs(20)).for_new(timeout).as_secs_f64();
+        let short = window(Duration::from_secs(20)).time_for_new(timeout).as_secs_f64();
         assert!((5.0..14.1).contains(&short), "{short}");
-        assert_eq!(window(Duration::ZERO).for_new(timeout), Duration::ZERO);
+        assert_eq!(window(Duration::ZERO).time_for_new(timeout), Duration::ZERO);
     }
 
     #[test]
-    fn what_fits_is_said_in_calls_rows_and_windows() {
+    fn the_fit_is_in_calls_rows_and_windows() {
         let rate: Rate = "1000/h".parse().expect("a rate");
         let (night, timeout) = (window(Duration::from_secs(5 * 3600 + 30)), Duration::from_secs(10));
         let fit = night.fit(rate, timeout, 12_000, 6_000);
         assert!((4_990..=5_002).contains(&fit.calls) && (2_495..=2_501).contains(&fit.rows), "{fit:?}");
         assert_eq!(fit.windows, Some(3));
-        let words = fit.words().expect("words");
-        assert!(words.contains("of the 12000 calls") && words.ends_with("3 such windows"), "{words}");
-        assert!(words.contains("closes 2026-11-23 05:00 CET"), "{words}");
+        let text = fit.text().expect("a text");
+        assert!(text.contains("of 12,000 calls") && text.ends_with("3 such windows"), "{text}");
+        assert!(text.contains("closes 2026-11-23 05:00 CET"), "{text}");
         let all = night.fit(rate, timeout, 4_000, 4_000);
         assert_eq!((all.calls, all.rows, all.windows), (4_000, 4_000, Some(1)));
         assert!(
-            window(Duration::ZERO).fit(rate, timeout, 9, 9).words().expect("words").starts_with("no call")
+            window(Duration::ZERO).fit(rate, timeout, 9, 9).text().expect("a text").starts_with("no call")
         );
-        assert_eq!(night.fit(rate, timeout, 0, 0).words(), None);
+        assert_eq!(night.fit(rate, timeout, 0, 0).text(), None);
     }
 }

@@ -18,9 +18,8 @@ pub struct CustomerKey(pub [u8; 16]);
 impl CustomerKey {
     /// The first 64 bits, which sort as the key does. They tell customers
     /// apart well enough to find those with several rows: a false alarm costs
-    /// a second reading, and nothing else.
-    #[must_use]
-    pub fn short(self) -> u64 {
+    /// a second reading and nothing else.
+    pub(crate) fn short(self) -> u64 {
         let mut first = [0; 8];
         first.copy_from_slice(&self.0[..8]);
         u64::from_be_bytes(first)
@@ -35,7 +34,7 @@ impl Hash for CustomerKey {
 
 /// Parts of a keyed hash need no hashing, and nobody can choose them.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct IdentityHasher(u64);
+pub(crate) struct IdentityHasher(u64);
 
 impl Hasher for IdentityHasher {
     fn finish(&self) -> u64 {
@@ -52,7 +51,7 @@ impl Hasher for IdentityHasher {
 }
 
 /// For maps and sets of [`CustomerKey`]s, whole or [`CustomerKey::short`].
-pub type BuildKeyHasher = BuildHasherDefault<IdentityHasher>;
+pub(crate) type BuildKeyHasher = BuildHasherDefault<IdentityHasher>;
 
 /// An address of a customer, 64 bits: compared only within one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -60,14 +59,14 @@ pub struct AddressHash(pub [u8; 8]);
 
 /// The value of a field, 64 bits: compared only with the same field's last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ValueHash([u8; 8]);
+pub struct ValueHash(pub(crate) [u8; 8]);
 
 /// A field's name, 32 bits: compared only within one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldTag([u8; 4]);
+pub struct FieldTag(pub(crate) [u8; 4]);
 
 /// The mapped cells of a row as they stand in the export, 64 bits: compared
-/// only with the print that its customer was left with.
+/// only with the one that its customer was acknowledged with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RowFingerprint(pub [u8; 8]);
 
@@ -76,32 +75,31 @@ impl RowFingerprint {
     pub const NONE: Self = Self([0; 8]);
 }
 
-/// By which the prints of rows are made.
+/// The key of row fingerprints.
 ///
-/// XXH3 with a secret seed, and not BLAKE3 as all else: a print is made of every
-/// row of every night, and is only ever compared with one other.
+/// XXH3 with a secret seed, and not BLAKE3 as all else: every row of every
+/// night has its fingerprint taken, and it is compared with one other alone.
 #[derive(Clone, Copy)]
 pub struct FingerprintKey(u64);
 
 impl FingerprintKey {
-    /// The print of a row with these cells. `room` is where they are put one
-    /// behind the other.
-    pub fn row<'a>(&self, cells: impl Iterator<Item = &'a [u8]>, room: &mut Vec<u8>) -> RowFingerprint {
-        room.clear();
+    /// The fingerprint of a row with these cells, which are joined in `buffer`.
+    pub fn row<'a>(&self, cells: impl Iterator<Item = &'a [u8]>, buffer: &mut Vec<u8>) -> RowFingerprint {
+        buffer.clear();
         for cell in cells {
             // Lengths keep the cells apart; nearly all of them are one byte.
             match u8::try_from(cell.len()) {
-                Ok(len) if len < u8::MAX => room.push(len),
+                Ok(len) if len < u8::MAX => buffer.push(len),
                 _ => {
-                    room.push(u8::MAX);
-                    room.extend_from_slice(&cell.len().to_le_bytes());
+                    buffer.push(u8::MAX);
+                    buffer.extend_from_slice(&cell.len().to_le_bytes());
                 }
             }
-            room.extend_from_slice(cell);
+            buffer.extend_from_slice(cell);
         }
-        let print = XxHash3_64::oneshot_with_seed(self.0, room);
+        let hash = XxHash3_64::oneshot_with_seed(self.0, buffer);
         // Zero is no row's.
-        RowFingerprint(print.max(1).to_le_bytes())
+        RowFingerprint(hash.max(1).to_le_bytes())
     }
 }
 
@@ -136,41 +134,40 @@ impl HashKey {
         Self(bytes)
     }
 
-    /// A key for another purpose, which tells nothing of this one.
-    #[must_use]
-    pub fn derived(&self, purpose: &str) -> [u8; 32] {
+    /// A key for another purpose, which reveals nothing of this one.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
         blake3::derive_key(purpose, &self.0)
     }
 
     /// A customer's key.
     #[must_use]
     pub fn customer(&self, customer: &Customer) -> CustomerKey {
-        self.customer_of(customer.brand_id, customer.primary_id.as_str())
+        self.customer_id(customer.brand_id, customer.primary_id.as_str())
     }
 
     /// The key of the customer with this id of this brand.
     #[must_use]
-    pub fn customer_of(&self, brand_id: u64, primary_id: &str) -> CustomerKey {
+    pub fn customer_id(&self, brand_id: u64, primary_id: &str) -> CustomerKey {
         CustomerKey(self.hash(b"customer", &brand_id.to_le_bytes(), primary_id.as_bytes()))
     }
 
     /// An address's hash, the same for two spellings of one address.
     #[must_use]
     pub fn address(&self, address: &Address) -> AddressHash {
-        self.address_of(address.channel(), &address.identity())
+        self.address_identity(address.channel(), &address.identity())
     }
 
     /// The hash of the address with this [`Address::identity`].
-    #[must_use]
-    pub fn address_of(&self, channel: Channel, identity: &str) -> AddressHash {
+    pub(crate) fn address_identity(&self, channel: Channel, identity: &str) -> AddressHash {
         AddressHash(self.hash(b"address", channel.as_str().as_bytes(), identity.as_bytes()))
     }
 
-    /// The key of the prints of rows, read as `reading` marks it.
+    /// The key of the fingerprints of rows that are mapped in one way, which
+    /// `mapping` identifies.
     #[must_use]
-    pub fn prints(&self, reading: [u8; 8]) -> FingerprintKey {
+    pub fn fingerprints(&self, mapping: [u8; 8]) -> FingerprintKey {
         let mut seed = [0; 8];
-        seed.copy_from_slice(&self.hash::<8>(b"row", &reading, b""));
+        seed.copy_from_slice(&self.hash::<8>(b"row", &mapping, b""));
         FingerprintKey(u64::from_le_bytes(seed))
     }
 
@@ -178,8 +175,8 @@ impl HashKey {
         ValueHash(self.hash(b"value", &tag.0, text.as_bytes()))
     }
 
-    /// The tag of a field. A mapping has a handful of them, asked for again for
-    /// every row.
+    /// The tag of a field. A mapping has a handful of them, and every row asks
+    /// for them again.
     pub(crate) fn field(&self, name: &FieldName) -> FieldTag {
         TAGS.with_borrow_mut(|known| {
             if let Some((.., tag)) = known.iter().find(|(of, key, _)| of == name && *key == self.0) {
@@ -258,12 +255,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_print_tells_rows_apart_by_every_cell_and_its_place() {
+    fn a_fingerprint_tells_rows_apart_by_every_cell_and_its_place() {
         let key = HashKey::new([7; 32]);
-        let print_as = |reading, cells: &[&str]| {
-            key.prints(reading).row(cells.iter().map(|cell| cell.as_bytes()), &mut Vec::new())
+        let by_version = |version, cells: &[&str]| {
+            key.fingerprints(version).row(cells.iter().map(|cell| cell.as_bytes()), &mut Vec::new())
         };
-        let print = |cells: &[&str]| print_as([1; 8], cells);
+        let fingerprint = |cells: &[&str]| by_version([1; 8], cells);
         let long = "x".repeat(300);
         let rows: [&[&str]; 9] = [
             &["a", "b"],
@@ -277,10 +274,10 @@ mod tests {
             &[&long, "a"],
         ];
         for (at, row) in rows.iter().enumerate() {
-            assert_eq!(print(row), print(row));
-            assert!(rows[..at].iter().all(|other| print(other) != print(row)), "{row:?}");
+            assert_eq!(fingerprint(row), fingerprint(row));
+            assert!(rows[..at].iter().all(|other| fingerprint(other) != fingerprint(row)), "{row:?}");
         }
-        assert_ne!(print(&["a"]), print_as([2; 8], &["a"]), "read otherwise");
+        assert_ne!(fingerprint(&["a"]), by_version([2; 8], &["a"]), "by another mapping");
     }
 
     #[test]

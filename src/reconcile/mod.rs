@@ -13,14 +13,13 @@ mod outcome;
 mod state;
 mod step;
 
-pub use causes::CauseMap;
-pub use hashes::{
-    AddressHash, BuildKeyHasher, CustomerKey, FieldTag, FingerprintKey, HashKey, RowFingerprint, ValueHash,
-};
-pub use missing::{MissingCustomers, MissingPlan, Undecided};
+pub(crate) use causes::CauseMap;
+pub(crate) use hashes::BuildKeyHasher;
+pub use hashes::{AddressHash, CustomerKey, FieldTag, FingerprintKey, HashKey, RowFingerprint, ValueHash};
+pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
-pub use state::{Acked, AckedField, PendingCall, RowProgress};
-pub use step::{
-    Policy, Situation, Step, acknowledged, asks_nothing_of, found_by_probe, next, note_print, probe,
-    rehearse, settled_silently, turned_absent, turned_existing, under_way,
+pub use state::{Acked, AckedField, CustomerState, Effect, ExportRow, PendingCall, RowProgress};
+pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};
+pub(crate) use step::{
+    acknowledge_probe, confirm, probe_call, set_fingerprint, state_during, turn_to_create, turn_to_update,
 };

@@ -1,6 +1,10 @@
-//! What became of a row, and the books.
+//! What became of a row, and the totals.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::units::Count;
 
 /// What became of a row. A row has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,9 +17,9 @@ pub enum Outcome {
     ChannelAdded,
     /// The customer's data was purged.
     Purged,
-    /// There was nothing to do.
+    /// No call was needed.
     Unchanged,
-    /// A rule said so.
+    /// By a rule.
     Skipped,
     /// Refused here; nothing was sent.
     Rejected,
@@ -28,8 +32,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All of them, in the order of summaries.
-    pub const ALL: [Self; 10] = [
+    /// In the order of summaries.
+    pub(crate) const ALL: [Self; 10] = [
         Self::Created,
         Self::Updated,
         Self::ChannelAdded,
@@ -42,9 +46,8 @@ impl Outcome {
         Self::NotAttempted,
     ];
 
-    /// The word in summaries and result files.
-    #[must_use]
-    pub fn word(self) -> &'static str {
+    /// As in summaries and result files.
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Updated => "updated",
@@ -60,29 +63,26 @@ impl Outcome {
     }
 
     /// Whether a person has to look at the row.
-    #[must_use]
-    pub fn is_trouble(self) -> bool {
+    pub(crate) fn is_problem(self) -> bool {
         matches!(self, Self::Rejected | Self::Failed | Self::InDoubt | Self::NotAttempted)
     }
 }
 
 /// Rows by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts([u64; 10]);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts(pub(crate) [u64; 10]);
 
 impl Counts {
-    /// Counts one row.
-    pub fn add(&mut self, outcome: Outcome) {
+    pub(crate) fn add(&mut self, outcome: Outcome) {
         self.add_many(outcome, 1);
     }
 
-    /// Counts several rows.
-    pub fn add_many(&mut self, outcome: Outcome, rows: u64) {
+    pub(crate) fn add_many(&mut self, outcome: Outcome, rows: u64) {
         self.0[outcome as usize] += rows;
     }
 
-    /// Takes one row from one outcome to another.
-    pub(crate) fn turn(&mut self, from: Outcome, to: Outcome) {
+    /// Moves one row from one outcome to another.
+    pub(crate) fn shift(&mut self, from: Outcome, to: Outcome) {
         self.0[from as usize] = self.0[from as usize].saturating_sub(1);
         self.add(to);
     }
@@ -93,15 +93,32 @@ impl Counts {
         self.0[outcome as usize]
     }
 
-    /// All rows.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Whether no row needs a person.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        Outcome::ALL.iter().filter(|outcome| outcome.is_trouble()).all(|outcome| self.get(*outcome) == 0)
+    /// The outcomes that there are, in the order of summaries.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Outcome, u64)> {
+        Outcome::ALL.into_iter().map(|outcome| (outcome, self.get(outcome))).filter(|(_, rows)| *rows > 0)
+    }
+
+    /// Whether no row has a problem.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.iter().all(|(outcome, _)| !outcome.is_problem())
+    }
+
+    /// A member for each outcome.
+    pub(crate) fn json(&self) -> Map<String, Value> {
+        Outcome::ALL.iter().map(|outcome| (outcome.as_str().to_owned(), self.get(*outcome).into())).collect()
+    }
+}
+
+impl fmt::Display for Counts {
+    /// `12 created, 3 failed`
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let parts: Vec<String> =
+            self.iter().map(|(outcome, rows)| format!("{} {}", Count(rows), outcome.as_str())).collect();
+        out.write_str(&parts.join(", "))
     }
 }

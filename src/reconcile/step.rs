@@ -2,7 +2,7 @@
 
 use super::hashes::{HashKey, RowFingerprint};
 use super::outcome::Outcome;
-use super::state::{Acked, PendingCall, RowProgress};
+use super::state::{Acked, CustomerState, Effect, ExportRow, PendingCall, RowProgress};
 use crate::mapping::{FieldName, FieldValue, Intent, Operation, Rejection, RejectionCode};
 use crate::omnidesk::{Action, Call};
 
@@ -13,30 +13,53 @@ pub struct Policy {
     pub key: HashKey,
     /// Ordinal of the export.
     pub export: u32,
-    /// Send everything, whatever customers were last told.
+    /// Send everything, whatever is acknowledged.
     pub full: bool,
     /// Purged customers may be created again.
     pub allow_recreate: bool,
 }
 
+impl Policy {
+    fn row(&self, intent: &Intent) -> ExportRow {
+        ExportRow { export: self.export, row: intent.at.position() }
+    }
+}
+
+/// Where a refusal that names the customer's existence has turned a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Turn {
+    #[default]
+    None,
+    /// The API does not know the customer: an update became a create.
+    Absent,
+    /// The API knows the customer: a create became an update.
+    Existing,
+    /// A create of this row, whose answer was lost, made the absent customer.
+    AbsentThenExisting,
+}
+
 /// What is known when a row's next call is decided.
 #[derive(Debug, Clone, Default)]
 pub struct Situation {
-    /// What the customer was last told; none if the checkpoint knows nothing.
-    pub told: Option<Acked>,
+    pub state: CustomerState,
     /// What this row has done already.
     pub progress: RowProgress,
-    /// The API said that the customer does not exist.
-    absent: bool,
-    /// The API said that the customer exists.
-    existing: bool,
+    turn: Turn,
 }
 
 impl Situation {
     /// At the start of a row.
     #[must_use]
-    pub fn new(told: Option<Acked>, progress: RowProgress) -> Self {
-        Self { told, progress, absent: false, existing: false }
+    pub fn new(state: CustomerState, progress: RowProgress) -> Self {
+        Self { state, progress, turn: Turn::None }
+    }
+
+    fn was_absent(&self) -> bool {
+        matches!(self.turn, Turn::Absent | Turn::AbsentThenExisting)
+    }
+
+    fn was_existing(&self) -> bool {
+        matches!(self.turn, Turn::Existing | Turn::AbsentThenExisting)
     }
 }
 
@@ -46,72 +69,86 @@ pub enum Step {
     /// This call.
     Call(Call),
     /// Nothing more.
-    Settled(Outcome),
+    Done(Outcome),
     /// Nothing at all: it is refused.
     Rejected(Box<Rejection>),
 }
+
+/// A customer who exists, with nothing acknowledged.
+static NOTHING: Acked = Acked {
+    fingerprint: RowFingerprint::NONE,
+    addresses: Vec::new(),
+    by: ExportRow { export: 0, row: 0 },
+    fields: Vec::new(),
+};
 
 /// Which call the row needs next, or what it came to.
 #[must_use]
 pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     if intent.operation == Operation::Purge {
-        return purge(intent, situation, policy);
+        return next_purge(intent, situation, policy);
     }
-    let mut told = situation.told.as_ref();
-    if let Some(tombstone) = told.filter(|told| told.purged) {
-        if tombstone.export != policy.export && !policy.allow_recreate {
+    let acked = match &situation.state {
+        CustomerState::Purged(by) if by.export != policy.export && !policy.allow_recreate => {
             return Step::Rejected(Box::new(purged_before()));
         }
-        if tombstone.export == policy.export && tombstone.row > intent.at.number {
-            // A row behind this one has purged the customer: that is the last word.
-            return Step::Settled(effect(&situation.progress));
+        // A later row has purged the customer: that decides.
+        CustomerState::Purged(by) if by.is_after(policy.row(intent)) => {
+            return Step::Done(situation.progress.outcome());
         }
-        told = None;
-    }
-    let wants_create = match intent.operation {
-        Operation::Sync | Operation::Create => told.is_none(),
-        _ => situation.absent && told.is_none(),
+        CustomerState::Purged(_) | CustomerState::Unknown => None,
+        CustomerState::PerhapsPurged(_) => Some(&NOTHING),
+        CustomerState::Acknowledged(acked) => Some(acked),
     };
-    if wants_create {
-        return Step::Call(create(intent));
-    }
+    let Some(acked) = acked else {
+        return match intent.operation {
+            Operation::Sync | Operation::Create => create(intent),
+            _ if situation.was_absent() => create(intent),
+            _ => next_change(intent, &NOTHING, situation, policy),
+        };
+    };
+    next_change(intent, acked, situation, policy)
+}
+
+/// The next update or add-channel of a row.
+fn next_change(intent: &Intent, acked: &Acked, situation: &Situation, policy: &Policy) -> Step {
+    let progress = &situation.progress;
     if intent.operation != Operation::AddChannel {
-        let fields = fields_left(intent, told, situation, policy);
-        // That something exists may be said of the address, and not of the
+        let fields = changed_fields(intent, acked, situation, policy);
+        // That something exists may be said of the address and not of the
         // customer: an update shows it, also one without a field.
-        let is_unshown = situation.existing && !situation.progress.updated;
-        if !fields.is_empty() || is_unshown {
+        let is_unproven = situation.was_existing() && progress.effect < Effect::Updated;
+        if !fields.is_empty() || is_unproven {
             return call(intent, Action::Update { fields });
         }
     }
-    // An update that went on as a create brings its addresses with it.
-    if intent.operation != Operation::Update || situation.absent || situation.progress.created {
-        let left = intent.addresses.iter().find(|address| {
-            let hash = policy.key.address(address);
-            let every = policy.full || (intent.operation == Operation::AddChannel && !situation.absent);
-            let done = situation.progress.addresses.contains(&hash);
-            !done && (every || !told.is_some_and(|told| told.has_address(hash)))
-        });
-        if let Some(address) = left {
-            return call(intent, Action::AddChannel { address: address.clone(), no_sync: intent.no_sync });
+    // An update that became a create brings its addresses with it.
+    let adds_addresses =
+        intent.operation != Operation::Update || situation.was_absent() || progress.effect == Effect::Created;
+    let every = policy.full || intent.operation == Operation::AddChannel && !situation.was_absent();
+    let is_left = |hash| !progress.addresses.contains(&hash) && (every || !acked.has_address(hash));
+    let mut left = intent.addresses.iter().filter(|address| is_left(policy.key.address(address)));
+    match left.next().filter(|_| adds_addresses) {
+        Some(address) => {
+            call(intent, Action::AddChannel { address: address.clone(), no_sync: intent.no_sync })
         }
+        None => Step::Done(progress.outcome()),
     }
-    Step::Settled(effect(&situation.progress))
 }
 
-fn purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
-    // A row behind this one has brought the customer back: that is the last word.
-    let is_undone = situation
-        .told
-        .as_ref()
-        .is_some_and(|told| !told.purged && told.export == policy.export && told.row > intent.at.number);
-    let gone = situation.told.as_ref().is_some_and(|told| told.purged);
-    if situation.progress.purged {
-        Step::Settled(Outcome::Purged)
-    } else if is_undone || gone && !policy.full {
-        Step::Settled(Outcome::Unchanged)
-    } else {
-        call(intent, Action::Purge)
+fn next_purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
+    if situation.progress.effect == Effect::Purged {
+        return Step::Done(Outcome::Purged);
+    }
+    match &situation.state {
+        // A later row has brought the customer back: that decides.
+        CustomerState::Acknowledged(Acked { by, .. }) | CustomerState::PerhapsPurged(by)
+            if by.is_after(policy.row(intent)) =>
+        {
+            Step::Done(Outcome::Unchanged)
+        }
+        CustomerState::Purged(_) if !policy.full => Step::Done(Outcome::Unchanged),
+        _ => call(intent, Action::Purge),
     }
 }
 
@@ -119,48 +156,31 @@ fn call(intent: &Intent, action: Action) -> Step {
     Step::Call(Call { customer: intent.customer.clone(), action })
 }
 
-fn create(intent: &Intent) -> Call {
-    // A customer who is new has nothing that could be cleared.
+fn create(intent: &Intent) -> Step {
+    // A new customer has nothing that could be cleared.
     let fields = intent.fields.iter().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
-    let action = Action::Create {
-        fields,
-        first: intent.addresses.first().cloned(),
-        ticket_id: intent.ticket_id,
-        no_sync: intent.no_sync,
-    };
-    Call { customer: intent.customer.clone(), action }
+    let first = intent.addresses.first().cloned();
+    call(intent, Action::Create { fields, first, ticket_id: intent.ticket_id, no_sync: intent.no_sync })
 }
 
-fn fields_left(
+fn changed_fields(
     intent: &Intent,
-    told: Option<&Acked>,
+    acked: &Acked,
     situation: &Situation,
     policy: &Policy,
 ) -> Vec<(FieldName, FieldValue)> {
-    let asked_by_name = intent.operation == Operation::Update && !situation.existing;
-    let every = policy.full || asked_by_name;
-    // A create has told all of them.
-    if situation.progress.created || every && situation.progress.updated {
+    let is_update = intent.operation == Operation::Update && !situation.was_existing();
+    let every = policy.full || is_update;
+    let effect = situation.progress.effect;
+    // A create carries all of them.
+    if effect == Effect::Created || every && effect == Effect::Updated {
         return Vec::new();
     }
-    let row = intent.at.number;
-    let later = |name| told.is_some_and(|told| told.has_later(&policy.key, name, policy.export, row));
-    let same = |name, value| told.is_some_and(|told| told.has(&policy.key, name, value));
-    intent
-        .fields
-        .iter()
-        .filter(|(name, value)| !later(name) && (every || !same(name, value)))
-        .cloned()
-        .collect()
-}
-
-fn effect(progress: &RowProgress) -> Outcome {
-    match progress {
-        RowProgress { created: true, .. } => Outcome::Created,
-        RowProgress { updated: true, .. } => Outcome::Updated,
-        RowProgress { addresses, .. } if !addresses.is_empty() => Outcome::ChannelAdded,
-        _ => Outcome::Unchanged,
-    }
+    let (key, row) = (&policy.key, policy.row(intent));
+    let is_changed = |name: &FieldName, value: &FieldValue| {
+        !acked.has_later(key, name, row) && (every || !acked.has(key, name, value))
+    };
+    intent.fields.iter().filter(|(name, value)| is_changed(name, value)).cloned().collect()
 }
 
 fn purged_before() -> Rejection {
@@ -172,48 +192,31 @@ fn purged_before() -> Rejection {
 }
 
 /// Takes in that the API has acknowledged `call`.
-pub fn acknowledged(call: &Call, intent: &Intent, situation: &mut Situation, policy: &Policy) {
-    let (key, row) = (&policy.key, intent.at.number);
-    let before = situation.told.take();
-    let tombstone = before.as_ref().filter(|told| told.purged).cloned();
-    if let (Some(tombstone), Action::Update { .. } | Action::AddChannel { .. }) = (&tombstone, &call.action) {
-        // Nobody is brought back by that, whatever the API says to it.
-        situation.progress.updated |= matches!(call.action, Action::Update { .. });
-        if let Action::AddChannel { address, .. } = &call.action {
-            situation.progress.addresses.push(key.address(address));
+pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, policy: &Policy) {
+    let (key, by) = (&policy.key, policy.row(intent));
+    situation.progress.advance(call, key);
+    situation.state = match (std::mem::take(&mut situation.state), &call.action) {
+        // Neither brings anybody back, whatever the API answers.
+        (purged @ CustomerState::Purged(_), Action::Update { .. } | Action::AddChannel { .. }) => purged,
+        // A customer who was purged by an earlier export stays purged by it.
+        (CustomerState::Purged(before), Action::Purge) if before.export != by.export => {
+            CustomerState::Purged(before)
         }
-        situation.told = Some(tombstone.clone());
-        return;
-    }
-    let mut told = before.filter(|told| !told.purged).unwrap_or_else(Acked::existing);
-    told.touch(policy.export, row);
-    told.perhaps_purged = false;
-    match &call.action {
-        Action::Create { first, .. } => {
-            // Cleared fields too, though they were not sent: a new customer's are empty.
-            intent.fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
-            if let Some(address) = first {
-                told.add_address(key.address(address));
-                situation.progress.addresses.push(key.address(address));
-            }
-            situation.progress.created = true;
+        (_, Action::Purge) => CustomerState::Purged(by),
+        (before, action) => {
+            let mut acked = before.into_acked();
+            acked.advance(by);
+            let fields = match action {
+                // Cleared fields too, though they were not sent: a new customer's are empty.
+                Action::Create { .. } => &intent.fields[..],
+                Action::Update { fields } => fields,
+                Action::AddChannel { .. } | Action::Purge => &[],
+            };
+            fields.iter().for_each(|(name, value)| acked.set(key, name, value, by.row));
+            call.address().into_iter().for_each(|address| acked.add_address(key.address(address)));
+            CustomerState::Acknowledged(acked)
         }
-        Action::Update { fields } => {
-            fields.iter().for_each(|(name, value)| told.tell(key, name, value, row));
-            situation.progress.updated = true;
-        }
-        Action::AddChannel { address, .. } => {
-            told.add_address(key.address(address));
-            situation.progress.addresses.push(key.address(address));
-        }
-        Action::Purge => {
-            // Who was purged before another export stays so.
-            let earlier = tombstone.filter(|tombstone| tombstone.export != policy.export);
-            told = earlier.unwrap_or_else(|| Acked::tombstone(policy.export, row));
-            situation.progress.purged = true;
-        }
-    }
-    situation.told = Some(told);
+    };
 }
 
 /// The calls of a row if every one of them works, and what it comes to.
@@ -230,99 +233,95 @@ pub fn rehearse(
     loop {
         match next(intent, situation, policy) {
             Step::Call(call) => {
-                acknowledged(&call, intent, situation, policy);
+                acknowledge(&call, intent, situation, policy);
                 calls.push(call);
             }
-            Step::Settled(outcome) => return Ok((calls, outcome)),
+            Step::Done(outcome) => return Ok((calls, outcome)),
             Step::Rejected(rejection) => return Err(rejection),
         }
     }
 }
 
-/// A create was refused because the customer exists: it goes on as an update.
-/// `false` if the row has come this way before, or the other way: unless a create
-/// of its own, whose answer was lost, may have made the customer.
-pub fn turned_existing(situation: &mut Situation, may_be_its_own: bool) -> bool {
-    // A create of this row, whose answer was lost, has made who was absent.
-    let first = !situation.existing && (!situation.absent || may_be_its_own);
-    situation.existing = true;
-    situation.told = Some(Acked::existing());
-    first
+/// A create was refused because the customer exists: the row becomes an update.
+/// `false` if it was turned before, unless one of its `lost_creates` may have
+/// made the customer.
+pub(crate) fn turn_to_update(situation: &mut Situation, lost_creates: u32) -> bool {
+    let turn = match situation.turn {
+        Turn::None => Some(Turn::Existing),
+        Turn::Absent if lost_creates > 0 => Some(Turn::AbsentThenExisting),
+        _ => None,
+    };
+    situation.turn = turn.unwrap_or(situation.turn);
+    situation.state = CustomerState::existing();
+    turn.is_some()
 }
 
-/// An update or add-channel was refused because there is no such customer: it
-/// goes on as a create, if the row has something to create one of. `false` if
-/// it has not, has come this way before, or the customer was purged.
-pub fn turned_absent(intent: &Intent, situation: &mut Situation) -> bool {
-    let first = !situation.absent && !situation.existing && !situation.progress.created;
-    let named = intent.fields.iter().any(|(name, value)| {
+/// An update or add-channel was refused because there is no such customer: the
+/// row becomes a create. `false` if it has nothing to create one of, was turned
+/// before, or the customer was purged.
+pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation) -> bool {
+    let is_first = situation.turn == Turn::None && situation.progress.effect < Effect::Created;
+    if situation.turn == Turn::None {
+        situation.turn = Turn::Absent;
+    }
+    situation.state = match std::mem::take(&mut situation.state) {
+        // This shows that the purge was carried out.
+        CustomerState::PerhapsPurged(by) | CustomerState::Purged(by) => CustomerState::Purged(by),
+        CustomerState::Unknown | CustomerState::Acknowledged(_) => CustomerState::Unknown,
+    };
+    let may_create = match intent.operation {
+        Operation::Sync | Operation::Create => true,
+        Operation::Update => situation.state.is_unknown(),
+        Operation::AddChannel | Operation::Purge | Operation::Skip => false,
+    };
+    let has_name = intent.fields.iter().any(|(name, value)| {
         matches!(name, FieldName::First | FieldName::Last) && *value != FieldValue::Clear
     });
-    situation.absent = true;
-    // A purge whose answer was lost has been carried out, as is seen now.
-    if let Some(told) = situation.told.take_if(|told| told.perhaps_purged) {
-        situation.told = Some(Acked::tombstone(told.export, told.row));
-    }
-    let was_purged = situation.told.as_ref().is_some_and(|told| told.purged);
-    situation.told.take_if(|told| !told.purged);
-    let can = match intent.operation {
-        Operation::Sync | Operation::Create => true,
-        Operation::Update => !was_purged,
-        _ => false,
-    };
-    first && can && (named || !intent.addresses.is_empty())
+    is_first && may_create && (has_name || !intent.addresses.is_empty())
 }
 
-/// What is certain of a customer while `call` is under way: what it may change
-/// is not, and would otherwise be taken for unchanged if its answer is lost.
+/// What is certain of a customer while `call` is on its way. What it may change
+/// is not: if the answer is lost, it must not pass for unchanged.
 #[must_use]
-pub fn under_way(call: &Call, told: Option<&Acked>, policy: &Policy) -> Option<Acked> {
-    let mut told = told?.clone();
-    match &call.action {
-        Action::Update { fields } => fields.iter().for_each(|(name, _)| told.forget(&policy.key, name)),
-        Action::Purge => {
-            told = Acked { perhaps_purged: true, export: told.export, row: told.row, ..Acked::existing() };
+pub(crate) fn state_during(call: &Call, state: &CustomerState, policy: &Policy) -> CustomerState {
+    match (state, &call.action) {
+        (CustomerState::Acknowledged(acked), Action::Update { fields }) => {
+            let mut acked = acked.clone();
+            fields.iter().for_each(|(name, _)| acked.forget(&policy.key, name));
+            CustomerState::Acknowledged(acked)
         }
-        Action::Create { .. } | Action::AddChannel { .. } => {}
-    }
-    Some(told)
-}
-
-/// Whether a row asks for just what its customer was told, and nothing has
-/// vanished from it: as long as that stays what was told, a row with the same
-/// cells needs no look at them. Not of one that has something to warn of.
-#[must_use]
-pub fn asks_nothing_of(intent: &Intent, told: &Acked, key: &HashKey) -> bool {
-    intent.operation == Operation::Sync
-        && intent.warnings.is_empty()
-        && !told.purged
-        && !told.perhaps_purged
-        && told.addresses.len() == intent.addresses.len()
-        && intent.addresses.iter().all(|address| told.has_address(key.address(address)))
-        && intent.fields.iter().all(|(name, value)| told.has(key, name, value))
-}
-
-/// Notes the print of a row whose last call was acknowledged.
-pub fn note_print(intent: &Intent, situation: &mut Situation, policy: &Policy, print: RowFingerprint) {
-    let told = situation.told.as_mut();
-    if let Some(told) = told.filter(|told| asks_nothing_of(intent, told, &policy.key)) {
-        told.print = print;
+        (CustomerState::Acknowledged(acked), Action::Purge) => CustomerState::PerhapsPurged(acked.by),
+        _ => state.clone(),
     }
 }
 
-/// A row that needs no call still says what its customer is to hold, so that
-/// an earlier row which is tried again later does not undo it. Says whether
-/// that is to be recorded.
-pub fn settled_silently(intent: &Intent, situation: &mut Situation, policy: &Policy) -> bool {
-    let (key, row) = (&policy.key, intent.at.number);
-    let Some(told) = situation.told.as_mut().filter(|told| !told.purged) else { return false };
-    if intent.operation == Operation::Purge || told.export == policy.export && told.row > row {
+/// Notes the fingerprint of a row whose last call was acknowledged.
+pub(crate) fn set_fingerprint(
+    intent: &Intent,
+    state: &mut CustomerState,
+    policy: &Policy,
+    fingerprint: RowFingerprint,
+) {
+    if let CustomerState::Acknowledged(acked) = state
+        && acked.is_all_of(intent, &policy.key)
+    {
+        acked.fingerprint = fingerprint;
+    }
+}
+
+/// A row without a call still decides what its customer is to hold, so that an
+/// earlier row which is tried again does not undo it. Says whether that has to
+/// be recorded.
+pub(crate) fn confirm(intent: &Intent, situation: &mut Situation, policy: &Policy) -> bool {
+    let (key, by) = (&policy.key, policy.row(intent));
+    let CustomerState::Acknowledged(acked) = &mut situation.state else { return false };
+    if intent.operation == Operation::Purge || acked.by.is_after(by) {
         return false;
     }
-    told.touch(policy.export, row);
+    acked.advance(by);
     for (name, value) in &intent.fields {
-        if told.has(key, name, value) {
-            told.tell(key, name, value, row);
+        if acked.has(key, name, value) {
+            acked.set(key, name, value, by.row);
         }
     }
     true
@@ -332,21 +331,27 @@ pub fn settled_silently(intent: &Intent, situation: &mut Situation, policy: &Pol
 /// customer. Success means that the customer exists. A row that only adds an
 /// address changes no field by it.
 #[must_use]
-pub fn probe(intent: &Intent) -> Call {
+pub(crate) fn probe_call(intent: &Intent) -> Call {
     let fields = if intent.operation == Operation::AddChannel { Vec::new() } else { intent.fields.clone() };
     Call { customer: intent.customer.clone(), action: Action::Update { fields } }
 }
 
-/// Takes in that the probe found the customer of the lost create `flight`.
-pub fn found_by_probe(flight: &PendingCall, intent: &Intent, situation: &mut Situation, policy: &Policy) {
-    // Who was purged before that create is there again.
-    situation.told.take_if(|told| told.purged);
-    acknowledged(&probe(intent), intent, situation, policy);
-    let own = flight.export == policy.export && flight.row == intent.at.number;
-    situation.progress.created = own;
-    situation.progress.updated = !own;
-    if let (Some(told), Some(address)) = (&mut situation.told, flight.address) {
-        told.add_address(address);
+/// Takes in that the probe has found the customer of the lost create `pending`.
+pub(crate) fn acknowledge_probe(
+    pending: &PendingCall,
+    intent: &Intent,
+    situation: &mut Situation,
+    policy: &Policy,
+) {
+    // A customer who was purged before that create is there again.
+    if situation.state.is_purged() {
+        situation.state = CustomerState::Unknown;
+    }
+    acknowledge(&probe_call(intent), intent, situation, policy);
+    let is_own = pending.by == policy.row(intent);
+    situation.progress.effect = if is_own { Effect::Created } else { Effect::Updated };
+    if let (CustomerState::Acknowledged(acked), Some(address)) = (&mut situation.state, pending.address) {
+        acked.add_address(address);
         situation.progress.addresses.push(address);
     }
 }
@@ -354,13 +359,17 @@ pub fn found_by_probe(flight: &PendingCall, intent: &Intent, situation: &mut Sit
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Address, Channel, Customer, PrimaryId};
+    use crate::mapping::{Address, Channel, Customer, Place, PrimaryId};
     use crate::omnidesk::CallKind;
     use crate::source::RowRef;
     use Operation::{AddChannel, Create, Purge, Sync, Update};
 
     const POLICY: Policy =
         Policy { key: HashKey::new([7; 32]), export: 1, full: false, allow_recreate: false };
+
+    fn at(export: u32, row: u64) -> ExportRow {
+        ExportRow { export, row }
+    }
 
     /// `first=Jan last= mail` : fields, a cleared one, and an address at `x.nl`.
     fn intent(operation: Operation, row: u64, words: &str) -> Intent {
@@ -382,7 +391,7 @@ mod tests {
             }
         }
         Intent {
-            at: RowRef { number: row, ..RowRef::default() },
+            at: Place::Row(RowRef { number: row, ..RowRef::default() }),
             customer: Customer { primary_id: PrimaryId::new("1").expect("an id"), brand_id: 2 },
             operation,
             fields,
@@ -394,7 +403,7 @@ mod tests {
     }
 
     /// A call in the words of [`intent`].
-    fn words(call: &Call) -> String {
+    fn text_of(call: &Call) -> String {
         let mail = |address: &Address| address.as_str().trim_end_matches("@x.nl").to_owned();
         let fields = |fields: &[(FieldName, FieldValue)]| {
             fields.iter().fold(String::new(), |all, (name, value)| {
@@ -418,30 +427,30 @@ mod tests {
     }
 
     /// The calls of a row that all work, and its outcome.
-    fn row(told: &mut Option<Acked>, policy: &Policy, intent: &Intent) -> String {
-        let mut situation = Situation::new(told.take(), RowProgress::default());
-        let said = match rehearse(intent, &mut situation, policy) {
+    fn row(state: &mut CustomerState, policy: &Policy, intent: &Intent) -> String {
+        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
+        let text = match rehearse(intent, &mut situation, policy) {
             Ok((calls, outcome)) => {
                 if calls.is_empty() {
-                    settled_silently(intent, &mut situation, policy);
+                    confirm(intent, &mut situation, policy);
                 }
-                let calls: Vec<String> = calls.iter().map(words).collect();
+                let calls: Vec<String> = calls.iter().map(text_of).collect();
                 format!("{} → {outcome:?}", calls.join(", "))
             }
             Err(rejection) => rejection.code.as_str().to_owned(),
         };
-        *told = situation.told;
-        said
+        *state = situation.state;
+        text
     }
 
     /// Rows of one customer, one after the other: export, row, operation, words
     /// → calls and outcome.
     fn check(rows: &[(u32, u64, Operation, &str, &str)]) {
-        let mut told = None;
+        let mut state = CustomerState::Unknown;
         for (export, number, operation, asked, expected) in rows {
             let policy = Policy { export: *export, ..POLICY };
-            let said = row(&mut told, &policy, &intent(*operation, *number, asked));
-            assert_eq!(said, *expected, "export {export}, row {number}: {operation:?} {asked}");
+            let text = row(&mut state, &policy, &intent(*operation, *number, asked));
+            assert_eq!(text, *expected, "export {export}, row {number}: {operation:?} {asked}");
         }
     }
 
@@ -475,14 +484,14 @@ mod tests {
             (2, 1, Sync, "first=Jan a", "purged_before"),
             (2, 2, Purge, "", " → Unchanged"),
         ]);
-        let mut told = Some(Acked::tombstone(1, 8));
+        let mut state = CustomerState::Purged(at(1, 8));
         let recreate = Policy { export: 2, allow_recreate: true, ..POLICY };
         assert_eq!(
-            row(&mut told, &recreate, &intent(Sync, 1, "first=Jan a")),
+            row(&mut state, &recreate, &intent(Sync, 1, "first=Jan a")),
             "create first=Jan a → Created"
         );
         let full = Policy { full: true, ..POLICY };
-        assert_eq!(row(&mut Some(Acked::tombstone(1, 1)), &full, &intent(Purge, 9, "")), "purge → Purged");
+        assert_eq!(row(&mut CustomerState::Purged(at(1, 1)), &full, &intent(Purge, 9, "")), "purge → Purged");
     }
 
     #[test]
@@ -498,57 +507,57 @@ mod tests {
 
     #[test]
     fn a_full_run_sends_everything_once() {
-        let mut told = None;
+        let mut state = CustomerState::Unknown;
         let full = Policy { full: true, ..POLICY };
         let asked = intent(Sync, 1, "first=Jan a b");
-        assert_eq!(row(&mut told, &full, &asked), "create first=Jan a, add b → Created");
+        assert_eq!(row(&mut state, &full, &asked), "create first=Jan a, add b → Created");
         let again = intent(Sync, 2, "first=Jan a b");
-        assert_eq!(row(&mut told, &full, &again), "update first=Jan, add a, add b → Updated");
+        assert_eq!(row(&mut state, &full, &again), "update first=Jan, add a, add b → Updated");
     }
 
     #[test]
     fn a_create_that_meets_a_customer_goes_on_as_an_update_once() {
         let asked = intent(Sync, 1, "first=Jan a");
-        let mut situation = Situation::new(None, RowProgress::default());
-        assert!(turned_existing(&mut situation, false));
+        let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
+        assert!(turn_to_update(&mut situation, 0));
         let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
-        let calls: Vec<_> = calls.iter().map(words).collect();
+        let calls: Vec<_> = calls.iter().map(text_of).collect();
         assert_eq!((calls.join(", ").as_str(), outcome), ("update first=Jan, add a", Outcome::Updated));
-        assert!(!turned_existing(&mut situation, false));
-        assert!(!turned_absent(&asked, &mut situation), "no way back");
-        let mut absent = Situation::new(None, RowProgress::default());
-        assert!(turned_absent(&asked, &mut absent));
+        assert!(!turn_to_update(&mut situation, 0));
+        assert!(!turn_to_create(&asked, &mut situation), "no way back");
+        let mut absent = Situation::new(CustomerState::Unknown, RowProgress::default());
+        assert!(turn_to_create(&asked, &mut absent));
         let mut own = absent.clone();
-        assert!(!turned_existing(&mut absent, false), "nor the other way");
-        assert!(turned_existing(&mut own, true), "its own create, whose answer was lost");
+        assert!(!turn_to_update(&mut absent, 0), "nor the other way");
+        assert!(turn_to_update(&mut own, 1), "its own create, whose answer was lost");
     }
 
     #[test]
     fn an_update_that_meets_nobody_goes_on_as_a_create_if_it_can() {
-        let created = RowProgress { created: true, ..RowProgress::default() };
+        let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
         let cases = [
-            (Update, "first=Jan", None, RowProgress::default(), true),
-            (Sync, "last=Vis", Some(Acked::existing()), RowProgress::default(), true),
-            (Create, "a", None, RowProgress::default(), true),
-            (Update, "first= tier=x", None, RowProgress::default(), false),
-            (Update, "tier=x", None, RowProgress::default(), false),
-            (Update, "", None, RowProgress::default(), false),
-            (AddChannel, "first=Jan a", None, RowProgress::default(), false),
-            (Purge, "first=Jan a", None, RowProgress::default(), false),
-            (Update, "first=Jan", Some(Acked::tombstone(1, 1)), RowProgress::default(), false),
-            (Update, "first=Jan", None, created, false),
+            (Update, "first=Jan", CustomerState::Unknown, RowProgress::default(), true),
+            (Sync, "last=Vis", CustomerState::existing(), RowProgress::default(), true),
+            (Create, "a", CustomerState::Unknown, RowProgress::default(), true),
+            (Update, "first= tier=x", CustomerState::Unknown, RowProgress::default(), false),
+            (Update, "tier=x", CustomerState::Unknown, RowProgress::default(), false),
+            (Update, "", CustomerState::Unknown, RowProgress::default(), false),
+            (AddChannel, "first=Jan a", CustomerState::Unknown, RowProgress::default(), false),
+            (Purge, "first=Jan a", CustomerState::Unknown, RowProgress::default(), false),
+            (Update, "first=Jan", CustomerState::Purged(at(1, 1)), RowProgress::default(), false),
+            (Update, "first=Jan", CustomerState::Unknown, created, false),
         ];
-        for (operation, asked, told, progress, expected) in cases {
+        for (operation, asked, state, progress, expected) in cases {
             let asked_for = intent(operation, 1, asked);
-            let mut situation = Situation::new(told, progress);
-            assert_eq!(turned_absent(&asked_for, &mut situation), expected, "{operation:?} {asked}");
-            assert!(!turned_absent(&asked_for, &mut situation), "twice: {operation:?} {asked}");
+            let mut situation = Situation::new(state, progress);
+            assert_eq!(turn_to_create(&asked_for, &mut situation), expected, "{operation:?} {asked}");
+            assert!(!turn_to_create(&asked_for, &mut situation), "twice: {operation:?} {asked}");
         }
         let asked = intent(Update, 1, "first=Jan a b");
-        let mut situation = Situation::new(Some(Acked::existing()), RowProgress::default());
-        assert!(turned_absent(&asked, &mut situation));
+        let mut situation = Situation::new(CustomerState::existing(), RowProgress::default());
+        assert!(turn_to_create(&asked, &mut situation));
         let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
-        let calls: Vec<_> = calls.iter().map(words).collect();
+        let calls: Vec<_> = calls.iter().map(text_of).collect();
         assert_eq!(
             (calls.join(", ").as_str(), outcome),
             ("create first=Jan a, add b", Outcome::Created),
@@ -558,77 +567,76 @@ mod tests {
 
     #[test]
     fn a_tombstone_outlives_the_answer_that_there_is_nobody() {
-        let mut situation = Situation::new(Some(Acked::tombstone(1, 1)), RowProgress::default());
-        turned_absent(&intent(Update, 2, "first=Jan"), &mut situation);
-        assert_eq!(situation.told, Some(Acked::tombstone(1, 1)));
+        let mut situation = Situation::new(CustomerState::Purged(at(1, 1)), RowProgress::default());
+        turn_to_create(&intent(Update, 2, "first=Jan"), &mut situation);
+        assert_eq!(situation.state, CustomerState::Purged(at(1, 1)));
     }
 
     #[test]
-    fn what_is_under_way_is_not_certain() {
+    fn what_a_call_on_its_way_may_change_is_not_certain() {
         let key = &POLICY.key;
         let (first, last) = (FieldName::First, FieldName::Last);
-        let mut told = Acked::existing();
-        told.touch(1, 4);
         let (jan, vis) = (FieldValue::Text("Jan".into()), FieldValue::Text("Vis".into()));
-        told.tell(key, &first, &jan, 4);
-        told.tell(key, &last, &vis, 4);
+        let mut acked = Acked { by: at(1, 4), ..Acked::default() };
+        acked.set(key, &first, &jan, 4);
+        acked.set(key, &last, &vis, 4);
+        let state = CustomerState::Acknowledged(acked);
         let customer = intent(Sync, 1, "").customer;
-        let under = |action| {
-            under_way(&Call { customer: customer.clone(), action }, Some(&told), &POLICY).expect("known")
+        let during = |action, state: &CustomerState| {
+            state_during(&Call { customer: customer.clone(), action }, state, &POLICY)
         };
-        let update = under(Action::Update { fields: vec![(first.clone(), jan.clone())] });
+        let update = during(Action::Update { fields: vec![(first.clone(), jan.clone())] }, &state);
+        let update = update.acked().expect("acknowledged");
         assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
-        let unknown = Acked { perhaps_purged: true, export: 1, row: 4, ..Acked::existing() };
-        assert_eq!(under(Action::Purge), unknown);
+        assert_eq!(during(Action::Purge, &state), CustomerState::PerhapsPurged(at(1, 4)));
         let address = intent(Sync, 1, "a").addresses.remove(0);
-        assert_eq!(under(Action::AddChannel { address, no_sync: false }), told);
-        assert_eq!(under_way(&Call { customer, action: Action::Purge }, None, &POLICY), None);
+        assert_eq!(during(Action::AddChannel { address, no_sync: false }, &state), state);
+        for state in [CustomerState::Unknown, CustomerState::Purged(at(1, 2))] {
+            assert_eq!(during(Action::Purge, &state), state);
+        }
     }
 
     #[test]
-    fn a_row_without_calls_is_recorded_unless_something_stands_behind_it() {
-        let silently = |told: Option<Acked>, asked: &Intent| {
-            let mut situation = Situation::new(told, RowProgress::default());
-            (settled_silently(asked, &mut situation, &POLICY), situation.told)
+    fn a_row_without_calls_is_recorded_unless_a_later_row_decides() {
+        let confirmed = |state: &CustomerState, asked: &Intent| {
+            let mut situation = Situation::new(state.clone(), RowProgress::default());
+            (confirm(asked, &mut situation, &POLICY), situation.state)
         };
-        let mut told = Acked::existing();
-        told.touch(1, 10);
-        let jan = FieldValue::Text("Jan".into());
-        told.tell(&POLICY.key, &FieldName::First, &jan, 10);
-        let (recorded, after) = silently(Some(told.clone()), &intent(Sync, 20, "first=Jan last=Vis"));
-        let after = after.expect("known");
-        assert!(recorded && after.has_later(&POLICY.key, &FieldName::First, 1, 19));
-        assert!(
-            !after.has(&POLICY.key, &FieldName::Last, &FieldValue::Text("Vis".into())),
-            "it was not told"
-        );
-        let unrecorded = [
-            (None, Sync, 20),
-            (Some(Acked::tombstone(1, 1)), Sync, 20),
-            (Some(told.clone()), Purge, 20),
-            (Some(told.clone()), Sync, 9),
+        let mut acked = Acked { by: at(1, 10), ..Acked::default() };
+        acked.set(&POLICY.key, &FieldName::First, &FieldValue::Text("Jan".into()), 10);
+        let known = CustomerState::Acknowledged(acked);
+        let (is_recorded, after) = confirmed(&known, &intent(Sync, 20, "first=Jan last=Vis"));
+        let after = after.acked().expect("acknowledged");
+        assert!(is_recorded && after.has_later(&POLICY.key, &FieldName::First, at(1, 19)));
+        let vis = FieldValue::Text("Vis".into());
+        assert!(!after.has(&POLICY.key, &FieldName::Last, &vis), "it was not acknowledged");
+        let cases = [
+            (CustomerState::Unknown, Sync, 20),
+            (CustomerState::Purged(at(1, 1)), Sync, 20),
+            (known.clone(), Purge, 20),
+            (known.clone(), Sync, 9),
         ];
-        for (told, operation, row) in unrecorded {
-            let (recorded, after) = silently(told.clone(), &intent(operation, row, "first=Jan"));
-            assert_eq!((recorded, after), (false, told), "{operation:?} {row}");
+        for (state, operation, row) in cases {
+            let after = confirmed(&state, &intent(operation, row, "first=Jan"));
+            assert_eq!(after, (false, state), "{operation:?} {row}");
         }
-        assert!(silently(Some(told), &intent(Sync, 10, "first=Jan")).0, "its own row again");
+        assert!(confirmed(&known, &intent(Sync, 10, "first=Jan")).0, "its own row again");
     }
 
     #[test]
     fn a_probe_finds_the_customer_of_this_row_or_of_another() {
         let asked = intent(Sync, 3, "first=Jan a");
         let address = POLICY.key.address(&asked.addresses[0]);
-        assert_eq!(words(&probe(&asked)), "update first=Jan");
-        assert_eq!(words(&probe(&intent(AddChannel, 3, "first=Jan a"))), "update");
-        for (export, row, own) in [(1, 3, true), (1, 2, false), (2, 3, false)] {
-            let mut situation = Situation::new(None, RowProgress::default());
-            let flight = PendingCall::new(export, row, CallKind::Create, Some(address));
-            found_by_probe(&flight, &asked, &mut situation, &POLICY);
-            let progress = &situation.progress;
-            assert_eq!((progress.created, progress.updated), (own, !own), "export {export}, row {row}");
-            assert_eq!(progress.addresses, [address]);
-            assert!(situation.told.as_ref().is_some_and(|told| told.has_address(address)));
+        assert_eq!(text_of(&probe_call(&asked)), "update first=Jan");
+        assert_eq!(text_of(&probe_call(&intent(AddChannel, 3, "first=Jan a"))), "update");
+        for (by, effect) in
+            [(at(1, 3), Effect::Created), (at(1, 2), Effect::Updated), (at(2, 3), Effect::Updated)]
+        {
+            let mut situation = Situation::default();
+            let pending = PendingCall { by, kind: CallKind::Create, address: Some(address) };
+            acknowledge_probe(&pending, &asked, &mut situation, &POLICY);
+            assert_eq!(situation.progress, RowProgress { effect, addresses: vec![address] }, "{by:?}");
+            assert!(situation.state.acked().is_some_and(|acked| acked.has_address(address)));
             let (calls, _) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
             assert!(calls.is_empty(), "nothing is left to do: {calls:?}");
         }

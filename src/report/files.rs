@@ -1,8 +1,8 @@
 //! The files of a run: `runs/<UTC start>-<export name>/`.
 //!
 //! Lines are appended, and the checkpoint notes in the same commit how long
-//! each file is: what stands behind that length after a crash is cut off
-//! again, so that every line is there once.
+//! each file is. After a crash, what stands behind that length is cut off, so
+//! that every line is there once.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -13,39 +13,33 @@ use std::sync::Arc;
 
 use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notices;
-use crate::mapping::Customer;
+use crate::mapping::{Customer, Place};
 use crate::reconcile::Outcome;
 use crate::source::{Export, ResultCell, ResultValue, RowRef};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
-pub struct FilesError {
-    /// The file.
+pub(crate) struct FilesError {
     pub path: PathBuf,
-    /// What the system said.
     pub source: io::Error,
 }
 
 const CALLS_FILE: &str = "outcomes.csv";
 
-/// Customers that the export does not hold.
-pub const MISSING_FILE: &str = "missing.csv";
+/// Customers whom the export does not hold.
+pub(crate) const MISSING_FILE: &str = "missing.csv";
 const MISSING_HEADER: &[u8] = b"brand_id,primary_id,outcome,code,message,hint,http_status,attempts\n";
 
 /// All of `missing.csv`, for those who are only reported.
-pub fn missing_file(customers: impl Iterator<Item = Customer>) -> Vec<u8> {
+pub(crate) fn missing_file(customers: impl Iterator<Item = Customer>) -> Vec<u8> {
     let mut text = MISSING_HEADER.to_vec();
     customers.for_each(|customer| text.extend(missing_line(&customer, "reported", None)));
     text
 }
 
 /// Writes a file into the folder of a run; see [`RunFiles::write_whole`].
-///
-/// # Errors
-///
-/// [`FilesError`]
-pub fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), FilesError> {
+pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), FilesError> {
     let write = || -> io::Result<()> {
         // tempfile makes it 0600; a rename does not follow a planted link.
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
@@ -57,12 +51,12 @@ pub fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), Files
     write().map_err(|source| FilesError { path: folder.join(name), source })
 }
 
-fn missing_line(customer: &Customer, outcome: &str, trouble: Option<&Problem>) -> Vec<u8> {
-    let (brand, id) = cells_of(customer);
+fn missing_line(customer: &Customer, outcome: &str, problem: Option<&Problem>) -> Vec<u8> {
+    let (brand, id) = customer_cells(customer);
     let (code, message, hint) =
-        trouble.map_or(("", "", ""), |trouble| (trouble.code, &trouble.message, &trouble.hint));
-    let status = trouble.and_then(|trouble| trouble.status).map(|status| status.to_string());
-    let attempts = trouble.map(|trouble| trouble.attempts.to_string());
+        problem.map_or(("", "", ""), |problem| (problem.code, &problem.message, &problem.hint));
+    let status = problem.and_then(|problem| problem.status).map(|status| status.to_string());
+    let attempts = problem.map(|problem| problem.attempts.to_string());
     csv_line(&[
         &brand,
         &id,
@@ -75,7 +69,7 @@ fn missing_line(customer: &Customer, outcome: &str, trouble: Option<&Problem>) -
     ])
 }
 
-fn cells_of(customer: &Customer) -> (String, String) {
+fn customer_cells(customer: &Customer) -> (String, String) {
     (customer.brand_id.to_string(), customer.primary_id.as_str().to_owned())
 }
 
@@ -88,11 +82,7 @@ fn csv_line(cells: &[&str]) -> Vec<u8> {
 
 /// Makes the folder of a run of `export` that starts at `started` (RFC 3339):
 /// one that was not there before, mode 0700.
-///
-/// # Errors
-///
-/// [`FilesError`]
-pub fn make_folder(dir: &Path, started: &str, export: &str) -> Result<PathBuf, FilesError> {
+pub(crate) fn make_folder(dir: &Path, started: &str, export: &str) -> Result<PathBuf, FilesError> {
     let make = |path: &Path| std::fs::DirBuilder::new().mode(0o700).create(path);
     let error = |path: &Path, source| FilesError { path: path.to_owned(), source };
     std::fs::DirBuilder::new()
@@ -126,18 +116,18 @@ fn folder_name(started: &str, export: &str) -> String {
 
 /// The result files of one run.
 #[derive(Debug)]
-pub struct RunFiles {
+pub(crate) struct RunFiles {
     folder: PathBuf,
-    /// The name of the folder, as a cell.
+    /// The name of the folder, as CSV.
     run_cell: Vec<u8>,
     export: Arc<Export>,
     files: BTreeMap<String, AppendFile>,
     second: SecondStamp,
-    /// Room for a line.
+    /// Reused for each line.
     line: Vec<u8>,
 }
 
-/// The time of day as text, made once a second.
+/// The time as text, made once a second.
 #[derive(Debug, Default)]
 struct SecondStamp {
     unix: i64,
@@ -158,21 +148,21 @@ impl SecondStamp {
 #[derive(Debug)]
 struct AppendFile {
     file: File,
-    /// Lines not written yet.
+    /// Lines that are not written yet.
     pending: Vec<u8>,
     len: u64,
-    unsynced: bool,
+    is_unsynced: bool,
 }
 
 impl RunFiles {
-    /// Opens the files of a run at the lengths that are known to be whole.
-    /// Files are made when they get their first line; one that somebody took
-    /// away is begun again, with a word about it.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn open(folder: PathBuf, export: Arc<Export>, lengths: &[(String, u64)]) -> Result<Self, FilesError> {
+    /// Opens the files of a run at the lengths that are known to be whole. A
+    /// file is made with its first line; one that was deleted is begun again,
+    /// with a warning.
+    pub(crate) fn open(
+        folder: PathBuf,
+        export: Arc<Export>,
+        lengths: &[(String, u64)],
+    ) -> Result<Self, FilesError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut run_cell = csv_line(&[&name]);
         run_cell.pop();
@@ -181,8 +171,11 @@ impl RunFiles {
         for (name, len) in lengths {
             match files.reopen(name, *len) {
                 Ok(appended) => drop(files.files.insert(name.clone(), appended)),
-                Err(gone) if gone.kind() == io::ErrorKind::NotFound => {
-                    tracing::warn!(file = name, "is gone; its lines so far are lost, and it is begun again");
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    tracing::warn!(
+                        file = name,
+                        "was deleted; its lines so far are lost, and it is begun again"
+                    );
                 }
                 Err(source) => return Err(files.error(name, source)),
             }
@@ -190,41 +183,33 @@ impl RunFiles {
         Ok(files)
     }
 
-    /// The folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The files there are.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    /// The names of the files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
     }
 
-    /// One line of `outcomes.csv`.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn call(&mut self, line: &CallLine) -> Result<(), FilesError> {
+    /// Adds a line to `outcomes.csv`.
+    pub(crate) fn add_call(&mut self, line: &CallLine) -> Result<(), FilesError> {
         let mut text = std::mem::take(&mut self.line);
         text.clear();
         self.second.write_into(&mut text);
-        // A missing customer has no row.
-        let (row, of_line) = match line.at.line {
-            0 => (None, None),
-            of_line => (Some(line.at.number), Some(of_line)),
+        let (row, row_line) = match line.at {
+            Place::Row(at) => (Some(at.number), Some(at.line)),
+            Place::Missing(_) => (None, None),
         };
         let number = |text: &mut Vec<u8>, number: Option<u64>| {
             text.push(b',');
-            // Into memory.
-            let _ = number.map_or(Ok(()), |number| write!(text, "{number}"));
+            text.extend(number.map(|number| number.to_string()).unwrap_or_default().bytes());
         };
         number(&mut text, row);
-        number(&mut text, of_line);
-        for word in [line.kind.word(), line.result] {
+        number(&mut text, row_line);
+        for cell in [line.kind.as_str(), line.result_text()] {
             text.push(b',');
-            text.extend_from_slice(word.as_bytes());
+            text.extend_from_slice(cell.as_bytes());
         }
         number(&mut text, line.status.map(u64::from));
         number(&mut text, Some(line.attempts.into()));
@@ -233,64 +218,52 @@ impl RunFiles {
         match &line.purged {
             None => text.extend_from_slice(b",,\n"),
             Some(customer) => {
-                let (brand, id) = cells_of(customer);
+                let (brand, id) = customer_cells(customer);
                 text.push(b',');
                 text.extend_from_slice(&csv_line(&[&brand, &id]));
             }
         }
         let header = b"time,row,line,call,result,http_status,attempts,run,brand_id,primary_id\n";
-        let appended = self.append(CALLS_FILE, header, &text, false);
+        let appended = self.append(CALLS_FILE, header, &text, Sync::Never);
         self.line = text;
         appended
     }
 
-    /// One line of `missing.csv`: a customer who was to be purged, and how
+    /// Adds a line to `missing.csv`: a customer who was to be purged, and how
     /// that ended.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn missing(
+    pub(crate) fn add_missing(
         &mut self,
         customer: &Customer,
         outcome: Outcome,
-        trouble: Option<&Problem>,
+        problem: Option<&Problem>,
     ) -> Result<(), FilesError> {
-        let line = missing_line(customer, outcome.word(), trouble);
-        self.append(MISSING_FILE, MISSING_HEADER, &line, true)
+        let line = missing_line(customer, outcome.as_str(), problem);
+        self.append(MISSING_FILE, MISSING_HEADER, &line, Sync::Always)
     }
 
-    /// A row that needs a person, in `failed`, `rejected` or `in_doubt`.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn trouble(
+    /// Adds a row to `failed`, `rejected` or `in_doubt`.
+    pub(crate) fn add_problem(
         &mut self,
         at: RowRef,
         operation: &str,
         outcome: Outcome,
-        trouble: &Problem,
+        problem: &Problem,
     ) -> Result<(), FilesError> {
-        let name = format!("{}.{}", outcome.word(), self.export.result_extension());
-        let results = result_cells(at, operation, trouble);
+        let name = format!("{}.{}", outcome.as_str(), self.export.result_extension());
+        let results = result_cells(at, operation, problem);
         let line = self.export.result_row(at, &results).map_err(|source| self.error(&name, source))?;
         let header = self.export.result_header(&results);
-        self.append(&name, &header, &line, true)
+        self.append(&name, &header, &line, Sync::Always)
     }
 
-    /// The rows that a person should know of, in `notices`: whole before the
-    /// run begins. Without such rows there is no file.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn write_notices(&self, notices: &Notices) -> Result<(), FilesError> {
+    /// Writes the rows that a person should know of to `notices`. Without such
+    /// rows there is no file.
+    pub(crate) fn write_notices(&self, notices: &Notices) -> Result<(), FilesError> {
         let name = self.notices_file();
         let mut content = Vec::new();
         for notice in notices.rows() {
-            let trouble = Problem {
-                code: notice.kind.word(),
+            let problem = Problem {
+                code: notice.kind.as_str(),
                 column: notice.field.clone(),
                 value: None,
                 message: notice.message(),
@@ -298,7 +271,7 @@ impl RunFiles {
                 status: None,
                 attempts: 0,
             };
-            let results = result_cells(notice.at, "", &trouble);
+            let results = result_cells(notice.at, "", &problem);
             if content.is_empty() {
                 content = self.export.result_header(&results);
             }
@@ -310,8 +283,7 @@ impl RunFiles {
     }
 
     /// The name of the file of notices, if there is one.
-    #[must_use]
-    pub fn notices_name(&self) -> Option<String> {
+    pub(crate) fn notices_name(&self) -> Option<String> {
         let name = self.notices_file();
         self.folder.join(&name).is_file().then_some(name)
     }
@@ -320,29 +292,25 @@ impl RunFiles {
         format!("notices.{}", self.export.result_extension())
     }
 
-    fn append(&mut self, name: &str, header: &[u8], line: &[u8], whole: bool) -> Result<(), FilesError> {
+    fn append(&mut self, name: &str, header: &[u8], line: &[u8], sync: Sync) -> Result<(), FilesError> {
         if !self.files.contains_key(name) {
-            let made = self.create(name).map_err(|source| self.error(name, source))?;
+            let file = self.create(name).map_err(|source| self.error(name, source))?;
             self.files.insert(
                 name.to_owned(),
-                AppendFile { file: made, pending: header.to_vec(), len: 0, unsynced: false },
+                AppendFile { file, pending: header.to_vec(), len: 0, is_unsynced: false },
             );
         }
         if let Some(appended) = self.files.get_mut(name) {
             appended.pending.extend_from_slice(line);
-            appended.unsynced |= whole;
+            appended.is_unsynced |= sync == Sync::Always;
         }
         Ok(())
     }
 
-    /// Writes everything out; says how long the files are now. Rows in
-    /// trouble are on the disk after this; the lines of `outcomes.csv` survive
-    /// the process, and a power failure may cost the last of them.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn flush(&mut self) -> Result<Vec<(String, u64)>, FilesError> {
+    /// Writes everything out, and returns the lengths of the files. After this
+    /// the rows with problems are on the disk. The lines of `outcomes.csv`
+    /// survive the process; a power failure may cost the last of them.
+    pub(crate) fn flush(&mut self) -> Result<Vec<(String, u64)>, FilesError> {
         let folder = &self.folder;
         self.files
             .iter_mut()
@@ -357,23 +325,19 @@ impl RunFiles {
     }
 
     /// Writes a file that is there as a whole or not at all.
-    ///
-    /// # Errors
-    ///
-    /// [`FilesError`]
-    pub fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
-        self.folder_again().map_err(|source| self.error(name, source))?;
+    pub(crate) fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), FilesError> {
+        self.make_folder().map_err(|source| self.error(name, source))?;
         write_into(&self.folder, name, content)
     }
 
-    fn folder_again(&self) -> io::Result<()> {
+    fn make_folder(&self) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        self.folder_again()?;
+        self.make_folder()?;
         let path = self.folder.join(name);
-        // What a crash left before its first commit is not known to be whole.
+        // A file from before the first commit, which a crash left, may be cut.
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -388,13 +352,13 @@ impl RunFiles {
         // Lines of calls are not synced one by one: a power failure may cost some.
         if found < len && name != CALLS_FILE {
             return Err(io::Error::other(format!(
-                "is shorter than the {len} bytes that were written; put the file back, or take it away to begin it again"
+                "is shorter than the {len} bytes that were written; put the file back, or delete it to begin it again"
             )));
         }
         let len = len.min(found);
         file.set_len(len)?;
         file.seek(SeekFrom::Start(len))?;
-        Ok(AppendFile { file, pending: Vec::new(), len, unsynced: false })
+        Ok(AppendFile { file, pending: Vec::new(), len, is_unsynced: false })
     }
 
     fn error(&self, name: &str, source: io::Error) -> FilesError {
@@ -402,42 +366,49 @@ impl RunFiles {
     }
 }
 
+/// Whether lines must survive a power failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sync {
+    Always,
+    Never,
+}
+
 impl AppendFile {
     fn flush(&mut self, path: &Path) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        // What is written into a file without a name, nobody will read.
+        // Nobody could read what is written to a file without a name.
         let (ours, named) = (self.file.metadata()?, std::fs::symlink_metadata(path));
         if !named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
             return Err(io::Error::other(
-                "was taken away or replaced while this run wrote it; run the same command again to begin it again",
+                "was deleted or replaced while this run wrote it; run the same command again to begin it again",
             ));
         }
         self.file.write_all(&self.pending)?;
         self.len += self.pending.len() as u64;
         self.pending.clear();
-        if std::mem::take(&mut self.unsynced) {
+        if std::mem::take(&mut self.is_unsynced) {
             self.file.sync_data()?;
         }
         Ok(())
     }
 }
 
-/// The columns that a row in trouble gets behind its own.
-fn result_cells<'a>(at: RowRef, operation: &'a str, trouble: &'a Problem) -> [ResultCell<'a>; 9] {
+/// The columns behind the export's own.
+fn result_cells<'a>(at: RowRef, operation: &'a str, problem: &'a Problem) -> [ResultCell<'a>; 9] {
     use ResultValue::{Number, Text};
     let text = |text: &'a Option<String>| Text(text.as_deref().unwrap_or_default());
     [
         ("_sync_line", Number(at.line)),
         ("_sync_operation", Text(operation)),
-        ("_sync_code", Text(trouble.code)),
-        ("_sync_field", text(&trouble.column)),
-        ("_sync_value", text(&trouble.value)),
-        ("_sync_message", Text(&trouble.message)),
-        ("_sync_hint", Text(&trouble.hint)),
-        ("_sync_http_status", trouble.status.map_or(Text(""), |status| Number(status.into()))),
-        ("_sync_attempts", Number(trouble.attempts.into())),
+        ("_sync_code", Text(problem.code)),
+        ("_sync_field", text(&problem.column)),
+        ("_sync_value", text(&problem.value)),
+        ("_sync_message", Text(&problem.message)),
+        ("_sync_hint", Text(&problem.hint)),
+        ("_sync_http_status", problem.status.map_or(Text(""), |status| Number(status.into()))),
+        ("_sync_attempts", Number(problem.attempts.into())),
     ]
 }
 

@@ -1,5 +1,5 @@
-//! Figures for Prometheus' textfile collector (node_exporter): replaced as a
-//! whole, and without time stamps, which the collector refuses.
+//! Metrics for Prometheus' textfile collector (node_exporter): the file is
+//! replaced as a whole, and has no time stamps, which the collector refuses.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,7 +10,6 @@ use std::time::{Duration, SystemTime};
 
 use super::files::FilesError;
 use super::summary::Summary;
-use crate::omnidesk::CallKind;
 use crate::reconcile::Outcome;
 
 /// For everybody to read: the collector is another user, and no customer is in
@@ -22,38 +21,26 @@ const EARLIER_BYTES_MAX: u64 = 1 << 16;
 
 const LAST_SUCCESS: &str = "last_success_timestamp_seconds";
 
-/// How an execution ended, also one that never got to a summary.
+/// How an execution ended, also one without a summary.
 #[derive(Debug, Clone, Copy)]
-pub struct ExecutionReport<'a> {
-    /// Its exit code.
-    pub exit_code: u8,
+pub(crate) struct ExecutionReport<'a> {
+    pub(crate) exit_code: u8,
     /// Whether that counts as a success.
-    pub succeeded: bool,
-    /// Its length.
-    pub took: Duration,
-    /// What it came to, if it came to anything.
-    pub summary: Option<&'a Summary>,
+    pub(crate) has_succeeded: bool,
+    pub(crate) took: Duration,
+    pub(crate) summary: Option<&'a Summary>,
 }
 
-/// Whether there can be a file: a run of hours should not end with a typing error.
-///
-/// # Errors
-///
-/// [`FilesError`]
-pub fn check_metrics_file(path: &Path) -> Result<(), FilesError> {
-    let made = temporary(path).map(drop);
-    made.map_err(|source| FilesError { path: path.to_owned(), source })
+/// Whether the file can be written: a run of hours should not end with a typing error.
+pub(crate) fn check_metrics_file(path: &Path) -> Result<(), FilesError> {
+    temporary(path).map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
 }
 
-/// Writes the figures of an execution to `path`. The time of the last success
-/// is carried over from the file that was there.
-///
-/// # Errors
-///
-/// [`FilesError`]
-pub fn write_metrics(path: &Path, execution: &ExecutionReport) -> Result<(), FilesError> {
+/// Writes the metrics of an execution to `path`, with the time of the last
+/// success from the file that was there.
+pub(crate) fn write_metrics(path: &Path, execution: &ExecutionReport) -> Result<(), FilesError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let last_success = if execution.succeeded { Some(now) } else { last_success(path) };
+    let last_success = if execution.has_succeeded { Some(now) } else { last_success(path) };
     // Two files of one folder must not hold the same series.
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let write = || {
@@ -65,13 +52,13 @@ pub fn write_metrics(path: &Path, execution: &ExecutionReport) -> Result<(), Fil
     write().map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
 }
 
-/// A file beside it, which the collector does not read: it has another ending.
+/// A file beside it, which the collector does not read: its name ends otherwise.
 fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(MODE)).tempfile_in(folder)
 }
 
-/// Of the file that is there, if it is one of ours.
+/// From the file at `path`, if it is one of ours.
 fn last_success(path: &Path) -> Option<u64> {
     let mut text = String::new();
     File::open(path).ok()?.take(EARLIER_BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -79,7 +66,7 @@ fn last_success(path: &Path) -> Option<u64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// Lines in the making; all carry the name of the file.
+/// All lines carry the name of the file, as the label `sync`.
 struct Lines<'a> {
     text: String,
     name: &'a str,
@@ -115,35 +102,38 @@ fn text(name: &str, execution: &ExecutionReport, now: u64, last_success: Option<
         lines.gauge(LAST_SUCCESS, "End of the last successful execution.", &one(time.to_string()));
     }
     if let Some(summary) = execution.summary {
-        of_summary(&mut lines, summary);
+        write_summary(&mut lines, summary);
     }
     lines.text
 }
 
-fn of_summary(lines: &mut Lines, summary: &Summary) {
+fn write_summary(lines: &mut Lines, summary: &Summary) {
     let rows = Outcome::ALL
-        .map(|outcome| (Some(("outcome", outcome.word())), summary.counts.get(outcome).to_string()));
+        .map(|outcome| (Some(("outcome", outcome.as_str())), summary.counts.get(outcome).to_string()));
     lines.gauge("rows", "Rows of the last run by outcome.", &rows);
     if let Some(missing) = &summary.missing {
         let counts = [
             ("found", missing.found),
             ("purged", missing.counts.get(Outcome::Purged)),
             ("failed", missing.counts.get(Outcome::Failed)),
-            ("not_named", missing.unnamed),
+            ("without_id", missing.without_id),
         ];
         let samples = counts.map(|(what, count)| (Some(("what", what)), count.to_string()));
         lines.gauge("missing", "Known customers that the export of the last run does not hold.", &samples);
     }
-    let calls =
-        CallKind::ALL.map(|kind| (Some(("call", kind.word())), summary.tally.done_of(kind).to_string()));
+    let calls: Vec<_> = summary
+        .tally
+        .by_kind()
+        .map(|(kind, calls)| (Some(("call", kind.as_str())), calls.to_string()))
+        .collect();
     lines.gauge("calls", "Calls that worked in the last execution, by kind.", &calls);
-    let figures = [
+    let totals = [
         ("calls_refused", "Calls that did not work in the last execution.", summary.tally.refused()),
-        ("requests", "Requests sent in the last execution.", summary.tally.attempts()),
-        ("calls_planned", "Calls that the last run came to.", summary.calls_planned),
-        ("creates_in_doubt", "Creates whose answer was lost and is not known yet.", summary.in_doubt),
+        ("requests", "Requests sent in the last execution.", summary.tally.requests()),
+        ("calls_planned", "Calls of the last run's plan.", summary.calls_planned),
+        ("creates_in_doubt", "Creates whose answer was lost.", summary.creates_in_doubt),
     ];
-    for (metric, help, value) in figures {
+    for (metric, help, value) in totals {
         lines.gauge(metric, help, &[(None, value.to_string())]);
     }
 }
@@ -155,14 +145,14 @@ mod tests {
     fn failed(exit_code: u8) -> ExecutionReport<'static> {
         ExecutionReport {
             exit_code,
-            succeeded: exit_code == 0,
+            has_succeeded: exit_code == 0,
             took: Duration::from_millis(1500),
             summary: None,
         }
     }
 
     #[test]
-    fn the_last_success_outlives_a_failure() {
+    fn a_failure_keeps_the_time_of_the_last_success() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("nightly.prom");
         let read = || std::fs::read_to_string(&path).expect("a file");
@@ -177,13 +167,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_break_its_line() {
+    fn a_file_name_cannot_break_its_line() {
         let text = text("a\"b\\c\nd", &failed(1), 7, None);
         assert!(text.contains(r#"{sync="a\"b\\c\nd"} 1"#), "{text}");
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_noticed_before_the_run() {
+    fn a_missing_folder_is_noticed_before_the_run() {
         assert!(check_metrics_file(Path::new("/nowhere/at/all.prom")).is_err());
     }
 }

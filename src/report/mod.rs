@@ -1,23 +1,27 @@
-//! What a run tells people and other programs: progress while it lasts, the
-//! result files, the summary, figures and word for monitors.
+//! What people and other programs learn of a run: its progress, the result
+//! files, the summary, metrics and notifications.
 //!
-//! stdout is data, stderr is talk. Result files are in the export's own bytes,
-//! so that they can be repaired and run again.
+//! stdout is for data, stderr for people. Result files keep the rows in the
+//! export's own bytes, so that they can be fixed and run again.
 
 mod files;
 mod metrics;
 mod notify;
+mod output;
 mod page;
 mod progress;
 mod retention;
 mod summary;
-mod talk;
 
-pub use files::{FilesError, MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
-pub use metrics::{ExecutionReport, check_metrics_file, write_metrics};
-pub use notify::{Method, Notifier, NotifySettings, PingUrl};
-pub use page::page;
-pub use progress::{LogWriter, ProgressDisplay, ProgressSetting};
-pub use retention::{KeepRuns, sweep};
-pub use summary::{CauseLine, Causes, Summary, Tally, missing_json};
-pub(crate) use talk::{print_data, report_line};
+pub(crate) use files::{FilesError, RunFiles};
+pub(crate) use files::{MISSING_FILE, make_folder, missing_file, write_into};
+pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
+pub(crate) use notify::Notifier;
+pub use notify::{NotifySettings, PingMethod, PingUrl};
+pub(crate) use output::{print_data, report_line};
+pub(crate) use page::page;
+pub use progress::ProgressSetting;
+pub(crate) use progress::{LogWriter, ProgressDisplay};
+pub use retention::KeepRuns;
+pub(crate) use retention::sweep;
+pub(crate) use summary::{Causes, Summary, Tally};

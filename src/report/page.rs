@@ -8,18 +8,13 @@ use crate::reconcile::Outcome;
 
 /// The page. Whatever came from the export or the server is escaped, since
 /// the template's name ends with `.html`.
-///
-/// # Errors
-///
-/// What is wrong with the template: a bug.
-pub fn page(summary: &Summary) -> Result<String, minijinja::Error> {
+pub(crate) fn page(summary: &Summary) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;
-    let words = |some: fn(&Outcome) -> bool| -> Vec<&str> {
-        Outcome::ALL.iter().filter(|outcome| some(outcome)).map(|outcome| outcome.word()).collect()
-    };
+    let names = |outcomes: &[Outcome]| outcomes.iter().map(|outcome| outcome.as_str()).collect::<Vec<_>>();
+    let problems: Vec<Outcome> = Outcome::ALL.into_iter().filter(|outcome| outcome.is_problem()).collect();
     let mut context = summary.json();
-    context["order"] = words(|_| true).into();
-    context["trouble"] = words(|outcome| outcome.is_trouble()).into();
+    context["order"] = names(&Outcome::ALL).into();
+    context["problems"] = names(&problems).into();
     environment.get_template("page.html")?.render(Serde(&context))
 }

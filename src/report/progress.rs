@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::units::Period;
+use crate::units::{Count, Period};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -25,13 +25,13 @@ pub enum ProgressSetting {
 
 /// The progress of one run.
 #[derive(Debug)]
-pub struct ProgressDisplay {
+pub(crate) struct ProgressDisplay {
     bar: ProgressBar,
     beat: Option<Heartbeat>,
 }
 
-/// Writes a line at regular times, also while no row is done: a server that is
-/// waited for is when one looks.
+/// Writes a line at regular times, also while no row is done: people look when
+/// the run waits for the server.
 #[derive(Debug)]
 struct Heartbeat {
     /// Dropped, it ends the thread.
@@ -40,16 +40,15 @@ struct Heartbeat {
 }
 
 impl ProgressDisplay {
-    /// Nothing shown: for passes that take seconds.
-    #[must_use]
-    pub fn hidden() -> Self {
-        Self { bar: ProgressBar::hidden(), beat: None }
-    }
-
-    /// `rows` to visit, of which `done` are settled. Without a terminal there
-    /// is a line after each `heartbeat`.
-    #[must_use]
-    pub fn start(setting: ProgressSetting, quiet: bool, heartbeat: Duration, rows: u64, done: u64) -> Self {
+    /// `rows` to visit, of which `done` are settled. Without a terminal it
+    /// writes a line after each `heartbeat`.
+    pub(crate) fn start(
+        setting: ProgressSetting,
+        quiet: bool,
+        heartbeat: Duration,
+        rows: u64,
+        done: u64,
+    ) -> Self {
         let terminal = io::stderr().is_terminal();
         let shown =
             !quiet && (setting == ProgressSetting::Always || setting == ProgressSetting::Auto && terminal);
@@ -61,7 +60,7 @@ impl ProgressDisplay {
             return Self { bar, beat };
         }
         let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(5));
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {msg}");
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_position(done);
         bar.reset_eta();
@@ -69,24 +68,12 @@ impl ProgressDisplay {
         Self { bar, beat: None }
     }
 
-    /// So many more rows are settled.
-    pub fn rows(&mut self, settled: u64) {
+    pub(crate) fn add_rows(&self, settled: u64) {
         self.bar.inc(settled);
     }
 
-    /// What went wrong so far, beside the bar.
-    pub fn say(&self, words: String) {
-        self.bar.set_message(words);
-    }
-
-    /// Where log lines go so that they do not tear the bar.
-    #[must_use]
-    pub fn bar(&self) -> &ProgressBar {
-        &self.bar
-    }
-
-    /// Takes the bar off the screen; no line comes after this.
-    pub fn finish(self) {
+    /// Clears the bar; no line comes after this.
+    pub(crate) fn finish(self) {
         self.bar.finish_and_clear();
         if let Some(Heartbeat { stop, thread }) = self.beat {
             drop(stop);
@@ -110,15 +97,17 @@ impl Heartbeat {
     }
 }
 
-/// Of `rows`, `done` are done, the `lately` last of them in `took`.
+/// Of `rows`, `done` are done, the last `lately` of them in `took`.
 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
 fn line(done: u64, rows: u64, lately: u64, took: Duration) -> String {
     let speed = lately as f64 / took.as_secs_f64();
     let left = Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / speed);
     match left {
-        Ok(left) => format!("{done} of {rows} rows done, {speed:.1} rows/s, {} left", Period(left)),
+        Ok(left) => {
+            format!("{} of {} rows done, {speed:.1} rows/s, {} left", Count(done), Count(rows), Period(left))
+        }
         // Nothing was done yet, which says nothing about the rest.
-        Err(_) => format!("{done} of {rows} rows done, none in the last {}", Period(took)),
+        Err(_) => format!("{} of {} rows done, none in the last {}", Count(done), Count(rows), Period(took)),
     }
 }
 
@@ -134,15 +123,15 @@ mod tests {
     }
 }
 
-/// stderr for log lines: the bar steps aside for each.
+/// stderr for log lines: the bar is hidden while one is written.
 #[derive(Debug, Clone, Default)]
-pub struct LogWriter(std::sync::Arc<std::sync::Mutex<Option<ProgressBar>>>);
+pub(crate) struct LogWriter(std::sync::Arc<std::sync::Mutex<Option<ProgressBar>>>);
 
 impl LogWriter {
-    /// Sets the bar that has to step aside.
-    pub fn watch(&self, progress: &ProgressDisplay) {
+    /// Log lines must not tear this bar.
+    pub(crate) fn watch(&self, progress: &ProgressDisplay) {
         if let Ok(mut bar) = self.0.lock() {
-            *bar = Some(progress.bar().clone());
+            *bar = Some(progress.bar.clone());
         }
     }
 }

@@ -1,8 +1,7 @@
-//! How many runs' folders are kept: they hold rows of customers.
+//! How many folders of runs are kept: they hold customers' data.
 //!
-//! Only what this program made is ever deleted: a folder with a name of ours, a
-//! summary of ours and nothing but files of ours in it. Links are not followed,
-//! and what somebody added keeps its folder from being deleted.
+//! Only what this program made is ever deleted: a folder with a name and a
+//! summary of ours and no other file in it. Links are not followed.
 
 use std::fmt;
 use std::io;
@@ -70,11 +69,7 @@ impl<'de> Deserialize<'de> for KeepRuns {
 /// Deletes the folders below `dir` that are older than the `keep` newest, of
 /// which `current` is one; says how many. A run whose summary says that it is
 /// to be resumed keeps its folder, unless `is_over` knows better.
-///
-/// # Errors
-///
-/// [`FilesError`] of the first that could not be deleted.
-pub fn sweep(
+pub(crate) fn sweep(
     dir: &Path,
     keep: KeepRuns,
     current: &Path,
@@ -118,9 +113,9 @@ fn run_in(path: &Path) -> Option<bool> {
     let summary: Value = serde_json::from_slice(&std::fs::read(summary).ok()?).ok()?;
     let started: String =
         summary["started"].as_str()?.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-    let left = summary["outcomes"]["not_attempted"].as_u64()?;
-    (name.starts_with(&started) && summary["fingerprint"].is_string())
-        .then(|| left > 0 || !summary["stopped"].is_null())
+    let open = summary["outcomes"]["not_attempted"].as_u64()?;
+    (name.starts_with(&started) && summary["export_hash"].is_string())
+        .then(|| open > 0 || !summary["stopped"].is_null())
 }
 
 /// `20261123T170509Z-…`
@@ -165,7 +160,7 @@ mod tests {
         std::fs::create_dir(&folder).expect("a folder");
         let summary = serde_json::json!({
             "started": format!("2026-11-{day:02}T02:30:00.123Z"),
-            "fingerprint": "00",
+            "export_hash": "00",
             "outcomes": { "not_attempted": left },
             "stopped": null,
         });

@@ -5,341 +5,291 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::RunOptions;
+use super::checks::wait_until_written;
 use super::error::RunError;
 use super::signals::{Interrupts, PassLimits};
-use crate::checkpoint::Work;
-use crate::checkpoint::{Checkpoint, ExportId, Mark, OpenRun, RetryRows, RunRecord, RunState};
-use crate::cli::RunArgs;
-use crate::config::{Config, MissingAction};
-use crate::guards::{GuardVerdict, PurgeCounts, judge_guards, judge_purges};
+use crate::checkpoint::{
+    Checkpoint, FirstPassResult, OpenRun, RetryRows, RunRecord, RunState, SettingsHash, Work,
+};
+use crate::config::Config;
+use crate::guards::{GuardVerdict, Naming, PurgeCounts, judge_guards, judge_purges};
 use crate::omnidesk::CallKind;
-use crate::plan::Plan;
-use crate::plan::PlanView;
-use crate::plan::Window;
-use crate::plan::keep_names;
-use crate::plan::this_command;
-use crate::plan::{self, PreparedExport};
-use crate::plan::{PlanObserver, PlanRequest, survey};
-use crate::reconcile::{MissingPlan, Outcome, Policy};
-use crate::report::report_line;
-use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, write_into};
-use crate::units::Period;
+use crate::plan::{
+    MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, is_same_run,
+    make_plan, override_command, store_ids, target_line,
+};
+use crate::reconcile::{MissingAction, Outcome, Policy};
+use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, report_line, write_into};
+use crate::units::{Count, Period, counted};
 
-/// Runs whose calls may show that the settings are right.
-const RUNS_LOOKED_AT: u32 = 10;
+/// Earlier runs whose calls may show that the settings are right.
+const PROOF_RUNS: u32 = 10;
 
 /// A run that may send.
-pub(crate) struct StartedRun {
-    pub(crate) checkpoint: Checkpoint,
-    pub(crate) run: OpenRun,
-    pub(crate) policy: Policy,
-    pub(crate) resumed: bool,
+pub(super) struct StartedRun {
+    pub(super) checkpoint: Checkpoint,
+    pub(super) run: OpenRun,
+    pub(super) policy: Policy,
+    pub(super) was_resumed: bool,
 }
 
-/// Finds the run to go on with, or plans a new one.
-pub(crate) fn begin(
-    args: &RunArgs,
-    config: &Config,
+/// Resumes the open run, or plans a new one.
+pub(super) fn begin(
+    options: &RunOptions,
     prepared: &PreparedExport,
     mut checkpoint: Checkpoint,
     window: Option<&Window>,
     interrupts: &mut Interrupts,
 ) -> Result<StartedRun, RunError> {
-    let policy = |checkpoint: &Checkpoint, export| Policy {
-        key: checkpoint.key(),
-        export,
-        full: args.common.full,
-        allow_recreate: args.allow_recreate,
-    };
+    let config = &options.config;
+    let context = RunContext::new(prepared, Some(&checkpoint), options.recreation)?;
     let mut open = checkpoint.open_run()?;
-    if let Some(mut run) = open.take_if(|run| !args.fresh && is_same(run, prepared)) {
-        withdraw_missing(args, config, &mut checkpoint, &mut run)?;
+    if let Some(mut run) = open.take_if(|run| !options.fresh && is_same_run(run, prepared)) {
+        cancel_purge_list(options, &mut checkpoint, &mut run)?;
         check_purges_left(config, &run)?;
-        forget_names_unless_asked(config, &mut checkpoint)?;
-        tell(args, || resuming(config, &run, window));
-        let policy = policy(&checkpoint, run.export);
-        return Ok(StartedRun { checkpoint, run, policy, resumed: true });
+        forget_ids_unless_wanted(config, &mut checkpoint)?;
+        options.report(|| resume_text(config, &run, window));
+        let policy = Policy { export: run.export.ordinal, ..context.policy };
+        return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
     }
-    let unfinished = match args.common.full || open.is_some() {
-        true => Default::default(),
-        false => checkpoint.unfinished(&prepared.fingerprint, &prepared.plan)?,
-    };
-    // What failed is tried again as rows of the same export; all else is decided
-    // by what the rows mean now.
-    let mapped = unfinished.record.as_ref().map_or(prepared.mapped, |record| record.mapped);
-    let numbered = checkpoint.number(prepared.fingerprint, mapped)?;
-    let policy = policy(&checkpoint, numbered.ordinal);
-    let only = unfinished.record.is_some().then_some(&unfinished.rows);
-    let part = prepared.is_part();
-    let past = checkpoint.past()?;
-    let past = if part { past.of_part() } else { past };
-    let shared = config.guard.shared_addresses;
-    let question = PlanRequest { policy: &policy, only, past: &past, shared, names_all: false };
-    let mut patience = PassLimits { interrupts, window };
-    let survey = survey(prepared, Some(&mut checkpoint), &question, &mut patience)?;
+    let mut limits = PassLimits { interrupts, window };
+    let searching = (config.guard.shared_addresses, Naming::New);
+    let plan = make_plan(prepared, Some(&mut checkpoint), &context, searching, &mut limits)?;
     if let Some(run) = &open {
-        check_superseding(args, run, &survey, prepared)?;
+        check_superseding(options, run, &plan, prepared)?;
     }
-    plan::wait_until_written(config, &args.common, prepared)?;
-    PassLimits { interrupts, window }.check()?;
-    let verdicts = judge_guards(&config.guard, &survey, &past);
-    let view = PlanView { config, prepared, survey: &survey, verdicts: &verdicts, window };
-    tell(args, || view.head());
+    wait_until_written(config, prepared, options.quiet)?;
+    limits.check()?;
+    let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
+    options.report(|| view.head());
     if !verdicts.is_empty() {
         return Err(blocked(verdicts));
     }
-    if let Some(mut run) = open {
-        tell(args, || superseding(&run, prepared));
-        checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
-    } else {
-        tell_applied(args, &unfinished);
+    match open {
+        Some(mut run) => {
+            options.report(|| superseding_text(&run, prepared));
+            checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
+        }
+        None => report_retry(options, &context.retry),
     }
-    forget_names_unless_asked(config, &mut checkpoint)?;
-    let proof = proof(config, &survey);
-    let record = RunRecord {
-        proven_before: is_proven(&checkpoint, proof, unfinished.record.as_ref())?,
-        proof,
-        mapped: prepared.mapped,
-        ..record_of(config, prepared, &survey, part)?
-    };
-    write_notices(&record, prepared, &survey)?;
-    let run = anew(prepared, numbered, &policy, &mut checkpoint, record, survey)?;
-    Ok(StartedRun { checkpoint, run, policy, resumed: false })
+    forget_ids_unless_wanted(config, &mut checkpoint)?;
+    let run = start(options, prepared, &context, &mut checkpoint, plan)?;
+    Ok(StartedRun { checkpoint, run, policy: context.policy, was_resumed: false })
 }
 
-/// What an earlier run over this export leaves to be done.
-fn tell_applied(args: &RunArgs, unfinished: &RetryRows) {
-    let Some(record) = &unfinished.record else { return };
-    if unfinished.is_old {
-        // Whoever reads one mail a month has to know: nothing of it is sent.
+/// Begins a run whose plan may be carried out.
+fn start(
+    options: &RunOptions,
+    prepared: &PreparedExport,
+    context: &RunContext,
+    checkpoint: &mut Checkpoint,
+    plan: Plan,
+) -> Result<OpenRun, RunError> {
+    let wire = wire_settings(&options.config, &plan);
+    let proven_before = is_proven(checkpoint, wire, context.retry.record.as_ref())?;
+    let record = RunRecord { proven_before, wire, ..new_record(options, prepared, &plan)? };
+    write_notices(&record, prepared, &plan)?;
+    if let Some(missing) = &plan.missing {
+        if missing.ids_to_store > 0 {
+            store_ids(prepared, &context.policy.key, checkpoint)?;
+        }
+        write_missing(checkpoint, missing, Path::new(&record.folder))?;
+    }
+    let first_pass = FirstPassResult {
+        purge_list: plan.missing.as_ref().map(|missing| missing.purge_list().to_vec()).unwrap_or_default(),
+        worklist: plan.worklist,
+        profile: plan.effects.findings.profile,
+        vanished: plan.effects.findings.vanished,
+    };
+    Ok(checkpoint.begin(context.export, record, first_pass)?)
+}
+
+fn new_record(options: &RunOptions, prepared: &PreparedExport, plan: &Plan) -> Result<RunRecord, RunError> {
+    let started = now();
+    let folder = make_folder(&options.config.report.dir, &started, prepared.export.name())?;
+    Ok(RunRecord {
+        folder: folder.to_string_lossy().into_owned(),
+        started,
+        rows: plan.rows(),
+        only_sync: !plan.has_own_operations,
+        brands: plan.brands(),
+        is_part: prepared.is_part(),
+        plan: prepared.plan,
+        mapping: prepared.mapping_version,
+        calls_planned: plan.calls_total(),
+        purges_planned: plan.calls(CallKind::Purge),
+        counts: plan.settled(),
+        missing: plan.missing.as_ref().and_then(|missing| missing.result.ok()),
+        ..RunRecord::default()
+    })
+}
+
+/// Reports that an earlier run has applied this export.
+fn report_retry(options: &RunOptions, retry: &RetryRows) {
+    let Some(record) = &retry.record else { return };
+    let rows = counted(retry.rows.len() as u64, "row");
+    if retry.is_old {
+        // Also with `--quiet`: nothing else of it is sent.
         report_line(&format!(
-            "this export was applied by the run begun {}, and others were run since. Its rows name operations, which are carried out once: {} are tried again; --full sends all of them",
-            record.started,
-            unfinished.rows.len()
+            "this export was applied by the run of {}, and other exports since. Its rows name operations, which are carried out once: {rows} to try again; --full sends all of them",
+            record.started
         ));
         return;
     }
-    tell(args, || match unfinished.rows.len() {
-        0 => "this export was applied by an earlier run: nothing of it is left to send".to_owned(),
-        rows => format!(
-            "this export was applied by an earlier run, except for {rows} rows, which are tried again"
-        ),
+    options.report(|| match retry.rows.len() {
+        0 => "this export was applied by an earlier run: nothing is left to send".to_owned(),
+        _ => format!("this export was applied by an earlier run, except for {rows}, tried again now"),
     });
 }
 
-/// A run whose plan may be carried out.
-fn anew(
-    prepared: &PreparedExport,
-    export: ExportId,
-    policy: &Policy,
-    checkpoint: &mut Checkpoint,
-    record: RunRecord,
-    survey: Plan,
-) -> Result<OpenRun, RunError> {
-    if survey.missing.as_ref().is_some_and(|found| found.to_name > 0) {
-        keep_names(prepared, policy, checkpoint)?;
-    }
-    // Nothing is kept of a question that was not answered.
-    let found = survey.missing.filter(|found| found.undecided.is_none());
-    if let Some(found) = found.as_ref().filter(|found| !found.missing.purge && found.missing.found > 0) {
-        report(checkpoint, found, Path::new(&record.folder))?;
-    }
-    Ok(checkpoint.begin_missing(
-        export,
-        prepared.plan,
-        record,
-        survey.worklist,
-        &survey.findings,
-        found.as_ref(),
-    )?)
-}
-
 /// The setting may have changed while the run was open.
-fn withdraw_missing(
-    args: &RunArgs,
-    config: &Config,
+fn cancel_purge_list(
+    options: &RunOptions,
     checkpoint: &mut Checkpoint,
     run: &mut OpenRun,
 ) -> Result<(), RunError> {
-    let pending = run.missing.map_or(0, |missing| missing.pending());
-    if config.missing.action == MissingAction::Purge || pending == 0 {
+    let pending = run.pending_missing();
+    if options.config.missing.action == MissingAction::Purge || pending == 0 {
         return Ok(());
     }
-    tell(args, || format!("{pending} missing customers are not purged any more: [missing] says so"));
-    Ok(checkpoint.withdraw_missing(run)?)
+    let customers = counted(pending, "missing customer");
+    options.report(|| format!("{customers} will not be purged: action in [missing] has changed"));
+    Ok(checkpoint.cancel_purge_list(run)?)
 }
 
-/// Ids are in the checkpoint as long as somebody asks who is missing.
-fn forget_names_unless_asked(config: &Config, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
+/// Ids are in the checkpoint only as long as `[missing]` needs them.
+fn forget_ids_unless_wanted(config: &Config, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
     match config.missing.action {
-        MissingAction::Ignore => Ok(checkpoint.forget_names()?),
+        MissingAction::Ignore => Ok(checkpoint.forget_ids()?),
         MissingAction::Report | MissingAction::Purge => Ok(()),
     }
 }
 
-/// `missing.csv`, before the run begins: one that is open has it.
-fn report(checkpoint: &Checkpoint, found: &MissingPlan, folder: &Path) -> Result<(), RunError> {
-    let mut customers = Vec::with_capacity(found.keys.len());
-    for key in &found.keys {
-        customers.extend(checkpoint.named(*key)?);
+/// `missing.csv`, before the run begins: an open run has it.
+fn write_missing(checkpoint: &Checkpoint, missing: &MissingPlan, folder: &Path) -> Result<(), RunError> {
+    let is_report = missing.result.is_ok_and(|missing| missing.action == MissingAction::Report);
+    if !is_report || missing.keys.is_empty() {
+        return Ok(());
+    }
+    let mut customers = Vec::with_capacity(missing.keys.len());
+    for key in &missing.keys {
+        customers.extend(checkpoint.stored_id(*key)?);
     }
     Ok(write_into(folder, MISSING_FILE, &missing_file(customers.into_iter()))?)
-}
-
-fn is_same(run: &OpenRun, prepared: &PreparedExport) -> bool {
-    run.fingerprint == prepared.fingerprint && run.plan == prepared.plan
 }
 
 /// The rows of the open run are decided anew from this export, unless that
 /// could lose some of them.
 fn check_superseding(
-    args: &RunArgs,
+    options: &RunOptions,
     run: &OpenRun,
-    survey: &Plan,
+    plan: &Plan,
     prepared: &PreparedExport,
 ) -> Result<(), RunError> {
-    if args.fresh || run.record.only_sync && survey.only_sync {
+    if options.fresh || OpenRunFate::of(run, prepared, plan) != OpenRunFate::InTheWay {
         return Ok(());
     }
+    let has_same_settings = run.record.plan.settings == prepared.plan.settings;
     Err(RunError::OpenRun {
         open: run.not_attempted(),
         rows: run.record.rows,
         started: run.record.started.clone(),
-        way: match (run.fingerprint == prepared.fingerprint, run.plan.has_settings_of(&prepared.plan)) {
-            (true, true) => "run it by the version of this program that began it".to_owned(),
-            (true, false) => "put the mapping, and --limit and --full, back to what they were".to_owned(),
-            (false, _) => format!("run the earlier export again (content {})", run.fingerprint),
+        way: match (run.export.hash == prepared.hash, has_same_settings) {
+            (true, true) => "run it with the version of this program that began it".to_owned(),
+            (true, false) => "restore the mapping, --limit and --full of that run".to_owned(),
+            (false, _) => format!("run the earlier export again (content {})", run.export.hash),
         },
     })
 }
 
-fn superseding(run: &OpenRun, prepared: &PreparedExport) -> String {
+fn superseding_text(run: &OpenRun, prepared: &PreparedExport) -> String {
     let why = match () {
-        () if run.fingerprint != prepared.fingerprint => "this is another export",
-        () if run.plan == prepared.plan => "--fresh was given",
-        () if run.plan.has_settings_of(&prepared.plan) => {
-            "this version of the program reads rows in another way"
-        }
-        () => "the mapping, --limit or --full has changed since",
+        () if run.export.hash != prepared.hash => "this is another export",
+        () if run.record.plan == prepared.plan => "--fresh was given",
+        () if run.record.plan.settings == prepared.plan.settings => "this is another version of the program",
+        () => "the mapping, --limit or --full has changed",
     };
     format!(
-        "the run begun {} has {} of {} rows to go, and {why}: it ends here, and every row is decided anew from what customers were last told",
+        "the run of {} ends here with {} of {} rows left, since {why}: every row is decided anew from its customer's acknowledged state",
         run.record.started,
-        run.not_attempted(),
-        run.record.rows
+        Count(run.not_attempted()),
+        Count(run.record.rows)
     )
 }
 
-fn resuming(config: &Config, run: &OpenRun, window: Option<&Window>) -> String {
-    let brands: Vec<String> = run.record.brands.iter().map(ToString::to_string).collect();
-    let (rate, left) = (config.limits.rate, run.record.calls_planned.saturating_sub(run.record.calls_done));
+fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> String {
+    let record = &run.record;
+    let (rate, left) = (config.limits.rate, record.calls_planned.saturating_sub(record.calls_done));
     let fit = window
-        .map(|window| window.fit(rate, config.omnidesk.timeout.0, left, run.pending(Work::Calls)))
-        .and_then(|fit| fit.words());
+        .map(|window| window.fit(rate, config.omnidesk.timeout.0, left, run.pending_rows(Work::Calls)))
+        .and_then(|fit| fit.text());
     format!(
-        "to {}, brand {}\ngoing on with the run begun {}: {} of {} rows are settled, {} of {} calls made; the rest takes {} at {rate}\n{}",
-        config.omnidesk.base_url,
-        brands.join(", "),
-        run.record.started,
-        run.record.counts.total(),
-        run.record.rows,
-        run.record.calls_done,
-        run.record.calls_planned,
+        "{}\nresuming the run of {}: {} of {} rows and {} of {} calls done, {} left at {rate}\n{}",
+        target_line(config, &record.brands),
+        record.started,
+        Count(record.counts.total()),
+        Count(record.rows),
+        Count(record.calls_done),
+        Count(record.calls_planned),
         Period(rate.time_for(left)),
         fit.unwrap_or_default()
     )
 }
 
-fn record_of(
-    config: &Config,
-    prepared: &PreparedExport,
-    survey: &Plan,
-    partial: bool,
-) -> Result<RunRecord, RunError> {
-    let started = now();
-    let folder = make_folder(&config.report.dir, &started, prepared.export.name())?;
-    Ok(RunRecord {
-        state: RunState::Open,
-        folder: folder.to_string_lossy().into_owned(),
-        started,
-        ended: String::new(),
-        rows: survey.rows,
-        only_sync: survey.only_sync,
-        brands: survey.brands.iter().copied().collect(),
-        partial,
-        purges_planned: survey.calls(CallKind::Purge),
-        proven_before: false,
-        calls_planned: survey.calls_total(),
-        calls_done: 0,
-        counts: survey.settled_by_plan(),
-        watermark: 0,
-        rejects_done: 0,
-        files: Default::default(),
-        proof: Default::default(),
-        mapped: Default::default(),
-    })
-}
-
-/// Of all settings that can make every call fail, but for the key, which the
-/// API refuses in its own way.
-fn proof(config: &Config, survey: &Plan) -> Mark {
+/// All settings that can make every call fail, but for the key, which the API
+/// refuses in its own way.
+fn wire_settings(config: &Config, plan: &Plan) -> SettingsHash {
     let omnidesk = &config.omnidesk;
     let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body]);
-    let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, survey.brands]);
-    Mark::of(&json!([wire, mapped]))
+    let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, plan.effects.brands]);
+    SettingsHash::new(&json!([wire, mapped]))
 }
 
-/// Whether calls have worked before: of this export, or by the same settings.
-/// A night that begins with rows which failed before is not stopped by them.
-fn is_proven(checkpoint: &Checkpoint, proof: Mark, earlier: Option<&RunRecord>) -> Result<bool, RunError> {
-    let has_worked = |run: &RunRecord| run.calls_done > 0 || run.proven_before;
-    // A run of before there were proofs is one over this export.
-    let is_ours = |run: &&RunRecord| run.proof == proof || run.proof == Mark::default();
-    let runs = checkpoint.runs(RUNS_LOOKED_AT)?;
-    Ok(earlier.filter(is_ours).is_some_and(has_worked)
-        || runs.iter().any(|(_, run)| run.proof == proof && has_worked(run)))
+/// Whether calls by these settings have worked before. A night that begins with
+/// rows that failed before is not stopped by them.
+fn is_proven(
+    checkpoint: &Checkpoint,
+    wire: SettingsHash,
+    retried: Option<&RunRecord>,
+) -> Result<bool, RunError> {
+    let has_worked = |run: &RunRecord| run.wire == wire && (run.calls_done > 0 || run.proven_before);
+    let runs = checkpoint.runs(PROOF_RUNS)?;
+    Ok(retried.is_some_and(has_worked) || runs.iter().any(|(_, run)| has_worked(run)))
 }
 
-/// Leave to purge can be taken back while a run is open.
+/// An override may be missing when a run is resumed.
 fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), RunError> {
-    let missing = run.missing.map_or(0, |missing| missing.pending());
-    let done = run.record.counts.get(Outcome::Purged)
-        + run.missing.map_or(0, |missing| missing.counts.get(Outcome::Purged));
+    let missing = run.pending_missing();
+    let purged = |counts: crate::reconcile::Counts| counts.get(Outcome::Purged);
+    let done = purged(run.record.counts) + run.record.missing.map_or(0, |missing| purged(missing.counts));
     let purges = PurgeCounts { all: run.record.purges_planned.saturating_sub(done), missing };
     let mut verdicts = judge_purges(&config.guard, purges, run.record.rows);
     if verdicts.is_empty() || purges.all == 0 {
         return Ok(());
     }
     for verdict in &mut verdicts {
-        verdict.message = format!(
-            "in the open run, begun {}, {}; --fresh gives that run up",
-            run.record.started, verdict.message
-        );
+        let started = &run.record.started;
+        verdict.message =
+            format!("in the open run of {started}, {}; --fresh gives that run up", verdict.message);
     }
     Err(blocked(verdicts))
 }
 
-/// Before the run is begun: once the checkpoint holds that something was said,
+/// Before the run begins: once the checkpoint holds that something was reported,
 /// it is in the file.
-fn write_notices(record: &RunRecord, prepared: &PreparedExport, survey: &Plan) -> Result<(), RunError> {
-    let folder = PathBuf::from(&record.folder);
-    let files = RunFiles::open(folder, Arc::clone(&prepared.export), &[])?;
-    Ok(files.write_notices(&survey.findings.notices)?)
+fn write_notices(record: &RunRecord, prepared: &PreparedExport, plan: &Plan) -> Result<(), RunError> {
+    let files = RunFiles::open(PathBuf::from(&record.folder), Arc::clone(&prepared.export), &[])?;
+    Ok(files.write_notices(&plan.effects.findings.notices)?)
 }
 
-/// A blocked run, with the way out.
 fn blocked(verdicts: Vec<GuardVerdict>) -> RunError {
-    let command = this_command(&verdicts);
+    let command = override_command(&verdicts);
     RunError::Blocked { verdicts, command }
 }
 
-fn tell(args: &RunArgs, text: impl FnOnce() -> String) {
-    if !args.common.quiet {
-        report_line(text().trim_end());
-    }
-}
-
-/// Now, in UTC, as RFC 3339 to the millisecond.
-pub(crate) fn now() -> String {
+/// In UTC, as RFC 3339 to the millisecond.
+pub(super) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }

@@ -3,7 +3,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::guards::GuardVerdict;
 use crate::omnidesk::{ClientError, KeyError};
-use crate::plan::PlanError;
+use crate::plan::{OVERRIDE_INTRO, PlanError};
 use crate::report::FilesError;
 use crate::source::SourceError;
 
@@ -44,7 +44,7 @@ pub(crate) enum RunError {
     #[error(
         "blocked before the first call; nothing was sent.\n{}{}",
         lines(verdicts),
-        command.as_ref().map(|command| format!("\nif all of that is meant, this is the command:\n  {command}")).unwrap_or_default()
+        command.as_ref().map(|command| format!("\n{OVERRIDE_INTRO}\n  {command}")).unwrap_or_default()
     )]
     Blocked {
         verdicts: Vec<GuardVerdict>,
@@ -71,8 +71,8 @@ fn lines(verdicts: &[GuardVerdict]) -> String {
 impl RunError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Plan(error) => Exit::of_plan_error(error),
-            Self::Checkpoint(error) => Exit::of_checkpoint_error(error),
+            Self::Plan(error) => Exit::from_plan_error(error),
+            Self::Checkpoint(error) => Exit::from_checkpoint_error(error),
             Self::Blocked { .. } => Exit::Blocked,
             Self::Config(_)
             | Self::Source(_)

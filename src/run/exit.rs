@@ -1,17 +1,14 @@
-//! Exit codes, computed in one place.
+//! Exit codes. The numbers are the public interface.
 
 use crate::checkpoint::CheckpointError;
-use crate::dispatch::Stop;
 use crate::plan::PlanError;
-use crate::reconcile::Counts;
 
-/// How the program ends. The numbers are the public interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Every row is applied, unchanged or skipped by rule.
     Clean = 0,
     /// Finished; some rows are rejected, failed or in doubt.
-    Troubles = 1,
+    Problems = 1,
     /// Usage, configuration or an unreadable export; nothing was sent.
     Usage = 2,
     /// Stopped early; resumable.
@@ -27,12 +24,11 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// What it means, in words that name nobody.
-    #[must_use]
-    pub(crate) fn words(self) -> &'static str {
+    /// For monitors: it names no customer.
+    pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Clean => "every row is applied",
-            Self::Troubles => "some rows are rejected, failed or in doubt",
+            Self::Problems => "some rows are rejected, failed or in doubt",
             Self::Usage => "usage, configuration or an unreadable export; nothing was sent",
             Self::Stopped => "stopped early; resumable",
             Self::Interrupted => "interrupted, or the time window closed; resumable",
@@ -42,7 +38,7 @@ impl Exit {
         }
     }
 
-    pub(crate) fn of_checkpoint_error(error: &CheckpointError) -> Self {
+    pub(crate) fn from_checkpoint_error(error: &CheckpointError) -> Self {
         match error {
             CheckpointError::OtherTenant { .. } | CheckpointError::Foreign { .. } => Self::Usage,
             CheckpointError::Locked { .. } => Self::Locked,
@@ -50,24 +46,12 @@ impl Exit {
         }
     }
 
-    pub(crate) fn of_plan_error(error: &PlanError) -> Self {
+    pub(crate) fn from_plan_error(error: &PlanError) -> Self {
         match error {
             PlanError::Mapping { .. } | PlanError::Source(_) | PlanError::Usage(_) => Self::Usage,
-            PlanError::Checkpoint(error) => Self::of_checkpoint_error(error),
+            PlanError::Checkpoint(error) => Self::from_checkpoint_error(error),
             PlanError::Interrupted | PlanError::WindowClosed => Self::Interrupted,
             PlanError::Bug(_) => Self::Broken,
-        }
-    }
-
-    /// Of a run that began.
-    #[must_use]
-    pub(crate) fn of_run(stop: Option<&Stop>, counts: &Counts) -> Self {
-        match stop {
-            None if counts.is_clean() => Self::Clean,
-            None => Self::Troubles,
-            Some(Stop::Interrupted | Stop::WindowClosed) => Self::Interrupted,
-            Some(Stop::RecorderGone | Stop::ExportLost { .. }) => Self::Broken,
-            Some(_) => Self::Stopped,
         }
     }
 }

@@ -1,18 +1,13 @@
-//! SIGINT and SIGTERM, heard from the start of the process to its end.
+//! SIGINT and SIGTERM, from the start of the process to its end.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::mapping::Rejection;
-use crate::omnidesk::Call;
-use crate::plan::Window;
-use crate::plan::{PlanError, PlanObserver};
-use crate::reconcile::{Acked, CustomerKey, Outcome};
-use crate::source::RowRef;
+use crate::plan::{PlanError, PlanObserver, Window};
 
-/// How many have come so far.
+/// The number of signals so far.
 #[derive(Debug, Clone)]
 pub(crate) struct Interrupts(watch::Receiver<u32>);
 
@@ -53,23 +48,18 @@ impl Interrupts {
 
 /// How long a first pass may take: until a signal, or the window's end.
 #[derive(Debug)]
-pub(crate) struct PassLimits<'a> {
-    pub(crate) interrupts: &'a Interrupts,
-    pub(crate) window: Option<&'a Window>,
+pub(super) struct PassLimits<'a> {
+    pub(super) interrupts: &'a Interrupts,
+    pub(super) window: Option<&'a Window>,
 }
 
 impl PlanObserver for PassLimits<'_> {
-    fn calls(&mut self, _: RowRef, _: &[Call], _: Outcome) {}
-    fn rejected(&mut self, _: RowRef, _: &Rejection) {}
-    fn told(&mut self, _: CustomerKey, _: Option<&Acked>) -> Result<(), PlanError> {
-        Ok(())
-    }
     fn check(&self) -> Result<(), PlanError> {
         if self.interrupts.any() {
             return Err(PlanError::Interrupted);
         }
         match self.window {
-            Some(window) if window.for_work().is_zero() => Err(PlanError::WindowClosed),
+            Some(window) if window.time_for_work().is_zero() => Err(PlanError::WindowClosed),
             _ => Ok(()),
         }
     }

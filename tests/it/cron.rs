@@ -46,7 +46,7 @@ fn a_run_leaves_its_window_in_order_and_says_before_how_much_fits() {
 
     let ended = world.ends(&[&["run", "--json"], &narrow[..]].concat()).expect(4);
     assert!(
-        ended.stderr.contains("of the 400 calls") && ended.stderr.contains("such windows"),
+        ended.stderr.contains("of 400 calls") && ended.stderr.contains("such windows"),
         "{}",
         ended.stderr
     );
@@ -278,7 +278,7 @@ fn an_export_that_somebody_still_writes_is_noticed_before_the_first_call() {
         world.command(&["run", "export.csv"]).stderr(Stdio::piped()).spawn().expect("the program");
     let mut said =
         BufReader::new(child.stderr.take().expect("stderr")).lines().map(|line| line.expect("a line"));
-    assert!(said.any(|line| line.contains("was written just now; looking again")));
+    assert!(said.any(|line| line.contains("was written just now; checking it again")));
     let mut file = File::options().append(true).open(world.path("export.csv")).expect("the export");
     file.write_all(b"C7,Ann,Smit,c7@example.org,,,sync\n").expect("written");
     let said: Vec<String> = said.collect();
@@ -289,7 +289,7 @@ fn an_export_that_somebody_still_writes_is_noticed_before_the_first_call() {
     // An hour later it is not looked at twice.
     file.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("an older time");
     let ended = world.ends(&["run", "export.csv"]).expect(0);
-    assert!(!ended.stderr.contains("looking again"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("checking it again"), "{}", ended.stderr);
     assert_eq!(world.state().counters.create, 4);
 }
 

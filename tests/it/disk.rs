@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError, ExportId, FileLengths, RunRecord, RunState};
-use omnidesk_sync::checkpoint::{PlanMark, Work, Worklist};
-use omnidesk_sync::guards::Findings;
-use omnidesk_sync::mapping::{Customer, PrimaryId};
+use omnidesk_sync::checkpoint::{
+    Checkpoint, CheckpointError, ExportId, FileLengths, FirstPassResult, OpenRun, PlanVersion, Rejected,
+    RunRecord, RunState, SettingsHash, Work, Worklist,
+};
+use omnidesk_sync::mapping::{Customer, Place, PrimaryId};
 use omnidesk_sync::omnidesk::CallKind;
-use omnidesk_sync::reconcile::{Acked, CustomerKey, Outcome, PendingCall, RowProgress};
+use omnidesk_sync::reconcile::{
+    Acked, CustomerKey, CustomerState, Effect, ExportRow, Outcome, PendingCall, RowProgress,
+};
 use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{ExportHash, RowRef};
 use tempfile::TempDir;
@@ -27,39 +30,52 @@ fn quick_folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).expect("a folder")
 }
 
+fn row_ref(number: u64) -> RowRef {
+    RowRef { number, line: number + 1, offset: number * 40, len: 39 }
+}
+
+fn plan(export: u8) -> PlanVersion {
+    PlanVersion { settings: SettingsHash([export; 16]), ..PlanVersion::default() }
+}
+
 fn customer(checkpoint: &Checkpoint, row: u64) -> CustomerKey {
     let primary_id = PrimaryId::new(&format!("C{row}")).expect("an id");
     checkpoint.key().customer(&Customer { brand_id: 2, primary_id })
 }
 
 /// A run of some rows with two customers a call, of which the first rows are
-/// settled, one is ahead, one is under way and one has failed.
-fn begun(checkpoint: &mut Checkpoint, export: u8) -> omnidesk_sync::checkpoint::OpenRun {
+/// settled, one is ahead, one is pending and one has failed.
+fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
     let mut worklist = Worklist::default();
     for number in 1..=CUSTOMERS {
-        worklist.pass(RowRef { number, line: number + 1, offset: number * 40, len: 39 });
-        worklist.mark(number, if number % 6 == 5 { Work::Rejected } else { Work::Calls });
+        worklist.add_row(row_ref(number));
+        worklist.set(number, if number % 6 == 5 { Work::Rejected } else { Work::Calls });
     }
-    let record =
-        RunRecord { rows: CUSTOMERS, calls_planned: 10, ..RunRecord::adopted("2026-11-23T17:00:00Z") };
-    let plan = PlanMark([export; 32]);
-    let numbered = ExportId { fingerprint: ExportHash([export; 32]), ordinal: u32::from(export) };
-    let findings = Findings::default();
-    let mut run = checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run");
+    let record = RunRecord {
+        rows: CUSTOMERS,
+        calls_planned: 10,
+        plan: plan(export),
+        started: "2026-11-23T17:00:00Z".to_owned(),
+        ..RunRecord::default()
+    };
+    let export = ExportId { hash: ExportHash([export; 32]), ordinal: u32::from(export) };
+    let first_pass = FirstPassResult { worklist, ..FirstPassResult::default() };
+    let mut run = checkpoint.begin(export, record, first_pass).expect("a run");
+    let by = |row| ExportRow { export: export.ordinal, row };
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
     let mut batch = checkpoint.batch().expect("a batch");
-    batch.settle_rejected(&mut run, 5, true).expect("settled");
+    batch.settle_rejected(&mut run, 5, Rejected::ForNow).expect("settled");
     for (row, outcome) in
         [(1, Outcome::Created), (2, Outcome::Created), (3, Outcome::Failed), (6, Outcome::Created)]
     {
-        let mut told = Acked::existing();
-        (told.export, told.row) = (run.export, row);
-        batch.told(keys[row as usize], Some(&told)).expect("told");
+        let state = CustomerState::Acknowledged(Acked { by: by(row), ..Acked::default() });
+        batch.set_state(keys[row as usize], &state).expect("a state");
         batch.settle(&mut run, row, outcome).expect("settled");
     }
-    batch.told(keys[8], Some(&Acked::tombstone(run.export, 8))).expect("told");
-    batch.intend(keys[4], &PendingCall::new(run.export, 4, CallKind::Create, None)).expect("intended");
-    batch.progress(7, &RowProgress { created: true, ..RowProgress::default() }).expect("progress");
+    batch.set_state(keys[8], &CustomerState::Purged(by(8))).expect("a state");
+    batch.set_pending(keys[4], &PendingCall { by: by(4), kind: CallKind::Create, address: None });
+    let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
+    batch.set_progress(Place::Row(row_ref(7)), &created);
     batch.commit(&mut run, FileLengths(vec![("failed.csv".into(), 70)])).expect("committed");
     run
 }
@@ -69,10 +85,10 @@ fn checkpoint_bytes(open: bool) -> Vec<u8> {
     let folder = quick_folder();
     let path = folder.path().join("checkpoint");
     let mut checkpoint = crate::world::open_checkpoint(&path, TENANT).expect("a checkpoint");
-    let mut run = begun(&mut checkpoint, 1);
+    let mut run = begin_run(&mut checkpoint, 1);
     checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00Z").expect("closed");
     if open {
-        begun(&mut checkpoint, 2);
+        begin_run(&mut checkpoint, 2);
     }
     drop(checkpoint);
     assert!(!folder.path().join("checkpoint-wal").exists(), "all is in the file itself");
@@ -94,23 +110,23 @@ fn learned(path: &Path) -> Result<String, CheckpointError> {
         let (key, lookups) = (customer(&checkpoint, row), checkpoint.lookups());
         text.push_str(&format!(
             "{:?}{:?}{:?}",
-            lookups.told(key)?,
-            lookups.flight(key)?,
-            lookups.progress(row)?
+            lookups.state(key)?,
+            lookups.pending(key),
+            lookups.progress(Place::Row(row_ref(row)))
         ));
     }
     for export in [1, 2, 3] {
-        let fingerprint = ExportHash([export; 32]);
-        text.push_str(&format!("{:?}", checkpoint.export_ordinal(&fingerprint)?));
-        text.push_str(&format!("{:?}", checkpoint.unfinished(&fingerprint, &PlanMark([export; 32]))?));
+        let hash = ExportHash([export; 32]);
+        text.push_str(&format!("{:?}", checkpoint.export_ordinal(&hash)?));
+        text.push_str(&format!("{:?}", checkpoint.retry_rows(&hash, &plan(export))?));
     }
     let (open, runs, totals) = (checkpoint.open_run()?, checkpoint.runs(9)?, checkpoint.totals()?);
     text.push_str(&format!("{open:?}{runs:?}{totals:?}{:?}", checkpoint.tenant()));
     let key = customer(&checkpoint, 99);
     let mut batch = checkpoint.batch()?;
-    batch.told(key, Some(&Acked::existing()))?;
-    batch.commit_told()?;
-    text.push_str(&format!("{:?}", checkpoint.lookups().told(key)?));
+    batch.set_state(key, &CustomerState::existing())?;
+    batch.commit_states()?;
+    text.push_str(&format!("{:?}", checkpoint.lookups().state(key)?));
     Ok(text)
 }
 
@@ -139,9 +155,9 @@ impl Killed {
         let folder = quick_folder();
         let path = folder.path().join("checkpoint");
         let mut checkpoint = crate::world::open_checkpoint(&path, TENANT).expect("a checkpoint");
-        let mut run = begun(&mut checkpoint, 1);
+        let mut run = begin_run(&mut checkpoint, 1);
         checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00Z").expect("closed");
-        begun(&mut checkpoint, 2);
+        begin_run(&mut checkpoint, 2);
         // It is open still: nobody has merged the log into the file.
         Self(Self::ENDINGS.map(|ending| std::fs::read(beside(&path, ending)).expect("bytes")))
     }
@@ -234,7 +250,7 @@ fn a_log_of_a_killed_run_that_is_damaged_cut_or_gone_is_an_error() {
     let mut look = |what: &str, log: Option<&[u8]>| match killed.learned(&path, log) {
         Ok(found) if found == expected => harmless += 1,
         Ok(found) => panic!("{what}:\n{expected}\n{found}"),
-        Err(CheckpointError::Older { found, noted, .. }) if found < noted => refused += 1,
+        Err(CheckpointError::CommitsLost { found, noted, .. }) if found < noted => refused += 1,
         Err(error) => panic!("{what}: {error}"),
     };
     look("gone", None);
@@ -321,9 +337,11 @@ fn newer_foreign_empty_and_halved_checkpoints_are_refused_with_the_way_out() {
         rusqlite::Connection::open(&path).expect("the file").execute_batch(sql).expect("changed");
     };
     edit("PRAGMA user_version = 99");
-    assert!(refused(5, "has format 99, this program knows 3; use the version that wrote it"));
+    assert!(refused(5, "has format 99, this program knows 1; use the version that wrote it"));
     edit("PRAGMA user_version = 0");
     assert!(refused(5, "is damaged"));
+    edit("PRAGMA application_id = 0x6f6d6473");
+    assert!(refused(5, "a version before 0.1.0") && refused(5, "run `adopt` with the last export"));
     edit("PRAGMA application_id = 7");
     assert!(refused(5, "is not that of a checkpoint"));
     // Where none was ever written, it is the path that is wrong.
@@ -511,7 +529,7 @@ fn result_files_that_are_taken_away_end_the_run_and_are_begun_again_by_the_next(
         world.file("export.csv", export.as_bytes());
         let ended = taken_away(&world, "runs").expect(5);
         assert!(
-            ended.stderr.contains("outcomes.csv") && ended.stderr.contains("taken away"),
+            ended.stderr.contains("outcomes.csv") && ended.stderr.contains("was deleted or replaced"),
             "{}",
             ended.stderr
         );

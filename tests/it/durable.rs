@@ -49,7 +49,7 @@ fn nothing_is_sent_before_its_record_is_synced() {
 /// The hash of each customer, as the checkpoint has it and as a trace shows it.
 fn hashes(world: &World) -> Vec<String> {
     let checkpoint =
-        Checkpoint::look(&world.path("omnidesk-sync.checkpoint")).expect("whole").expect("there");
+        Checkpoint::open_to_read(&world.path("omnidesk-sync.checkpoint")).expect("whole").expect("there");
     let hash = |id| {
         let primary_id = PrimaryId::new(&format!("C{id}")).expect("an id");
         shown(&checkpoint.key().customer(&Customer { brand_id: 2, primary_id }).0)

@@ -114,7 +114,7 @@ fn mistakes_are_shown_with_their_place_and_the_near_name() {
         (
             "[omnidesk]\nbase_url = \"https://a.b\"\napi_key = \"hunter2\"\n",
             ":3:11",
-            "does not belong into the file",
+            "does not belong in the file",
         ),
         (
             "[omnidesk]\nbase_url = \"https://a.b\"\napi-key = \"hunter2\"\n",

@@ -614,7 +614,7 @@ fn an_outage_is_bridged_and_costs_no_row() {
                 let world = World::at(&server.url()).with_mapping(MAPPING, "attempts = 3");
                 let ended = run(&world, &rows, &[]);
                 assert_eq!(ended.found(), "0: 40 created", "{name}: {}", ended.told(&world));
-                for words in ["the server is failing", "the server works again"] {
+                for words in ["the server has been failing", "the server works again"] {
                     // With late successes between them, bare 503s are a limit's, as nginx sends them.
                     assert!(
                         name == "503" || ended.stderr.contains(words),

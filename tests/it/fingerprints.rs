@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use omnidesk_sync::checkpoint::{Checkpoint, RunState};
 use omnidesk_sync::mapping::{Customer, PrimaryId};
-use omnidesk_sync::reconcile::{Acked, RowFingerprint};
+use omnidesk_sync::reconcile::{Acked, CustomerState, RowFingerprint};
 use omnidesk_sync::sandbox::Settings;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -90,8 +90,8 @@ fn world() -> World {
     world
 }
 
-/// Takes the prints out of a copy of the checkpoint; says what there was, by customer.
-fn without_prints(world: &World) -> BTreeMap<u8, Acked> {
+/// Makes a copy of the checkpoint without fingerprints. Returns what there was, by customer.
+fn without_fingerprints(world: &World) -> BTreeMap<u8, RowFingerprint> {
     let path = world.path("without");
     for ending in ["", ".lock", "-wal", "-shm"] {
         let from = world.path(&format!("omnidesk-sync.checkpoint{ending}"));
@@ -99,17 +99,22 @@ fn without_prints(world: &World) -> BTreeMap<u8, Acked> {
         let _ = std::fs::remove_file(&to);
         let _ = std::fs::copy(from, to);
     }
-    let tenant = Checkpoint::look(&path).expect("whole").expect("there").tenant().expect("a tenant");
+    let tenant = Checkpoint::open_to_read(&path).expect("whole").expect("there").tenant().expect("a tenant");
     let mut checkpoint = open_checkpoint(&path, &tenant).expect("whole");
     let mut found = BTreeMap::new();
     for id in 0..CUSTOMERS {
         let primary_id = PrimaryId::new(&format!("C{id}")).expect("an id");
         let key = checkpoint.key().customer(&Customer { brand_id: 2, primary_id });
-        let Some(told) = checkpoint.lookups().told(key).expect("sound") else { continue };
+        let state = checkpoint.lookups().state(key).expect("sound");
+        let CustomerState::Acknowledged(acked) = state else {
+            found.insert(id, RowFingerprint::NONE);
+            continue;
+        };
+        found.insert(id, acked.fingerprint);
+        let state = CustomerState::Acknowledged(Acked { fingerprint: RowFingerprint::NONE, ..acked });
         let mut batch = checkpoint.batch().expect("a batch");
-        batch.told(key, Some(&Acked { print: RowFingerprint::NONE, ..told.clone() })).expect("told");
-        batch.commit_told().expect("durable");
-        found.insert(id, told);
+        batch.set_state(key, &state).expect("a state");
+        batch.commit_states().expect("durable");
     }
     found
 }
@@ -122,12 +127,12 @@ proptest! {
     #![proptest_config(cases(16))]
 
     #[test]
-    fn a_plan_is_the_same_with_prints_and_without(case in nights()) {
+    fn a_plan_is_the_same_with_fingerprints_and_without(case in nights()) {
         let world = world();
         for export in case.exports() {
             world.file("export.csv", format!("{HEADER}{export}").as_bytes());
             if world.path("omnidesk-sync.checkpoint").exists() {
-                without_prints(&world);
+                without_fingerprints(&world);
                 let with = planned(&world, "omnidesk-sync.toml");
                 prop_assert_eq!(&with, &planned(&world, "without.toml"), "{}", export);
             }
@@ -142,32 +147,32 @@ proptest! {
 }
 
 #[test]
-fn a_row_has_a_print_as_long_as_it_asks_for_just_what_was_told() {
+fn a_row_has_a_fingerprint_while_it_asks_for_just_what_is_acknowledged() {
     let world = world();
     let known = |export: &str| {
         world.run(export);
-        without_prints(&world).get(&0).map(|told| told.print)
+        without_fingerprints(&world)[&0]
     };
-    let first = known("C0,Ann,Smit,a@example.org,,,\n").expect("known");
+    let first = known("C0,Ann,Smit,a@example.org,,,\n");
     assert_ne!(first, RowFingerprint::NONE);
     // Written otherwise, it asks for the same: the next night knows it by that.
-    let other = known("C0, Ann ,Smit,A@Example.org,,,\n").expect("known");
+    let other = known("C0, Ann ,Smit,A@Example.org,,,\n");
     assert!(other != RowFingerprint::NONE && other != first);
-    assert_eq!(known("C0,Ann,Smit,a@example.org,,,\n"), Some(first));
-    assert_ne!(known("C0,Bob,Smit,a@example.org,,,\n"), Some(first));
+    assert_eq!(known("C0,Ann,Smit,a@example.org,,,\n"), first);
+    assert_ne!(known("C0,Bob,Smit,a@example.org,,,\n"), first);
     // An address has vanished: somebody has to look at the row each night.
     let before = known("C0,Bob,Smit,a@example.org,b@example.org,,\n");
     assert_eq!(known("C0,Bob,Smit,a@example.org,,,\n"), before);
-    assert_eq!(known("C0,Bob,Smit,a@example.org,,,purge\n"), Some(RowFingerprint::NONE));
+    assert_eq!(known("C0,Bob,Smit,a@example.org,,,purge\n"), RowFingerprint::NONE);
 }
 
 #[test]
-fn what_was_adopted_is_known_by_its_print() {
+fn an_adopted_row_has_a_fingerprint() {
     let world = world();
     world.file("export.csv", format!("{HEADER}C0,Ann,Smit,a@example.org,,06-12345678,\n").as_bytes());
     world.ends(&["adopt", "export.csv"]).expect(0);
-    assert_ne!(without_prints(&world)[&0].print, RowFingerprint::NONE);
-    let tenant = Checkpoint::look(&world.path("without")).expect("whole").expect("there");
+    assert_ne!(without_fingerprints(&world)[&0], RowFingerprint::NONE);
+    let tenant = Checkpoint::open_to_read(&world.path("without")).expect("whole").expect("there");
     assert_eq!(tenant.runs(1).expect("a run")[0].1.state, RunState::Finished);
 }
 

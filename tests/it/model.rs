@@ -18,15 +18,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use omnidesk_sync::checkpoint::{Checkpoint, ExportId, FileLengths, OpenRun, RunRecord, RunState};
-use omnidesk_sync::checkpoint::{PlanMark, Work, Worklist};
-use omnidesk_sync::dispatch::{self, FlightChange, InDoubt, Job, LoadedState, Record, StopSwitch};
-use omnidesk_sync::guards::Findings;
-use omnidesk_sync::mapping::{
-    Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, PrimaryId,
+use omnidesk_sync::checkpoint::{
+    Checkpoint, ExportId, FileLengths, FirstPassResult, OpenRun, RunRecord, RunState, Work, Worklist,
 };
-use omnidesk_sync::omnidesk::{self, ApiKey, Client, RefusalTexts};
-use omnidesk_sync::reconcile::{Outcome, Policy, RowFingerprint, Situation, Step, next};
+use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
+use omnidesk_sync::mapping::{
+    Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, Place, PrimaryId,
+};
+use omnidesk_sync::omnidesk::{self, ApiKey, ApiSettings, Client, RefusalTexts};
+use omnidesk_sync::reconcile::{CustomerState, Outcome, Policy, RowFingerprint, Situation, Step, next};
 use omnidesk_sync::source::{ExportHash, RowRef};
 use omnidesk_sync::units::Amount;
 use proptest::prelude::*;
@@ -139,6 +139,10 @@ fn begin_with_creates(rows: &mut [Row]) {
     }
 }
 
+fn row_ref(number: u64) -> RowRef {
+    RowRef { number, line: number + 1, offset: number, len: 1 }
+}
+
 fn id(customer: u8) -> String {
     format!("C{customer}")
 }
@@ -153,7 +157,7 @@ impl Row {
             |name, value: Option<usize>| value.map(|value| (name, FieldValue::Text(NAMES[value].to_owned())));
         let email = |at: &usize| Address::parse(Channel::Email, EMAILS[*at], None).expect("an address");
         Intent {
-            at: RowRef { number, line: number + 1, offset: number, len: 1 },
+            at: Place::Row(row_ref(number)),
             customer: customer(self.customer),
             operation: self.operation,
             fields: [name(FieldName::First, self.first), name(FieldName::Last, self.last)]
@@ -373,15 +377,14 @@ impl Stage {
             .expect("a runtime");
         let (local, truth) = (LocalSet::new(), Shared::default());
         let base_url = local.block_on(&runtime, listen(Rc::clone(&truth)));
-        let settings = omnidesk::Settings {
+        let settings = ApiSettings {
             base_url: base_url.parse().expect("a base URL"),
             auth: omnidesk::Auth::Header,
             body: omnidesk::BodyEncoding::Json,
             timeout: TIMEOUT,
-            texts: RefusalTexts::default(),
             connections: 8,
         };
-        let client = Client::new(&settings, &ApiKey::none_needed()).expect("a client");
+        let client = Client::new(&settings, &ApiKey::for_sandbox()).expect("a client");
         Self { runtime, local, truth, client }
     }
 
@@ -420,28 +423,27 @@ impl World {
                 let rows = self.case.rows.len() as u64;
                 let mut worklist = Worklist::default();
                 for number in 1..=rows {
-                    worklist.pass(RowRef { number, line: number + 1, offset: number, len: 1 });
-                    worklist.mark(number, Work::Calls);
+                    worklist.add_row(row_ref(number));
+                    worklist.set(number, Work::Calls);
                 }
-                let record = RunRecord { rows, ..RunRecord::adopted("now") };
-                let findings = Findings::default();
-                let plan = PlanMark([7; 32]);
-                let numbered = ExportId { fingerprint: ExportHash([7; 32]), ordinal: 1 };
-                checkpoint.begin(numbered, plan, record, worklist, &findings).expect("a run")
+                let record = RunRecord { rows, ..RunRecord::default() };
+                let export = ExportId { hash: ExportHash([7; 32]), ordinal: 1 };
+                let first_pass = FirstPassResult { worklist, ..FirstPassResult::default() };
+                checkpoint.begin(export, record, first_pass).expect("a run")
             }
         };
         (checkpoint, run)
     }
 
-    /// The books say what is durable, and the watermark passes no row that is not.
-    fn check_books(&self, run: &OpenRun) {
+    /// The run's counts are what is durable, and the watermark passes no row that is not.
+    fn check_counts(&self, run: &OpenRun) {
         let rows = self.case.rows.len() as u64;
-        let mut booked: BTreeSet<u64> = (1..=run.record.watermark).collect();
-        booked.extend(run.ahead());
+        let mut counted: BTreeSet<u64> = (1..=run.record.watermark).collect();
+        counted.extend(run.settled_ahead());
         let settled = self.settled.borrow();
-        assert_eq!(booked, *settled, "watermark {} and rows ahead", run.record.watermark);
+        assert_eq!(counted, *settled, "watermark {} and rows ahead", run.record.watermark);
         assert_eq!(run.record.counts.total(), settled.len() as u64);
-        assert_eq!(run.pending(Work::Calls), rows - settled.len() as u64);
+        assert_eq!(run.pending_rows(Work::Calls), rows - settled.len() as u64);
     }
 
     /// What the checkpoint claims that the server holds, it holds; unless a call
@@ -450,18 +452,21 @@ impl World {
         let policy = Policy { key: checkpoint.key(), export: 99, full: false, allow_recreate: true };
         for number in 0..CUSTOMERS {
             let key = policy.key.customer(&customer(number));
-            let told = checkpoint.lookups().told(key).expect("told");
-            if checkpoint.lookups().flight(key).expect("a flight").is_some() {
+            let state = checkpoint.lookups().state(key).expect("a state");
+            if checkpoint.lookups().pending(key).is_some() {
                 continue;
             }
-            let Some(told) = told.filter(|told| !told.perhaps_purged) else { continue };
+            let is_purged = matches!(state, CustomerState::Purged(_));
+            if !is_purged && !matches!(state, CustomerState::Acknowledged(_)) {
+                continue;
+            }
             let truth = self.truth.borrow();
             let holds = truth.held.get(&id(number));
-            assert_eq!(told.purged, holds.is_none(), "customer {number}");
+            assert_eq!(is_purged, holds.is_none(), "customer {number}");
             let Some(holds) = holds else { continue };
             let claims = |row: Row| {
-                let situation = Situation::new(Some(told.clone()), Default::default());
-                matches!(next(&row.intent(1), &situation, &policy), Step::Settled(_))
+                let situation = Situation::new(state.clone(), Default::default());
+                matches!(next(&row.intent(1), &situation, &policy), Step::Done(_))
             };
             let blank = Row {
                 customer: number,
@@ -474,8 +479,8 @@ impl World {
                 let held = |field| holds.names.get(field).is_some_and(|held| held == name);
                 let (first, last) =
                     (Row { first: Some(at), ..blank.clone() }, Row { last: Some(at), ..blank.clone() });
-                assert!(!claims(first) || held("firstname"), "customer {number} was not told {name}");
-                assert!(!claims(last) || held("lastname"), "customer {number} was not told {name}");
+                assert!(!claims(first) || held("firstname"), "customer {number} does not have {name}");
+                assert!(!claims(last) || held("lastname"), "customer {number} does not have {name}");
             }
             for (at, email) in EMAILS.iter().enumerate() {
                 let row = Row { emails: [at].into(), ..blank.clone() };
@@ -484,8 +489,8 @@ impl World {
         }
     }
 
-    fn settings(&self, policy: Policy) -> dispatch::Settings {
-        dispatch::Settings {
+    fn settings(&self, policy: Policy) -> DispatchSettings {
+        DispatchSettings {
             rate: "100000/s".parse().expect("a rate"),
             concurrency: NonZeroU32::new(self.case.concurrency).expect("a worker"),
             attempts: NonZeroU32::new(FAULTS_PER_CUSTOMER + 2).expect("attempts"),
@@ -494,13 +499,13 @@ impl World {
             max_errors: Amount::Count(1000),
             failed_before: 0,
             purges_max: self.case.rows.iter().filter(|row| row.operation == Operation::Purge).count() as u64,
-            purging: Vec::new(),
+            pending_purges: Vec::new(),
             canary: 0,
             is_proven: true,
             in_doubt: InDoubt::Probe,
             settle: SETTLE,
             max_duration: None,
-            keeps_names: false,
+            stores_ids: false,
             texts: RefusalTexts::default(),
             policy,
         }
@@ -513,7 +518,7 @@ impl World {
         let rows = rows.filter(|(number, _)| run.worklist.has(*number, Work::Calls));
         rows.map(|(number, row)| Job {
             key: policy.key.customer(&customer(row.customer)),
-            print: RowFingerprint::NONE,
+            fingerprint: RowFingerprint::NONE,
             intent: Box::new(row.intent(number)),
         })
         .collect()
@@ -522,9 +527,10 @@ impl World {
     /// Runs until the end or the crash; whether it came to its end.
     async fn execute(&self, crash: Option<Crash>) -> bool {
         let (mut checkpoint, mut run) = self.open();
-        self.check_books(&run);
+        self.check_counts(&run);
         self.check_claims(&checkpoint);
-        let policy = Policy { key: checkpoint.key(), export: run.export, full: false, allow_recreate: false };
+        let policy =
+            Policy { key: checkpoint.key(), export: run.export.ordinal, full: false, allow_recreate: false };
         let (feed, jobs) = mpsc::channel(1);
         feed.try_send(self.jobs(&run, &policy)).expect("room for one");
         drop(feed);
@@ -542,19 +548,19 @@ impl World {
                 records,
                 StopSwitch::default(),
             );
-            let keeping = self.keep(&mut checkpoint, &mut run, inbox, crash, &heard);
+            let recording = self.record(&mut checkpoint, &mut run, inbox, crash, &heard);
             tokio::select! {
                 biased;
                 () = heard.notified() => false,
-                (finish, ()) = async { tokio::join!(dispatching, keeping) } => {
-                    assert_eq!(finish.stop, None);
+                (end, ()) = async { tokio::join!(dispatching, recording) } => {
+                    assert_eq!(end.stop, None);
                     true
                 }
             }
         };
         if ended {
-            self.check_books(&run);
-            assert_eq!(run.pending(Work::Calls), 0);
+            self.check_counts(&run);
+            assert_eq!(run.pending_rows(Work::Calls), 0);
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
         }
         drop(checkpoint);
@@ -563,8 +569,8 @@ impl World {
         ended
     }
 
-    /// As `commands::run::recorder` does, without result files.
-    async fn keep(
+    /// As `run::recorder` does, without result files.
+    async fn record(
         &self,
         checkpoint: &mut Checkpoint,
         run: &mut OpenRun,
@@ -581,34 +587,34 @@ impl World {
                 match record {
                     Record::Load { rows, reply } => {
                         let lookups = batch.lookups();
-                        let loaded = rows.into_iter().map(|(key, row)| LoadedState {
-                            told: lookups.told(key).expect("told"),
-                            flight: lookups.flight(key).expect("a flight"),
-                            progress: lookups.progress(row).expect("progress").unwrap_or_default(),
+                        let loaded = rows.into_iter().map(|(key, at)| LoadedState {
+                            state: lookups.state(key).expect("a state"),
+                            pending: lookups.pending(key),
+                            progress: lookups.progress(at),
                         });
                         let _ = reply.send(loaded.collect());
                     }
-                    Record::Intend { key, flight, told, reply } => {
-                        if told.is_some() {
-                            batch.told(key, told.as_ref()).expect("noted");
+                    Record::Begin { key, call, state, reply } => {
+                        if state != CustomerState::Unknown {
+                            batch.set_state(key, &state).expect("recorded");
                         }
-                        batch.intend(key, &flight).expect("noted");
+                        batch.set_pending(key, &call);
                         waiting.push(reply);
                     }
-                    Record::Acked { key, told } => batch.told(key, told.as_ref()).expect("noted"),
-                    Record::Ended(end) => {
-                        batch.told(end.key, end.told.as_ref()).expect("noted");
-                        batch.progress(end.row, &end.progress).expect("noted");
-                        match &end.flight {
-                            FlightChange::Clear => batch.landed(end.key).expect("noted"),
-                            FlightChange::Become(flight) => batch.intend(end.key, flight).expect("noted"),
-                            FlightChange::Keep => {}
+                    Record::Confirm { key, state } => batch.set_state(key, &state).expect("recorded"),
+                    Record::End(end) => {
+                        batch.set_state(end.key, &end.state).expect("recorded");
+                        batch.set_progress(end.line.at, &end.progress);
+                        match &end.pending {
+                            Some(call) => batch.set_pending(end.key, call),
+                            None => batch.clear_pending(end.key),
                         }
                     }
-                    Record::Settled { at, outcome, .. } => {
-                        batch.settle(run, at.number, outcome).expect("noted");
+                    Record::Settle { at: Place::Row(at), outcome, .. } => {
+                        batch.settle(run, at.number, outcome).expect("recorded");
                         settled.push((at.number, outcome));
                     }
+                    Record::Settle { at: Place::Missing(_), .. } => panic!("nobody is missing"),
                 }
             }
             if matches!(crash, Some(Crash::BeforeCommit(at)) if at == commits) {
@@ -618,7 +624,7 @@ impl World {
             }
             batch.commit(run, FileLengths::default()).expect("committed");
             for (row, outcome) in settled {
-                self.note_outcome(row, outcome);
+                self.add_outcome(row, outcome);
             }
             if matches!(crash, Some(Crash::AfterCommit(at)) if at == commits) {
                 heard.notify_one();
@@ -631,7 +637,7 @@ impl World {
         }
     }
 
-    fn note_outcome(&self, row: u64, outcome: Outcome) {
+    fn add_outcome(&self, row: u64, outcome: Outcome) {
         assert!(self.settled.borrow_mut().insert(row), "row {row} has two outcomes, the second {outcome:?}");
         assert_ne!(outcome, Outcome::NotAttempted);
     }

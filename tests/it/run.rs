@@ -216,7 +216,11 @@ fn the_canary_stops_after_five_calls_of_which_none_works() {
     let mended = world.with_mapping(&MAPPING.replace("value = 2", "value = 7"), "");
     let ended = mended.run(&rows(100)).expect(0);
     assert_eq!(ended.outcomes(), "100 created");
-    assert!(ended.stderr.contains("the mapping, --limit or --full has changed since"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the mapping, --limit or --full has changed: every row"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn where_nobody_answers_one_row_is_tried() {
     let world = World::at(&format!("http://127.0.0.1:{free}")).with_mapping(MAPPING, "attempts = 3");
     let ended = world.run(&rows(40)).expect(3);
     assert_eq!(ended.json()["stopped"]["reason"], "unreachable");
-    assert_eq!(ended.json()["attempts"], 3, "{}", ended.stdout);
+    assert_eq!(ended.json()["requests"], 3, "{}", ended.stdout);
 }
 
 /// It has answered, and not yet shown that it works: nobody waits for it.
@@ -322,7 +326,7 @@ fn a_server_that_starts_again_is_waited_for() {
     let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
     let mut said = String::new();
     // A second time: a probe has met nobody.
-    while said.matches("the server is failing").count() < 2 {
+    while said.matches("the server has been failing").count() < 2 {
         assert!(stderr.read_line(&mut said).expect("lines") > 0, "it ended: {said}");
     }
     let _again = Sandbox::start(Settings { listen, ..settings }).expect("the same port");
@@ -835,7 +839,7 @@ fn an_outage_without_end_stops_the_run_and_costs_no_row() {
     let world = World::at(&server.url()).with_mapping(MAPPING, "patience = \"2s\"");
     let ended = world.run(&rows(600)).expect(3);
     assert_eq!(ended.json()["stopped"]["reason"], "server_failing", "{}", ended.stderr);
-    assert!(ended.stderr.contains("the server is failing"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the server has been failing"), "{}", ended.stderr);
     assert_eq!(ended.outcomes(), "6 created, 594 not_attempted");
     // Those under way when it began, and single ones that asked since.
     assert!(server.requests().len() < 40, "{}", server.requests().len());
@@ -894,8 +898,8 @@ fn a_run_that_goes_on_says_where_the_causes_of_before_are() {
     child.kill().and_then(|()| child.wait()).expect("killed");
     let ended = world.ends(&["run", "--json", "export.csv"]).expect(1);
     assert_eq!(ended.outcomes(), "80 created, 2 rejected");
-    assert_eq!(ended.json()["of_earlier_sessions"], serde_json::json!({ "rejected": 2 }));
-    assert!(ended.stderr.contains("2 rejected before the run was gone on with"), "{}", ended.stderr);
+    assert_eq!(ended.json()["before_resume"], serde_json::json!({ "rejected": 2 }));
+    assert!(ended.stderr.contains("2 rejected before the run was resumed"), "{}", ended.stderr);
     let page = String::from_utf8(world.result("report.html").expect("a page")).expect("UTF-8");
-    assert!(page.contains("2 rejected before the run was gone on with"));
+    assert!(page.contains("2 rejected before the run was resumed"));
 }

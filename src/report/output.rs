@@ -1,4 +1,4 @@
-//! stdout is data, stderr is talk.
+//! stdout is for data, stderr for people.
 
 use std::io::{self, Write};
 

@@ -1,0 +1,61 @@
+//! `run`: the options as the second pass takes them.
+
+use std::time::Instant;
+
+use super::error::CommandError;
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::guards::{NewIdsPolicy, SharedAddressesPolicy};
+use crate::plan::Recreation;
+use crate::report::LogWriter;
+use crate::run::{self, Exit, Monitors, RunError, RunOptions};
+
+pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError> {
+    let began = Instant::now();
+    let mut monitors = Monitors::new(args.metrics_file.clone(), began)?;
+    let finished =
+        options(args, &mut monitors).and_then(|options| run::run(options, log, began, &mut monitors));
+    Ok(monitors.report(finished)?)
+}
+
+fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunError> {
+    let mut config = Config::read(&args.common.config)?;
+    if !args.sandbox {
+        monitors.set_notify(config.notify.clone());
+    }
+    override_settings(&mut config, args);
+    Ok(RunOptions {
+        export: args.export.clone(),
+        plan: super::plan_options(&args.common),
+        recreation: if args.allow_recreate { Recreation::Allowed } else { Recreation::Rejected },
+        fresh: args.fresh,
+        sandbox: args.sandbox,
+        max_duration: super::max_duration(&args.window, &config.limits),
+        stop_at: args.window.stop_at,
+        json: args.common.json,
+        quiet: args.common.quiet,
+        progress: args.common.progress,
+        config,
+    })
+}
+
+/// The command line goes before the file.
+fn override_settings(config: &mut Config, args: &RunArgs) {
+    let (limits, guard) = (&mut config.limits, &mut config.guard);
+    limits.rate = args.rate.unwrap_or(limits.rate);
+    limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
+    guard.allow_purge |= args.allow_purge;
+    guard.max_purge = args.max_purge.unwrap_or(guard.max_purge);
+    guard.max_changes = args.max_changes.unwrap_or(guard.max_changes);
+    guard.min_rows = args.min_rows.unwrap_or(guard.min_rows);
+    guard.min_fill = args.min_fill.unwrap_or(guard.min_fill);
+    if args.allow_shared_addresses && guard.shared_addresses == SharedAddressesPolicy::Block {
+        guard.shared_addresses = SharedAddressesPolicy::Report;
+    }
+    if args.allow_new_ids {
+        guard.new_ids = NewIdsPolicy::Ignore;
+    }
+    if let Some(dir) = &args.report_dir {
+        config.report.dir.clone_from(dir);
+    }
+}

@@ -1,0 +1,107 @@
+//! How an export relates to earlier runs. `plan`, `run` and `adopt` decide it alike.
+
+use std::collections::BTreeSet;
+
+use super::plan::Plan;
+use super::prepare::PreparedExport;
+use crate::checkpoint::{Checkpoint, CheckpointError, ExportId, OpenRun, RetryRows};
+use crate::guards::Baseline;
+use crate::reconcile::{HashKey, Policy};
+
+pub(crate) struct RunContext {
+    pub(crate) export: ExportId,
+    pub(crate) policy: Policy,
+    /// What the last run over this export left.
+    pub(crate) retry: RetryRows,
+    pub(crate) baseline: Baseline,
+}
+
+/// Whether purged customers may be created again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recreation {
+    Allowed,
+    Rejected,
+}
+
+impl RunContext {
+    /// Without a checkpoint, every customer is unknown.
+    pub(crate) fn new(
+        prepared: &PreparedExport,
+        checkpoint: Option<&Checkpoint>,
+        recreation: Recreation,
+    ) -> Result<Self, CheckpointError> {
+        let has_open_run = checkpoint.map_or(Ok(None), Checkpoint::open_run)?.is_some();
+        let retry = match checkpoint {
+            Some(checkpoint) if !prepared.options.full && !has_open_run => {
+                checkpoint.retry_rows(&prepared.hash, &prepared.plan)?
+            }
+            _ => RetryRows::default(),
+        };
+        Self::with_retry(prepared, checkpoint, recreation, retry)
+    }
+
+    /// Every row is decided, whatever an earlier run has applied.
+    pub(crate) fn of_all_rows(
+        prepared: &PreparedExport,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, CheckpointError> {
+        Self::with_retry(prepared, Some(checkpoint), Recreation::Rejected, RetryRows::default())
+    }
+
+    fn with_retry(
+        prepared: &PreparedExport,
+        checkpoint: Option<&Checkpoint>,
+        recreation: Recreation,
+        retry: RetryRows,
+    ) -> Result<Self, CheckpointError> {
+        // Failed rows are tried again as rows of the same export; everything else
+        // is decided by what the rows mean now.
+        let mapping = retry.record.as_ref().map_or(prepared.mapping_version, |record| record.mapping);
+        let (key, export, baseline) = match checkpoint {
+            None => {
+                let export = ExportId { hash: prepared.hash, ordinal: 1 };
+                (HashKey::new([0; 32]), export, Baseline::default())
+            }
+            Some(found) => (found.key(), found.export_id(prepared.hash, mapping)?, found.baseline()?),
+        };
+        let policy = Policy {
+            key,
+            export: export.ordinal,
+            full: prepared.options.full,
+            allow_recreate: recreation == Recreation::Allowed,
+        };
+        let baseline = if prepared.is_part() { baseline.for_part() } else { baseline };
+        Ok(Self { export, policy, retry, baseline })
+    }
+
+    /// The rows to decide; `None`: all. The others were applied by an earlier run.
+    pub(super) fn rows_to_decide(&self) -> Option<&BTreeSet<u64>> {
+        self.retry.record.is_some().then_some(&self.retry.rows)
+    }
+}
+
+/// What becomes of the open run when this export is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OpenRunFate {
+    Resumed,
+    /// Its rows are decided anew.
+    Superseded,
+    /// Rows name operations of their own, which could be lost: it blocks this run.
+    InTheWay,
+}
+
+pub(crate) fn is_same_run(run: &OpenRun, prepared: &PreparedExport) -> bool {
+    run.export.hash == prepared.hash && run.record.plan == prepared.plan
+}
+
+impl OpenRunFate {
+    pub(crate) fn of(run: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> Self {
+        if is_same_run(run, prepared) {
+            Self::Resumed
+        } else if run.record.only_sync && !plan.has_own_operations {
+            Self::Superseded
+        } else {
+            Self::InTheWay
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The second pass: visits the rows that have calls to make.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::LocalSet;
+
+use super::error::RunError;
+use super::feed::{WorklistRows, feed_missing};
+use super::recorder::Recorder;
+use super::signals::Interrupts;
+use super::{RunOptions, refusal_texts};
+use crate::checkpoint::{Checkpoint, OpenRun, Work};
+use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, StopSwitch};
+use crate::omnidesk::Client;
+use crate::plan::{PreparedExport, Window};
+use crate::reconcile::{MissingAction, Outcome, Policy};
+use crate::report::{LogWriter, ProgressDisplay, RunFiles, report_line};
+
+/// Batches of records on their way to the recorder.
+const RECORDS_AHEAD: usize = 16;
+/// Batches of rows on their way to the scheduler.
+const BATCHES_AHEAD: usize = 4;
+
+pub(super) struct Execution<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) prepared: &'a PreparedExport,
+    pub(super) policy: Policy,
+    pub(super) log: &'a LogWriter,
+    pub(super) window: Option<&'a Window>,
+}
+
+impl Execution<'_> {
+    pub(super) fn execute(
+        &self,
+        checkpoint: Checkpoint,
+        run: OpenRun,
+        client: Client,
+        interrupts: Interrupts,
+    ) -> Result<(Recorder, DispatchEnd), RunError> {
+        let folder = PathBuf::from(&run.record.folder);
+        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files.0)?;
+        let missing = run.record.missing.unwrap_or_default();
+        let purges = if missing.action == MissingAction::Purge { missing.found } else { 0 };
+        let rows = run.worklist.count(Work::Calls) + purges;
+        let done = rows - run.pending_rows(Work::Calls) - run.pending_missing();
+        let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
+        let progress = ProgressDisplay::start(options.progress, options.quiet, heartbeat, rows, done);
+        self.log.watch(&progress);
+        let mut recorder = Recorder::new(checkpoint, run, files, progress);
+        recorder.settle_rejected(self.prepared, &self.policy)?;
+        if done == rows {
+            return Ok((recorder, DispatchEnd::default()));
+        }
+        let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
+        let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
+        let rows = WorklistRows::with_calls(self.prepared, recorder.run(), self.policy.key);
+        let settings = self.dispatch_settings(&recorder)?;
+        let purge_list =
+            (recorder.run().pending_missing() > 0).then(|| recorder.checkpoint().purge_list()).transpose()?;
+        std::thread::scope(|scope| {
+            let recording = scope.spawn(move || recorder.record(inbox));
+            let feeding = scope.spawn(move || {
+                rows.feed(&jobs)?;
+                purge_list.map_or(Ok(()), |list| feed_missing(&list, &jobs))
+            });
+            let mut end = self.dispatch(settings, client, feed, records, interrupts)?;
+            let panicked = |thread: &str| RunError::Bug(format!("the {thread} thread panicked"));
+            let fed = feeding.join().map_err(|_| panicked("reading"))?;
+            let recorder = recording.join().map_err(|_| panicked("recording"))??;
+            // Calls were made: an export that cannot be read any more ends the run in order.
+            let lost = fed.err().map(|error| Stop::ExportLost { message: error.to_string() });
+            end.stop = end.stop.or(lost);
+            Ok((recorder, end))
+        })
+    }
+
+    fn dispatch(
+        &self,
+        settings: DispatchSettings,
+        client: Client,
+        feed: mpsc::Receiver<Vec<Job>>,
+        records: mpsc::Sender<Vec<Record>>,
+        mut interrupts: Interrupts,
+    ) -> Result<DispatchEnd, RunError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
+        let switch = StopSwitch::default();
+        let second_signal = {
+            let (switch, quiet) = (switch.clone(), self.options.quiet);
+            async move {
+                interrupts.reach(1).await;
+                switch.stop(Stop::Interrupted);
+                if !quiet {
+                    report_line("stopping: calls on their way are finished; a second signal stops at once");
+                }
+                interrupts.reach(2).await;
+            }
+        };
+        let window_closed = async {
+            match self.window {
+                Some(window) => tokio::time::sleep(window.time_for_work()).await,
+                None => std::future::pending().await,
+            }
+        };
+        Ok(LocalSet::new().block_on(&runtime, async move {
+            tokio::select! {
+                end = dispatch::run(settings, client, feed, records, switch) => end,
+                // Calls on their way are in the checkpoint: as safe as a kill.
+                () = second_signal => DispatchEnd { stop: Some(Stop::Interrupted), pace: None },
+                () = window_closed => DispatchEnd { stop: Some(Stop::WindowClosed), pace: None },
+            }
+        }))
+    }
+
+    /// Purges that may still be made: those that were planned, and as many as
+    /// the guards let pass, also where a row comes to one that was not planned.
+    fn purges_left(&self, run: &OpenRun) -> u64 {
+        let guard = &self.options.config.guard;
+        let most = if guard.allow_purge {
+            run.record.purges_planned.max(guard.max_purge.of(run.record.rows))
+        } else {
+            0
+        };
+        let missing = run.record.missing.map_or(0, |missing| missing.counts.get(Outcome::Purged));
+        most.saturating_sub(run.record.counts.get(Outcome::Purged) + missing)
+    }
+
+    fn dispatch_settings(&self, recorder: &Recorder) -> Result<DispatchSettings, RunError> {
+        let (config, run) = (&self.options.config, recorder.run());
+        Ok(DispatchSettings {
+            rate: config.limits.rate,
+            concurrency: config.limits.concurrency,
+            attempts: config.limits.attempts,
+            patience: config.limits.patience.0,
+            max_errors: config.limits.max_errors,
+            failed_before: recorder.checkpoint().failed_before()?,
+            purges_max: self.purges_left(run),
+            pending_purges: recorder.checkpoint().pending_purges(run.export.ordinal)?,
+            canary: config.guard.canary,
+            is_proven: run.record.proven_before || run.record.calls_done > 0,
+            in_doubt: config.omnidesk.in_doubt,
+            settle: config.omnidesk.settle.0,
+            max_duration: self.window.map(|window| window.time_for_new(config.omnidesk.timeout.0)),
+            stores_ids: config.missing.action != MissingAction::Ignore,
+            texts: refusal_texts(config),
+            policy: self.policy,
+        })
+    }
+}
