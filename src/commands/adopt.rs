@@ -1,6 +1,5 @@
 //! `adopt`: records that Omnidesk already holds an export. Sends nothing.
 
-use super::error::CommandError;
 use super::{plan_options, print};
 use crate::checkpoint::{Checkpoint, FileLengths, FirstPassResult, Rejected, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
@@ -13,20 +12,20 @@ use crate::plan::{
 };
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
 use crate::report::report_line;
-use crate::run::{Exit, report_lost_checkpoint, wait_until_written};
+use crate::run::{Exit, RunError, report_lost_checkpoint, wait_until_written};
 use crate::units::{Count, counted};
 
 /// Customers written at once.
 const BATCH_CUSTOMERS: usize = 4096;
 
-pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
+pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let config = Config::read(&args.common.config)?;
     report_lost_checkpoint(&config.checkpoint.path);
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     if checkpoint.open_run()?.is_some() {
         let message =
             "a run is open; finish it, or give it up with `run --fresh`, before you adopt an export";
-        return Err(CommandError::Usage(message.to_owned()));
+        return Err(RunError::Usage(message.to_owned()));
     }
     let mut prepared = prepare(&config, plan_options(&args.common), &args.export)?;
     // Nobody is missing from an export that is only recorded.
@@ -39,7 +38,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     if purges > 0 {
         let rows = counted(purges, "row");
         let message = format!("{rows} would purge a customer: a purge cannot be adopted; use `run`");
-        return Err(CommandError::Usage(message));
+        return Err(RunError::Usage(message));
     }
     wait_until_written(&config, &prepared, args.common.quiet)?;
     checkpoint.register(&context.export)?;
@@ -56,7 +55,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, CommandError> {
     report(args, &plan)
 }
 
-fn report(args: &AdoptArgs, plan: &Plan) -> Result<Exit, CommandError> {
+fn report(args: &AdoptArgs, plan: &Plan) -> Result<Exit, RunError> {
     let (rows, rejected) = (plan.rows(), plan.expected.get(Outcome::Rejected));
     let adopted = rows - rejected;
     if args.common.json {
@@ -80,7 +79,7 @@ fn record_run(
     prepared: &PreparedExport,
     context: &RunContext,
     plan: &Plan,
-) -> Result<(), CommandError> {
+) -> Result<(), RunError> {
     let mut counts = Counts::default();
     counts.add_many(Outcome::Unchanged, plan.rows() - plan.expected.get(Outcome::Rejected));
     let now = jiff::Timestamp::now().to_string();

@@ -1,7 +1,6 @@
 //! The sub-commands, one file each: options in, the work of other rooms, output.
 
 mod adopt;
-mod error;
 mod init;
 mod plan;
 mod run;
@@ -19,8 +18,7 @@ use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
 use crate::config::LimitsSection;
 use crate::plan::{PlanError, PlanOptions, Window};
 use crate::report::{LogWriter, print_data};
-use crate::run::Exit;
-use error::CommandError;
+use crate::run::{Exit, RunError};
 
 pub fn main(cli: Cli) -> ExitCode {
     let (common, json) = match &cli.command {
@@ -77,13 +75,13 @@ fn start_log(common: Option<&Common>) -> LogWriter {
     writer
 }
 
-fn completions(shell: clap_complete::Shell) -> Result<Exit, CommandError> {
+fn completions(shell: clap_complete::Shell) -> Result<Exit, RunError> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "omnidesk-sync", &mut text);
     print(&text)
 }
 
-fn manual() -> Result<Exit, CommandError> {
+fn manual() -> Result<Exit, RunError> {
     let mut text = Vec::new();
     clap_mangen::Man::new(Cli::command()).render(&mut text)?;
     print(&text)
@@ -102,7 +100,7 @@ fn max_duration(args: &WindowArgs, limits: &LimitsSection) -> Option<Duration> {
     args.max_duration.or(limits.max_duration).map(|duration| duration.0)
 }
 
-fn print(text: &[u8]) -> Result<Exit, CommandError> {
+fn print(text: &[u8]) -> Result<Exit, RunError> {
     print_data(text)?;
     Ok(Exit::Clean)
 }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::error::CommandError;
 use super::{plan_options, print, window};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
@@ -18,11 +17,11 @@ use crate::plan::{
     prepare_beside,
 };
 use crate::report::report_line;
-use crate::run::{Exit, report_lost_checkpoint};
+use crate::run::{Exit, RunError, report_lost_checkpoint};
 use crate::source::RowRef;
 use crate::units::Count;
 
-pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
+pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
@@ -32,7 +31,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, CommandError> {
         if let Some(found) = &checkpoint {
             found.check_tenant(&config.omnidesk.base_url.tenant())?;
         }
-        Ok::<_, CommandError>(checkpoint)
+        Ok::<_, RunError>(checkpoint)
     };
     let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref(), Recreation::Rejected)?;
@@ -112,7 +111,7 @@ impl RequestPreview {
     }
 
     /// Purges of missing customers come after all rows.
-    fn missing(&self, checkpoint: Option<&Checkpoint>, plan: &Plan) -> Result<Vec<Value>, CommandError> {
+    fn missing(&self, checkpoint: Option<&Checkpoint>, plan: &Plan) -> Result<Vec<Value>, RunError> {
         let (Some(checkpoint), Some(missing)) = (checkpoint, &plan.missing) else { return Ok(Vec::new()) };
         let mut requests = Vec::new();
         for key in missing.purge_list().iter().take(self.max.saturating_sub(self.requests.len())) {

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::error::CommandError;
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::guards::{NewIdsPolicy, SharedAddressesPolicy};
@@ -10,12 +9,12 @@ use crate::plan::Recreation;
 use crate::report::LogWriter;
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
-pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, CommandError> {
+pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut monitors = Monitors::new(args.metrics_file.clone(), began)?;
     let finished =
         options(args, &mut monitors).and_then(|options| run::run(options, log, began, &mut monitors));
-    Ok(monitors.report(finished)?)
+    monitors.report(finished)
 }
 
 fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunError> {

@@ -1,13 +1,12 @@
 //! `sandbox`: a local Omnidesk until somebody stops it.
 
-use super::error::CommandError;
 use super::print;
 use crate::cli::SandboxArgs;
-use crate::run::{Exit, wait_for_signal};
+use crate::run::{Exit, RunError, wait_for_signal};
 use crate::sandbox::{Duplicates, Faults, RateLimit, Sandbox, SandboxError, SandboxKey, Settings};
 
-pub(super) fn sandbox(args: &SandboxArgs) -> Result<Exit, CommandError> {
-    let failed = |error: SandboxError| CommandError::Sandbox(error.to_string());
+pub(super) fn sandbox(args: &SandboxArgs) -> Result<Exit, RunError> {
+    let failed = |error: SandboxError| RunError::Sandbox(error.to_string());
     let sandbox = Sandbox::start(settings(args)?).map_err(failed)?;
     print(format!("{}\n", sandbox.base_url()).as_bytes())?;
     let stopper = sandbox.stopper();
@@ -18,8 +17,8 @@ pub(super) fn sandbox(args: &SandboxArgs) -> Result<Exit, CommandError> {
     Ok(Exit::Clean)
 }
 
-fn settings(args: &SandboxArgs) -> Result<Settings, CommandError> {
-    let usage = |error: &dyn std::fmt::Display| CommandError::Usage(error.to_string());
+fn settings(args: &SandboxArgs) -> Result<Settings, RunError> {
+    let usage = |error: &dyn std::fmt::Display| RunError::Usage(error.to_string());
     let faults = args.faults.as_ref().map(|list| Faults::parse(list)).transpose();
     let api_key = args.key_env.as_ref().map(|name| {
         std::env::var(name).map_err(|_| usage(&format!("the environment variable {name} is not set")))

@@ -5,18 +5,17 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::error::CommandError;
 use super::print;
 use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::reconcile::MissingCustomers;
-use crate::run::{Exit, lost_checkpoint, rehearsal_path};
+use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path};
 use crate::units::{Count, counted};
 
 const RUNS_SHOWN: u32 = 10;
 
-pub(super) fn status(args: &StatusArgs) -> Result<Exit, CommandError> {
+pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
     let config = Config::read(&args.config)?;
     let real = config.checkpoint.path;
     for path in [real.clone(), rehearsal_path(&real)] {
