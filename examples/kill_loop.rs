@@ -228,7 +228,7 @@ impl Round {
             _ => vec![rows::mixed_rows(rows, &mut random)],
         };
         let faults = Faults::parse(FAULTS[random.usize(..FAULTS.len())]).expect("faults");
-        // Doubles must show, not be refused.
+        // Duplicates must show and not be refused.
         let settings = |faults| Settings {
             faults,
             seed,
@@ -381,10 +381,8 @@ impl Round {
         let lost = missing.count() as u64;
         if lost > 0 || expected.customers.len() != state.customers.len() {
             let first = expected.customers.iter().find(|customer| !state.customers.contains(customer));
-            let instead = state
-                .customers
-                .iter()
-                .filter(|customer| first.is_some_and(|first| first.primary_id == customer.primary_id));
+            let instead =
+                state.customers.iter().filter(|customer| first.is_some_and(|first| first.id == customer.id));
             failures.push(format!(
                 "{lost} customers are not as they should be, such as {first:?}, which is {:?}",
                 instead.collect::<Vec<_>>()
@@ -393,8 +391,8 @@ impl Round {
         if expected.purged != state.purged {
             failures.push("other customers were purged".to_owned());
         }
-        if state.counters.doubled > 0 {
-            failures.push(format!("{} customers were doubled", state.counters.doubled));
+        if state.counters.duplicates > 0 {
+            failures.push(format!("{} customers were doubled", state.counters.duplicates));
         }
         failures.extend(state.violations.iter().cloned());
         let rows: u64 = summary["outcomes"]
@@ -411,7 +409,7 @@ impl Round {
             failures.push("rejected.csv is another one".to_owned());
         }
         tally.lost += lost;
-        tally.doubled += state.counters.doubled;
+        tally.doubled += state.counters.duplicates;
     }
 
     fn tell(&self, hits: u64, calls: u64, state: &State, failures: usize, tally: &mut Tally) {
@@ -423,7 +421,7 @@ impl Round {
             self.exports.len(),
             state.counters.requests,
             self.concurrency,
-            state.counters.doubled,
+            state.counters.duplicates,
             if failures == 0 { "as it should be" } else { "FAILED" }
         );
         tally.rows += rows;

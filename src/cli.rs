@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::ProgressSetting;
+use crate::sandbox::Faults;
 use crate::units::{Amount, Period, Rate, Share};
 
 /// Moves a company's customer base from a CRM export into Omnidesk.
@@ -215,17 +216,17 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "RATE")]
     pub rate_limit: Option<Rate>,
     /// Faults by probability, such as reset_after=0.02,error_after=0.01, or all=0.1
-    #[arg(long, value_name = "LIST")]
-    pub faults: Option<String>,
+    #[arg(long, value_name = "LIST", value_parser = Faults::parse)]
+    pub faults: Option<Faults>,
     /// Most faults of one customer's calls
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub faults_per_customer: u32,
     /// Seed of the faults' random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-    /// Let a second create of a customer make a double, instead of a refusal
+    /// Let a second create of a customer make a duplicate instead of a refusal
     #[arg(long)]
-    pub allow_doubles: bool,
+    pub allow_duplicates: bool,
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub key_env: Option<String>,

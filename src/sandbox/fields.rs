@@ -1,40 +1,43 @@
 //! A request body as named values, JSON or form, taken out one by one with their types checked.
 //!
-//! It refuses what a lenient reader would swallow: a key that comes twice, a number in quotes, a null.
+//! It refuses what a lenient reader would accept: a repeated key, a number in quotes, a null.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use hyper::StatusCode;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::answers::Answer;
+use super::answer::Answer;
 
 /// The values of a body that have not been taken yet.
 #[derive(Debug)]
 pub(super) struct Fields {
     values: BTreeMap<String, Value>,
-    /// In a form everything is text, so numbers and booleans are judged by how they are written.
-    is_form: bool,
+    encoding: Encoding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    /// Everything is text, so numbers and booleans are recognised by their spelling.
+    Form,
 }
 
 impl Fields {
     /// Reads a body by its content type: 415 for an unknown one, 400 for a broken body.
     pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Answer> {
         let media_type = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
-        if media_type.eq_ignore_ascii_case("application/json") {
-            let pairs: Pairs = serde_json::from_slice(body).map_err(|error| broken(&error))?;
-            Self::unique(pairs.0, false)
+        let (encoding, pairs) = if media_type.eq_ignore_ascii_case("application/json") {
+            (Encoding::Json, read_json(body).map_err(|error| broken(&error))?)
         } else if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             let pairs = url::form_urlencoded::parse(body);
-            Self::unique(pairs.map(|(name, value)| (name.into_owned(), value.into())), true)
+            (Encoding::Form, pairs.map(|(name, value)| (name.into_owned(), value.into())).collect())
         } else {
-            let said = "The content type must be application/json or application/x-www-form-urlencoded.";
-            Err(Answer::error(415, said))
-        }
-    }
-
-    fn unique(pairs: impl IntoIterator<Item = (String, Value)>, is_form: bool) -> Result<Self, Answer> {
+            let message = "The content type must be application/json or application/x-www-form-urlencoded.";
+            return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        };
         let mut values = BTreeMap::new();
         for (name, value) in pairs {
             if values.contains_key(&name) {
@@ -42,67 +45,62 @@ impl Fields {
             }
             values.insert(name, value);
         }
-        Ok(Self { values, is_form })
+        Ok(Self { values, encoding })
     }
 
-    /// The names that are still there.
+    /// The names that have not been taken yet.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.values.keys().map(String::as_str)
     }
 
-    /// A string.
+    /// Takes a value out; `expected` is its type in the words of the page.
+    fn take<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&Value, Encoding) -> Option<T>,
+    ) -> Result<Option<T>, Answer> {
+        let Some(value) = self.values.remove(name) else { return Ok(None) };
+        read(&value, self.encoding).map(Some).ok_or_else(|| mistyped(name, expected, &value))
+    }
+
     pub(super) fn text(&mut self, name: &str) -> Result<Option<String>, Answer> {
-        match self.values.remove(name) {
-            None => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(mistyped(name, "a string", &other)),
-        }
+        self.take(name, "a string", |value, _| value.as_str().map(str::to_owned))
     }
 
     /// A string that must be there and must not be blank.
-    pub(super) fn needed_text(&mut self, name: &str) -> Result<String, Answer> {
-        let text = self.text(name)?.ok_or_else(|| missing(name))?;
+    pub(super) fn required_text(&mut self, name: &str) -> Result<String, Answer> {
+        let text = self.text(name)?.ok_or_else(|| absent(name))?;
         if text.trim().is_empty() { Err(Answer::refusal(format!("{name}: is empty"))) } else { Ok(text) }
     }
 
-    /// A whole number from 0; `expected` is the page's word for its type.
-    pub(super) fn whole(&mut self, name: &str, expected: &str) -> Result<Option<u64>, Answer> {
-        let Some(value) = self.values.remove(name) else {
-            return Ok(None);
-        };
-        let number = match &value {
-            Value::Number(number) => number.as_u64(),
-            Value::String(text) if self.is_form => digits(text),
-            _ => None,
-        };
-        number.map(Some).ok_or_else(|| mistyped(name, expected, &value))
+    /// A whole number from 0.
+    pub(super) fn integer(&mut self, name: &str, expected: &str) -> Result<Option<u64>, Answer> {
+        self.take(name, expected, |value, encoding| match encoding {
+            Encoding::Json => value.as_u64(),
+            Encoding::Form => value.as_str().and_then(digits),
+        })
     }
 
-    /// A whole number from 0 that must be there.
-    pub(super) fn needed_whole(&mut self, name: &str) -> Result<u64, Answer> {
-        self.whole(name, "an integer")?.ok_or_else(|| missing(name))
+    pub(super) fn required_integer(&mut self, name: &str) -> Result<u64, Answer> {
+        self.integer(name, "an integer")?.ok_or_else(|| absent(name))
     }
 
     /// A whole number from 0 that must be there and must be written as a string.
-    pub(super) fn needed_quoted_whole(&mut self, name: &str) -> Result<u64, Answer> {
-        let text = self.needed_text(name)?;
-        digits(&text)
-            .ok_or_else(|| Answer::refusal(format!("{name}: expected a string of digits, got other text")))
+    pub(super) fn required_digits(&mut self, name: &str) -> Result<u64, Answer> {
+        let expected = || Answer::refusal(format!("{name}: expected a string of digits, got other text"));
+        digits(&self.required_text(name)?).ok_or_else(expected)
     }
 
-    /// A boolean.
-    pub(super) fn flag(&mut self, name: &str) -> Result<Option<bool>, Answer> {
-        match self.values.remove(name) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(flag)),
-            Some(Value::String(text)) if self.is_form && text == "true" => Ok(Some(true)),
-            Some(Value::String(text)) if self.is_form && text == "false" => Ok(Some(false)),
-            Some(other) => Err(mistyped(name, "a boolean", &other)),
-        }
+    pub(super) fn boolean(&mut self, name: &str) -> Result<Option<bool>, Answer> {
+        self.take(name, "a boolean", |value, encoding| match encoding {
+            Encoding::Json => value.as_bool(),
+            Encoding::Form => value.as_str()?.parse().ok(),
+        })
     }
 
-    /// All that is left, which must be strings.
-    pub(super) fn rest(self) -> Result<BTreeMap<String, String>, Answer> {
+    /// All values that are left, which must be strings.
+    pub(super) fn into_custom(self) -> Result<BTreeMap<String, String>, Answer> {
         let texts = self.values.into_iter().map(|(name, value)| match value {
             _ if name.is_empty() => Err(Answer::refusal("a field without a name")),
             Value::String(text) => Ok((name, text)),
@@ -112,19 +110,19 @@ impl Fields {
     }
 }
 
-/// A whole number in plain digits; no sign, no space, no leading zero, so that each number has one spelling.
+/// A whole number in plain digits. Without sign, space and leading zero, so that each number has one spelling.
 fn digits(text: &str) -> Option<u64> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_plain { text.parse().ok() } else { None }
 }
 
-fn missing(name: &str) -> Answer {
+fn absent(name: &str) -> Answer {
     Answer::refusal(format!("{name}: is missing"))
 }
 
-/// Says what came by its type only, since the value may be personal data.
-fn mistyped(name: &str, expected: &str, got: &Value) -> Answer {
-    let got = match got {
+/// Names only the type of the value, which may be personal data.
+fn mistyped(name: &str, expected: &str, value: &Value) -> Answer {
+    let found = match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(number) if number.is_u64() => "an integer",
@@ -134,7 +132,7 @@ fn mistyped(name: &str, expected: &str, got: &Value) -> Answer {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    Answer::refusal(format!("{name}: expected {expected}, got {got}"))
+    Answer::refusal(format!("{name}: expected {expected}, got {found}"))
 }
 
 /// Gives the place only, since the reader's own message quotes the body.
@@ -143,29 +141,28 @@ fn broken(error: &serde_json::Error) -> Answer {
     Answer::refusal(format!("The body is not a JSON object (line {line}, column {column})."))
 }
 
-/// A JSON object with every pair kept; a map would silently keep the last of two equal keys.
-struct Pairs(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor)
-    }
+/// Reads a JSON object with every pair kept; a map would silently keep the last of two equal keys.
+fn read_json(body: &[u8]) -> serde_json::Result<Vec<(String, Value)>> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let pairs = reader.deserialize_map(PairsVisitor)?;
+    reader.end()?;
+    Ok(pairs)
 }
 
 struct PairsVisitor;
 
 impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs;
+    type Value = Vec<(String, Value)>;
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs = Vec::new();
         while let Some(pair) = map.next_entry()? {
             pairs.push(pair);
         }
-        Ok(Pairs(pairs))
+        Ok(pairs)
     }
 }

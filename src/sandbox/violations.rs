@@ -1,9 +1,10 @@
-//! What a correct client never does, noted as it happens: two calls of a customer at the same time, and a create after
-//! one that was answered with success.
+//! What a correct client never does: two calls of a customer at the same time, and a create after one that was answered
+//! with success.
 
 use std::collections::HashMap;
 
-use super::calls::CustomerKey;
+use super::customer::CustomerId;
+use super::log::End;
 
 /// Enough to see what is wrong; a client in a loop must not fill the memory.
 const VIOLATIONS_MAX: usize = 100;
@@ -11,66 +12,57 @@ const VIOLATIONS_MAX: usize = 100;
 /// Ids are short; one that is not need not be repeated in full.
 const ID_CHARS_MAX: usize = 100;
 
-/// A request that has been received and not yet answered.
+/// A request that has been received and has not ended.
 #[derive(Debug)]
-struct Flight {
+struct OpenRequest {
     seq: u64,
     call: &'static str,
     /// The first call that arrived meanwhile.
-    overlapped_by: Option<&'static str>,
+    overlap: Option<&'static str>,
 }
 
-/// The requests under way and the violations so far.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    flights: HashMap<CustomerKey, Vec<Flight>>,
-    violations: Vec<String>,
+pub(super) struct Violations {
+    open: HashMap<CustomerId, Vec<OpenRequest>>,
+    texts: Vec<String>,
 }
 
-impl Watch {
-    /// A request is under way; those of the same customer that still are overlap with it.
-    pub(super) fn begin(&mut self, customer: &CustomerKey, seq: u64, call: &'static str) {
-        let flights = self.flights.entry(customer.clone()).or_default();
-        for earlier in flights.iter_mut() {
-            earlier.overlapped_by.get_or_insert(call);
+impl Violations {
+    /// A request begins. It overlaps with those of the same customer that are open.
+    pub(super) fn begin(&mut self, customer: &CustomerId, seq: u64, call: &'static str) {
+        let requests = self.open.entry(customer.clone()).or_default();
+        for earlier in requests.iter_mut() {
+            earlier.overlap.get_or_insert(call);
         }
-        flights.push(Flight { seq, call, overlapped_by: None });
+        requests.push(OpenRequest { seq, call, overlap: None });
     }
 
-    /// A request has been answered or closed by the sandbox.
-    pub(super) fn finish(&mut self, customer: &CustomerKey, seq: u64) {
-        if let Some(Flight { call, overlapped_by: Some(other), .. }) = self.take(customer, seq) {
-            self.violation(customer, &format!("{other} arrived while {call} was unanswered"));
+    /// A request ends. After an abandoned one, the client may have sent its next call over another connection before this
+    /// server learned of the end. So an overlap with it proves nothing.
+    pub(super) fn end(&mut self, customer: &CustomerId, seq: u64, end: End) {
+        let Some(requests) = self.open.get_mut(customer) else { return };
+        let Some(index) = requests.iter().position(|request| request.seq == seq) else { return };
+        let OpenRequest { call, overlap, .. } = requests.swap_remove(index);
+        if requests.is_empty() {
+            self.open.remove(customer);
+        }
+        if let Some(other) = overlap
+            && end != End::Abandoned
+        {
+            self.add(customer, &format!("{other} arrived while {call} was unanswered"));
         }
     }
 
-    /// The client went away before the answer. It may have sent its next call over another connection before word of
-    /// that came through, so an overlap with this request proves nothing.
-    pub(super) fn abandon(&mut self, customer: &CustomerKey, seq: u64) {
-        self.take(customer, seq);
-    }
-
-    fn take(&mut self, customer: &CustomerKey, seq: u64) -> Option<Flight> {
-        let flights = self.flights.get_mut(customer)?;
-        let index = flights.iter().position(|flight| flight.seq == seq)?;
-        let flight = flights.swap_remove(index);
-        if flights.is_empty() {
-            self.flights.remove(customer);
-        }
-        Some(flight)
-    }
-
-    /// Notes a violation by this customer's calls.
-    pub(super) fn violation(&mut self, customer: &CustomerKey, what: &str) {
-        if self.violations.len() < VIOLATIONS_MAX {
+    pub(super) fn add(&mut self, customer: &CustomerId, problem: &str) {
+        if self.texts.len() < VIOLATIONS_MAX {
             let id: String = customer.primary_id.chars().take(ID_CHARS_MAX).collect();
-            self.violations.push(format!("customer {id} of brand {}: {what}", customer.brand_id));
+            self.texts.push(format!("customer {id} of brand {}: {problem}", customer.brand_id));
         }
     }
 
-    /// The violations so far, in the order in which they were noted.
-    pub(super) fn violations(&self) -> &[String] {
-        &self.violations
+    /// In the order of time.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.texts
     }
 }
 
@@ -78,43 +70,43 @@ impl Watch {
 mod tests {
     use super::*;
 
-    fn customer() -> CustomerKey {
-        CustomerKey { brand_id: 2, primary_id: "A1".to_owned() }
+    fn customer() -> CustomerId {
+        CustomerId { brand_id: 2, primary_id: "A1".to_owned() }
     }
 
     #[test]
     fn an_overlap_counts_once_the_earlier_request_is_answered() {
-        let mut watch = Watch::default();
-        watch.begin(&customer(), 1, "create");
-        watch.begin(&customer(), 2, "update");
-        watch.finish(&customer(), 2);
-        assert!(watch.violations().is_empty());
-        watch.finish(&customer(), 1);
+        let mut violations = Violations::default();
+        violations.begin(&customer(), 1, "create");
+        violations.begin(&customer(), 2, "update");
+        violations.end(&customer(), 2, End::Answered(200));
+        assert!(violations.texts().is_empty());
+        violations.end(&customer(), 1, End::Answered(200));
         assert_eq!(
-            watch.violations(),
+            violations.texts(),
             ["customer A1 of brand 2: update arrived while create was unanswered"]
         );
-        assert!(watch.flights.is_empty());
+        assert!(violations.open.is_empty());
     }
 
     #[test]
-    fn a_request_that_the_client_gave_up_overlaps_with_nothing() {
-        let mut watch = Watch::default();
-        watch.begin(&customer(), 1, "create");
-        watch.begin(&customer(), 2, "update");
-        watch.abandon(&customer(), 1);
-        watch.finish(&customer(), 2);
-        watch.begin(&customer(), 3, "update");
-        watch.finish(&customer(), 3);
-        assert!(watch.violations().is_empty());
+    fn an_abandoned_request_overlaps_with_nothing() {
+        let mut violations = Violations::default();
+        violations.begin(&customer(), 1, "create");
+        violations.begin(&customer(), 2, "update");
+        violations.end(&customer(), 1, End::Abandoned);
+        violations.end(&customer(), 2, End::Closed);
+        violations.begin(&customer(), 3, "update");
+        violations.end(&customer(), 3, End::Answered(200));
+        assert!(violations.texts().is_empty());
     }
 
     #[test]
     fn the_list_is_bounded() {
-        let mut watch = Watch::default();
+        let mut violations = Violations::default();
         for _ in 0..300 {
-            watch.violation(&customer(), "x");
+            violations.add(&customer(), "x");
         }
-        assert_eq!(watch.violations().len(), VIOLATIONS_MAX);
+        assert_eq!(violations.texts().len(), VIOLATIONS_MAX);
     }
 }

@@ -1,6 +1,6 @@
 //! SIGKILL and SIGTERM at any moment, also of a run that goes on with a killed
 //! one, and the same command line again: in the end the sandbox holds what one
-//! uninterrupted run leaves, and nothing was doubled.
+//! uninterrupted run leaves, and there are no duplicates.
 //!
 //! The long form is `examples/kill_loop.rs`; `KILL_ROWS`, `KILLS` and
 //! `KILL_SEED` change this one.
@@ -23,7 +23,7 @@ fn world(faults: Faults, seed: u64) -> World {
         faults,
         faults_per_customer_max: 3,
         seed,
-        // Doubles must show, not be refused.
+        // Duplicates must show and not be refused.
         duplicates: Duplicates::Allow,
         latency_jitter: Duration::from_millis(4),
         ..Settings::default()
@@ -98,7 +98,7 @@ fn a_killed_run_ends_where_an_uninterrupted_one_does() {
     println!("killed:        {} -> {:?}", resumed.outcomes(), right.counters);
     assert_eq!(left.customers, right.customers);
     assert_eq!(left.purged, right.purged);
-    assert_eq!(right.counters.doubled, 0);
+    assert_eq!(right.counters.duplicates, 0);
     assert_eq!(right.violations, Vec::<String>::new());
     assert_eq!(uninterrupted.outcomes(), resumed.outcomes());
 

@@ -122,7 +122,7 @@ fn rows_that_contradict_each_other_cost_calls_once() {
     let changed = both.replacen("C7,Bob", "C7,Dan", 1);
     assert_eq!(world.run(&changed).expect(0).outcomes(), "2 updated, 38 unchanged");
     let customers = world.state().customers;
-    let seventh = customers.iter().find(|customer| customer.primary_id == "C7").expect("there");
+    let seventh = customers.iter().find(|customer| customer.id.primary_id == "C7").expect("there");
     assert_eq!(seventh.firstname.as_deref(), Some("Dan"));
     // Everything is asked for: everything goes.
     let full = world.ends(&["run", "--json", "--full", "export.csv"]).expect(0);
@@ -259,7 +259,7 @@ fn a_mended_mapping_is_decided_by_what_the_rows_mean_now() {
         let customers = world.state().customers;
         customers
             .into_iter()
-            .find(|customer| customer.primary_id == "A1")
+            .find(|customer| customer.id.primary_id == "A1")
             .and_then(|customer| customer.firstname)
     };
     world.run(export).expect(0);

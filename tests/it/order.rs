@@ -78,7 +78,7 @@ proptest! {
         // The last name that a row gives is the one that stays.
         for customer in world.state().customers {
             let last = rows.iter().rev().find(|row| {
-                format!("C{}", row.customer) == customer.primary_id && row.operation != "add-channel"
+                format!("C{}", row.customer) == customer.id.primary_id && row.operation != "add-channel"
             });
             if let Some(row) = last && ended.code == Some(0) {
                 let names = ["Ann", "Bob", "Cor", "Dik"];

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("proposal", "mapping source"),
     ("sandbox", ""),
     ("config", "dispatch guards mapping omnidesk reconcile report source"),
-    ("cli", "report"),
+    ("cli", "report sandbox"),
     ("commands", "checkpoint cli config guards omnidesk plan proposal reconcile report run sandbox source"),
     ("units", ""),
 ];

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use omnidesk_sync::sandbox::{Duplicates, Sandbox, SandboxKey, Settings, State};
+use omnidesk_sync::sandbox::{Duplicates, Sandbox, Settings, State};
 
 use crate::server::{RESULT, Server, Then, json, refusal, with_headers};
 use crate::world::{Ended, HEADER, KEY, MAPPING, World};
@@ -27,7 +27,7 @@ fn held(state: &State) -> Vec<String> {
             let channels: Vec<&str> =
                 customer.channels.iter().map(|channel| channel.address.as_str()).collect();
             let name = customer.firstname.as_deref().unwrap_or("-");
-            format!("{} {name} {}", customer.primary_id, channels.join(" "))
+            format!("{} {name} {}", customer.id.primary_id, channels.join(" "))
         })
         .collect()
 }
@@ -190,7 +190,7 @@ fn purges_need_leave_and_the_purged_do_not_come_back() {
 
 #[test]
 fn a_refused_key_stops_the_run_and_the_rest_is_resumable() {
-    let settings = Settings { api_key: Some(SandboxKey::from("another".to_owned())), ..Settings::default() };
+    let settings = Settings { api_key: Some("another".into()), ..Settings::default() };
     let world = World::new(settings);
     let ended = world.run(&rows(30)).expect(3);
     assert_eq!(ended.outcomes(), "30 not_attempted");
@@ -680,7 +680,7 @@ fn doubles_are_not_made_even_where_the_server_would_make_them() {
     let world = World::new(Settings { duplicates: Duplicates::Allow, ..Settings::default() });
     world.run(&rows(5)).expect(0);
     let ended = world.run(&rows(5).replace(",,,\n", ",,,create\n")).expect(0);
-    assert_eq!((ended.outcomes().as_str(), world.state().counters.doubled), ("5 unchanged", 0));
+    assert_eq!((ended.outcomes().as_str(), world.state().counters.duplicates), ("5 unchanged", 0));
 }
 
 #[test]
@@ -857,7 +857,7 @@ fn the_next_call_of_a_customer_waits_for_a_straggler() {
         std::thread::yield_now();
     }
     assert_eq!(held(&world.state()), ["A1 Cor a@example.org"]);
-    assert_eq!(world.state().counters.doubled, 0);
+    assert_eq!(world.state().counters.duplicates, 0);
 }
 
 #[test]

@@ -9,8 +9,7 @@ use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use omnidesk_sync::sandbox::{
-    Channel, ChannelKind, Duplicates, Faults, PurgedCustomer, RateLimit, Sandbox, SandboxError, SandboxKey,
-    Settings, State,
+    Channel, ChannelKind, CustomerId, Duplicates, Faults, RateLimit, Sandbox, SandboxError, Settings, State,
 };
 use serde_json::{Value, json};
 
@@ -32,12 +31,12 @@ struct Reply {
 }
 
 impl Reply {
-    fn said(&self) -> (u16, Value) {
+    fn json(&self) -> (u16, Value) {
         (self.status, serde_json::from_str(&self.body).unwrap_or(Value::Null))
     }
 
     fn message(&self) -> String {
-        self.said().1["message"].as_str().unwrap_or_default().to_owned()
+        self.json().1["message"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -116,36 +115,36 @@ fn with_faults(faults: &str, per_customer_max: u32) -> Settings {
     }
 }
 
-/// Asks again until it is so.
-fn until(mut is_so: impl FnMut() -> bool) {
+/// Asks again until the condition holds.
+fn wait_until(mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < end, "it never came to be so");
+    while !holds() {
+        assert!(Instant::now() < end, "the condition never held");
         std::thread::yield_now();
     }
 }
 
 fn ids(state: &State) -> Vec<&str> {
-    state.customers.iter().map(|customer| &*customer.primary_id).collect()
+    state.customers.iter().map(|customer| &*customer.id.primary_id).collect()
 }
 
 #[test]
-fn the_four_calls_answer_as_the_page_says_and_are_remembered() {
+fn the_four_calls_answer_as_the_page_says_and_have_their_effects() {
     let (sandbox, mut client) = start(Settings::default());
     let body = json!({"primary_id": "A1", "brand_id": 2, "firstname": "Ann", "lastname": "O'Brien", "channel_id": "email",
         "customer_link_channel": "ann@example.org", "ticket_id": 7, "noSync": true, "city": "Ede"});
     let created = client.json("POST", CUSTOMER, &body).unwrap();
     assert_eq!(
-        created.said(),
+        created.json(),
         (200, json!({"type": "result", "message": "User created and channel linked."}))
     );
     assert!(created.head.contains("content-type: application/json"));
     let body = json!({"externalPrimaryID": "A1", "brandID": "2", "lastname": "Vis"});
     let updated = client.json("PUT", UPDATE, &body).unwrap();
-    assert_eq!(updated.said(), (200, json!({"type": "result", "message": "Customer updated."})));
+    assert_eq!(updated.json(), (200, json!({"type": "result", "message": "Customer updated."})));
     let body = json!({"primary_id": "A1", "brand_id": "2", "extra_telephone": "+31201234567"});
     let added = client.json("POST", ADD_CHANNEL, &body).unwrap();
-    assert_eq!(added.said(), (200, json!({"type": "result", "message": "Channel added to the customer."})));
+    assert_eq!(added.json(), (200, json!({"type": "result", "message": "Channel added to the customer."})));
     client.create("A0").unwrap();
     let purged = client.json("DELETE", PURGE, &json!({"external_id": "A0", "brand_id": 2})).unwrap();
     assert_eq!((purged.status, &*purged.body), (200, ""));
@@ -158,10 +157,10 @@ fn the_four_calls_answer_as_the_page_says_and_are_remembered() {
     let channels: Vec<_> = customer.channels.iter().cloned().collect();
     let email = channel(ChannelKind::Email, "ann@example.org");
     assert_eq!(channels, [email, channel(ChannelKind::Telephone, "+31201234567")]);
-    assert_eq!(state.purged, [PurgedCustomer { brand_id: 2, primary_id: "A0".to_owned() }]);
+    assert_eq!(state.purged, [CustomerId { brand_id: 2, primary_id: "A0".to_owned() }]);
     let shown = client.send("GET", "/sandbox/state", "", "").unwrap();
     assert_eq!(serde_json::from_str::<State>(&shown.body).unwrap(), state);
-    let shown = &shown.said().1["customers"][0];
+    let shown = &shown.json().1["customers"][0];
     assert_eq!(
         *shown,
         json!({"brand_id": 2, "primary_id": "A1", "firstname": "Ann", "lastname": "Vis", "custom": {"city": "Ede"},
@@ -192,7 +191,7 @@ fn form_bodies_do_the_same() {
 }
 
 #[test]
-fn what_is_not_a_call_is_refused_by_its_status() {
+fn other_requests_are_refused_by_their_status() {
     let (sandbox, mut client) = start(Settings { brands: Some(vec![2]), ..Settings::default() });
     let large = "x".repeat(1024 * 1024 + 1);
     let cases = [
@@ -218,7 +217,7 @@ fn what_is_not_a_call_is_refused_by_its_status() {
     ];
     for (method, path, headers, body, status, message) in cases {
         let reply = client.send(method, path, headers, body).unwrap();
-        assert_eq!((reply.status, reply.said().1["status"].as_str()), (status, Some("error")), "{path}");
+        assert_eq!((reply.status, reply.json().1["status"].as_str()), (status, Some("error")), "{path}");
         assert!(reply.message().starts_with(message), "{path}: {}", reply.message());
         assert_eq!(reply.head.contains("\r\nallow:"), status == 405, "{path}");
     }
@@ -227,9 +226,8 @@ fn what_is_not_a_call_is_refused_by_its_status() {
 }
 
 #[test]
-fn a_key_is_asked_for_where_one_is_set_and_is_never_shown() {
-    let key = SandboxKey::from("s3cret".to_owned());
-    let settings = Settings { api_key: Some(key), ..Settings::default() };
+fn a_key_is_required_where_one_is_set_and_is_never_shown() {
+    let settings = Settings { api_key: Some("s3cret".into()), ..Settings::default() };
     assert!(!format!("{settings:?}").contains("s3cret"));
     let (sandbox, mut client) = start(settings);
     let body = r#"{"primary_id":"A1","brand_id":2}"#;
@@ -248,7 +246,7 @@ fn a_key_is_asked_for_where_one_is_set_and_is_never_shown() {
 }
 
 #[test]
-fn calls_over_the_rate_limit_are_put_off() {
+fn calls_over_the_rate_limit_are_throttled() {
     for (retry_after, header) in [(true, "\r\nretry-after: 43200\r\n"), (false, "")] {
         let calls = NonZeroU32::new(2).unwrap();
         let limit = RateLimit { calls, per: Duration::from_secs(86_400), retry_after };
@@ -266,7 +264,7 @@ fn calls_over_the_rate_limit_are_put_off() {
 }
 
 #[test]
-fn faults_that_answer_say_so_and_act_or_not() {
+fn faults_with_an_answer_act_or_not() {
     let cases = [
         ("refuse_before=1", 503, 0, false),
         ("error_after=1", 500, 1, false),
@@ -280,7 +278,7 @@ fn faults_that_answer_say_so_and_act_or_not() {
         assert_eq!(reply.head.contains("\r\nretry-after: 1\r\n"), has_retry_after, "{faults}");
         let name = faults.split('=').next().unwrap();
         assert_eq!(sandbox.state().counters.faults[name], 1);
-        // The customer has had its share; the connection and the customer go on as usual.
+        // The customer has reached its bound; its next call gets no fault.
         let expected = if created == 0 { 400 } else { 200 };
         assert_eq!(client.update("A1").unwrap().status, expected, "{faults}");
         let log = client.log();
@@ -313,11 +311,11 @@ fn resets_close_the_connection_without_a_byte_and_act_or_not() {
 fn a_stalled_call_is_acted_on_although_the_client_gives_up() {
     let (sandbox, mut client) = start(with_faults("stall=1,stall_for=86400s", 1));
     client.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":2}"#);
-    until(|| sandbox.state().counters.create == 1);
+    wait_until(|| sandbox.state().counters.create == 1);
     let mut second = Client::new(&sandbox);
     assert_eq!(second.log()[0]["end"], "pending");
     drop(client);
-    until(|| second.log()[0]["end"] == "abandoned");
+    wait_until(|| second.log()[0]["end"] == "abandoned");
     assert_eq!(second.update("A1").unwrap().status, 200);
     assert_eq!(second.create("A1").unwrap().message(), "Customer already exists.");
     assert_eq!(sandbox.state().violations, Vec::<String>::new());
@@ -327,20 +325,20 @@ fn a_stalled_call_is_acted_on_although_the_client_gives_up() {
 fn a_late_call_is_acted_on_after_its_504() {
     let (sandbox, mut client) = start(with_faults("late=1,late_for=1ms", 1));
     assert_eq!(client.create("A1").unwrap().status, 504);
-    until(|| sandbox.state().counters.late_pending == 0);
+    wait_until(|| sandbox.state().counters.late_pending == 0);
     let state = sandbox.state();
     assert_eq!((state.counters.create, ids(&state)), (1, vec!["A1"]));
 }
 
 #[test]
-fn a_create_behind_a_late_create_doubles_the_customer_where_that_is_allowed() {
+fn a_create_behind_a_late_create_makes_a_duplicate_where_that_is_allowed() {
     let settings = Settings { duplicates: Duplicates::Allow, ..with_faults("late=1,late_for=100ms", 1) };
     let (sandbox, mut client) = start(settings);
     assert_eq!(client.create("A1").unwrap().status, 504);
     assert_eq!(client.create("A1").unwrap().status, 200);
-    until(|| sandbox.state().counters.late_pending == 0);
+    wait_until(|| sandbox.state().counters.late_pending == 0);
     let state = sandbox.state();
-    assert_eq!((state.counters.doubled, ids(&state)), (1, vec!["A1", "A1"]));
+    assert_eq!((state.counters.duplicates, ids(&state)), (1, vec!["A1", "A1"]));
 }
 
 #[test]
@@ -360,7 +358,7 @@ fn two_calls_of_a_customer_at_the_same_time_are_a_violation() {
     let (sandbox, mut first) = start(with_faults("stall=1,stall_for=2s", 2));
     let (mut second, mut other) = (Client::new(&sandbox), Client::new(&sandbox));
     first.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":2}"#);
-    until(|| sandbox.state().counters.create == 1);
+    wait_until(|| sandbox.state().counters.create == 1);
     second.write("PUT", UPDATE, JSON, r#"{"externalPrimaryID":"A1","brandID":"2"}"#);
     other.write("POST", CUSTOMER, JSON, r#"{"primary_id":"A2","brand_id":2}"#);
     for client in [&mut first, &mut second, &mut other] {
@@ -370,8 +368,8 @@ fn two_calls_of_a_customer_at_the_same_time_are_a_violation() {
     assert_eq!(sandbox.state().violations, [expected]);
 }
 
-/// The faults each customer met, in the order of its requests.
-fn faults_met(seed: u64, order: impl Iterator<Item = u32>) -> BTreeMap<String, Vec<Value>> {
+/// The faults of each customer, in the order of its requests.
+fn faults_by_customer(seed: u64, order: impl Iterator<Item = u32>) -> BTreeMap<String, Vec<Value>> {
     let faults = "refuse_before=0.2,error_after=0.2,reset_after=0.2,throttle=0.2";
     let (sandbox, mut client) = start(Settings { seed, ..with_faults(faults, 3) });
     for customer in order {
@@ -379,20 +377,20 @@ fn faults_met(seed: u64, order: impl Iterator<Item = u32>) -> BTreeMap<String, V
             client = Client::new(&sandbox);
         }
     }
-    let mut met: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let mut faults: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for entry in client.log() {
         let id = entry["primary_id"].as_str().unwrap().to_owned();
-        met.entry(id).or_default().push(entry["fault"].clone());
+        faults.entry(id).or_default().push(entry["fault"].clone());
     }
-    met
+    faults
 }
 
 #[test]
 fn the_same_seed_gives_the_same_faults_however_customers_interleave() {
-    let by_customer = faults_met(5, (0..120).map(|n| n / 6));
-    let by_round = faults_met(5, (0..120).map(|n| n % 20));
+    let by_customer = faults_by_customer(5, (0..120).map(|n| n / 6));
+    let by_round = faults_by_customer(5, (0..120).map(|n| n % 20));
     assert_eq!(by_customer, by_round);
-    assert_ne!(by_customer, faults_met(6, (0..120).map(|n| n % 20)));
+    assert_ne!(by_customer, faults_by_customer(6, (0..120).map(|n| n % 20)));
     for faults in by_customer.values() {
         assert!(faults.iter().filter(|fault| !fault.is_null()).count() <= 3);
     }
@@ -415,36 +413,27 @@ fn the_log_keeps_the_order_of_arrival() {
     client.update("A1").unwrap();
     client.send("GET", "/elsewhere", "", "").unwrap();
     let log = client.log();
-    let seen: Vec<_> = log.iter().map(|entry| (&entry["seq"], &entry["call"], &entry["status"])).collect();
+    let entries: Vec<_> = log.iter().map(|entry| (&entry["seq"], &entry["call"], &entry["status"])).collect();
     let (one, two, three) = (json!(1), json!(2), json!(3));
     let (create, update, ok, missing) = (json!("create"), json!("update"), json!(200), json!(404));
-    assert_eq!(seen, [(&one, &create, &ok), (&two, &update, &ok), (&three, &Value::Null, &missing)]);
+    assert_eq!(entries, [(&one, &create, &ok), (&two, &update, &ok), (&three, &Value::Null, &missing)]);
     let at: Vec<_> = log.iter().map(|entry| entry["at_us"].as_u64().unwrap()).collect();
     assert!(at.is_sorted());
 }
 
 #[test]
-fn it_can_be_stopped_while_another_thread_waits_for_it() {
+fn a_dropped_sandbox_closes_its_connections() {
     let (sandbox, mut client) = start(Settings::default());
     client.create("A1").unwrap();
-    let stopper = sandbox.stopper();
-    let waiting = std::thread::spawn(move || sandbox.wait());
-    stopper.stop();
-    assert_eq!(ids(&waiting.join().unwrap().unwrap()), ["A1"]);
+    drop(sandbox);
     assert!(client.read().is_none());
 }
 
 #[test]
-fn settings_that_cannot_be_meant_are_refused() {
+fn addresses_of_other_machines_and_taken_ones_are_refused() {
     let listen = SocketAddr::from(([0, 0, 0, 0], 0));
     let refused = Sandbox::start(Settings { listen, ..Settings::default() });
-    assert!(matches!(refused, Err(SandboxError::NotLoopback { .. })));
-    let faults = Faults { stall: 1.5, ..Faults::default() };
-    let refused = Sandbox::start(Settings { faults, ..Settings::default() });
-    assert!(matches!(refused, Err(SandboxError::Faults(_))));
-    let limit = RateLimit { calls: NonZeroU32::MIN, per: Duration::ZERO, retry_after: false };
-    let refused = Sandbox::start(Settings { rate_limit: Some(limit), ..Settings::default() });
-    assert!(matches!(refused, Err(SandboxError::RatePeriod { .. })));
+    assert!(matches!(refused, Err(SandboxError::NotLoopback(_))));
     let (sandbox, _client) = start(Settings::default());
     let listen = sandbox.base_url().strip_prefix("http://").unwrap().parse().unwrap();
     let refused = Sandbox::start(Settings { listen, ..Settings::default() });

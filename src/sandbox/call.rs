@@ -1,17 +1,13 @@
 //! The four calls of the API page: from method, path and body to a typed call, or to the answer that refuses it.
 //!
-//! The id has three spellings and the brand two types, by call, and each is held to. A field that the page gives to
-//! another call is refused instead of being taken for a custom field, since it can only be a slip of the client.
+//! The id has three spellings and the brand two types, by call; each is enforced. A field that the page gives to another
+//! call is refused and not taken for a custom field, since it can only be an error of the client.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-
-use super::answers::Answer;
+use super::answer::Answer;
+use super::customer::{Channel, ChannelKind, Customer, CustomerId};
 use super::fields::Fields;
-
-/// The most digits of a telephone number, from ITU-T E.164.
-const TELEPHONE_DIGITS_MAX: usize = 15;
 
 /// One of the four calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,170 +18,66 @@ pub(super) enum Route {
     Purge,
 }
 
+/// What the API page says of a call.
+pub(super) struct Endpoint {
+    /// In messages, counters and the log.
+    pub(super) name: &'static str,
+    pub(super) method: &'static str,
+    path: &'static str,
+    /// The fields that the page lists, separated by spaces.
+    fields: &'static str,
+}
+
 impl Route {
     const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
 
     /// The call at this path; no two share one.
-    pub(super) fn at(path: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|route| route.path() == path)
+    pub(super) fn from_path(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|route| route.endpoint().path == path)
     }
 
-    fn path(self) -> &'static str {
+    pub(super) fn endpoint(self) -> Endpoint {
         match self {
-            Self::Create => "/api/v2/customer",
-            Self::Update => "/api/v2/customer/updateCustomer",
-            Self::AddChannel => "/api/v2/customer/addchannelonly",
-            Self::Purge => "/api/v2/customer/purgedata",
-        }
-    }
-
-    /// The only method of this call.
-    pub(super) fn method(self) -> &'static str {
-        match self {
-            Self::Create | Self::AddChannel => "POST",
-            Self::Update => "PUT",
-            Self::Purge => "DELETE",
-        }
-    }
-
-    /// The name in messages, counters and the log.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::AddChannel => "add_channel",
-            Self::Purge => "purge",
+            Self::Create => Endpoint {
+                name: "create",
+                method: "POST",
+                path: "/api/v2/customer",
+                fields: "primary_id brand_id firstname lastname channel_id customer_link_channel ticket_id noSync",
+            },
+            Self::Update => Endpoint {
+                name: "update",
+                method: "PUT",
+                path: "/api/v2/customer/updateCustomer",
+                fields: "externalPrimaryID brandID firstname lastname",
+            },
+            Self::AddChannel => Endpoint {
+                name: "add_channel",
+                method: "POST",
+                path: "/api/v2/customer/addchannelonly",
+                fields: "primary_id brand_id extra_email extra_telephone extra_facebook extra_twitter noSync",
+            },
+            Self::Purge => Endpoint {
+                name: "purge",
+                method: "DELETE",
+                path: "/api/v2/customer/purgedata",
+                fields: "external_id brand_id",
+            },
         }
     }
 
     /// Whether the page lists this field for this call.
     fn lists(self, field: &str) -> bool {
-        let fields = match self {
-            Self::Create => {
-                "primary_id brand_id firstname lastname channel_id customer_link_channel ticket_id noSync"
-            }
-            Self::Update => "externalPrimaryID brandID firstname lastname",
-            Self::AddChannel => {
-                "primary_id brand_id extra_email extra_telephone extra_facebook extra_twitter noSync"
-            }
-            Self::Purge => "external_id brand_id",
-        };
-        fields.split(' ').any(|listed| listed == field)
+        self.endpoint().fields.split(' ').any(|listed| listed == field)
     }
 
-    fn takes_custom_fields(self) -> bool {
-        matches!(self, Self::Create | Self::Update)
-    }
-}
-
-/// What a customer is known by.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct CustomerKey {
-    pub(super) brand_id: u64,
-    pub(super) primary_id: String,
-}
-
-/// The kind of an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ChannelKind {
-    /// An e-mail address.
-    Email,
-    /// A telephone number in E.164.
-    Telephone,
-    /// A Facebook account.
-    Facebook,
-    /// A Twitter account, without `@`.
-    Twitter,
-}
-
-impl ChannelKind {
-    const ALL: [Self; 4] = [Self::Email, Self::Telephone, Self::Facebook, Self::Twitter];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Telephone => "telephone",
-            Self::Facebook => "facebook",
-            Self::Twitter => "twitter",
-        }
-    }
-
-    /// Whether an address can be one of this kind, and if not, what one looks like.
-    fn check(self, address: &str) -> Result<(), &'static str> {
-        let (is_fine, looks_like) = match self {
-            Self::Email => (is_email(address), "an e-mail address"),
-            Self::Telephone => (is_telephone(address), "a telephone number in E.164, such as +31201234567"),
-            Self::Facebook => (!address.trim().is_empty(), "an account"),
-            Self::Twitter => (is_twitter(address), "an account of letters, digits, _ and spaces"),
-        };
-        if is_fine { Ok(()) } else { Err(looks_like) }
-    }
-}
-
-fn is_email(address: &str) -> bool {
-    let Some((local, domain)) = address.split_once('@') else {
-        return false;
-    };
-    let has_dot = domain.split('.').count() > 1 && domain.split('.').all(|label| !label.is_empty());
-    !local.is_empty() && has_dot && !domain.contains('@') && !address.contains(char::is_whitespace)
-}
-
-fn is_telephone(address: &str) -> bool {
-    address.strip_prefix('+').is_some_and(|digits| {
-        (1..=TELEPHONE_DIGITS_MAX).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
-    })
-}
-
-fn is_twitter(address: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b' ';
-    !address.is_empty() && address.bytes().all(is_allowed)
-}
-
-/// An address of a customer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Channel {
-    /// What it is an address of.
-    pub kind: ChannelKind,
-    /// The address as it was sent.
-    pub address: String,
-}
-
-impl Channel {
-    /// An address that came in the field `field`.
-    fn checked(kind: ChannelKind, address: String, field: &str) -> Result<Self, Answer> {
-        match kind.check(&address) {
-            Ok(()) => Ok(Self { kind, address }),
-            Err(looks_like) => Err(Answer::refusal(format!("{field}: expected {looks_like}"))),
-        }
-    }
-}
-
-/// The fields that create and update share; what is `None` or absent was not sent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Details {
-    pub(super) firstname: Option<String>,
-    pub(super) lastname: Option<String>,
-    pub(super) custom: BTreeMap<String, String>,
-}
-
-/// What a call asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Action {
-    Create { details: Details, channel: Option<Channel>, ticket_id: Option<u64>, no_sync: Option<bool> },
-    Update { details: Details },
-    AddChannel { channel: Channel, no_sync: Option<bool> },
-    Purge,
-}
-
-impl Action {
-    /// The call that asks for this.
-    pub(super) fn route(&self) -> Route {
-        match self {
-            Self::Create { .. } => Route::Create,
-            Self::Update { .. } => Route::Update,
-            Self::AddChannel { .. } => Route::AddChannel,
-            Self::Purge => Route::Purge,
+    /// Refuses fields of other calls, and all unknown ones where the call takes no custom fields.
+    fn check_names(self, fields: &Fields) -> Result<(), Answer> {
+        let has_custom_fields = matches!(self, Self::Create | Self::Update);
+        let is_listed = |name: &str| Self::ALL.iter().any(|route| route.lists(name));
+        let is_foreign = |name: &&str| !self.lists(name) && (!has_custom_fields || is_listed(name));
+        match fields.names().find(is_foreign) {
+            Some(name) => Err(Answer::refusal(format!("{name}: is not a field of {}", self.endpoint().name))),
+            None => Ok(()),
         }
     }
 }
@@ -193,112 +85,89 @@ impl Action {
 /// A call that is correct in itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
-    pub(super) customer: CustomerKey,
-    pub(super) action: Action,
+    pub(super) route: Route,
+    /// The fields that were sent.
+    pub(super) customer: Customer,
 }
 
 impl Call {
-    /// Reads the call from a body, or gives the answer that refuses it and names the first thing that is wrong.
+    /// Reads the call from a body. The answer that refuses it names the first error.
     pub(super) fn read(route: Route, content_type: Option<&str>, body: &[u8]) -> Result<Self, Answer> {
-        let fields = Fields::read(content_type, body)?;
-        refuse_strangers(route, &fields)?;
-        match route {
-            Route::Create => create(fields),
-            Route::Update => update(fields),
-            Route::AddChannel => add_channel(fields),
-            Route::Purge => purge(fields),
+        let mut fields = Fields::read(content_type, body)?;
+        route.check_names(&fields)?;
+        let primary_id = fields.required_text(match route {
+            Route::Create | Route::AddChannel => "primary_id",
+            Route::Update => "externalPrimaryID",
+            Route::Purge => "external_id",
+        })?;
+        let brand_id = match route {
+            Route::Create | Route::Purge => fields.required_integer("brand_id")?,
+            Route::Update => fields.required_digits("brandID")?,
+            Route::AddChannel => fields.required_digits("brand_id")?,
+        };
+        // Fields of other calls are refused above, so each call is read as if it had all of them.
+        let customer = Customer {
+            id: CustomerId { brand_id, primary_id },
+            channels: read_channels(&mut fields)?,
+            ticket_ids: fields.integer("ticket_id", "a number")?.into_iter().collect(),
+            no_sync: fields.boolean("noSync")?,
+            firstname: fields.text("firstname")?,
+            lastname: fields.text("lastname")?,
+            custom: fields.into_custom()?,
+        };
+        // The page speaks of "the address to add", and its answer of one channel.
+        match customer.channels.len() {
+            0 if route == Route::AddChannel => Err(Answer::refusal("extra_…: an address is missing")),
+            2.. => Err(Answer::refusal("extra_…: more than one address in a call")),
+            _ => Ok(Self { route, customer }),
         }
     }
 }
 
-/// Refuses fields of other calls, and where there are no custom fields, all unknown ones.
-fn refuse_strangers(route: Route, fields: &Fields) -> Result<(), Answer> {
-    let is_known = |name: &str| Route::ALL.iter().any(|other| other.lists(name));
-    let is_stranger = |name: &&str| !route.lists(name) && (!route.takes_custom_fields() || is_known(name));
-    match fields.names().find(is_stranger) {
-        Some(name) => Err(Answer::refusal(format!("{name}: is not a field of {}", route.name()))),
-        None => Ok(()),
-    }
-}
-
-fn create(mut fields: Fields) -> Result<Call, Answer> {
-    let primary_id = fields.needed_text("primary_id")?;
-    let brand_id = fields.needed_whole("brand_id")?;
-    let channel = match (fields.text("channel_id")?, fields.text("customer_link_channel")?) {
-        (None, None) => None,
-        (Some(kind), Some(address)) => Some(linked_channel(&kind, address)?),
+fn read_channels(fields: &mut Fields) -> Result<BTreeSet<Channel>, Answer> {
+    let mut channels = BTreeSet::new();
+    match (fields.text("channel_id")?, fields.text("customer_link_channel")?) {
+        (None, None) => {}
+        (Some(name), Some(address)) => {
+            let kind = ChannelKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+            let unknown = || Answer::refusal("channel_id: expected email, telephone, facebook or twitter");
+            channels.insert(channel(kind.ok_or_else(unknown)?, address, "customer_link_channel")?);
+        }
         (Some(_), None) => {
             return Err(Answer::refusal("customer_link_channel: is missing beside channel_id"));
         }
         (None, Some(_)) => {
             return Err(Answer::refusal("channel_id: is missing beside customer_link_channel"));
         }
-    };
-    let ticket_id = fields.whole("ticket_id", "a number")?;
-    let no_sync = fields.flag("noSync")?;
-    let details = details(fields)?;
-    let customer = CustomerKey { brand_id, primary_id };
-    Ok(Call { customer, action: Action::Create { details, channel, ticket_id, no_sync } })
-}
-
-fn linked_channel(kind: &str, address: String) -> Result<Channel, Answer> {
-    let kind = ChannelKind::ALL.into_iter().find(|known| known.name() == kind);
-    let kind =
-        kind.ok_or_else(|| Answer::refusal("channel_id: expected email, telephone, facebook or twitter"))?;
-    Channel::checked(kind, address, "customer_link_channel")
-}
-
-fn update(mut fields: Fields) -> Result<Call, Answer> {
-    let primary_id = fields.needed_text("externalPrimaryID")?;
-    let brand_id = fields.needed_quoted_whole("brandID")?;
-    let details = details(fields)?;
-    Ok(Call { customer: CustomerKey { brand_id, primary_id }, action: Action::Update { details } })
-}
-
-fn details(mut fields: Fields) -> Result<Details, Answer> {
-    let firstname = fields.text("firstname")?;
-    let lastname = fields.text("lastname")?;
-    Ok(Details { firstname, lastname, custom: fields.rest()? })
-}
-
-fn add_channel(mut fields: Fields) -> Result<Call, Answer> {
-    let primary_id = fields.needed_text("primary_id")?;
-    let brand_id = fields.needed_quoted_whole("brand_id")?;
-    let mut channels = Vec::new();
+    }
     for kind in ChannelKind::ALL {
-        let field = format!("extra_{}", kind.name());
+        let field = format!("extra_{}", kind.as_str());
         if let Some(address) = fields.text(&field)? {
-            channels.push(Channel::checked(kind, address, &field)?);
+            channels.insert(channel(kind, address, &field)?);
         }
     }
-    let no_sync = fields.flag("noSync")?;
-    let channel = channels.pop().ok_or_else(|| Answer::refusal("extra_…: an address is missing"))?;
-    // The page speaks of "the address to add", and its answer of one channel.
-    if !channels.is_empty() {
-        return Err(Answer::refusal("extra_…: more than one address in a call"));
-    }
-    let customer = CustomerKey { brand_id, primary_id };
-    Ok(Call { customer, action: Action::AddChannel { channel, no_sync } })
+    Ok(channels)
 }
 
-fn purge(mut fields: Fields) -> Result<Call, Answer> {
-    let primary_id = fields.needed_text("external_id")?;
-    let brand_id = fields.needed_whole("brand_id")?;
-    Ok(Call { customer: CustomerKey { brand_id, primary_id }, action: Action::Purge })
+fn channel(kind: ChannelKind, address: String, field: &str) -> Result<Channel, Answer> {
+    match kind.check(&address) {
+        Ok(()) => Ok(Channel { kind, address }),
+        Err(expected) => Err(Answer::refusal(format!("{field}: expected {expected}"))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const JSON: &str = "application/json";
     const FORM: &str = "application/x-www-form-urlencoded";
 
     fn read(route: Route, content_type: &str, body: &str) -> Result<Call, String> {
-        Call::read(route, Some(content_type), body.as_bytes()).map_err(|answer| {
-            let message = answer.message.clone().unwrap_or_default();
-            format!("{} {message}", answer.status)
-        })
+        Call::read(route, Some(content_type), body.as_bytes())
+            .map_err(|answer| format!("{} {}", answer.status.as_u16(), answer.message))
     }
 
     #[test]
@@ -339,9 +208,9 @@ mod tests {
             (Route::Purge, FORM, "external_id=A1&brand_id=2"),
         ];
         for (route, content_type, body) in cases {
-            let call = read(route, content_type, body).unwrap_or_else(|said| panic!("{body}: {said}"));
-            let key = CustomerKey { brand_id: 2, primary_id: "A1".to_owned() };
-            assert_eq!(call.customer, key, "{body}");
+            let call = read(route, content_type, body).unwrap_or_else(|error| panic!("{body}: {error}"));
+            let id = CustomerId { brand_id: 2, primary_id: "A1".to_owned() };
+            assert_eq!(call.customer.id, id, "{body}");
         }
     }
 
@@ -349,20 +218,22 @@ mod tests {
     fn the_parts_of_a_create_arrive_where_they_belong() {
         let body = r#"{"primary_id":"A1","brand_id":2,"firstname":"Özgür","channel_id":"telephone",
             "customer_link_channel":"+31201234567","ticket_id":7,"noSync":true,"city":"Den Haag"}"#;
-        let details = Details {
+        let customer = Customer {
+            id: CustomerId { brand_id: 2, primary_id: "A1".to_owned() },
             firstname: Some("Özgür".to_owned()),
             lastname: None,
             custom: BTreeMap::from([("city".to_owned(), "Den Haag".to_owned())]),
+            channels: [Channel { kind: ChannelKind::Telephone, address: "+31201234567".to_owned() }].into(),
+            ticket_ids: [7].into(),
+            no_sync: Some(true),
         };
-        let channel = Some(Channel { kind: ChannelKind::Telephone, address: "+31201234567".to_owned() });
-        let action = Action::Create { details, channel, ticket_id: Some(7), no_sync: Some(true) };
-        assert_eq!(read(Route::Create, JSON, body).map(|call| call.action), Ok(action));
+        assert_eq!(read(Route::Create, JSON, body), Ok(Call { route: Route::Create, customer }));
     }
 
     fn check_refusals(cases: &[(Route, &str, &str, &str)]) {
         for (route, content_type, body, expected) in cases {
-            let said = read(*route, content_type, body).expect_err(body);
-            assert_eq!(said, *expected, "{} {body}", route.name());
+            let error = read(*route, content_type, body).expect_err(body);
+            assert_eq!(error, *expected, "{} {body}", route.endpoint().name);
         }
     }
 
@@ -590,7 +461,7 @@ mod tests {
 
     #[test]
     fn addresses_are_held_to_the_form_of_their_kind() {
-        let fine = [
+        let valid = [
             ("email", "a@b.nl"),
             ("email", "a+b@mail.b.nl"),
             ("telephone", "+1"),
@@ -598,7 +469,7 @@ mod tests {
             ("facebook", "ann"),
             ("twitter", "Ann_1 b"),
         ];
-        let wrong = [
+        let invalid = [
             ("email", "a"),
             ("email", "a@b"),
             ("email", "@b.nl"),
@@ -617,12 +488,16 @@ mod tests {
             ("Email", "a@b.nl"),
             ("sms", "+1"),
         ];
-        for (kind, address) in fine {
-            assert!(linked_channel(kind, address.to_owned()).is_ok(), "{kind} {address}");
+        let read = |kind: &str, address: &str| {
+            let mut form = url::form_urlencoded::Serializer::new("primary_id=A1&brand_id=2".to_owned());
+            form.append_pair("channel_id", kind).append_pair("customer_link_channel", address);
+            Call::read(Route::Create, Some(FORM), form.finish().as_bytes())
+        };
+        for (kind, address) in valid {
+            assert!(read(kind, address).is_ok(), "{kind} {address}");
         }
-        for (kind, address) in wrong {
-            let answer = linked_channel(kind, address.to_owned()).expect_err(address);
-            assert_eq!(answer.status, 400, "{kind} {address}");
+        for (kind, address) in invalid {
+            assert_eq!(read(kind, address).expect_err(address).status, 400, "{kind} {address}");
         }
     }
 }
