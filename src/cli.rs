@@ -35,13 +35,13 @@ Exit codes:
 pub enum Command {
     /// Apply an export: create, update, add channels, purge
     Run(RunArgs),
-    /// Show what `run` would do, without network
+    /// Show the calls that `run` would make, without network
     Plan(PlanArgs),
     /// Propose a configuration for an export
     Init(InitArgs),
     /// Record that Omnidesk already holds an export; sends nothing
     Adopt(AdoptArgs),
-    /// Show what the checkpoint holds
+    /// Show the content of the checkpoint
     Status(StatusArgs),
     /// Start a local, stateful Omnidesk for rehearsals
     Sandbox(SandboxArgs),
@@ -51,7 +51,7 @@ pub enum Command {
     Man,
 }
 
-/// What most commands share.
+/// The options that most commands share.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// The configuration
@@ -60,7 +60,7 @@ pub struct Common {
     /// Only the first N rows
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
-    /// Send everything, also what is acknowledged already
+    /// Send everything, also acknowledged values
     #[arg(long)]
     pub full: bool,
     /// Print the result as JSON on stdout

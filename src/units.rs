@@ -7,38 +7,35 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-/// How many requests in which unit of time: `5/s`, `90/min`, `1000/h`.
+/// Requests in a unit of time: `5/s`, `90/min`, `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Rate {
-    /// Requests in one unit, 1 to 1 000 000.
+    /// 1 to 1 000 000.
     pub calls: NonZeroU32,
-    /// The unit: a second, a minute or an hour.
+    /// A second, a minute or an hour.
     pub per: Duration,
 }
 
-/// Beyond this no clock of an operating system keeps pace.
+/// No clock of an operating system keeps a higher rate.
 const RATE_CALLS_MAX: u32 = 1_000_000;
 
 impl Rate {
-    /// Requests a second, for arithmetic and display.
-    #[must_use]
-    pub fn per_second(self) -> f64 {
+    pub(crate) fn per_second(self) -> f64 {
         f64::from(self.calls.get()) / self.per.as_secs_f64()
     }
 
     /// How long `calls` requests take at this rate.
-    #[must_use]
-    pub fn time_for(self, calls: u64) -> Duration {
+    pub(crate) fn time_for(self, calls: u64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate: 2^53 calls are centuries")]
         let seconds = calls as f64 / self.per_second();
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// How many requests this rate allows in `time`, rounded down.
-    #[must_use]
-    pub fn calls_in(self, time: Duration) -> u64 {
+    pub(crate) fn calls_in(self, time: Duration) -> u64 {
         let calls = u128::from(self.calls.get()) * time.as_nanos() / self.per.as_nanos();
         u64::try_from(calls).unwrap_or(u64::MAX)
     }
@@ -48,19 +45,19 @@ impl FromStr for Rate {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
+        let invalid = || {
             format!("{text:?} is no rate; write a whole number and a unit: \"5/s\", \"90/min\" or \"1000/h\"")
         };
-        let (calls, unit) = text.split_once('/').ok_or_else(wrong)?;
+        let (calls, unit) = text.split_once('/').ok_or_else(invalid)?;
         let per = match unit.trim() {
             "s" | "sec" | "second" => 1,
             "min" | "m" | "minute" => 60,
             "h" | "hour" => 3600,
-            _ => return Err(wrong()),
+            _ => return Err(invalid()),
         };
-        let calls: NonZeroU32 = calls.trim().parse().map_err(|_| wrong())?;
+        let calls: NonZeroU32 = calls.trim().parse().map_err(|_| invalid())?;
         if calls.get() > RATE_CALLS_MAX {
-            return Err(format!("{text:?} is over the most that can be kept, {RATE_CALLS_MAX}"));
+            return Err(format!("{text:?} is above the highest rate, {RATE_CALLS_MAX} in a unit"));
         }
         Ok(Self { calls, per: Duration::from_secs(per) })
     }
@@ -78,25 +75,23 @@ impl fmt::Display for Rate {
 }
 
 /// A bound as a count (`20`) or as a share (`"1%"`).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[serde(into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(try_from = "Value", into = "String")]
 pub enum Amount {
-    /// So many.
     Count(u64),
-    /// So many of a hundred, 0 to 100.
+    /// 0 to 100.
     Percent(f64),
 }
 
 impl Amount {
-    /// The count that the bound is, of `whole`, rounded down.
-    #[must_use]
+    /// This bound as a count in `whole`, rounded down.
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a share of a count below 2^53, at least zero"
     )]
-    pub fn of(self, whole: u64) -> u64 {
+    pub(crate) fn count_in(self, whole: u64) -> u64 {
         match self {
             Self::Count(count) => count,
             Self::Percent(percent) => (whole as f64 * percent / 100.0).floor() as u64,
@@ -108,12 +103,13 @@ impl FromStr for Amount {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no amount; write a count such as 20, or a share such as \"1%\"");
+        let invalid =
+            || format!("{text:?} is no amount; write a count such as 20, or a share such as \"1%\"");
         match text.trim().strip_suffix('%') {
-            None => text.trim().parse().map(Self::Count).map_err(|_| wrong()),
+            None => text.trim().parse().map(Self::Count).map_err(|_| invalid()),
             Some(share) => match share.trim().parse::<f64>() {
                 Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self::Percent(percent)),
-                _ => Err(wrong()),
+                _ => Err(invalid()),
             },
         }
     }
@@ -128,25 +124,17 @@ impl fmt::Display for Amount {
     }
 }
 
-impl<'de> Deserialize<'de> for Amount {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct AmountVisitor;
-        impl serde::de::Visitor<'_> for AmountVisitor {
-            type Value = Amount;
-            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-                out.write_str("a count such as 20, or a share such as \"1%\"")
-            }
-            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Amount, E> {
-                u64::try_from(count).map(Amount::Count).map_err(|_| E::custom("a count cannot be negative"))
-            }
-            fn visit_u64<E>(self, count: u64) -> Result<Amount, E> {
-                Ok(Amount::Count(count))
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Amount, E> {
-                text.parse().map_err(E::custom)
-            }
+impl TryFrom<Value> for Amount {
+    type Error = String;
+
+    /// A bare number reads like its text. A table is not quoted, since somebody may
+    /// have put the API key there.
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value {
+            Value::String(text) => text.parse(),
+            Value::Number(number) => number.to_string().parse(),
+            _ => Err("it is no amount; write a count such as 20, or a share such as \"1%\"".to_owned()),
         }
-        reader.deserialize_any(AmountVisitor)
     }
 }
 
@@ -189,15 +177,14 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Share {
-    /// Of a hundred, 0 to 100.
+    /// 0 to 100.
     pub percent: f64,
 }
 
 impl Share {
-    /// Half, a tenth and so on of `whole`, rounded down.
-    #[must_use]
-    pub fn of(self, whole: u64) -> u64 {
-        Amount::Percent(self.percent).of(whole)
+    /// This share of `whole`, rounded down.
+    pub(crate) fn count_in(self, whole: u64) -> u64 {
+        Amount::Percent(self.percent).count_in(whole)
     }
 }
 
@@ -223,7 +210,7 @@ impl fmt::Display for Share {
 #[serde(try_from = "String", into = "String")]
 pub struct Period(pub Duration);
 
-/// Beyond this a length of time is a slip of the pen, and would overflow clocks.
+/// A longer time is a typing error, and would overflow clocks.
 const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 impl FromStr for Period {
@@ -242,7 +229,7 @@ impl FromStr for Period {
 }
 
 impl fmt::Display for Period {
-    /// As a person says it: two units at most.
+    /// For people: two units at most.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         let seconds = self.0.as_secs();
         let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -256,7 +243,7 @@ impl fmt::Display for Period {
     }
 }
 
-macro_rules! through_strings {
+macro_rules! convert_strings {
     ($($unit:ty),*) => {$(
         impl TryFrom<String> for $unit {
             type Error = String;
@@ -271,7 +258,7 @@ macro_rules! through_strings {
         }
     )*};
 }
-through_strings!(Rate, Period, Share);
+convert_strings!(Rate, Period, Share);
 
 impl From<Amount> for String {
     fn from(amount: Amount) -> String {
@@ -289,31 +276,31 @@ mod tests {
         assert_eq!((rate.calls.get(), rate.per), (90, Duration::from_secs(60)));
         assert_eq!(rate.time_for(135), Duration::from_secs(90));
         assert_eq!(rate.calls_in(Duration::from_millis(90_600)), 135);
-        for wrong in ["5", "0/s", "-1/s", "1.5/s", "5/day", "/s", "2000000/s"] {
-            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        for invalid in ["5", "0/s", "-1/s", "1.5/s", "5/day", "/s", "2000000/s"] {
+            assert!(invalid.parse::<Rate>().is_err(), "{invalid}");
         }
         assert_eq!("20000/s".parse::<Rate>().expect("a rate").to_string(), "20000/s");
     }
 
     #[test]
     fn amounts_are_counts_or_shares() {
-        assert_eq!("20".parse::<Amount>().expect("a count").of(5), 20);
-        assert_eq!("1%".parse::<Amount>().expect("a share").of(250), 2);
-        assert_eq!("0.5%".parse::<Amount>().expect("a share").of(1000), 5);
-        for wrong in ["", "%", "-1", "101%", "many"] {
-            assert!(wrong.parse::<Amount>().is_err(), "{wrong}");
+        assert_eq!("20".parse::<Amount>().expect("a count").count_in(5), 20);
+        assert_eq!("1%".parse::<Amount>().expect("a share").count_in(250), 2);
+        assert_eq!("0.5%".parse::<Amount>().expect("a share").count_in(1000), 5);
+        for invalid in ["", "%", "-1", "101%", "many"] {
+            assert!(invalid.parse::<Amount>().is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn a_share_is_no_count() {
         let share: Share = "12.5%".parse().expect("a share");
-        assert_eq!((share.of(80), share.to_string().as_str()), (10, "12.5%"));
+        assert_eq!((share.count_in(80), share.to_string().as_str()), (10, "12.5%"));
         assert!("12".parse::<Share>().is_err() && "101%".parse::<Share>().is_err());
     }
 
     #[test]
-    fn periods_are_read_and_said() {
+    fn periods_are_read_and_shown() {
         let cases = [
             ("30s", "30 s"),
             ("1500ms", "1 s"),
@@ -322,8 +309,8 @@ mod tests {
             ("90s", "1 min 30 s"),
             ("50h", "2 d 02 h"),
         ];
-        for (written, said) in cases {
-            assert_eq!(written.parse::<Period>().expect("a period").to_string(), said);
+        for (text, shown) in cases {
+            assert_eq!(text.parse::<Period>().expect("a period").to_string(), shown);
         }
         assert!("-3s".parse::<Period>().is_err());
         assert!("soon".parse::<Period>().is_err());

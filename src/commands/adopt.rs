@@ -31,9 +31,9 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
     let context = RunContext::of_all_rows(&prepared, &checkpoint)?;
-    let searching = (SharedAddressesPolicy::Ignore, Naming::New);
+    let search = (SharedAddressesPolicy::Ignore, Naming::New);
     // Decided twice: nothing is recorded of an export that cannot be adopted.
-    let plan = make_plan(&prepared, Some(&mut checkpoint), &context, searching, &mut NoObserver)?;
+    let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
     let purges = plan.calls(CallKind::Purge);
     if purges > 0 {
         let rows = counted(purges, "row");
@@ -45,7 +45,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let mut reader = Checkpoint::open_to_read(&config.checkpoint.path)?;
     reader.as_ref().map_or(Ok(()), Checkpoint::release_snapshot)?;
     let mut writer = AdoptionWriter { checkpoint: &mut checkpoint, states: Vec::new() };
-    make_plan(&prepared, reader.as_mut(), &context, searching, &mut writer)?;
+    make_plan(&prepared, reader.as_mut(), &context, search, &mut writer)?;
     writer.write()?;
     drop(reader);
     if config.missing.action != MissingAction::Ignore {
@@ -94,7 +94,7 @@ fn record_run(
         counts,
         ..RunRecord::default()
     };
-    // The next run looks for vanished addresses: nobody was told of them here.
+    // The next run searches vanished addresses: none were reported here.
     let profile = RunProfile { notices: Vec::new(), ..plan.effects.findings.profile.clone() };
     let first_pass = FirstPassResult { profile, ..FirstPassResult::default() };
     let mut run = checkpoint.begin(context.export, record, first_pass)?;
@@ -120,7 +120,7 @@ impl AdoptionWriter<'_> {
         let mut batch = self.checkpoint.batch()?;
         for (key, state) in self.states.drain(..) {
             batch.set_state(key, &state)?;
-            // It is known now whether a create whose answer was lost has worked.
+            // The adoption resolves a create in doubt.
             if batch.lookups().pending(key).is_some() {
                 batch.clear_pending(key);
             }

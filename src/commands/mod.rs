@@ -9,14 +9,14 @@ mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
 use crate::config::LimitsSection;
-use crate::plan::{PlanError, PlanOptions, Window};
+use crate::plan::PlanOptions;
 use crate::report::{LogWriter, print_data};
 use crate::run::{Exit, RunError};
 
@@ -63,7 +63,7 @@ fn start_log(common: Option<&Common>) -> LogWriter {
     };
     let make_writer = writer.clone();
     let builder = tracing_subscriber::fmt()
-        // The verifier of certificates logs what our message says already.
+        // Our own message repeats the log line of the certificate verifier.
         .with_env_filter(EnvFilter::new(format!("{level},rustls_platform_verifier=off")))
         .with_writer(move || make_writer.clone())
         .with_ansi(false);
@@ -92,10 +92,6 @@ fn plan_options(common: &Common) -> PlanOptions {
 }
 
 /// The command line overrides the configuration.
-fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<Option<Window>, PlanError> {
-    Window::new(max_duration(args, limits), args.stop_at, began)
-}
-
 fn max_duration(args: &WindowArgs, limits: &LimitsSection) -> Option<Duration> {
     args.max_duration.or(limits.max_duration).map(|duration| duration.0)
 }

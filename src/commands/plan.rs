@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{plan_options, print, window};
+use super::{max_duration, plan_options, print};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::guards::{Naming, judge_guards};
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
 use crate::plan::{
-    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, Recreation, RunContext, make_plan,
+    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, Recreation, RunContext, Window, make_plan,
     prepare_beside,
 };
 use crate::report::report_line;
@@ -25,7 +25,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
-    let window = window(&args.window, &config.limits, began)?;
+    let window = Window::new(max_duration(&args.window, &config.limits), args.window.stop_at, began)?;
     let open = || {
         let checkpoint = Checkpoint::open_to_read(&config.checkpoint.path)?;
         if let Some(found) = &checkpoint {
@@ -35,13 +35,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     };
     let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref(), Recreation::Rejected)?;
-    let searching = (config.guard.shared_addresses, Naming::All);
+    let search = (config.guard.shared_addresses, Naming::All);
     let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
-    let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, searching, &mut preview)?;
+    let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
     if preview.requests.keys().any(|(row, _)| preview.retracted.contains(row)) {
-        // Without the requests that are not made, others are the first.
+        // Requests that are not made took the place of others.
         preview.requests.clear();
-        plan = make_plan(&prepared, checkpoint.as_mut(), &context, searching, &mut preview)?;
+        plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
     }
     let mut requests: Vec<Value> = preview.requests.values().cloned().collect();
     requests.extend(preview.missing(checkpoint.as_ref(), &plan)?);
@@ -64,7 +64,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     print(text.as_bytes())
 }
 
-/// The first requests in the export's order. Rows of customers who have several
+/// The first requests in the export's order. Rows of customers with several rows
 /// are decided after the others.
 struct RequestPreview {
     body: BodyEncoding,
@@ -123,13 +123,13 @@ impl RequestPreview {
     }
 
     fn request(&self, call: &Call, at: Option<RowRef>) -> Value {
-        let request = Request::of(call, self.body);
+        let request = Request::new(call, self.body);
         let body: Value = serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
         json!({
             "row": at.map(|at| at.number),
             "line": at.map(|at| at.line),
             "call": call.kind().as_str(),
-            "method": request.method,
+            "method": request.method.as_str(),
             "path": request.path,
             "content_type": request.content_type,
             "key": "***",

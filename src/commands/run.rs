@@ -6,7 +6,7 @@ use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::guards::{NewIdsPolicy, SharedAddressesPolicy};
 use crate::plan::Recreation;
-use crate::report::LogWriter;
+use crate::report::{LogWriter, ProgressSetting};
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
 pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, RunError> {
@@ -33,7 +33,7 @@ fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunErr
         stop_at: args.window.stop_at,
         json: args.common.json,
         quiet: args.common.quiet,
-        progress: args.common.progress,
+        progress: if args.common.quiet { ProgressSetting::Never } else { args.common.progress },
         config,
     })
 }

@@ -1,5 +1,4 @@
-//! The message for a TOML file with an error: the place, and the name that was
-//! meant.
+//! The message for a TOML file with an error: the place, and the nearest name.
 
 use std::path::Path;
 
@@ -16,22 +15,22 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
     let column = text[line_start..span.start.min(text.len())].chars().count() + 1;
     let place = format!("{}:{line_number}:{column}", path.display());
     let line = text[line_start..].lines().next().unwrap_or_default();
-    // Somebody may have put the key itself there: neither the line nor what the
-    // parser says of it is shown.
+    // Somebody may have put the key itself there, so neither the line nor the
+    // parser's message is shown.
     if line.contains("api_key") {
         return format!(
             "{place}: api_key says where the key is kept; the key itself does not belong in the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
     if may_hold_key(line) {
-        // The parser's message names only what stands before the `=`.
+        // The parser's message names only the text before the `=`.
         return format!("{place}: {message}{hint}");
     }
     format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
 }
 
-/// The message without the inner lines of a value that it quotes. A string that
-/// is never closed takes in the lines below it, and the key may be among them.
+/// The message without the inner lines of a value that it quotes. A string without
+/// its end takes in the lines below it, and the key may be among them.
 fn without_inner_lines(message: &str) -> String {
     let message = message.replace('\n', "\\n");
     match (message.find("\\n"), message.rfind("\\n")) {
@@ -47,7 +46,7 @@ fn may_hold_key(line: &str) -> bool {
     name.contains("key") || line.contains("://") && line.contains(['@', '?'])
 }
 
-/// Of serde's "unknown field `x`, expected one of `a`, `b`": the nearest to x.
+/// The name nearest to x in serde's "unknown field `x`, expected one of `a`, `b`".
 fn near_name(message: &str) -> Option<&str> {
     let rest =
         message.strip_prefix("unknown field `").or_else(|| message.strip_prefix("unknown variant `"))?;
@@ -55,8 +54,8 @@ fn near_name(message: &str) -> Option<&str> {
     rest.split('`')
         .skip(1)
         .step_by(2)
-        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(2))
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(2))
         .min()
-        .map(|(_, known)| known)
+        .map(|(_, name)| name)
 }

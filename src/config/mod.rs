@@ -1,20 +1,21 @@
 //! From a TOML file to one checked [`Config`].
 //!
 //! The file becomes checked values here, once; no other room sees TOML. An
-//! unknown key is an error with its place and the nearest name. The API key is
-//! never in the file, only where to find it, since messages quote its lines.
+//! unknown key is an error with its place and the nearest name. The file holds
+//! only the source of the API key and never the key, since messages quote lines.
 
 mod explain;
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
-use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, check_custom_names};
+use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, custom_name_problems};
 use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
@@ -25,10 +26,10 @@ use crate::units::{Amount, Period, Rate};
 pub enum ConfigError {
     #[error("{path}: {source}; `omnidesk-sync init EXPORT` proposes a configuration")]
     Read { path: PathBuf, source: std::io::Error },
-    /// At a place of the file.
+    /// At a place in the file.
     #[error("{0}")]
     Syntax(String),
-    /// Between keys, so without a place.
+    /// Between keys, and so without a place.
     #[error("{path}:\n{}", problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
     Problems { path: PathBuf, problems: Vec<String> },
 }
@@ -70,13 +71,13 @@ pub struct OmnideskSection {
     pub body: BodyEncoding,
     #[serde(default)]
     pub custom_field_prefix: String,
-    /// Which of the names on the API page a tenant takes.
+    /// How to treat names that a tenant may refuse.
     #[serde(default)]
     pub names: NamePolicy,
     /// For one exchange, from connecting to the last byte.
     #[serde(default = "default_timeout")]
     pub timeout: Period,
-    /// What to do about a create whose answer was lost.
+    /// How to treat a create whose answer was lost.
     #[serde(default)]
     pub in_doubt: InDoubt,
     /// How long the server may still work on a call whose answer was lost.
@@ -98,11 +99,10 @@ pub struct LimitsSection {
     pub concurrency: NonZeroU32,
     /// Attempts of one call.
     pub attempts: NonZeroU32,
-    /// How long the run waits for a server that has worked and no longer does.
+    /// How long the run waits for a server that worked before and now fails.
     pub patience: Period,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
-    /// How long a run may last.
     pub max_duration: Option<Period>,
 }
 
@@ -111,10 +111,10 @@ impl Default for LimitsSection {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const EIGHT: NonZeroU32 = NonZeroU32::new(8).unwrap();
         Self {
-            rate: Rate { calls: FIVE, per: std::time::Duration::from_secs(1) },
+            rate: Rate { calls: FIVE, per: Duration::from_secs(1) },
             concurrency: EIGHT,
             attempts: FIVE,
-            patience: Period(std::time::Duration::from_secs(3600)),
+            patience: Period(Duration::from_secs(3600)),
             max_errors: Amount::Percent(5.0),
             max_duration: None,
         }
@@ -156,7 +156,7 @@ impl Default for ReportSection {
         Self {
             dir: "runs".into(),
             keep_runs: KeepRuns::default(),
-            heartbeat: Period(std::time::Duration::from_secs(60)),
+            heartbeat: Period(Duration::from_secs(60)),
         }
     }
 }
@@ -166,7 +166,7 @@ fn default_key() -> KeySource {
 }
 
 fn default_timeout() -> Period {
-    Period(std::time::Duration::from_secs(30))
+    Period(Duration::from_secs(30))
 }
 
 fn default_exists() -> Vec<String> {
@@ -198,9 +198,7 @@ impl Config {
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let names = self.customer.custom.keys().map(String::as_str);
-        if let Err(collisions) = check_custom_names(names, &self.omnidesk.custom_field_prefix) {
-            problems.extend(collisions);
-        }
+        problems.extend(custom_name_problems(names, &self.omnidesk.custom_field_prefix));
         if self.omnidesk.timeout.0.is_zero() {
             problems.push("omnidesk.timeout: a call needs some time, such as 30s".to_owned());
         }
@@ -209,10 +207,8 @@ impl Config {
                 problems.push("omnidesk.api_key: the command has no program".to_owned());
             }
             KeySource::Credential(name) if matches!(name.as_str(), "" | "." | "..") || name.contains('/') => {
-                problems.push(
-                    "omnidesk.api_key: a credential has a name, as in LoadCredential=, and no path"
-                        .to_owned(),
-                );
+                let problem = "a credential has a name, as in LoadCredential=, and no path";
+                problems.push(format!("omnidesk.api_key: {problem}"));
             }
             _ => {}
         }

@@ -91,7 +91,8 @@ mod tests {
             } else {
                 r#"{"status":"error","message":"No."}"#
             };
-            let exchange = Exchange::Answered { status, retry_after: None, spent: None, body: body.into() };
+            let exchange =
+                Exchange::Answered { status, retry_after: None, quota_wait: None, body: body.into() };
             for kind in CallKind::ALL {
                 let meaning = judge(kind, &exchange, &RefusalTexts::default()).meaning;
                 let (first, last) = match (status, kind) {

@@ -258,7 +258,7 @@ impl Scheduler {
             Amount::Count(most) => self.failed > most,
             share @ Amount::Percent(_) => {
                 let new = self.failed.saturating_sub(settings.failed_before);
-                new >= ERRORS_MIN && new > share.of(self.dispatcher.calls_ended.get())
+                new >= ERRORS_MIN && new > share.count_in(self.dispatcher.calls_ended.get())
             }
         }
     }

@@ -166,7 +166,7 @@ pub(crate) fn judge_purges(settings: &GuardSettings, purges: PurgeCounts, rows: 
     if all > 0 && !settings.allow_purge {
         verdicts.push(verdict("allow_purge", format!("{would_purge}, and allow_purge is false")));
     }
-    if all > most.of(rows) {
+    if all > most.count_in(rows) {
         verdicts.push(verdict("max_purge", format!("{would_purge}; the limit is {most}")));
     }
     verdicts
@@ -174,7 +174,7 @@ pub(crate) fn judge_purges(settings: &GuardSettings, purges: PurgeCounts, rows: 
 
 fn judge_changes(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
     let (changes, rows, most) = (effects.changing_rows, effects.rows, settings.max_changes);
-    (changes > most.of(rows)).then(|| GuardVerdict {
+    (changes > most.count_in(rows)).then(|| GuardVerdict {
         guard: "max_changes",
         message: format!(
             "{} of {} would create or update a customer; the limit is {most}",
@@ -227,7 +227,7 @@ fn judge_rows(settings: &GuardSettings, effects: &ExportEffects, before: u64) ->
         0 => String::new(),
         _ => format!("; {} who are not in it would be purged", counted(missing, "customer")),
     };
-    (rows < least.of(before)).then(|| GuardVerdict {
+    (rows < least.count_in(before)).then(|| GuardVerdict {
         guard: "min_rows",
         message: format!(
             "the export has {}, the last finished run read {}; fewer than {least} of that looks truncated{purges}",
@@ -250,7 +250,7 @@ fn judge_fill(
     for (name, filled) in &now.fill {
         let Some((_, filled_before)) = before.fill.iter().find(|(known, _)| known == name) else { continue };
         let expected = scale(*filled_before, before.described_rows, now.described_rows);
-        if expected < FILLED_MIN || *filled >= settings.min_fill.of(expected) {
+        if expected < FILLED_MIN || *filled >= settings.min_fill.count_in(expected) {
             continue;
         }
         least = least.min(percent(*filled, expected));

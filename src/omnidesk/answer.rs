@@ -1,10 +1,10 @@
-//! What an exchange means. [`judge`] is the whole table of status codes.
+//! The meaning of an exchange. [`judge`] is the whole table of status codes.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::call::CallKind;
 use super::settings::RefusalTexts;
@@ -15,10 +15,10 @@ pub enum Exchange {
     /// A whole answer came.
     Answered {
         status: u16,
-        retry_after: Option<RetryAfter>,
-        /// How long nothing more is let in, by the header fields of the limit
-        /// (`quota`).
-        spent: Option<Duration>,
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+        /// How long nothing more is let in, by the header fields of the limit (`quota`).
+        quota_wait: Option<Duration>,
         /// At most one mebibyte of the body.
         body: Vec<u8>,
     },
@@ -31,48 +31,42 @@ pub enum Exchange {
 /// More than any answer of this API; a larger body is none of its answers.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 
-/// How long the server asks to wait: RFC 9110, section 10.2.3, seconds or a date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryAfter(pub Duration);
-
-impl RetryAfter {
-    /// A date counts from the server's own `Date`, so the two clocks need not
-    /// agree. A past one is no wait at all.
-    #[must_use]
-    pub fn parse(header: &str, server_date: Option<&str>) -> Option<Self> {
-        let header = header.trim();
-        if let Ok(seconds) = header.parse::<u64>() {
-            return Some(Self(Duration::from_secs(seconds)));
-        }
-        if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Some(Self(Duration::MAX));
-        }
-        let until = httpdate::parse_http_date(header).ok()?;
-        let now = server_date
-            .and_then(|date| httpdate::parse_http_date(date).ok())
-            .unwrap_or_else(std::time::SystemTime::now);
-        Some(Self(until.duration_since(now).unwrap_or_default()))
+/// Reads `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
+///
+/// A date counts from the server's own `Date`, so the two clocks need not agree.
+/// A past one is no wait at all.
+pub fn parse_retry_after(header: &str, server_date: Option<&str>) -> Option<Duration> {
+    let header = header.trim();
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Some(header.parse().map_or(Duration::MAX, Duration::from_secs));
     }
+    let until = httpdate::parse_http_date(header).ok()?;
+    Some(until.duration_since(server_time(server_date)).unwrap_or_default())
 }
 
-/// What an exchange means for its call.
+/// The time by the server's own clock, if it shows it.
+pub(super) fn server_time(date: Option<&str>) -> SystemTime {
+    date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now)
+}
+
+/// The meaning of an exchange for its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub meaning: Meaning,
     /// The HTTP status, if an answer came.
     pub status: Option<u16>,
-    /// The API's words, or what went wrong; empty if the call worked.
+    /// The API's message, or the problem; empty if the call worked.
     pub message: String,
-    /// How long nothing more is let in, if the server says so.
+    /// How long nothing more is let in, if the server reports it.
     pub wait: Option<Duration>,
 }
 
-/// One word for what an answer means, on its way from HTTP to the outcome.
+/// The meaning of an answer, on its way from HTTP to the outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Meaning {
     /// The call worked.
     Done,
-    /// The address that it would add is there already: as good as done.
+    /// The address that it would add exists already: as good as done.
     DoneBefore,
     /// A create was refused because the customer exists.
     Exists,
@@ -80,9 +74,9 @@ pub enum Meaning {
     NotFound,
     /// Refused for another reason; sending it again would not help.
     Refused,
-    /// A success without the words of one: it may have been carried out.
+    /// A success status with another body: it may have been carried out.
     Unclear,
-    /// The key was refused: no other call would fare better.
+    /// The key was refused: every other call would fail too.
     KeyRefused,
     /// Too many requests: all calls have to wait.
     Limited,
@@ -94,46 +88,32 @@ pub enum Meaning {
 }
 
 impl Answer {
-    fn new(meaning: Meaning, status: u16, message: impl Into<String>) -> Self {
-        Self { meaning, status: Some(status), message: message.into(), wait: None }
+    fn new(meaning: Meaning, status: impl Into<Option<u16>>, message: impl Into<String>) -> Self {
+        Self { meaning, status: status.into(), message: message.into(), wait: None }
     }
 }
 
-/// The two forms of the vendor's answers: success has `type`, an error `status`.
-#[derive(Deserialize)]
-struct Body {
-    #[serde(rename = "type")]
-    _kind: Option<IgnoredAny>,
-    message: Option<serde_json::Value>,
-}
-
-/// Of the first form, what makes it one.
+/// A success has `type`, an error has `status`.
 #[derive(Deserialize)]
 struct Success<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
 }
 
-/// What an exchange means for a call of this kind.
-#[must_use]
+/// The meaning of an exchange for a call of this kind.
 pub fn judge(kind: CallKind, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
-    let (status, retry_after, spent, body) = match exchange {
-        Exchange::NotSent(message) => {
-            return Answer { meaning: Meaning::Unsent, status: None, message: message.clone(), wait: None };
-        }
-        Exchange::Lost(message) => {
-            let message = message.clone();
-            return Answer { meaning: Meaning::Unavailable, status: None, message, wait: None };
-        }
-        Exchange::Answered { status, retry_after, spent, body } => {
-            (*status, retry_after.map(|wait| wait.0), *spent, body.as_slice())
+    let (status, retry_after, quota_wait, body) = match exchange {
+        Exchange::NotSent(message) => return Answer::new(Meaning::Unsent, None, message),
+        Exchange::Lost(message) => return Answer::new(Meaning::Unavailable, None, message),
+        Exchange::Answered { status, retry_after, quota_wait, body } => {
+            (*status, *retry_after, *quota_wait, body.as_slice())
         }
     };
     let limited = |wait| Answer { wait, ..Answer::new(Meaning::Limited, status, "too many requests") };
     match status {
-        200..=299 => Answer { wait: spent, ..judge_success(kind, status, body, texts) },
+        200..=299 => Answer { wait: quota_wait, ..judge_success(kind, status, body, texts) },
         401 | 403 => Answer::new(Meaning::KeyRefused, status, message(body)),
-        429 => limited(retry_after.or(spent)),
+        429 => limited(retry_after.or(quota_wait)),
         // Without the header, it may come from something that failed while the
         // call was carried out. The fields of a limit, which go with every
         // answer, prove nothing of this one.
@@ -141,9 +121,9 @@ pub fn judge(kind: CallKind, exchange: &Exchange, texts: &RefusalTexts) -> Answe
         408 | 425 | 500..=599 => Answer::new(Meaning::Unavailable, status, message(body)),
         300..=399 => {
             let message = "the server redirects, which is never followed; is base_url right?";
-            Answer { wait: spent, ..Answer::new(Meaning::Refused, status, message) }
+            Answer { wait: quota_wait, ..Answer::new(Meaning::Refused, status, message) }
         }
-        _ => Answer { wait: spent, ..judge_refusal(kind, status, message(body), texts) },
+        _ => Answer { wait: quota_wait, ..judge_refusal(kind, status, message(body), texts) },
     }
 }
 
@@ -162,14 +142,12 @@ fn judge_success(kind: CallKind, status: u16, body: &[u8], texts: &RefusalTexts)
     if is_object && serde_json::from_slice::<Success>(text).is_ok_and(|success| success.kind == "result") {
         return done;
     }
-    match serde_json::from_slice::<Body>(text) {
-        Ok(Body { message: Some(_), .. }) => judge_refusal(kind, status, message(body), texts),
-        // No page says what such an answer means; the call may have worked.
-        _ => {
-            let message = format!("success without the words of one: {}", message(body));
-            Answer::new(Meaning::Unclear, status, message)
-        }
+    if json_message(body).is_some() {
+        return judge_refusal(kind, status, message(body), texts);
     }
+    // No page explains such an answer; the call may have worked.
+    let message = format!("a success status without a success message: {}", message(body));
+    Answer::new(Meaning::Unclear, status, message)
 }
 
 fn judge_refusal(kind: CallKind, status: u16, message: String, texts: &RefusalTexts) -> Answer {
@@ -186,29 +164,36 @@ fn judge_refusal(kind: CallKind, status: u16, message: String, texts: &RefusalTe
     Answer::new(meaning, status, message)
 }
 
-/// Whether the API says that an address exists, but for another customer.
+/// Whether the address of the refusal belongs to another customer.
 fn is_of_another(message: &str) -> bool {
-    ["other", "different"]
-        .iter()
-        .any(|word| ["customer", "user"].iter().any(|who| message.contains(&format!("{word} {who}"))))
+    let owners = ["other customer", "other user", "different customer", "different user"];
+    owners.iter().any(|owner| message.contains(owner))
 }
 
-/// Characters of the API's words that are shown.
+/// Characters of the API's message that are shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// The API's words, or the start of whatever came instead.
+/// The API's message, or the start of whatever came instead, on one line.
 fn message(body: &[u8]) -> String {
-    let words = match serde_json::from_slice::<Body>(body) {
-        Ok(Body { message: Some(serde_json::Value::String(message)), .. }) => message,
-        Ok(Body { message: Some(other), .. }) => other.to_string(),
-        _ => String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)]).into_owned(),
-    };
-    let line = words.split(|letter: char| letter.is_whitespace() || letter.is_control());
+    let text = json_message(body).unwrap_or_else(|| {
+        String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)]).into_owned()
+    });
+    let line = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
     let line = line.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MESSAGE_CHARS_MAX) {
         _ if line.is_empty() => "the answer is empty".to_owned(),
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line,
+    }
+}
+
+/// The `message` of a JSON object.
+fn json_message(body: &[u8]) -> Option<String> {
+    let mut body: Value = serde_json::from_slice(body).ok()?;
+    match body.get_mut("message")?.take() {
+        Value::Null => None,
+        Value::String(message) => Some(message),
+        other => Some(other.to_string()),
     }
 }
 
@@ -222,7 +207,7 @@ mod tests {
     const RESULT: &str = r#"{"type":"result","message":"Customer updated.","ticketID":1}"#;
 
     fn answered(status: u16, body: &str) -> Exchange {
-        Exchange::Answered { status, retry_after: None, spent: None, body: body.as_bytes().to_vec() }
+        Exchange::Answered { status, retry_after: None, quota_wait: None, body: body.as_bytes().to_vec() }
     }
 
     fn meaning(kind: CallKind, exchange: &Exchange) -> Meaning {
@@ -283,16 +268,16 @@ mod tests {
 
     #[test]
     fn a_limit_lasts_as_long_as_the_server_says() {
-        let spent = Some(Duration::from_secs(4));
+        let quota_wait = Some(Duration::from_secs(4));
         let answer = |status, retry_after| {
-            let exchange = Exchange::Answered { status, retry_after, spent, body: vec![] };
+            let exchange = Exchange::Answered { status, retry_after, quota_wait, body: vec![] };
             let answer = judge(CallKind::Create, &exchange, &RefusalTexts::default());
             (answer.meaning, answer.wait)
         };
         let wait = Duration::from_secs(7);
-        assert_eq!(answer(429, None), (Limited, spent));
-        assert_eq!(answer(429, Some(RetryAfter(wait))), (Limited, Some(wait)));
-        assert_eq!(answer(503, Some(RetryAfter(wait))), (Limited, Some(wait)));
+        assert_eq!(answer(429, None), (Limited, quota_wait));
+        assert_eq!(answer(429, Some(wait)), (Limited, Some(wait)));
+        assert_eq!(answer(503, Some(wait)), (Limited, Some(wait)));
         // The fields of a limit make no 503 one.
         assert_eq!(answer(503, None), (Unavailable, None));
     }
@@ -310,7 +295,7 @@ mod tests {
             ("", None),
         ];
         for (header, seconds) in cases {
-            let found = RetryAfter::parse(header, date).map(|wait| wait.0.as_secs());
+            let found = parse_retry_after(header, date).map(|wait| wait.as_secs());
             assert_eq!(found, seconds, "{header:?}");
         }
     }

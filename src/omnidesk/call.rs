@@ -2,16 +2,13 @@
 
 use crate::mapping::{Address, Customer, FieldName, FieldValue};
 
-/// One request the program means to make.
+/// One request that the program means to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Whom it is about.
     pub customer: Customer,
-    /// What it does.
     pub action: Action,
 }
 
-/// What a call does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// `POST /api/v2/customer`
@@ -22,7 +19,7 @@ pub enum Action {
         first: Option<Address>,
         /// The ticket that the customer is added to.
         ticket_id: Option<u64>,
-        /// Leave other tickets alone.
+        /// No other tickets are synced to the customer.
         no_sync: bool,
     },
     /// `PUT /api/v2/customer/updateCustomer`
@@ -34,32 +31,27 @@ pub enum Action {
     AddChannel {
         /// The address to add.
         address: Address,
-        /// Leave other tickets alone.
+        /// No other tickets are synced to the customer.
         no_sync: bool,
     },
     /// `DELETE /api/v2/customer/purgedata`
     Purge,
 }
 
-/// Which of the four.
+/// One of the four calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallKind {
-    /// A new customer.
     Create,
-    /// New values.
     Update,
-    /// One more address.
     AddChannel,
-    /// The end of the data.
     Purge,
 }
 
 impl CallKind {
-    /// All four, in the order of the API page.
+    /// In the order of the API page.
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
 
     /// As in summaries and result files.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -70,16 +62,13 @@ impl CallKind {
     }
 
     /// Whether sending it twice ends where sending it once does. A second
-    /// create may make a second customer: no page says otherwise.
-    #[must_use]
+    /// create may make a second customer: no page excludes it.
     pub fn is_repeatable(self) -> bool {
         self != Self::Create
     }
 }
 
 impl Call {
-    /// Which of the four it is.
-    #[must_use]
     pub fn kind(&self) -> CallKind {
         match self.action {
             Action::Create { .. } => CallKind::Create,

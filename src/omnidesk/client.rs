@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RE
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::{BODY_BYTES_MAX, Exchange, RetryAfter};
+use super::answer::{BODY_BYTES_MAX, Exchange, parse_retry_after};
 use super::call::{Call, CallKind};
 use super::key::ApiKey;
 use super::quota;
@@ -17,43 +17,42 @@ use crate::units::error_chain;
 /// For the connection alone, TLS included.
 const CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
-/// The share of `timeout` that goes to the connection at most: were it all,
-/// the whole exchange would time out first, and a request that never left
-/// would pass for one whose answer was lost.
+/// The share of `timeout` that goes to the connection at most. With all of it,
+/// the whole exchange would time out first, and a request that was never sent
+/// would count as one whose answer was lost.
 const CONNECT_SHARE: u32 = 2;
 
-/// Between the pings of HTTP/2, and the wait for what they bring back; at most
-/// a third of `timeout`. A request that times out closes a connection of
-/// HTTP/1.1, but not one of HTTP/2: if that went dead without a word, each
-/// further request would go the same way for as long as the kernel keeps it.
+/// Between the pings of HTTP/2, and the wait for their answers; at most a third
+/// of `timeout`. A request that times out closes a connection of HTTP/1.1, but
+/// not one of HTTP/2. On a dead connection, each further request would be lost
+/// for as long as the kernel keeps it.
 const PING_MAX: Duration = Duration::from_secs(10);
 const PING_SHARE: u32 = 3;
 
 /// Below the keep-alive of common servers (5 s and more), so that a request
-/// rarely meets a connection that the server is closing.
+/// rarely takes a connection that the server is closing.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why no client can be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// TLS, most often: no certificates of authorities on this machine.
+    /// Most often TLS: this machine has no certificates of authorities.
     #[error(
         "cannot prepare HTTPS: {0}; are the system's CA certificates installed (package ca-certificates)?"
     )]
     Build(String),
-    /// The key cannot be sent.
     #[error("the API key cannot be a header of HTTP")]
     Key,
 }
 
-/// A tenant's API. It sends what it is told, once.
+/// A tenant's API. It sends each call once.
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
     endpoints: [(Method, Url); 4],
     body: BodyEncoding,
     key: ApiKey,
-    /// As a URL has it.
+    /// As in a URL.
     encoded_key: SecretString,
     /// The variable that names a proxy; its value may hold a password.
     proxy: Option<&'static str>,
@@ -82,9 +81,11 @@ impl Client {
             // The default turns a POST into a GET and takes the key elsewhere.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
-        let proxy = if settings.base_url.is_loopback() { None } else { proxy_variable() };
+        let mut proxy = None;
         if settings.base_url.is_loopback() {
             builder = builder.no_proxy();
+        } else {
+            proxy = proxy_variable();
         }
         let http = builder.build().map_err(|error| ClientError::Build(error_chain(&error)))?;
         let endpoints = CallKind::ALL.map(|kind| {
@@ -93,11 +94,6 @@ impl Client {
             if settings.auth == Auth::Query {
                 url.query_pairs_mut().append_pair("apiKey", key.expose());
             }
-            let method = match method {
-                "PUT" => Method::PUT,
-                "DELETE" => Method::DELETE,
-                _ => Method::POST,
-            };
             (method, url)
         });
         let encoded: String = url::form_urlencoded::byte_serialize(key.expose().as_bytes()).collect();
@@ -107,7 +103,7 @@ impl Client {
 
     /// Sends a call, once, and waits for the whole answer.
     pub async fn send(&self, call: &Call) -> Exchange {
-        let request = Request::of(call, self.body);
+        let request = Request::new(call, self.body);
         let (method, url) = &self.endpoints[call.kind() as usize];
         let sent = self
             .http
@@ -117,14 +113,14 @@ impl Client {
             .send()
             .await;
         match sent {
-            Ok(answer) => self.without_key(read(answer).await),
+            Ok(answer) => self.mask_key(read(answer).await),
             // Only this phase is known to come before the request.
             Err(error) if error.is_connect() => Exchange::NotSent(self.connect_error(&error.without_url())),
             Err(error) => Exchange::Lost(error_chain(&error.without_url())),
         }
     }
 
-    /// Why there is no connection: with a proxy, it may be the proxy's doing.
+    /// Why there is no connection. A proxy may be the cause, so it is named.
     fn connect_error(&self, error: &reqwest::Error) -> String {
         let text = error_chain(error);
         match self.proxy {
@@ -135,16 +131,15 @@ impl Client {
 
     /// Masks the key. An error page may quote the URL, and so the key, which
     /// must not get into messages and files.
-    fn without_key(&self, exchange: Exchange) -> Exchange {
-        let Exchange::Answered { status, retry_after, spent, body } = exchange else { return exchange };
-        let key = self.key.expose();
-        let quotes = |body: &[u8], key: &str| memchr::memmem::find(body, key.as_bytes()).is_some();
-        if !quotes(&body, key) && !quotes(&body, self.encoded_key.expose_secret()) {
-            return Exchange::Answered { status, retry_after, spent, body };
+    fn mask_key(&self, mut exchange: Exchange) -> Exchange {
+        if let Exchange::Answered { body, .. } = &mut exchange {
+            for key in [self.key.expose(), self.encoded_key.expose_secret()] {
+                if memchr::memmem::find(body, key.as_bytes()).is_some() {
+                    *body = String::from_utf8_lossy(body).replace(key, "***").into_bytes();
+                }
+            }
         }
-        let text = String::from_utf8_lossy(&body).replace(key, "***");
-        let text = text.replace(self.encoded_key.expose_secret(), "***");
-        Exchange::Answered { status, retry_after, spent, body: text.into_bytes() }
+        exchange
     }
 }
 
@@ -163,8 +158,8 @@ fn proxy_variable() -> Option<&'static str> {
 async fn read(mut answer: reqwest::Response) -> Exchange {
     let status = answer.status().as_u16();
     let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-    let retry_after = text(RETRY_AFTER).and_then(|header| RetryAfter::parse(header, text(DATE)));
-    let spent = quota::spent(answer.headers());
+    let retry_after = text(RETRY_AFTER).and_then(|header| parse_retry_after(header, text(DATE)));
+    let quota_wait = quota::wait(answer.headers());
     let mut body = Vec::new();
     loop {
         match answer.chunk().await {
@@ -176,10 +171,10 @@ async fn read(mut answer: reqwest::Response) -> Exchange {
                 }
             }
             Ok(None) => break,
-            // The status came, so a refusal is one though its body is cut.
+            // The status came, so a refusal is one even if its body is cut.
             Err(_) if status >= 300 => break,
             Err(error) => return Exchange::Lost(error_chain(&error.without_url())),
         }
     }
-    Exchange::Answered { status, retry_after, spent, body }
+    Exchange::Answered { status, retry_after, quota_wait, body }
 }

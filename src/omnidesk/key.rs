@@ -1,4 +1,4 @@
-//! The API key: where it comes from, and that it is never seen.
+//! The API key and its source. The key is never shown.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,13 +7,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 /// `api_key`: where the key is kept. The key itself is never in the
-/// configuration, whose lines are printed in error messages.
+/// configuration: error messages print its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum KeySource {
     /// An environment variable.
     Env(String),
-    /// A file, whose trailing line end does not count.
+    /// A file; its trailing line end does not count.
     File(PathBuf),
     /// The standard output of a program; the first word is the program.
     Command(Vec<String>),
@@ -22,9 +22,9 @@ pub enum KeySource {
     Credential(String),
 }
 
-/// Why there is no key. Never holds any of it.
+/// Why there is no key. It holds no part of the key.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
+pub(crate) enum KeyError {
     #[error(
         "the environment variable {0} is not set; put the API key there, or change api_key in [omnidesk]"
     )]
@@ -35,24 +35,20 @@ pub enum KeyError {
         "CREDENTIALS_DIRECTORY is not set, so that there is no credential {0}; systemd sets it for a service with LoadCredential={0}:FILE, else change api_key in [omnidesk]"
     )]
     NoCredentials(String),
-    /// The program could not be started.
     #[error("the API key's command {program}: {source}")]
     Command { program: String, source: std::io::Error },
-    /// The program failed.
     #[error("the API key's command {program} ended with {status}")]
     Failed { program: String, status: std::process::ExitStatus },
-    /// Nothing, or something that cannot be in an HTTP header.
     #[error("the API key from {0} is empty or holds characters that no HTTP header can carry")]
     Unusable(String),
 }
 
-/// The key. Its `Debug` is masked; only this room can see it.
+/// The key. Its `Debug` is masked; only this room can read it.
 #[derive(Debug, Clone)]
 pub struct ApiKey(SecretString);
 
 impl ApiKey {
-    /// Fetches the key.
-    pub fn fetch(source: &KeySource) -> Result<Self, KeyError> {
+    pub(crate) fn fetch(source: &KeySource) -> Result<Self, KeyError> {
         match source {
             KeySource::Env(name) => {
                 let key = std::env::var(name).map_err(|_| KeyError::NoVariable(name.clone()))?;
@@ -69,7 +65,6 @@ impl ApiKey {
     }
 
     /// The in-process sandbox takes any key.
-    #[must_use]
     pub fn for_sandbox() -> Self {
         Self(SecretString::from("sandbox".to_owned()))
     }

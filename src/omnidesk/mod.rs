@@ -1,12 +1,11 @@
 //! The Omnidesk customer API: one [`Call`], one HTTP exchange, one [`Answer`].
 //!
 //! The only room that knows wire names, status codes and the key. Facts are
-//! from the vendor's page of the customer API (docs.omnidesk.io); where that
-//! page is silent, what was seen on its other pages is a setting.
+//! from the vendor's page of the customer API (docs.omnidesk.io). Where that
+//! page is silent, a fact of the vendor's other pages is a setting.
 //!
-//! A call is built of values that the mapping has checked, so that nothing
-//! else can reach the wire. Nothing here repeats a request: whether to is
-//! decided in `dispatch`.
+//! A call is built of values that the mapping has checked, so nothing else can
+//! reach the wire. Nothing here repeats a request: `dispatch` decides that.
 
 mod answer;
 mod call;
@@ -16,10 +15,11 @@ mod quota;
 mod settings;
 mod wire;
 
-pub use answer::{Answer, Exchange, Meaning, RetryAfter, judge};
+pub use answer::{Answer, Exchange, Meaning, judge, parse_retry_after};
 pub use call::{Action, Call, CallKind};
 pub use client::{Client, ClientError};
-pub use key::{ApiKey, KeyError, KeySource};
+pub(crate) use key::KeyError;
+pub use key::{ApiKey, KeySource};
 pub use settings::{ApiSettings, Auth, BaseUrl, BodyEncoding, RefusalTexts};
-pub(crate) use settings::{check_custom_names, is_loopback, parse_url};
-pub use wire::Request;
+pub(crate) use settings::{custom_name_problems, is_loopback, parse_url};
+pub(crate) use wire::Request;

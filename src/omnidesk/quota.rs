@@ -1,50 +1,50 @@
-//! What a server says of its limit, beside `Retry-After`: how long nothing
-//! more is let in.
+//! The limit that a server reports beside `Retry-After`: how long nothing more
+//! is let in.
 //!
 //! - `RateLimit: "name";r=0;t=30`, a list of RFC 9651, from
 //!   draft-ietf-httpapi-ratelimit-headers-08 on; `limit=10, remaining=0,
 //!   reset=30` before that
 //! - `RateLimit-Remaining` and `RateLimit-Reset` in seconds, before that
-//! - `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which nobody has
-//!   specified: the reset is seconds from now, or a time since 1970
+//! - `X-RateLimit-Remaining` and `X-RateLimit-Reset`, which no standard
+//!   specifies: the reset is seconds from now, or a time since 1970
 //!
-//! Only what is used up counts. `RateLimit-Policy` and `…-Limit` say how much
-//! there is altogether, of which others may use a part: the rate is found by
-//! what is let in, and not by them.
+//! Only a limit that is used up counts. `RateLimit-Policy` and `…-Limit` hold the
+//! whole quota, of which other clients may use a part. So the rate is found by the
+//! requests that are let in, and not by these fields.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap};
 
+use super::answer::server_time;
+
 /// A reset above this is a time since 1970, not a wait: it would be 31 years.
 const EPOCH_SECONDS_MIN: u64 = 1_000_000_000;
-/// And above this, one in milliseconds.
+/// A reset above this is a time since 1970 in milliseconds.
 const EPOCH_MILLIS_MIN: u64 = 1_000_000_000_000;
 
-/// How long nothing more is let in, if a limit is used up; the longest of all
-/// limits that are.
-pub(super) fn spent(headers: &HeaderMap) -> Option<Duration> {
+/// How long nothing more is let in: the longest wait of all limits that are used
+/// up.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let listed =
-        headers.get_all("ratelimit").iter().filter_map(|value| value.to_str().ok()).filter_map(listed);
+    let lists = headers.get_all("ratelimit").iter().filter_map(|value| list_wait(value.to_str().ok()?));
     let pair = |remaining: &str, reset: &str| {
-        let is_spent = number(text(remaining)?)? == 0;
-        is_spent.then(|| number(text(reset)?)).flatten()
+        let is_used_up = number(text(remaining)?)? == 0;
+        is_used_up.then(|| number(text(reset)?)).flatten()
     };
-    let older = pair("ratelimit-remaining", "ratelimit-reset").map(Duration::from_secs);
-    let oldest =
-        pair("x-ratelimit-remaining", "x-ratelimit-reset").map(|reset| until(reset, text(DATE.as_str())));
-    listed.chain(older).chain(oldest).max()
+    let standard = pair("ratelimit-remaining", "ratelimit-reset").map(Duration::from_secs);
+    let unspecified = pair("x-ratelimit-remaining", "x-ratelimit-reset")
+        .map(|reset| time_until(reset, text(DATE.as_str())));
+    lists.chain(standard).chain(unspecified).max()
 }
 
-/// The longest of the limits in one field that are used up.
-fn listed(field: &str) -> Option<Duration> {
+/// The longest wait of the limits in one field that are used up.
+fn list_wait(field: &str) -> Option<Duration> {
     let values = |item: &str, names: [&str; 2]| {
-        let value = |name: &str| {
+        names.map(|name| {
             let mut parameters = item.split([';', ',']).filter_map(|parameter| parameter.split_once('='));
-            parameters.find(|(found, _)| found.trim() == name).and_then(|(_, value)| number(value))
-        };
-        names.map(value)
+            parameters.find(|(key, _)| key.trim() == name).and_then(|(_, value)| number(value))
+        })
     };
     let as_one = values(field, ["remaining", "reset"]);
     let items = field.split(',').map(|item| values(item, ["r", "t"]));
@@ -56,15 +56,13 @@ fn number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// The server's own clock counts, if it shows it.
-fn until(reset: u64, date: Option<&str>) -> Duration {
+fn time_until(reset: u64, date: Option<&str>) -> Duration {
     if reset < EPOCH_SECONDS_MIN {
         return Duration::from_secs(reset);
     }
     let since_1970 =
         if reset < EPOCH_MILLIS_MIN { Duration::from_secs(reset) } else { Duration::from_millis(reset) };
-    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = server_time(date).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since_1970.saturating_sub(now)
 }
 
@@ -108,10 +106,10 @@ mod tests {
                 let name = HeaderName::from_bytes(name.as_bytes()).expect("a name");
                 headers.append(name, HeaderValue::from_static(value));
             }
-            let found = spent(&headers).map(|wait| wait.as_secs());
+            let seconds_found = wait(&headers).map(|wait| wait.as_secs());
             match seconds {
-                Some(u64::MAX) => assert!(found > Some(1_000_000_000), "{fields:?}"),
-                _ => assert_eq!(found, *seconds, "{fields:?}"),
+                Some(u64::MAX) => assert!(seconds_found > Some(1_000_000_000), "{fields:?}"),
+                _ => assert_eq!(seconds_found, *seconds, "{fields:?}"),
             }
         }
     }

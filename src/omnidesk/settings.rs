@@ -1,7 +1,6 @@
-//! The settings in `[omnidesk]` that say how to send a call.
+//! The settings in `[omnidesk]` for sending a call.
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -19,18 +18,18 @@ pub struct ApiSettings {
     pub connections: usize,
 }
 
-/// `auth`: both forms were seen on the vendor's pages.
+/// `auth`: the vendor's pages show both forms.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
     /// The header `apiKey`.
     #[default]
     Header,
-    /// `?apiKey=` in the URL, which for that reason is never printed.
+    /// `?apiKey=` in the URL, which is therefore never printed.
     Query,
 }
 
-/// `body`: the page of the customer API does not say which.
+/// `body`: the page of the customer API names neither.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyEncoding {
@@ -42,7 +41,7 @@ pub enum BodyEncoding {
 }
 
 /// Texts in the API's refusals that have a meaning, in any case. No page
-/// documents them, so they are settings; what matches none is a refusal.
+/// documents them, so they are settings. A message that matches none is a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalTexts {
     /// The customer, or the address, exists already.
@@ -52,23 +51,23 @@ pub struct RefusalTexts {
 }
 
 impl Default for RefusalTexts {
-    /// Only sentences about a customer mean "not found": a missing brand or
-    /// field must not look like a missing customer, or it would be created.
+    /// Only sentences about a customer mean "not found". A missing brand or field
+    /// must not look like a missing customer, or it would be created.
     fn default() -> Self {
         let mut not_found = vec!["no such customer".to_owned(), "no such user".to_owned()];
-        for who in ["customer", "user"] {
-            for what in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
-                not_found.push(format!("{who} {what}"));
+        for noun in ["customer", "user"] {
+            for end in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
+                not_found.push(format!("{noun} {end}"));
             }
-            not_found.push(format!("unknown {who}"));
-            not_found.push(format!("no {who} found"));
+            not_found.push(format!("unknown {noun}"));
+            not_found.push(format!("no {noun} found"));
         }
         Self { exists: vec!["already exists".to_owned(), "exists already".to_owned()], not_found }
     }
 }
 
-/// A URL that is HTTPS, or HTTP to this machine itself; `exposed` says what
-/// anybody could read otherwise.
+/// Reads a URL that is HTTPS, or HTTP to this machine itself. Over HTTP elsewhere,
+/// anybody could read the `exposed` data.
 pub(crate) fn parse_url(text: &str, exposed: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("it is no URL ({error})"))?;
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -82,7 +81,7 @@ pub(crate) fn parse_url(text: &str, exposed: &str) -> Result<Url, String> {
     }
 }
 
-/// Whether a URL is of this machine itself.
+/// Whether a URL is on this machine itself.
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -93,7 +92,8 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 /// The tenant's address: HTTPS, or HTTP to this machine itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {
@@ -104,24 +104,22 @@ impl BaseUrl {
         url
     }
 
-    /// Whether it is this machine itself.
     pub(crate) fn is_loopback(&self) -> bool {
         is_loopback(&self.0)
     }
 
-    /// Which tenant it is, for telling checkpoints apart. A rehearsal on
-    /// this machine is one tenant, whatever port it got.
-    #[must_use]
+    /// The name of the tenant in its checkpoint. A rehearsal on this machine is one
+    /// tenant, whatever its port.
     pub fn tenant(&self) -> String {
         if self.is_loopback() { "loopback".to_owned() } else { self.to_string() }
     }
 }
 
-impl FromStr for BaseUrl {
-    type Err = String;
+impl TryFrom<String> for BaseUrl {
+    type Error = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let url = parse_url(text, "the key and the customers")
+    fn try_from(text: String) -> Result<Self, String> {
+        let url = parse_url(&text, "the key and the customers")
             .map_err(|problem| format!("{problem}; an example: \"https://account.omnidesk.com\""))?;
         if url.query().is_some() {
             return Err("a query (?) does not belong in it".to_owned());
@@ -136,33 +134,20 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-impl<'de> Deserialize<'de> for BaseUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        String::deserialize(reader)?.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// Checks that no custom field, prefix included, is called as a documented
-/// field of any of the four calls: it would overwrite that field.
-///
-/// # Errors
-///
-/// One sentence a collision.
-pub(crate) fn check_custom_names<'a>(
+/// Finds custom fields that, prefix included, have the name of a documented field
+/// of any of the four calls: they would overwrite that field. One message for each.
+pub(crate) fn custom_name_problems<'a>(
     names: impl IntoIterator<Item = &'a str>,
     prefix: &str,
-) -> Result<(), Vec<String>> {
-    let problems: Vec<String> = names
-        .into_iter()
-        .filter_map(|name| {
-            let sent = format!("{prefix}{name}");
-            let taken = super::wire::DOCUMENTED_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(&sent));
-            taken.then(|| {
-                format!("customer.custom.{name}: {sent:?} is a field of the API itself; map it in [customer], or rename the custom field")
-            })
-        })
-        .collect();
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for name in names {
+        let field = format!("{prefix}{name}");
+        if super::wire::DOCUMENTED_FIELDS.iter().any(|documented| documented.eq_ignore_ascii_case(&field)) {
+            problems.push(format!("customer.custom.{name}: {field:?} is a field of the API itself; map it in [customer], or rename the custom field"));
+        }
+    }
+    problems
 }
 
 #[cfg(test)]
@@ -171,16 +156,16 @@ mod tests {
 
     #[test]
     fn https_is_needed_except_to_this_machine() {
-        for fine in [
+        for valid in [
             "https://account.omnidesk.com",
             "https://account.omnidesk.com/",
             "http://127.0.0.1:8080",
             "http://localhost:1",
             "http://[::1]:9",
         ] {
-            assert!(fine.parse::<BaseUrl>().is_ok(), "{fine}");
+            assert!(BaseUrl::try_from(valid.to_owned()).is_ok(), "{valid}");
         }
-        for wrong in [
+        for invalid in [
             "http://account.omnidesk.com",
             "http://127.0.0.1.example.org",
             "ftp://x",
@@ -188,13 +173,13 @@ mod tests {
             "https://u:p@x",
             "https://x?apiKey=1",
         ] {
-            assert!(wrong.parse::<BaseUrl>().is_err(), "{wrong}");
+            assert!(BaseUrl::try_from(invalid.to_owned()).is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn paths_go_below_the_base() {
-        let base: BaseUrl = "https://proxy.example.org/omnidesk/".parse().expect("a URL");
+        let base = BaseUrl::try_from("https://proxy.example.org/omnidesk/".to_owned()).expect("a URL");
         assert_eq!(
             base.join("/api/v2/customer").as_str(),
             "https://proxy.example.org/omnidesk/api/v2/customer"
@@ -204,9 +189,8 @@ mod tests {
 
     #[test]
     fn custom_fields_cannot_take_a_documented_name() {
-        assert!(check_custom_names(["tier"], "").is_ok());
-        let problems = check_custom_names(["tier", "brandID", "nosync"], "").expect_err("two");
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(check_custom_names(["id"], "brand_").is_err());
+        assert!(custom_name_problems(["tier"], "").is_empty());
+        assert_eq!(custom_name_problems(["tier", "brandID", "nosync"], "").len(), 2);
+        assert_eq!(custom_name_problems(["id"], "brand_").len(), 1);
     }
 }

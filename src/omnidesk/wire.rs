@@ -1,10 +1,10 @@
-//! The one table of wire names and types: the id has three spellings there
-//! and the brand two types, and nobody else ever sees them.
+//! The one table of wire names and types. The id has three spellings there and
+//! the brand two types; nothing outside this file knows them.
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use reqwest::Method;
+use serde::{Serialize, Serializer};
 
 use super::call::{Action, Call, CallKind};
 use super::settings::BodyEncoding;
@@ -32,34 +32,28 @@ pub(super) const DOCUMENTED_FIELDS: [&str; 16] = [
 
 /// A call as it is sent, without host and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// The HTTP method.
-    pub method: &'static str,
-    /// The path below the base URL.
-    pub path: &'static str,
-    /// The content type.
-    pub content_type: &'static str,
-    /// The body.
-    pub body: String,
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    /// Below the base URL.
+    pub(crate) path: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: String,
 }
 
 impl CallKind {
-    /// Method and path, by the API page.
-    #[must_use]
-    pub fn endpoint(self) -> (&'static str, &'static str) {
+    /// Method and path.
+    pub(super) fn endpoint(self) -> (Method, &'static str) {
         match self {
-            Self::Create => ("POST", "/api/v2/customer"),
-            Self::Update => ("PUT", "/api/v2/customer/updateCustomer"),
-            Self::AddChannel => ("POST", "/api/v2/customer/addchannelonly"),
-            Self::Purge => ("DELETE", "/api/v2/customer/purgedata"),
+            Self::Create => (Method::POST, "/api/v2/customer"),
+            Self::Update => (Method::PUT, "/api/v2/customer/updateCustomer"),
+            Self::AddChannel => (Method::POST, "/api/v2/customer/addchannelonly"),
+            Self::Purge => (Method::DELETE, "/api/v2/customer/purgedata"),
         }
     }
 }
 
 impl Request {
-    /// A call as it is sent.
-    #[must_use]
-    pub fn of(call: &Call, encoding: BodyEncoding) -> Self {
+    pub(crate) fn new(call: &Call, encoding: BodyEncoding) -> Self {
         let (method, path) = call.kind().endpoint();
         let fields = Fields(fields(call));
         let (content_type, body) = match encoding {
@@ -71,39 +65,39 @@ impl Request {
 }
 
 /// A value with its JSON type.
+#[derive(Serialize)]
+#[serde(untagged)]
 enum Scalar<'a> {
-    Text(&'a str),
+    Text(Cow<'a, str>),
     Integer(u64),
-    IntegerText(u64),
-    True,
+    Flag(bool),
 }
 
-struct Fields<'a>(Vec<(Cow<'a, str>, Scalar<'a>)>);
+/// Name and value.
+type Field<'a> = (&'a str, Scalar<'a>);
 
-fn fields(call: &Call) -> Vec<(Cow<'_, str>, Scalar<'_>)> {
-    let id = Scalar::Text(call.customer.primary_id.as_str());
+struct Fields<'a>(Vec<Field<'a>>);
+
+fn fields(call: &Call) -> Vec<Field<'_>> {
+    use Scalar::{Integer, Text};
+    let id = Text(call.customer.primary_id.as_str().into());
     let brand = call.customer.brand_id;
-    let mut fields: Vec<(Cow<str>, Scalar)> = match call.kind() {
-        CallKind::Create => vec![("primary_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
-        CallKind::Update => {
-            vec![("externalPrimaryID".into(), id), ("brandID".into(), Scalar::IntegerText(brand))]
-        }
-        CallKind::AddChannel => {
-            vec![("primary_id".into(), id), ("brand_id".into(), Scalar::IntegerText(brand))]
-        }
-        CallKind::Purge => vec![("external_id".into(), id), ("brand_id".into(), Scalar::Integer(brand))],
-    };
+    let mut fields = Vec::new();
     match &call.action {
-        Action::Create { fields: texts, first, ticket_id, no_sync } => {
-            fields.extend(texts.iter().map(text_field));
+        Action::Create { fields: values, first, ticket_id, no_sync } => {
+            fields.extend([("primary_id", id), ("brand_id", Integer(brand))]);
+            fields.extend(values.iter().map(value_field));
             if let Some(address) = first {
-                fields.push(("channel_id".into(), Scalar::Text(address.channel().as_str())));
-                fields.push(("customer_link_channel".into(), Scalar::Text(address.as_str())));
+                fields.push(("channel_id", Text(address.channel().as_str().into())));
+                fields.push(("customer_link_channel", Text(address.as_str().into())));
             }
-            fields.extend(ticket_id.map(|ticket| ("ticket_id".into(), Scalar::Integer(ticket))));
-            fields.extend(no_sync.then_some(("noSync".into(), Scalar::True)));
+            fields.extend(ticket_id.map(|ticket| ("ticket_id", Integer(ticket))));
+            fields.extend(no_sync_field(*no_sync));
         }
-        Action::Update { fields: texts } => fields.extend(texts.iter().map(text_field)),
+        Action::Update { fields: values } => {
+            fields.extend([("externalPrimaryID", id), ("brandID", Text(brand.to_string().into()))]);
+            fields.extend(values.iter().map(value_field));
+        }
         Action::AddChannel { address, no_sync } => {
             let name = match address.channel() {
                 Channel::Email => "extra_email",
@@ -111,22 +105,27 @@ fn fields(call: &Call) -> Vec<(Cow<'_, str>, Scalar<'_>)> {
                 Channel::Facebook => "extra_facebook",
                 Channel::Twitter => "extra_twitter",
             };
-            fields.push((name.into(), Scalar::Text(address.as_str())));
-            // Left out unless true: elsewhere its mere presence counts.
-            fields.extend(no_sync.then_some(("noSync".into(), Scalar::True)));
+            fields.extend([("primary_id", id), ("brand_id", Text(brand.to_string().into()))]);
+            fields.push((name, Text(address.as_str().into())));
+            fields.extend(no_sync_field(*no_sync));
         }
-        Action::Purge => {}
+        Action::Purge => fields.extend([("external_id", id), ("brand_id", Integer(brand))]),
     }
     fields
 }
 
-fn text_field<'a>((name, value): &'a (FieldName, FieldValue)) -> (Cow<'a, str>, Scalar<'a>) {
+/// Left out unless true: elsewhere its mere presence counts.
+fn no_sync_field(no_sync: bool) -> Option<Field<'static>> {
+    no_sync.then_some(("noSync", Scalar::Flag(true)))
+}
+
+fn value_field((name, value): &(FieldName, FieldValue)) -> Field<'_> {
     let name = match name {
-        FieldName::First => "firstname".into(),
-        FieldName::Last => "lastname".into(),
-        FieldName::Custom(name) => Cow::Borrowed(name.as_ref()),
+        FieldName::First => "firstname",
+        FieldName::Last => "lastname",
+        FieldName::Custom(name) => name,
     };
-    (name, Scalar::Text(value.as_str()))
+    (name, Scalar::Text(value.as_str().into()))
 }
 
 impl Fields<'_> {
@@ -140,10 +139,8 @@ impl Fields<'_> {
         for (name, value) in &self.0 {
             match value {
                 Scalar::Text(text) => form.append_pair(name, text),
-                Scalar::Integer(number) | Scalar::IntegerText(number) => {
-                    form.append_pair(name, &number.to_string())
-                }
-                Scalar::True => form.append_pair(name, "true"),
+                Scalar::Integer(number) => form.append_pair(name, &number.to_string()),
+                Scalar::Flag(flag) => form.append_pair(name, &flag.to_string()),
             };
         }
         form.finish()
@@ -152,16 +149,7 @@ impl Fields<'_> {
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, writer: S) -> Result<S::Ok, S::Error> {
-        let mut map = writer.serialize_map(Some(self.0.len()))?;
-        for (name, value) in &self.0 {
-            match value {
-                Scalar::Text(text) => map.serialize_entry(name, text)?,
-                Scalar::Integer(number) => map.serialize_entry(name, number)?,
-                Scalar::IntegerText(number) => map.serialize_entry(name, &number.to_string())?,
-                Scalar::True => map.serialize_entry(name, &true)?,
-            }
-        }
-        map.end()
+        writer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -216,7 +204,7 @@ mod tests {
             (Action::Purge, "DELETE /api/v2/customer/purgedata", r#"{"external_id":"00501","brand_id":2}"#),
         ];
         for (action, endpoint, body) in cases {
-            let request = Request::of(&call(action), BodyEncoding::Json);
+            let request = Request::new(&call(action), BodyEncoding::Json);
             assert_eq!(
                 (format!("{} {}", request.method, request.path).as_str(), request.body.as_str()),
                 (endpoint, body)
@@ -227,7 +215,7 @@ mod tests {
     #[test]
     fn a_form_carries_the_same_fields() {
         let request =
-            Request::of(&call(Action::AddChannel { address: phone(), no_sync: true }), BodyEncoding::Form);
+            Request::new(&call(Action::AddChannel { address: phone(), no_sync: true }), BodyEncoding::Form);
         assert_eq!(request.body, "primary_id=00501&brand_id=2&extra_telephone=%2B31612345678&noSync=true");
     }
 }

@@ -2,18 +2,17 @@
 //! first rows.
 
 use std::fmt::Write as _;
-
 use std::path::Path;
 
 use crate::mapping::{is_date, suggest_region};
 use crate::source::{self, EncodingSetting, Export, InputSettings, Row, SourceError};
 
-/// Rows looked at for addresses.
+/// Rows searched for addresses.
 const SAMPLE_ROWS: usize = 1000;
-/// Numbers of a column that its country is guessed from.
+/// Numbers of a column from which the region is guessed.
 const NUMBERS: usize = 100;
 
-/// Words in the names of columns, most telling first, for each field.
+/// Words in column names for each field, the best first.
 const GUESSES: [(&str, &[&str]); 7] = [
     (
         "primary_id",
@@ -54,11 +53,11 @@ pub(crate) fn propose(path: &Path) -> Result<String, SourceError> {
     Ok(proposal(&export, encoding, &columns, &likely, region.as_deref()))
 }
 
-/// A number of fewer digits is none.
+/// Fewer digits are no telephone number.
 const DIGITS_MIN: usize = 5;
 
-/// Whether a cell may be an address. A column can be about them without
-/// holding any ("E-mail opt-in").
+/// Whether a cell may be an address. The name of a column may suggest addresses
+/// that it does not hold ("E-mail opt-in").
 fn may_be(field: &str, cell: &str) -> bool {
     match field {
         "email" => cell.contains('@'),
@@ -66,7 +65,7 @@ fn may_be(field: &str, cell: &str) -> bool {
     }
 }
 
-/// The first cells of a column that hold something.
+/// The first cells of a column that are not empty.
 fn sample(export: &mut Export, name: &str) -> Result<Vec<String>, SourceError> {
     let Ok(column) = export.columns_mut().require(name) else { return Ok(Vec::new()) };
     let (mut rows, mut row, mut cells) = (export.rows(), Row::default(), Vec::new());
@@ -80,7 +79,7 @@ fn sample(export: &mut Export, name: &str) -> Result<Vec<String>, SourceError> {
     Ok(cells)
 }
 
-/// The columns that look like a field, in the export's order.
+/// The likely columns of a field, in the export's order.
 fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
     let words = GUESSES.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, words)| words);
     let plain = |name: &str| name.to_lowercase().replace(['_', '-', '.'], " ");
@@ -131,7 +130,7 @@ fn proposal(
     if let Some(encoding) = encoding {
         let _ = writeln!(
             text,
-            "encoding = {}   # guessed: look at the accents in `plan --show 20`",
+            "encoding = {}   # guessed: check the accents in `plan --show 20`",
             quoted(&encoding.name().to_ascii_lowercase())
         );
     }

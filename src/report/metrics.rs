@@ -12,53 +12,54 @@ use super::files::FilesError;
 use super::summary::Summary;
 use crate::reconcile::Outcome;
 
-/// For everybody to read: the collector is another user, and no customer is in
-/// it. A stricter umask goes before it.
+/// Readable for everybody: the collector is another user, and the file names no
+/// customer. A stricter umask overrides it.
 const MODE: u32 = 0o644;
 
-/// Of an earlier file, no more is read: ours is a few kilobytes.
+/// The most that is read of an earlier file; ours has a few kilobytes.
 const EARLIER_BYTES_MAX: u64 = 1 << 16;
 
 const LAST_SUCCESS: &str = "last_success_timestamp_seconds";
 
-/// How an execution ended, also one without a summary.
+/// The end of an execution, also of one without a summary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExecutionReport<'a> {
     pub(crate) exit_code: u8,
-    /// Whether that counts as a success.
-    pub(crate) has_succeeded: bool,
+    /// By `success_codes`.
+    pub(crate) is_success: bool,
     pub(crate) took: Duration,
     pub(crate) summary: Option<&'a Summary>,
 }
 
-/// Whether the file can be written: a run of hours should not end with a typing error.
+/// Checks that the file can be written, so that a run of hours does not end with a
+/// typing error.
 pub(crate) fn check_metrics_file(path: &Path) -> Result<(), FilesError> {
-    temporary(path).map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
+    temporary_file(path).map(drop).map_err(FilesError::at(path))
 }
 
-/// Writes the metrics of an execution to `path`, with the time of the last
-/// success from the file that was there.
+/// Writes the metrics of an execution to `path`. A failure keeps the time of the
+/// last success of the file before it.
 pub(crate) fn write_metrics(path: &Path, execution: &ExecutionReport) -> Result<(), FilesError> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let last_success = if execution.has_succeeded { Some(now) } else { last_success(path) };
+    let last_success = if execution.is_success { Some(now) } else { last_success(path) };
     // Two files of one folder must not hold the same series.
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let write = || {
-        let mut file = temporary(path)?;
+        let mut file = temporary_file(path)?;
         file.write_all(text(&name, execution, now, last_success).as_bytes())?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)
     };
-    write().map(drop).map_err(|source| FilesError { path: path.to_owned(), source })
+    write().map(drop).map_err(FilesError::at(path))
 }
 
-/// A file beside it, which the collector does not read: its name ends otherwise.
-fn temporary(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// A file beside it. The collector does not read it, because of the end of its name.
+fn temporary_file(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(MODE)).tempfile_in(folder)
 }
 
-/// From the file at `path`, if it is one of ours.
+/// The time in the file at `path`, if this program wrote it.
 fn last_success(path: &Path) -> Option<u64> {
     let mut text = String::new();
     File::open(path).ok()?.take(EARLIER_BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -66,7 +67,7 @@ fn last_success(path: &Path) -> Option<u64> {
     line.rsplit(' ').next()?.parse().ok()
 }
 
-/// All lines carry the name of the file, as the label `sync`.
+/// All lines have the name of the file as the label `sync`.
 struct Lines<'a> {
     text: String,
     name: &'a str,
@@ -86,7 +87,7 @@ impl Lines<'_> {
     }
 }
 
-/// As a label's value is written.
+/// The value of a label.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -118,7 +119,7 @@ fn write_summary(lines: &mut Lines, summary: &Summary) {
             ("failed", missing.counts.get(Outcome::Failed)),
             ("without_id", missing.without_id),
         ];
-        let samples = counts.map(|(what, count)| (Some(("what", what)), count.to_string()));
+        let samples = counts.map(|(state, count)| (Some(("state", state)), count.to_string()));
         lines.gauge("missing", "Known customers that the export of the last run does not hold.", &samples);
     }
     let calls: Vec<_> = summary
@@ -128,8 +129,8 @@ fn write_summary(lines: &mut Lines, summary: &Summary) {
         .collect();
     lines.gauge("calls", "Calls that worked in the last execution, by kind.", &calls);
     let totals = [
-        ("calls_refused", "Calls that did not work in the last execution.", summary.tally.refused()),
-        ("requests", "Requests sent in the last execution.", summary.tally.requests()),
+        ("calls_refused", "Calls that failed in the last execution.", summary.tally.refused),
+        ("requests", "Requests sent in the last execution.", summary.tally.requests),
         ("calls_planned", "Calls of the last run's plan.", summary.calls_planned),
         ("creates_in_doubt", "Creates whose answer was lost.", summary.creates_in_doubt),
     ];
@@ -145,7 +146,7 @@ mod tests {
     fn failed(exit_code: u8) -> ExecutionReport<'static> {
         ExecutionReport {
             exit_code,
-            has_succeeded: exit_code == 0,
+            is_success: exit_code == 0,
             took: Duration::from_millis(1500),
             summary: None,
         }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_noticed_before_the_run() {
+    fn a_missing_folder_is_reported_before_the_run() {
         assert!(check_metrics_file(Path::new("/nowhere/at/all.prom")).is_err());
     }
 }

@@ -1,5 +1,5 @@
-//! What people and other programs learn of a run: its progress, the result
-//! files, the summary, metrics and notifications.
+//! The reports of a run for people and other programs: progress, result files,
+//! summary, metrics and notifications.
 //!
 //! stdout is for data, stderr for people. Result files keep the rows in the
 //! export's own bytes, so that they can be fixed and run again.
@@ -13,8 +13,7 @@ mod progress;
 mod retention;
 mod summary;
 
-pub(crate) use files::{FilesError, RunFiles};
-pub(crate) use files::{MISSING_FILE, make_folder, missing_file, write_into};
+pub(crate) use files::{FilesError, MISSING_FILE, RunFiles, make_run_folder, missing_file, write_into};
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
 pub(crate) use notify::Notifier;
 pub use notify::{NotifySettings, PingMethod, PingUrl};

@@ -1,13 +1,11 @@
-//! Requests to a monitor when a run begins and when it ends, as a dead man's
-//! switch wants them: it raises the alarm when it hears of a failure, and when
-//! it hears nothing.
+//! Requests to a monitor when a run begins and when it ends. A dead man's switch
+//! raises the alarm after a failure, and when no request comes.
 //!
-//! Nothing here can fail a run, or delay it by more than [`PING_MAX`]. A
-//! request holds counts and exit codes: no name, address, id or key, and no
-//! message of the server, which may quote a row.
+//! Nothing here can fail a run, or delay it by more than [`PING_MAX`]. A request
+//! holds counts and exit codes: no name, address, id or key, and no message of the
+//! server, which may quote a row.
 
 use std::fmt;
-use std::str::FromStr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -17,7 +15,7 @@ use serde::Deserialize;
 use crate::omnidesk::{is_loopback, parse_url};
 use crate::units::error_chain;
 
-/// For one notification, with all its attempts.
+/// For all attempts of one notification.
 const PING_MAX: Duration = Duration::from_secs(10);
 /// For one attempt. Three and the pauses between them stay below [`PING_MAX`].
 const ATTEMPT_MAX: Duration = Duration::from_secs(3);
@@ -25,18 +23,18 @@ const ATTEMPTS: u32 = 3;
 /// Before the second attempt; twice as long before the third.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The highest exit code there is.
+/// The highest exit code.
 const EXIT_CODE_MAX: u8 = 7;
 
 /// `[notify]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifySettings {
-    pub start: Option<PingUrl>,
-    pub success: Option<PingUrl>,
-    pub failure: Option<PingUrl>,
-    pub method: PingMethod,
-    pub success_codes: Vec<u8>,
+    start: Option<PingUrl>,
+    success: Option<PingUrl>,
+    failure: Option<PingUrl>,
+    method: PingMethod,
+    success_codes: Vec<u8>,
 }
 
 impl Default for NotifySettings {
@@ -54,8 +52,8 @@ impl Default for NotifySettings {
 impl NotifySettings {
     /// One message for each.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let unknown = self.success_codes.iter().filter(|code| **code > EXIT_CODE_MAX);
-        unknown.map(|code| format!("notify.success_codes: there is no exit code {code}")).collect()
+        let invalid = self.success_codes.iter().filter(|code| **code > EXIT_CODE_MAX);
+        invalid.map(|code| format!("notify.success_codes: there is no exit code {code}")).collect()
     }
 }
 
@@ -70,22 +68,17 @@ pub enum PingMethod {
     Get,
 }
 
-/// The URL of a monitor. Who knows its path can silence the alarm, so only the
+/// The URL of a monitor. Anybody with its path can silence the alarm, so only the
 /// host is ever shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct PingUrl(Url);
 
-impl FromStr for PingUrl {
-    type Err = String;
+impl TryFrom<String> for PingUrl {
+    type Error = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        parse_url(text, "it, and silence the alarm").map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PingUrl {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        String::deserialize(reader)?.parse().map_err(serde::de::Error::custom)
+    fn try_from(text: String) -> Result<Self, String> {
+        parse_url(&text, "it, and silence the alarm").map(Self)
     }
 }
 
@@ -99,19 +92,19 @@ impl fmt::Debug for PingUrl {
 #[derive(Debug)]
 pub(crate) struct Notifier {
     settings: NotifySettings,
-    starting: Option<JoinHandle<Result<(), String>>>,
+    start: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Notifier {
     pub(crate) fn new(settings: NotifySettings) -> Self {
-        Self { settings, starting: None }
+        Self { settings, start: None }
     }
 
     /// The run does not wait for this.
     pub(crate) fn start(&mut self) {
         let Some(url) = self.settings.start.clone() else { return };
         let method = self.settings.method;
-        self.starting = Some(std::thread::spawn(move || ping(&url, method, "started")));
+        self.start = Some(std::thread::spawn(move || ping(&url, method, "started")));
     }
 
     pub(crate) fn is_success(&self, exit_code: u8) -> bool {
@@ -120,10 +113,11 @@ impl Notifier {
 
     /// Returns a message for each notification that was not delivered.
     pub(crate) fn end(mut self, exit_code: u8, line: &str) -> Vec<String> {
-        // First, so that the monitor hears of the start before the end.
-        let start = self.starting.take().map(|starting| {
-            ("start", starting.join().unwrap_or_else(|_| Err("its thread panicked".to_owned())))
-        });
+        // First, so that the monitor gets the start before the end.
+        let start = self
+            .start
+            .take()
+            .map(|thread| ("start", thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()))));
         let (name, url) = if self.is_success(exit_code) {
             ("success", &self.settings.success)
         } else {
@@ -131,10 +125,8 @@ impl Notifier {
         };
         let text = format!("exit {exit_code}: {line}\n");
         let end = url.as_ref().map(|url| (name, ping(url, self.settings.method, &text)));
-        let undelivered = start.into_iter().chain(end).filter_map(|(name, sent)| Some((name, sent.err()?)));
-        undelivered
-            .map(|(name, error)| format!("the {name} notification was not delivered: {error}"))
-            .collect()
+        let failures = start.into_iter().chain(end).filter_map(|(name, sent)| Some((name, sent.err()?)));
+        failures.map(|(name, error)| format!("the {name} notification was not delivered: {error}")).collect()
     }
 }
 
@@ -149,7 +141,7 @@ fn ping(url: &PingUrl, method: PingMethod, text: &str) -> Result<(), String> {
         let late = || Err(format!("no answer within {} s", PING_MAX.as_secs()));
         tokio::time::timeout(PING_MAX, attempts(url, method, text)).await.unwrap_or_else(|_| late())
     });
-    // A name server that does not answer would hold up the end of the runtime.
+    // A name server that does not answer would delay the end of the runtime.
     runtime.shutdown_background();
     sent.map_err(|error| format!("{host}: {error}"))
 }
@@ -162,15 +154,18 @@ async fn attempts(url: &PingUrl, method: PingMethod, text: &str) -> Result<(), S
             PingMethod::Post => client.post(url.0.clone()).body(text.to_owned()),
             PingMethod::Get => client.get(url.0.clone()),
         };
-        let (problem, is_final) = match request.send().await.map(|answer| answer.status()) {
+        let problem = match request.send().await.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => return Ok(()),
             Ok(status) => {
-                let may_pass = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
-                (format!("it answered {}", status.as_u16()), !may_pass)
+                let problem = format!("it answered {}", status.as_u16());
+                if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
+                    return Err(problem);
+                }
+                problem
             }
-            Err(error) => (describe(error), false),
+            Err(error) => describe(error),
         };
-        if is_final || nth == ATTEMPTS {
+        if nth == ATTEMPTS {
             return Err(problem);
         }
         tokio::time::sleep(PAUSE * nth).await;
@@ -182,7 +177,7 @@ fn client(url: &PingUrl) -> reqwest::Result<HttpClient> {
     let builder = HttpClient::builder()
         .user_agent(concat!("omnidesk-sync/", env!("CARGO_PKG_VERSION")))
         .timeout(ATTEMPT_MAX)
-        // A redirect may lead to where anybody can read along.
+        // A redirect may lead to an address without TLS.
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never());
     if is_loopback(&url.0) { builder.no_proxy().build() } else { builder.build() }
@@ -201,21 +196,22 @@ mod tests {
 
     #[test]
     fn a_monitor_needs_https_except_on_this_machine() {
-        for fine in
+        for valid in
             ["https://hc.example.org/5f3-a/fail", "https://x/push?status=up", "http://127.0.0.1:8000/p"]
         {
-            assert!(fine.parse::<PingUrl>().is_ok(), "{fine}");
+            assert!(PingUrl::try_from(valid.to_owned()).is_ok(), "{valid}");
         }
-        for wrong in
+        for invalid in
             ["http://hc.example.org/x", "hc.example.org/x", "ftp://x/y", "https://u:p@x/y", "https://x/y#z"]
         {
-            assert!(wrong.parse::<PingUrl>().is_err(), "{wrong}");
+            assert!(PingUrl::try_from(invalid.to_owned()).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn no_more_than_the_host_is_shown() {
-        let url: PingUrl = "https://hc.example.org/5f3-secret?key=secret".parse().expect("a URL");
+    fn only_the_host_is_shown() {
+        let url =
+            PingUrl::try_from("https://hc.example.org/5f3-secret?key=secret".to_owned()).expect("a URL");
         assert_eq!(format!("{url:?}"), "https://hc.example.org/…");
     }
 
@@ -225,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_that_there_are_can_be_a_success() {
+    fn existing_exit_codes_can_be_a_success() {
         let settings = |success_codes: &[u8]| NotifySettings {
             success_codes: success_codes.to_vec(),
             ..NotifySettings::default()

@@ -1,16 +1,15 @@
 //! How many folders of runs are kept: they hold customers' data.
 //!
-//! Only what this program made is ever deleted: a folder with a name and a
-//! summary of ours and no other file in it. Links are not followed.
+//! Only the folders of this program are ever deleted: by their name and summary,
+//! and if they hold no other file. Links are not followed.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::files::FilesError;
+use super::files::{FilesError, folder_prefix};
 
 const SUMMARY: &str = "summary.json";
 
@@ -31,8 +30,9 @@ const OWN_FILES: [&str; 12] = [
 ];
 
 /// `keep_runs`: a number of folders, the newest ones, or all of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeepRuns(pub Option<u32>);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Value")]
+pub struct KeepRuns(pub(crate) Option<u32>);
 
 impl Default for KeepRuns {
     /// Three months of nights.
@@ -41,34 +41,21 @@ impl Default for KeepRuns {
     }
 }
 
-impl<'de> Deserialize<'de> for KeepRuns {
-    fn deserialize<D: serde::Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct KeepVisitor;
-        impl serde::de::Visitor<'_> for KeepVisitor {
-            type Value = KeepRuns;
-            fn expecting(&self, out: &mut fmt::Formatter) -> fmt::Result {
-                out.write_str("a number of runs from 1 on, such as 90, or \"all\"")
-            }
-            fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<KeepRuns, E> {
-                match u32::try_from(count) {
-                    Ok(count) if count > 0 => Ok(KeepRuns(Some(count))),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Signed(count), &self)),
-                }
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<KeepRuns, E> {
-                match text {
-                    "all" => Ok(KeepRuns(None)),
-                    _ => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
-                }
-            }
+impl TryFrom<Value> for KeepRuns {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        match value.as_u64().map(u32::try_from) {
+            Some(Ok(count @ 1..)) => Ok(Self(Some(count))),
+            None if value == "all" => Ok(Self(None)),
+            _ => Err("it is no number of runs; write one from 1 on, such as 90, or \"all\"".to_owned()),
         }
-        reader.deserialize_any(KeepVisitor)
     }
 }
 
 /// Deletes the folders below `dir` that are older than the `keep` newest, of
-/// which `current` is one; says how many. A run whose summary says that it is
-/// to be resumed keeps its folder, unless `is_over` knows better.
+/// which `current` is one. Returns their number. A run whose summary shows that it
+/// can be resumed keeps its folder, unless `is_over` knows better.
 pub(crate) fn sweep(
     dir: &Path,
     keep: KeepRuns,
@@ -76,63 +63,50 @@ pub(crate) fn sweep(
     is_over: impl Fn(&Path) -> bool,
 ) -> Result<usize, FilesError> {
     let KeepRuns(Some(keep)) = keep else { return Ok(0) };
-    let error = |path: &Path, source| FilesError { path: path.to_owned(), source };
-    let dir = dir.canonicalize().map_err(|source| error(dir, source))?;
+    let dir = dir.canonicalize().map_err(FilesError::at(dir))?;
     let mut folders = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(|source| error(&dir, source))? {
-        let path = entry.map_err(|source| error(&dir, source))?.path();
+    for entry in std::fs::read_dir(&dir).map_err(FilesError::at(&dir))? {
+        let path = entry.map_err(FilesError::at(&dir))?.path();
         if path != current
-            && let Some(is_open) = run_in(&path)
+            && let Some(summary) = own_summary(&path)
         {
-            folders.push((path, is_open));
+            folders.push((path, summary));
         }
     }
     // Names begin with the time.
-    folders.sort_unstable();
-    let too_many = (folders.len() + 1).saturating_sub(keep as usize);
+    folders.sort_unstable_by(|(first, _), (second, _)| first.cmp(second));
+    let surplus = (folders.len() + 1).saturating_sub(keep as usize);
     let mut deleted = 0;
-    for (path, is_open) in folders.into_iter().take(too_many) {
-        if !is_open || is_over(&path) {
-            deleted += usize::from(delete(&path).map_err(|source| error(&path, source))?);
+    for (path, summary) in folders.into_iter().take(surplus) {
+        if !is_resumable(&summary) || is_over(&path) {
+            deleted += usize::from(delete(&path).map_err(FilesError::at(path))?);
         }
     }
     Ok(deleted)
 }
 
-/// Whether a folder is of a run, and if so, whether that is to be resumed.
-fn run_in(path: &Path) -> Option<bool> {
-    let name = path.file_name()?.to_str()?;
-    let summary = path.join(SUMMARY);
+/// The summary of the run in this folder, if this program made it.
+fn own_summary(path: &Path) -> Option<Value> {
+    let file = path.join(SUMMARY);
     // Neither of the two may be a link.
-    if !is_name(name)
-        || !path.symlink_metadata().ok()?.is_dir()
-        || !summary.symlink_metadata().ok()?.is_file()
-    {
+    if !path.symlink_metadata().ok()?.is_dir() || !file.symlink_metadata().ok()?.is_file() {
         return None;
     }
-    let summary: Value = serde_json::from_slice(&std::fs::read(summary).ok()?).ok()?;
-    let started: String =
-        summary["started"].as_str()?.chars().filter(char::is_ascii_alphanumeric).take(15).collect();
-    let open = summary["outcomes"]["not_attempted"].as_u64()?;
-    (name.starts_with(&started) && summary["export_hash"].is_string())
-        .then(|| open > 0 || !summary["stopped"].is_null())
+    let summary: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+    let started = summary["started"].as_str().filter(|time| time.parse::<jiff::Timestamp>().is_ok())?;
+    let is_own = path.file_name()?.to_str()?.starts_with(&folder_prefix(started))
+        && summary["export_hash"].is_string()
+        && summary["outcomes"]["not_attempted"].is_u64();
+    is_own.then_some(summary)
 }
 
-/// `20261123T170509Z-…`
-fn is_name(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    bytes.len() > 17
-        && bytes[..17].iter().enumerate().all(|(at, byte)| match at {
-            8 => *byte == b'T',
-            15 => *byte == b'Z',
-            16 => *byte == b'-',
-            _ => byte.is_ascii_digit(),
-        })
+fn is_resumable(summary: &Value) -> bool {
+    summary["outcomes"]["not_attempted"] != 0 || !summary["stopped"].is_null()
 }
 
-/// Deletes a folder that holds files of ours and nothing else; `false` if there
-/// is anything else. The summary goes last: until then a next run knows the
-/// folder again.
+/// Deletes a folder that holds only files of this program; `false` if there is
+/// anything else. The summary is deleted last: until then the next run recognises
+/// the folder.
 fn delete(folder: &Path) -> io::Result<bool> {
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -154,14 +128,14 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A folder of a run of that day, and what its summary says of it.
-    fn run(dir: &Path, day: u32, left: u64) -> PathBuf {
+    /// A folder of a run of that day, with so many rows not attempted.
+    fn run(dir: &Path, day: u32, not_attempted: u64) -> PathBuf {
         let folder = dir.join(format!("202611{day:02}T023000Z-customers"));
         std::fs::create_dir(&folder).expect("a folder");
         let summary = serde_json::json!({
             "started": format!("2026-11-{day:02}T02:30:00.123Z"),
             "export_hash": "00",
-            "outcomes": { "not_attempted": left },
+            "outcomes": { "not_attempted": not_attempted },
             "stopped": null,
         });
         std::fs::write(folder.join(SUMMARY), summary.to_string()).expect("a summary");
@@ -210,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_made_is_left_alone() {
+    fn folders_of_others_are_kept() {
         let dir = tempfile::tempdir().expect("a folder");
         let dir = dir.path().canonicalize().expect("a path");
         let elsewhere = tempfile::tempdir().expect("a folder");
         let victim = run(elsewhere.path(), 3, 0);
-        // With a file of a person's own, with a folder, and without a summary.
-        std::fs::write(run(&dir, 1, 0).join("failed-mended.csv"), "").expect("a file");
+        // With another file, with a folder, and without a summary.
+        std::fs::write(run(&dir, 1, 0).join("failed-fixed.csv"), "").expect("a file");
         std::fs::create_dir(run(&dir, 2, 0).join("report.html")).expect("a folder");
         std::fs::remove_file(run(&dir, 4, 0).join(SUMMARY)).expect("removed");
         // Links to a folder of a run, and to its summary.
@@ -224,7 +198,7 @@ mod tests {
         let linked = run(&dir, 5, 0).join(SUMMARY);
         std::fs::remove_file(&linked).expect("removed");
         symlink(victim.join(SUMMARY), &linked).expect("a link");
-        // A file in a place of ours that is a link keeps its folder too.
+        // A link in place of a result file keeps its folder too.
         symlink(victim.join("failed.csv"), run(&dir, 6, 0).join("outcomes.csv")).expect("a link");
         // Another name, and a summary of something else.
         std::fs::rename(run(&dir, 7, 0), dir.join("backup-20261107T023000Z")).expect("renamed");

@@ -1,4 +1,4 @@
-//! What a run came to, as text and as JSON.
+//! The summary of a run, as text and as JSON.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,10 +16,11 @@ use crate::units::{Count, Period, counted};
 /// Calls of one execution.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally {
+    /// Calls that worked, by kind.
     worked: [u64; CallKind::ALL.len()],
-    refused: u64,
-    requests: u64,
-    /// Addresses that were there already, says the API.
+    pub(crate) refused: u64,
+    pub(crate) requests: u64,
+    /// Addresses that existed already, by the API.
     existing: u64,
 }
 
@@ -34,22 +35,9 @@ impl Tally {
         self.requests += u64::from(line.attempts);
     }
 
-    /// Calls that worked.
-    pub(crate) fn worked(&self) -> u64 {
-        self.worked.iter().sum()
-    }
-
     /// Calls that worked, by kind.
     pub(crate) fn by_kind(&self) -> impl Iterator<Item = (CallKind, u64)> {
-        CallKind::ALL.into_iter().map(|kind| (kind, self.worked[kind as usize]))
-    }
-
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
-    }
-
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests
+        CallKind::ALL.into_iter().zip(self.worked)
     }
 }
 
@@ -59,16 +47,16 @@ pub(crate) struct Causes(CauseMap<(Outcome, &'static str), CauseLine>);
 
 /// A cause with its first row.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct CauseLine {
+struct CauseLine {
     /// Rows.
-    pub count: u64,
+    count: u64,
     /// The number of the first row.
-    pub row: u64,
-    /// The physical line it starts on.
-    pub line: u64,
-    pub column: Option<String>,
-    pub message: String,
-    pub hint: String,
+    row: u64,
+    /// The physical line on which it starts.
+    line: u64,
+    column: Option<String>,
+    message: String,
+    hint: String,
 }
 
 impl Causes {
@@ -90,45 +78,40 @@ impl Causes {
     }
 }
 
-/// What a run came to.
+/// The summary of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
-    pub tenant: String,
+    pub(crate) tenant: String,
     /// The export, as named on the command line.
-    pub export: String,
-    pub export_hash: String,
+    pub(crate) export: String,
+    pub(crate) export_hash: String,
     /// Start of the run, UTC.
-    pub started: String,
+    pub(crate) started: String,
     /// End of this execution, UTC.
-    pub ended: String,
-    /// Length of this execution.
-    pub took: Duration,
-    /// Whether it resumed an interrupted run.
-    pub was_resumed: bool,
-    /// Rows read.
-    pub rows: u64,
+    pub(crate) ended: String,
+    pub(crate) took: Duration,
+    pub(crate) was_resumed: bool,
+    pub(crate) rows: u64,
     /// Rows by outcome; the sum must be `rows`.
-    pub counts: Counts,
+    pub(crate) counts: Counts,
     /// Unless `[missing]` ignores them.
-    pub missing: Option<MissingCustomers>,
-    /// Calls of the plan.
-    pub calls_planned: u64,
-    /// Calls of this execution.
-    pub tally: Tally,
-    /// How the rate was used, if calls were made.
-    pub pace: Option<Pace>,
+    pub(crate) missing: Option<MissingCustomers>,
+    pub(crate) calls_planned: u64,
+    pub(crate) tally: Tally,
+    /// If calls were made.
+    pub(crate) pace: Option<Pace>,
     /// Rows with a problem, of this execution.
-    pub causes: Causes,
-    /// Why it stopped early: a code and a text.
-    pub stopped: Option<(&'static str, String)>,
-    /// Where the result files are.
-    pub folder: String,
-    /// Their names.
-    pub files: Vec<String>,
-    pub notices: Vec<NoticeLine>,
-    /// Creates in doubt, those of earlier runs included.
-    pub creates_in_doubt: u64,
-    pub exit_code: u8,
+    pub(crate) causes: Causes,
+    /// A code and a text, if it stopped early.
+    pub(crate) stopped: Option<(&'static str, String)>,
+    /// The folder of the result files.
+    pub(crate) folder: String,
+    /// The names of the result files.
+    pub(crate) files: Vec<String>,
+    pub(crate) notices: Vec<NoticeLine>,
+    /// Creates in doubt of this run and earlier ones.
+    pub(crate) creates_in_doubt: u64,
+    pub(crate) exit_code: u8,
 }
 
 impl Summary {
@@ -190,10 +173,9 @@ impl Summary {
         let _ = writeln!(text, "{head}: {rows} of {} in {took}", self.export);
         self.write_outcomes(&mut text);
         if let Some(missing) = &self.missing {
-            let _ = writeln!(text, "{}", missing.line());
-            missing.remarks().iter().for_each(|remark| {
-                let _ = writeln!(text, "{remark}");
-            });
+            for line in std::iter::once(missing.line()).chain(missing.remarks()) {
+                let _ = writeln!(text, "{line}");
+            }
         }
         self.write_calls(&mut text);
         self.write_pace(&mut text);
@@ -245,19 +227,19 @@ impl Summary {
             let addresses = if existing == 1 { "address was" } else { "addresses were" };
             let _ = writeln!(
                 text,
-                "{} {addresses} there already, says Omnidesk: \"exists\" in outcomes.csv",
+                "{} {addresses} in Omnidesk already: \"exists\" in outcomes.csv",
                 Count(existing)
             );
         }
     }
 
-    /// What would make the next run faster, or less of a nuisance.
+    /// Settings that would make the next run faster, or get fewer refusals.
     fn write_pace(&self, text: &mut String) {
         let Some(pace) = &self.pace else { return };
         if let Some(rate) = pace.accepted {
-            let refused = counted(pace.refused, "request");
+            let requests = counted(pace.refused, "request");
             let _ =
-                writeln!(text, "the server accepted {rate}, and refused {refused}; set rate = \"{rate}\"");
+                writeln!(text, "the server accepted {rate}, and refused {requests}; set rate = \"{rate}\"");
         }
         if let (Some(concurrency), Some(answer)) = (pace.concurrency, pace.answer) {
             let rate = pace.accepted.unwrap_or(pace.rate);
@@ -275,7 +257,7 @@ impl Summary {
             let remedy = if self.stopped.is_some() {
                 "have no answer yet: the run asks about them when it is resumed"
             } else {
-                "are in doubt, and no row asked for another call to their customers: look for those in Omnidesk, or run an export that has them"
+                "are in doubt, and no row asked for another call to their customers: find these customers in Omnidesk, or run an export that has them"
             };
             let _ = writeln!(text, "{} {remedy}", counted(creates, "create"));
         }
@@ -291,29 +273,29 @@ impl Summary {
         for (outcome, rows) in self.problems_before_resume() {
             let _ = writeln!(
                 text,
-                "{} {} before the run was resumed: each is in the result files, with its line and what to do",
+                "{} {} before the run was resumed: each is in the result files, with its line and a hint",
                 Count(rows),
                 outcome.as_str()
             );
         }
     }
 
-    /// Creates in doubt besides those of rows of this run.
+    /// Creates in doubt besides the rows in doubt of this run.
     fn other_creates_in_doubt(&self) -> u64 {
         self.creates_in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt))
     }
 
-    /// Rows with a problem whose causes an earlier execution of this run reported.
+    /// Rows with a problem that an earlier execution of this run reported.
     fn problems_before_resume(&self) -> impl Iterator<Item = (Outcome, u64)> {
         [Outcome::Rejected, Outcome::Failed, Outcome::InDoubt].into_iter().filter_map(|outcome| {
-            let now = self.causes.iter().filter(|(of, ..)| *of == outcome);
+            let now = self.causes.iter().filter(|(other, ..)| *other == outcome);
             let now: u64 = now.map(|(.., cause)| cause.count).sum();
             let before = self.counts.get(outcome).saturating_sub(now);
             (before > 0).then_some((outcome, before))
         })
     }
 
-    /// In one line without any name.
+    /// In one line that names no customer.
     pub(crate) fn numbers(&self) -> String {
         let stopped =
             self.stopped.as_ref().map(|(reason, _)| format!(", stopped: {reason}")).unwrap_or_default();
@@ -322,7 +304,7 @@ impl Summary {
         format!(
             "{}, {}: {}{missing}, {}{stopped}",
             counted(self.rows, "row"),
-            counted(self.tally.worked(), "call"),
+            counted(self.tally.worked.iter().sum(), "call"),
             self.counts,
             Period(self.took)
         )

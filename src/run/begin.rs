@@ -20,7 +20,7 @@ use crate::plan::{
     make_plan, override_command, store_ids, target_line,
 };
 use crate::reconcile::{MissingAction, Outcome, Policy};
-use crate::report::{MISSING_FILE, RunFiles, make_folder, missing_file, report_line, write_into};
+use crate::report::{MISSING_FILE, RunFiles, make_run_folder, missing_file, report_line, write_into};
 use crate::units::{Count, Period, counted};
 
 /// Earlier runs whose calls may show that the settings are right.
@@ -108,7 +108,7 @@ fn start(
 
 fn new_record(options: &RunOptions, prepared: &PreparedExport, plan: &Plan) -> Result<RunRecord, RunError> {
     let started = now();
-    let folder = make_folder(&options.config.report.dir, &started, prepared.export.name())?;
+    let folder = make_run_folder(&options.config.report.dir, &started, prepared.export.name())?;
     Ok(RunRecord {
         folder: folder.to_string_lossy().into_owned(),
         started,

@@ -46,7 +46,7 @@ impl Execution<'_> {
         let rows = run.worklist.count(Work::Calls) + purges;
         let done = rows - run.pending_rows(Work::Calls) - run.pending_missing();
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
-        let progress = ProgressDisplay::start(options.progress, options.quiet, heartbeat, rows, done);
+        let progress = ProgressDisplay::start(options.progress, heartbeat, rows, done);
         self.log.watch(&progress);
         let mut recorder = Recorder::new(checkpoint, run, files, progress);
         recorder.settle_rejected(self.prepared, &self.policy)?;
@@ -119,7 +119,7 @@ impl Execution<'_> {
     fn purges_left(&self, run: &OpenRun) -> u64 {
         let guard = &self.options.config.guard;
         let most = if guard.allow_purge {
-            run.record.purges_planned.max(guard.max_purge.of(run.record.rows))
+            run.record.purges_planned.max(guard.max_purge.count_in(run.record.rows))
         } else {
             0
         };

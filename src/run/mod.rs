@@ -115,7 +115,7 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
     let sandbox =
         Sandbox::start(SandboxSettings::default()).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let config = &mut options.config;
-    config.omnidesk.base_url = sandbox.base_url().parse().map_err(RunError::Sandbox)?;
+    config.omnidesk.base_url = sandbox.base_url().try_into().map_err(RunError::Sandbox)?;
     config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
     Ok(Some(sandbox))
 }

@@ -47,7 +47,7 @@ impl Monitors {
         let summary = finished.as_ref().ok().map(|finished| &finished.summary);
         let execution = ExecutionReport {
             exit_code: exit as u8,
-            has_succeeded: self.notifier.is_success(exit as u8),
+            is_success: self.notifier.is_success(exit as u8),
             took: self.began.elapsed(),
             summary,
         };

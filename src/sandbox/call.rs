@@ -18,7 +18,7 @@ pub(super) enum Route {
     Purge,
 }
 
-/// What the API page says of a call.
+/// A call as the API page describes it.
 pub(super) struct Endpoint {
     /// In messages, counters and the log.
     pub(super) name: &'static str,

@@ -15,7 +15,7 @@ pub struct CustomerId {
     pub primary_id: String,
 }
 
-/// What one call sends of a customer, or all that the calls have left of it.
+/// The data that one call sends of a customer, or the result of all its calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Customer {
     #[serde(flatten)]

@@ -183,7 +183,7 @@ impl FaultSelector {
     }
 }
 
-/// FNV-1a over what the choice depends on; unlike `std::hash` it stays the same from one Rust release to the next.
+/// FNV-1a over seed, customer and number; unlike `std::hash` it stays the same from one Rust release to the next.
 fn mix(seed: u64, customer: &CustomerId, number: u64) -> u64 {
     let numbers = [seed, customer.brand_id, number];
     let bytes = numbers.into_iter().flat_map(u64::to_le_bytes).chain(customer.primary_id.bytes());

@@ -1,6 +1,6 @@
 //! A request body as named values, JSON or form, taken out one by one with their types checked.
 //!
-//! It refuses what a lenient reader would accept: a repeated key, a number in quotes, a null.
+//! It is stricter than most readers: it refuses a repeated key, a number in quotes, a null.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,7 @@ impl Fields {
         self.values.keys().map(String::as_str)
     }
 
-    /// Takes a value out; `expected` is its type in the words of the page.
+    /// Takes a value out; `expected` is its type as the page names it.
     fn take<T>(
         &mut self,
         name: &str,

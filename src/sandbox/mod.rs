@@ -1,14 +1,14 @@
 //! A local, stateful stand-in for the Omnidesk customer API, for rehearsals.
 //!
 //! It answers the four calls (create, update, add channel, purge) as the API page describes them and keeps their effects.
-//! It can fail on request: slow answers, lost answers, overload, a rate limit. `GET /sandbox/state` shows what it holds,
-//! `GET /sandbox/log` what it received. It listens on the loopback interface only, because it has no other protection and
+//! It can fail on request: slow answers, lost answers, overload, a rate limit. `GET /sandbox/state` shows its
+//! content, `GET /sandbox/log` the requests. It listens on the loopback interface only, because it has no other protection and
 //! may hold the personal data of a real export.
 //!
 //! It is written from the API page alone and shares nothing with the client, so that one error cannot hide in both. For
 //! the same reason it is strict: a wrong type, a field of another call or a repeated key is refused.
 //!
-//! Nobody knows the texts of the real API's refusals. These texts, all with status 400, are this program's choice:
+//! The texts of the real API's refusals are unknown. These texts, all with status 400, are this program's choice:
 //! "Customer already exists.", "Customer not found.", "This channel is linked to another customer.",
 //! "Channel already exists for this customer.", "Brand is invalid.".
 
@@ -41,7 +41,7 @@ pub use state::{Counters, State};
 
 use server::Shared;
 
-/// What a create of an existing customer does; nobody knows what the real API does.
+/// The effect of a create of an existing customer; that of the real API is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Duplicates {
     /// It is refused with 400 "Customer already exists.".

@@ -1,4 +1,4 @@
-//! Connections and HTTP: reads requests, waits, fails where a fault says so, and writes answers.
+//! Connections and HTTP: reads requests, waits, fails by the chosen fault, and writes answers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ const BODY_BYTES_DISCARDED_MAX: usize = 16 * 1024 * 1024;
 /// A pause after a failed accept, which is mostly a lack of descriptors that passes.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What the connections share with each other and with the owner of the sandbox.
+/// The state that the connections share with each other and with the owner of the sandbox.
 #[derive(Debug)]
 pub(super) struct Shared {
     settings: Settings,
@@ -188,7 +188,7 @@ impl Drop for Exchange<'_> {
     }
 }
 
-/// Acts as the fault says, waits, and gives the answer, or none where the connection is to be closed.
+/// Executes the call by its fault, waits, and gives the answer, or none where the connection is to be closed.
 ///
 /// The call is executed before any wait: a server does not stop because a client does not wait for it.
 async fn execute(shared: &Arc<Shared>, admission: Admission) -> Result<Answer, NoAnswer> {

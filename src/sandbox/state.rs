@@ -1,4 +1,4 @@
-//! What the sandbox holds, and the rules by which a correct call changes it or is refused.
+//! The content of the sandbox, and the rules by which a correct call changes it or is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,14 +17,14 @@ pub struct State {
     /// Every customer that was ever purged, by brand and id, also if created again later.
     pub purged: Vec<CustomerId>,
     pub counters: Counters,
-    /// What a correct client never does; the first hundred, with no personal data but the customer's id.
+    /// Errors of the client, the first hundred. They hold no personal data but the customer's id.
     pub violations: Vec<String>,
 }
 
 /// Counts since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// All requests to the API; those to `/sandbox/` are not counted.
+    /// All requests to the API, and none to `/sandbox/`.
     pub requests: u64,
     /// Creates executed.
     pub create: u64,
@@ -55,7 +55,7 @@ pub(super) struct Store {
     /// The id that owns an address of a brand: an address belongs to one customer.
     owners: HashMap<(u64, Channel), String>,
     purged: BTreeSet<CustomerId>,
-    /// Customers whose create was answered with success.
+    /// Customers with a create that was answered with success.
     acknowledged: HashSet<CustomerId>,
     pub(super) counters: Counters,
 }

@@ -1,15 +1,14 @@
-//! What a correct client never does: two calls of a customer at the same time, and a create after one that was answered
-//! with success.
+//! Errors of the client: two calls of a customer at the same time, and a create after one that was answered with success.
 
 use std::collections::HashMap;
 
 use super::customer::CustomerId;
 use super::log::End;
 
-/// Enough to see what is wrong; a client in a loop must not fill the memory.
+/// Enough to find the error; a client in a loop must not fill the memory.
 const VIOLATIONS_MAX: usize = 100;
 
-/// Ids are short; one that is not need not be repeated in full.
+/// Ids are short, so a longer one is cut.
 const ID_CHARS_MAX: usize = 100;
 
 /// A request that has been received and has not ended.
@@ -28,7 +27,7 @@ pub(super) struct Violations {
 }
 
 impl Violations {
-    /// A request begins. It overlaps with those of the same customer that are open.
+    /// A request begins. It overlaps with the open requests of the same customer.
     pub(super) fn begin(&mut self, customer: &CustomerId, seq: u64, call: &'static str) {
         let requests = self.open.entry(customer.clone()).or_default();
         for earlier in requests.iter_mut() {

@@ -131,7 +131,7 @@ fn mistakes_are_shown_with_their_place_and_the_near_name() {
         ("[notify]\nfailure = \"http://a.b/5f3\"\n", ":2:11", "write https"),
         ("[report]\nkeep_runs = 0\n", ":2:13", "from 1 on"),
         ("[limits]\nrate = \"fast\"\n", ":2:8", "write a whole number and a unit"),
-        ("[guard]\nmax_purge = -1\n", ":2:13", "cannot be negative"),
+        ("[guard]\nmax_purge = -1\n", ":2:13", "is no amount"),
         ("[customer]\nprimary_id = { colum = \"x\" }\n", ":2:16", "did you mean `column`?"),
         ("[customer]\nprimary_id = { column = \"x\", value = 1 }\n", ":2:14", "only one of"),
     ];

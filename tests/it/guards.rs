@@ -73,7 +73,7 @@ fn a_purge_for_which_there_is_no_leave_is_not_sent() {
     assert!((2..12).contains(&purged), "{purged}");
     // As if the plan had been made by a program that took most rows for others.
     {
-        let tenant = world.base_url().parse::<BaseUrl>().expect("a URL").tenant();
+        let tenant = BaseUrl::try_from(world.base_url()).expect("a URL").tenant();
         let mut checkpoint =
             open_checkpoint(&world.path("omnidesk-sync.checkpoint"), &tenant).expect("whole");
         let mut run = checkpoint.open_run().expect("a run").expect("an open one");

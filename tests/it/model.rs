@@ -378,7 +378,7 @@ impl Stage {
         let (local, truth) = (LocalSet::new(), Shared::default());
         let base_url = local.block_on(&runtime, listen(Rc::clone(&truth)));
         let settings = ApiSettings {
-            base_url: base_url.parse().expect("a base URL"),
+            base_url: base_url.try_into().expect("a base URL"),
             auth: omnidesk::Auth::Header,
             body: omnidesk::BodyEncoding::Json,
             timeout: TIMEOUT,

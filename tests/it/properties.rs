@@ -11,7 +11,7 @@ use omnidesk_sync::mapping::{
     Channel, CustomerSettings, FieldOrigin, FieldSource, Intent, InvalidAddress, Mapping, NamePolicy,
     Operation, OperationSettings, Rule,
 };
-use omnidesk_sync::omnidesk::{CallKind, Exchange, Meaning, RefusalTexts, RetryAfter, judge};
+use omnidesk_sync::omnidesk::{CallKind, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
 use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, ResultValue, Row, RowRef};
 
 /// Rows that are read a second time, from their own offset.
@@ -292,8 +292,8 @@ const MESSAGE_CHARS_MAX: usize = 400;
 /// Any answer has a meaning, in few and printable words.
 pub(crate) fn answers_have_a_meaning(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
     let kind = CallKind::ALL[kind as usize % CallKind::ALL.len()];
-    let retry_after = RetryAfter::parse(retry_after, None);
-    let exchange = Exchange::Answered { status, retry_after, spent: None, body: body.to_vec() };
+    let retry_after = parse_retry_after(retry_after, None);
+    let exchange = Exchange::Answered { status, retry_after, quota_wait: None, body: body.to_vec() };
     let answer = judge(kind, &exchange, &RefusalTexts::default());
     if answer.meaning == Meaning::Done {
         assert!((200..300).contains(&status), "{status} is no success");
