@@ -20,9 +20,10 @@ fn settings() -> insta::Settings {
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
         (r"TIME-(\w+)-\d+", "TIME-$1"),
         (r"\S+/omnidesk-sync run", "omnidesk-sync run"),
-        (r"[0-9a-f]{16}\b", "HASH"),
         (r#""(seconds|answer_ms)": \d+(\.\d+)?(e-?\d+)?"#, "\"$1\": NUMBER"),
         (r#""(seconds|answer_ms)":\d+(\.\d+)?(e-?\d+)?"#, "\"$1\":NUMBER"),
+        // Below the numbers, which may have as many digits.
+        (r"[0-9a-f]{16}\b", "HASH"),
         (r"in \d+ m?s\b", "in DURATION"),
         (r", \d+ m?s\b", ", DURATION"),
     ] {
