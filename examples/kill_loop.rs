@@ -72,7 +72,7 @@ struct Tally {
     before_first_request: u64,
     of_a_resumed_run: u64,
     faults: u64,
-    doubled: u64,
+    duplicates: u64,
     lost: u64,
 }
 
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         "runs ended: {} SIGKILL, {} SIGTERM, {} SIGTERM twice; of them {} before their first request, {} resumed ones",
         tally.sigkill, tally.sigterm, tally.sigterm_twice, tally.before_first_request, tally.of_a_resumed_run
     );
-    println!("lost {}, doubled {}, failures {}", tally.lost, tally.doubled, tally.failures.len());
+    println!("lost {}, duplicates {}, failures {}", tally.lost, tally.duplicates, tally.failures.len());
     if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -392,7 +392,7 @@ impl Round {
             failures.push("other customers were purged".to_owned());
         }
         if state.counters.duplicates > 0 {
-            failures.push(format!("{} customers were doubled", state.counters.duplicates));
+            failures.push(format!("{} duplicates of customers", state.counters.duplicates));
         }
         failures.extend(state.violations.iter().cloned());
         let rows: u64 = summary["outcomes"]
@@ -409,14 +409,14 @@ impl Round {
             failures.push("rejected.csv is another one".to_owned());
         }
         tally.lost += lost;
-        tally.doubled += state.counters.duplicates;
+        tally.duplicates += state.counters.duplicates;
     }
 
     fn tell(&self, hits: u64, calls: u64, state: &State, failures: usize, tally: &mut Tally) {
         let rows: u64 = self.exports.iter().map(|export| export.lines().count() as u64 - 1).sum();
         let faults: u64 = state.counters.faults.values().sum();
         println!(
-            "seed {}: {rows} rows in {} exports, {calls} calls when calm, {} received, {} at once, {faults} faults, {hits} times ended, {} doubled: {}",
+            "seed {}: {rows} rows in {} exports, {calls} calls when calm, {} received, {} at once, {faults} faults, {hits} times ended, {} duplicates: {}",
             self.seed,
             self.exports.len(),
             state.counters.requests,

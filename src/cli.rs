@@ -17,7 +17,7 @@ use crate::units::{Amount, Period, Rate, Share};
 #[command(name = "omnidesk-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const EXIT_CODES: &str = "\
@@ -32,7 +32,7 @@ Exit codes:
   7  a guard blocked the run before its first call; a person has to look";
 
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Apply an export: create, update, add channels, purge
     Run(RunArgs),
     /// Show the calls that `run` would make, without network
@@ -53,36 +53,36 @@ pub enum Command {
 
 /// The options that most commands share.
 #[derive(Debug, Clone, Args)]
-pub struct Common {
+pub(crate) struct Common {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Only the first N rows
     #[arg(long, value_name = "N")]
-    pub limit: Option<u64>,
+    pub(crate) limit: Option<u64>,
     /// Send everything, also acknowledged values
     #[arg(long)]
-    pub full: bool,
+    pub(crate) full: bool,
     /// Print the result as JSON on stdout
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Write more log lines: -v, -vv
     #[arg(short, long, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// Write only one line at the end, and errors
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
     /// Whether to show progress: auto, always or never
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
-    pub progress: ProgressSetting,
+    pub(crate) progress: ProgressSetting,
 }
 
 /// `--log-format`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     #[default]
     Text,
@@ -92,66 +92,66 @@ pub enum LogFormat {
 
 /// `run`
 #[derive(Debug, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input
-    pub export: PathBuf,
+    pub(crate) export: PathBuf,
     /// Use an in-process sandbox instead of base_url: nothing leaves the machine, no key is needed
     #[arg(long)]
-    pub sandbox: bool,
+    pub(crate) sandbox: bool,
     /// Give up the open run, and decide every row anew
     #[arg(long)]
-    pub fresh: bool,
+    pub(crate) fresh: bool,
     /// Requests in a unit of time, such as 5/s or 90/min
     #[arg(long, value_name = "RATE")]
-    pub rate: Option<Rate>,
+    pub(crate) rate: Option<Rate>,
     /// Calls on their way at once
     #[arg(long, value_name = "N")]
-    pub concurrency: Option<NonZeroU32>,
+    pub(crate) concurrency: Option<NonZeroU32>,
     /// Allow rows to purge customers' data
     #[arg(long)]
-    pub allow_purge: bool,
+    pub(crate) allow_purge: bool,
     /// Most purges, as a count or a share of the rows
     #[arg(long, value_name = "N|N%")]
-    pub max_purge: Option<Amount>,
+    pub(crate) max_purge: Option<Amount>,
     /// Most rows that create or update, likewise
     #[arg(long, value_name = "N|N%")]
-    pub max_changes: Option<Amount>,
+    pub(crate) max_changes: Option<Amount>,
     /// Fewest rows, as a count or a share of the last finished run's
     #[arg(long, value_name = "N|N%")]
-    pub min_rows: Option<Amount>,
+    pub(crate) min_rows: Option<Amount>,
     /// Least fill of a mapped field, as a share of the last finished run's
     #[arg(long, value_name = "N%")]
-    pub min_fill: Option<Share>,
+    pub(crate) min_fill: Option<Share>,
     /// Allow several customers with the same address
     #[arg(long)]
-    pub allow_shared_addresses: bool,
+    pub(crate) allow_shared_addresses: bool,
     /// Allow new customers with the addresses of known customers who are not in the export
     #[arg(long)]
-    pub allow_new_ids: bool,
+    pub(crate) allow_new_ids: bool,
     #[command(flatten)]
-    pub window: WindowArgs,
+    pub(crate) window: WindowArgs,
     /// Allow purged customers to be created again
     #[arg(long)]
-    pub allow_recreate: bool,
+    pub(crate) allow_recreate: bool,
     /// The folder for result files
     #[arg(long, value_name = "DIR")]
-    pub report_dir: Option<PathBuf>,
+    pub(crate) report_dir: Option<PathBuf>,
     /// Write metrics for Prometheus' textfile collector
     #[arg(long, value_name = "FILE")]
-    pub metrics_file: Option<PathBuf>,
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 /// The time window of a run.
 #[derive(Debug, Clone, Args)]
-pub struct WindowArgs {
+pub(crate) struct WindowArgs {
     /// Stop after this time, such as 5h
     #[arg(long, value_name = "PERIOD")]
-    pub max_duration: Option<Period>,
+    pub(crate) max_duration: Option<Period>,
     /// Stop at this time of day, local time
     #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
-    pub stop_at: Option<jiff::civil::Time>,
+    pub(crate) stop_at: Option<jiff::civil::Time>,
 }
 
 fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
@@ -161,75 +161,75 @@ fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
 
 /// `plan`
 #[derive(Debug, Args)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// The CRM export; `-` is standard input
-    pub export: PathBuf,
+    pub(crate) export: PathBuf,
     /// Requests in a unit of time, such as 5/s or 90/min
     #[arg(long, value_name = "RATE")]
-    pub rate: Option<Rate>,
+    pub(crate) rate: Option<Rate>,
     #[command(flatten)]
-    pub window: WindowArgs,
+    pub(crate) window: WindowArgs,
     /// Print the first N requests as they would be sent, the key masked
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub show: u64,
+    pub(crate) show: u64,
 }
 
 /// `init`
 #[derive(Debug, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// The CRM export; `-` is standard input
-    pub export: PathBuf,
+    pub(crate) export: PathBuf,
 }
 
 /// `adopt`
 #[derive(Debug, Args)]
-pub struct AdoptArgs {
+pub(crate) struct AdoptArgs {
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// The CRM export; `-` is standard input
-    pub export: PathBuf,
+    pub(crate) export: PathBuf,
 }
 
 /// `status`
 #[derive(Debug, Args)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Print it as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// `sandbox`
 #[derive(Debug, Args)]
-pub struct SandboxArgs {
+pub(crate) struct SandboxArgs {
     /// Where to listen; a loopback address
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
-    pub listen: std::net::SocketAddr,
+    pub(crate) listen: std::net::SocketAddr,
     /// Added to every answer
     #[arg(long, value_name = "PERIOD", default_value = "0s")]
-    pub latency: Period,
+    pub(crate) latency: Period,
     /// Answer 429 above this rate
     #[arg(long, value_name = "RATE")]
-    pub rate_limit: Option<Rate>,
+    pub(crate) rate_limit: Option<Rate>,
     /// Faults by probability, such as reset_after=0.02,error_after=0.01, or all=0.1
     #[arg(long, value_name = "LIST", value_parser = Faults::parse)]
-    pub faults: Option<Faults>,
+    pub(crate) faults: Option<Faults>,
     /// Most faults of one customer's calls
     #[arg(long, value_name = "N", default_value_t = 3)]
-    pub faults_per_customer: u32,
+    pub(crate) faults_per_customer: u32,
     /// Seed of the faults' random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Let a second create of a customer make a duplicate instead of a refusal
     #[arg(long)]
-    pub allow_duplicates: bool,
+    pub(crate) allow_duplicates: bool,
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
-    pub key_env: Option<String>,
+    pub(crate) key_env: Option<String>,
 }
 
 #[cfg(test)]

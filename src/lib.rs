@@ -63,7 +63,7 @@ pub mod omnidesk;
 mod plan;
 mod proposal;
 pub mod reconcile;
-pub mod report;
+mod report;
 mod run;
 pub mod sandbox;
 pub mod source;

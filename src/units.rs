@@ -14,9 +14,9 @@ use serde_json::Value;
 #[serde(try_from = "String", into = "String")]
 pub struct Rate {
     /// 1 to 1 000 000.
-    pub calls: NonZeroU32,
+    pub(crate) calls: NonZeroU32,
     /// A second, a minute or an hour.
-    pub per: Duration,
+    pub(crate) per: Duration,
 }
 
 /// No clock of an operating system keeps a higher rate.
@@ -178,7 +178,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
 #[serde(try_from = "String", into = "String")]
 pub struct Share {
     /// 0 to 100.
-    pub percent: f64,
+    pub(crate) percent: f64,
 }
 
 impl Share {
@@ -208,7 +208,7 @@ impl fmt::Display for Share {
 /// A length of time: `30s`, `1500ms`, `1h 30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Period(pub Duration);
+pub struct Period(pub(crate) Duration);
 
 /// A longer time is a typing error, and would overflow clocks.
 const PERIOD_MAX: Duration = Duration::from_secs(366 * 86_400);

@@ -38,7 +38,7 @@ fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunErr
     })
 }
 
-/// The command line goes before the file.
+/// The command line overrides the file.
 fn override_settings(config: &mut Config, args: &RunArgs) {
     let (limits, guard) = (&mut config.limits, &mut config.guard);
     limits.rate = args.rate.unwrap_or(limits.rate);

@@ -54,11 +54,11 @@ pub(super) fn server_time(date: Option<&str>) -> SystemTime {
 pub struct Answer {
     pub meaning: Meaning,
     /// The HTTP status, if an answer came.
-    pub status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The API's message, or the problem; empty if the call worked.
     pub message: String,
     /// How long nothing more is let in, if the server reports it.
-    pub wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
 }
 
 /// The meaning of an answer, on its way from HTTP to the outcome.

@@ -5,8 +5,8 @@ use crate::mapping::{Address, Customer, FieldName, FieldValue};
 /// One request that the program means to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    pub customer: Customer,
-    pub action: Action,
+    pub(crate) customer: Customer,
+    pub(crate) action: Action,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl CallKind {
     pub const ALL: [Self; 4] = [Self::Create, Self::Update, Self::AddChannel, Self::Purge];
 
     /// As in summaries and result files.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Update => "update",
@@ -61,15 +61,15 @@ impl CallKind {
         }
     }
 
-    /// Whether sending it twice ends where sending it once does. A second
-    /// create may make a second customer: no page excludes it.
-    pub fn is_repeatable(self) -> bool {
+    /// Whether a second sending changes nothing. A second create may make a second
+    /// customer: no page excludes it.
+    pub(crate) fn is_repeatable(self) -> bool {
         self != Self::Create
     }
 }
 
 impl Call {
-    pub fn kind(&self) -> CallKind {
+    pub(crate) fn kind(&self) -> CallKind {
         match self.action {
             Action::Create { .. } => CallKind::Create,
             Action::Update { .. } => CallKind::Update,

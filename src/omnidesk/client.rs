@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Sends a call, once, and waits for the whole answer.
-    pub async fn send(&self, call: &Call) -> Exchange {
+    pub(crate) async fn send(&self, call: &Call) -> Exchange {
         let request = Request::new(call, self.body);
         let (method, url) = &self.endpoints[call.kind() as usize];
         let sent = self

@@ -45,9 +45,9 @@ pub enum BodyEncoding {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalTexts {
     /// The customer, or the address, exists already.
-    pub exists: Vec<String>,
+    pub(crate) exists: Vec<String>,
     /// There is no such customer.
-    pub not_found: Vec<String>,
+    pub(crate) not_found: Vec<String>,
 }
 
 impl Default for RefusalTexts {

@@ -15,12 +15,9 @@ mod summary;
 
 pub(crate) use files::{FilesError, MISSING_FILE, RunFiles, make_run_folder, missing_file, write_into};
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
-pub(crate) use notify::Notifier;
-pub use notify::{NotifySettings, PingMethod, PingUrl};
+pub(crate) use notify::{Notifier, NotifySettings};
 pub(crate) use output::{print_data, report_line};
 pub(crate) use page::page;
-pub use progress::ProgressSetting;
-pub(crate) use progress::{LogWriter, ProgressDisplay};
-pub use retention::KeepRuns;
-pub(crate) use retention::sweep;
+pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting};
+pub(crate) use retention::{KeepRuns, sweep};
 pub(crate) use summary::{Causes, Summary, Tally};

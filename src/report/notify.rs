@@ -60,7 +60,7 @@ impl NotifySettings {
 /// `method` in `[notify]`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PingMethod {
+enum PingMethod {
     /// The body holds the exit code and the counts.
     #[default]
     Post,
@@ -72,7 +72,7 @@ pub enum PingMethod {
 /// host is ever shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct PingUrl(Url);
+struct PingUrl(Url);
 
 impl TryFrom<String> for PingUrl {
     type Error = String;

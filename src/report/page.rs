@@ -6,8 +6,8 @@ use minijinja::value::Serde;
 use super::summary::Summary;
 use crate::reconcile::Outcome;
 
-/// The page. Whatever came from the export or the server is escaped, since
-/// the template's name ends with `.html`.
+/// The page. Text of the export and the server is escaped, since the template's
+/// name ends with `.html`.
 pub(crate) fn page(summary: &Summary) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.add_template("page.html", include_str!("page.html"))?;

@@ -15,8 +15,8 @@ use crate::units::{Count, Period};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum ProgressSetting {
-    /// A bar if stderr is a terminal, else a line now and then.
+pub(crate) enum ProgressSetting {
+    /// A bar if stderr is a terminal, else lines at regular times.
     #[default]
     Auto,
     Always,

@@ -53,9 +53,9 @@ impl TryFrom<Value> for KeepRuns {
     }
 }
 
-/// Deletes the folders below `dir` that are older than the `keep` newest, of
-/// which `current` is one. Returns their number. A run whose summary shows that it
-/// can be resumed keeps its folder, unless `is_over` knows better.
+/// Deletes the folders below `dir` that are older than the `keep` newest, of which
+/// `current` is one. Returns their number. A run that its summary shows as resumable
+/// keeps its folder, unless `is_over` contradicts.
 pub(crate) fn sweep(
     dir: &Path,
     keep: KeepRuns,

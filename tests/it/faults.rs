@@ -838,7 +838,7 @@ fn a_create_on_a_kept_connection_that_is_closed_after_reading_it_is_sent_once() 
 }
 
 #[test]
-fn connections_closed_at_will_make_no_double() {
+fn connections_closed_at_will_make_no_duplicate() {
     let made = Mutex::new(BTreeSet::new());
     let server = Server::doing(
         |_| None,
@@ -849,7 +849,7 @@ fn connections_closed_at_will_make_no_double() {
                 true if made.contains(&id) => json(200, RESULT),
                 true => refusal("Customer not found."),
                 false if made.insert(id) => json(200, RESULT),
-                false => refusal("This is a double."),
+                false => refusal("This is a duplicate."),
             };
             (answer.expect("an answer"), Then::Close)
         },

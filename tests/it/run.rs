@@ -676,7 +676,7 @@ fn a_checkpoint_of_another_tenant_or_none_at_all_is_refused() {
 }
 
 #[test]
-fn doubles_are_not_made_even_where_the_server_would_make_them() {
+fn duplicates_are_not_made_even_where_the_server_would_make_them() {
     let world = World::new(Settings { duplicates: Duplicates::Allow, ..Settings::default() });
     world.run(&rows(5)).expect(0);
     let ended = world.run(&rows(5).replace(",,,\n", ",,,create\n")).expect(0);

@@ -37,7 +37,7 @@ const ERRORS: [(&str, &[&str], usize); 7] = [
     ("unlink", &["EIO"], 3),
 ];
 
-/// What the network refuses: none of it costs a row or makes a double.
+/// What the network refuses: none of it costs a row or makes a duplicate.
 const NETWORK_ERRORS: [(&str, &[&str], usize); 5] = [
     ("socket", &["EMFILE"], 1),
     ("connect", &["ECONNREFUSED", "ENETUNREACH"], 2),
@@ -201,7 +201,7 @@ fn an_error_at_any_call_ends_the_run_in_order_and_the_same_command_mends_it() {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are part of the test's use")]
-fn an_error_of_the_network_at_any_call_costs_no_row_and_makes_no_double() {
+fn an_error_of_the_network_at_any_call_costs_no_row_and_makes_no_duplicate() {
     if !strace_works() {
         return;
     }
