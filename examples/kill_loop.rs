@@ -72,7 +72,7 @@ struct Tally {
     before_first_request: u64,
     of_a_resumed_run: u64,
     faults: u64,
-    duplicates: u64,
+    doubled: u64,
     lost: u64,
 }
 
@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         "runs ended: {} SIGKILL, {} SIGTERM, {} SIGTERM twice; of them {} before their first request, {} resumed ones",
         tally.sigkill, tally.sigterm, tally.sigterm_twice, tally.before_first_request, tally.of_a_resumed_run
     );
-    println!("lost {}, duplicates {}, failures {}", tally.lost, tally.duplicates, tally.failures.len());
+    println!("lost {}, doubled {}, failures {}", tally.lost, tally.doubled, tally.failures.len());
     if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -391,8 +391,8 @@ impl Round {
         if expected.purged != state.purged {
             failures.push("other customers were purged".to_owned());
         }
-        if state.counters.duplicates > 0 {
-            failures.push(format!("{} duplicates of customers", state.counters.duplicates));
+        if state.counters.doubled > 0 {
+            failures.push(format!("{} doubled customers", state.counters.doubled));
         }
         failures.extend(state.violations.iter().cloned());
         let rows: u64 = summary["outcomes"]
@@ -409,19 +409,19 @@ impl Round {
             failures.push("rejected.csv is another one".to_owned());
         }
         tally.lost += lost;
-        tally.duplicates += state.counters.duplicates;
+        tally.doubled += state.counters.doubled;
     }
 
     fn tell(&self, hits: u64, calls: u64, state: &State, failures: usize, tally: &mut Tally) {
         let rows: u64 = self.exports.iter().map(|export| export.lines().count() as u64 - 1).sum();
         let faults: u64 = state.counters.faults.values().sum();
         println!(
-            "seed {}: {rows} rows in {} exports, {calls} calls when calm, {} received, {} at once, {faults} faults, {hits} times ended, {} duplicates: {}",
+            "seed {}: {rows} rows in {} exports, {calls} calls when calm, {} received, {} at once, {faults} faults, {hits} times ended, {} doubled: {}",
             self.seed,
             self.exports.len(),
             state.counters.requests,
             self.concurrency,
-            state.counters.duplicates,
+            state.counters.doubled,
             if failures == 0 { "as it should be" } else { "FAILED" }
         );
         tally.rows += rows;

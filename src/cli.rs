@@ -224,9 +224,9 @@ pub(crate) struct SandboxArgs {
     /// Seed of the faults' random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Let a second create of a customer make a duplicate instead of a refusal
+    /// Let a second create of a customer make a double instead of a refusal
     #[arg(long)]
-    pub(crate) allow_duplicates: bool,
+    pub(crate) allow_doubles: bool,
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub(crate) key_env: Option<String>,

@@ -29,7 +29,7 @@ fn settings(args: &SandboxArgs) -> Result<Settings, RunError> {
         faults: args.faults.unwrap_or_default(),
         faults_per_customer_max: args.faults_per_customer,
         seed: args.seed,
-        duplicates: if args.allow_duplicates { Duplicates::Allow } else { Duplicates::Refuse },
+        duplicates: if args.allow_doubles { Duplicates::Allow } else { Duplicates::Refuse },
         ..Settings::default()
     })
 }

@@ -47,7 +47,7 @@ pub enum Duplicates {
     /// It is refused with 400 "Customer already exists.".
     #[default]
     Refuse,
-    /// It makes a second customer with the same id, which [`Counters::duplicates`] counts.
+    /// It makes a second customer with the same id, which [`Counters::doubled`] counts.
     Allow,
 }
 

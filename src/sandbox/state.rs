@@ -37,7 +37,7 @@ pub struct Counters {
     /// Requests refused with a status from 400 to 415, also if that answer was lost.
     pub refused: u64,
     /// Creates executed for an id that existed; only with [`Duplicates::Allow`].
-    pub duplicates: u64,
+    pub doubled: u64,
     /// By kind.
     pub faults: BTreeMap<String, u64>,
     /// Requests over the rate limit.
@@ -78,7 +78,7 @@ impl Store {
         let (counters, records) = (&mut self.counters, self.customers.entry(id).or_default());
         let (count, message) = match route {
             Route::Create => {
-                counters.duplicates += u64::from(!records.is_empty());
+                counters.doubled += u64::from(!records.is_empty());
                 records.push(customer);
                 (&mut counters.create, "User created and channel linked.")
             }
@@ -239,8 +239,8 @@ mod tests {
             customers.iter().map(|customer| (customer.id.brand_id, &*customer.id.primary_id)).collect();
         assert_eq!(ids, [(2, "A"), (2, "B"), (3, "A")]);
         assert_eq!(purged, [CustomerId { brand_id: 2, primary_id: "A".to_owned() }]);
-        let Counters { create, update, add_channel, purge, refused, duplicates, .. } = counters;
-        assert_eq!([create, update, add_channel, purge, refused, duplicates], [4, 0, 2, 1, 9, 0]);
+        let Counters { create, update, add_channel, purge, refused, doubled, .. } = counters;
+        assert_eq!([create, update, add_channel, purge, refused, doubled], [4, 0, 2, 1, 9, 0]);
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         let form = "primary_id=A&brand_id=2&channel_id=facebook&customer_link_channel=ann";
         assert_eq!(send(&mut store, Route::Create, form), "User created and channel linked.");
         assert_eq!(send(&mut store, Route::Create, form), "User created and channel linked.");
-        assert_eq!((store.counters.duplicates, store.snapshot(&[]).customers.len()), (1, 2));
+        assert_eq!((store.counters.doubled, store.snapshot(&[]).customers.len()), (1, 2));
         send(&mut store, Route::Purge, "external_id=A&brand_id=2");
         assert!(store.customers.is_empty() && store.owners.is_empty());
     }

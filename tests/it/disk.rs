@@ -417,7 +417,7 @@ fn assert_as_undisturbed(world: &World, ended: &Ended, export: &str) {
     let undisturbed = calm.ends(&RUN).expect(0);
     let (left, right) = (calm.state(), world.state());
     assert_eq!(left.customers, right.customers);
-    assert_eq!(right.counters.duplicates, 0);
+    assert_eq!(right.counters.doubled, 0);
     assert_eq!(right.violations, Vec::<String>::new());
     assert_eq!(undisturbed.outcomes(), ended.outcomes());
     assert_eq!(world.ends(&RUN).expect(0).calls(), 0, "all of it is known");

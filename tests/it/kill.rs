@@ -98,7 +98,7 @@ fn a_killed_run_ends_where_an_uninterrupted_one_does() {
     println!("killed:        {} -> {:?}", resumed.outcomes(), right.counters);
     assert_eq!(left.customers, right.customers);
     assert_eq!(left.purged, right.purged);
-    assert_eq!(right.counters.duplicates, 0);
+    assert_eq!(right.counters.doubled, 0);
     assert_eq!(right.violations, Vec::<String>::new());
     assert_eq!(uninterrupted.outcomes(), resumed.outcomes());
 

@@ -153,7 +153,7 @@ fn the_rate_that_nginx_tolerates_is_found() {
         let ended = world.ends(&["run", "--json", "--rate", "2000/s", "export.csv"]).expect(0);
         assert_eq!(ended.outcomes(), "1000 created", "{status}: {}", ended.stderr);
         let counters = behind.state().counters;
-        assert_eq!((counters.create, counters.duplicates), (1000, 0));
+        assert_eq!((counters.create, counters.doubled), (1000, 0));
         let summary = ended.json();
         let (refused, sent) = (&summary["pace"]["refused"], &summary["attempts"]);
         let (refused, sent) = (refused.as_u64().expect("refused"), sent.as_u64().expect("attempts"));

@@ -338,7 +338,7 @@ fn a_create_behind_a_late_create_makes_a_duplicate_where_that_is_allowed() {
     assert_eq!(client.create("A1").unwrap().status, 200);
     wait_until(|| sandbox.state().counters.late_pending == 0);
     let state = sandbox.state();
-    assert_eq!((state.counters.duplicates, ids(&state)), (1, vec!["A1", "A1"]));
+    assert_eq!((state.counters.doubled, ids(&state)), (1, vec!["A1", "A1"]));
 }
 
 #[test]

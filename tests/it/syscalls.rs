@@ -129,7 +129,7 @@ fn assert_mended(world: &World, calm: &State, case: &str) {
     ended.outcomes();
     let state = world.state();
     assert_eq!(calm.customers, state.customers, "{case}: {}", ended.stderr);
-    assert_eq!(state.counters.duplicates, 0, "{case}");
+    assert_eq!(state.counters.doubled, 0, "{case}");
     assert_eq!(state.violations, Vec::<String>::new(), "{case}");
     assert_eq!(world.ends(&["status", "--json"]).json()["in_doubt"], 0, "{case}");
     assert_eq!(world.ends(&RUN).calls(), 0, "{case}: all of it is known");
