@@ -110,7 +110,7 @@ impl Compiler<'_> {
     }
 
     fn find_column(&mut self, key: &str, name: &str) -> Option<ValueOrigin> {
-        let column = self.columns.require(name).map_err(|error| error.to_string());
+        let column = self.columns.require(name);
         self.note_problem(key, column).map(ValueOrigin::Column)
     }
 

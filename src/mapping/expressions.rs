@@ -169,7 +169,7 @@ fn request_columns(variables: &Variables, columns: &mut Columns) -> Result<(), S
     for (path, owner) in variables.row_cells() {
         let column = columns.require(&path.to_string());
         if owner == Owner::Row {
-            column.map_err(|error| error.to_string())?;
+            column?;
         } else if !columns.has_header() {
             return Err(format!(
                 "{path} is set in one branch only, and may be a key of the JSON lines, too: set it before the branch, or write row['{path}'] for the key"

@@ -15,7 +15,7 @@ use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notices;
 use crate::mapping::{Customer, Place};
 use crate::reconcile::Outcome;
-use crate::source::{Export, ResultCell, ResultValue, RowRef};
+use crate::source::{Export, ResultCell, RowRef};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -357,19 +357,17 @@ impl AppendFile {
 }
 
 /// The columns behind the export's own.
-fn result_cells<'a>(at: RowRef, operation: &'a str, problem: &'a Problem) -> [ResultCell<'a>; 9] {
-    use ResultValue::{Number, Text};
-    let text = |text: &'a Option<String>| Text(text.as_deref().unwrap_or_default());
+fn result_cells(at: RowRef, operation: &str, problem: &Problem) -> [ResultCell; 9] {
     [
-        ("_sync_line", Number(at.line)),
-        ("_sync_operation", Text(operation)),
-        ("_sync_code", Text(problem.code)),
-        ("_sync_field", text(&problem.column)),
-        ("_sync_value", text(&problem.value)),
-        ("_sync_message", Text(&problem.message)),
-        ("_sync_hint", Text(&problem.hint)),
-        ("_sync_http_status", problem.status.map_or(Text(""), |status| Number(status.into()))),
-        ("_sync_attempts", Number(problem.attempts.into())),
+        ("_sync_line", at.line.into()),
+        ("_sync_operation", operation.into()),
+        ("_sync_code", problem.code.into()),
+        ("_sync_field", problem.column.as_deref().unwrap_or_default().into()),
+        ("_sync_value", problem.value.as_deref().unwrap_or_default().into()),
+        ("_sync_message", problem.message.as_str().into()),
+        ("_sync_hint", problem.hint.as_ref().into()),
+        ("_sync_http_status", problem.status.map_or_else(|| "".into(), Into::into)),
+        ("_sync_attempts", problem.attempts.into()),
     ]
 }
 

@@ -6,20 +6,6 @@ use std::collections::HashMap;
 /// reader ignores them, so that a repaired `failed.csv` is an export again.
 pub(super) const SYNC_PREFIX: &str = "_sync_";
 
-/// A column that the export does not have.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnknownColumn {
-    /// Its name, and the similar one of another column.
-    #[error("the export has no column {0:?}; did you mean {1:?}?")]
-    Near(String, String),
-    /// Its name, and those of all columns.
-    #[error("the export has no column {0:?}; its columns are {1}")]
-    Other(String, String),
-    /// The name of a result file's own column.
-    #[error("{0:?} cannot be mapped: names that begin with {SYNC_PREFIX} belong to result files")]
-    Reserved(String),
-}
-
 /// The columns of an export: those of its header, or without one those that
 /// the mapping asks for.
 #[derive(Debug, Clone)]
@@ -30,7 +16,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// The columns of a header, in its order, or what is wrong with them.
+    /// The columns of a header, in its order, or the problem with them.
     pub(super) fn from_header(names: Vec<String>) -> Result<Self, String> {
         let mut index = HashMap::with_capacity(names.len());
         let named = named_width(&names);
@@ -61,21 +47,19 @@ impl Columns {
         Self { names: Vec::new(), index: HashMap::new(), has_header: false }
     }
 
-    /// Where the column `name` stands. Without a header any name is granted:
-    /// whether a row has it shows only when the row is read.
-    ///
-    /// # Errors
-    ///
-    /// If the header does not have it.
-    pub fn require(&mut self, name: &str) -> Result<usize, UnknownColumn> {
-        if let Some(&at) = self.index.get(name) {
+    /// Where the column `name` stands, or why it cannot be mapped. Without a
+    /// header every name is accepted: only the rows show whether it exists.
+    pub fn require(&mut self, name: &str) -> Result<usize, String> {
+        if let Some(at) = self.find(name) {
             return Ok(at);
         }
         if name.starts_with(SYNC_PREFIX) {
-            return Err(UnknownColumn::Reserved(name.to_owned()));
+            return Err(format!(
+                "{name:?} cannot be mapped: names that begin with {SYNC_PREFIX} belong to result files"
+            ));
         }
         if self.has_header {
-            return Err(self.unknown(name));
+            return Err(self.unknown_column(name));
         }
         let at = self.names.len();
         self.names.push(name.to_owned());
@@ -83,25 +67,23 @@ impl Columns {
         Ok(at)
     }
 
-    fn unknown(&self, name: &str) -> UnknownColumn {
+    fn unknown_column(&self, name: &str) -> String {
         if let Some(near) = self.nearest(name) {
-            return UnknownColumn::Near(name.to_owned(), near.to_owned());
+            return format!("the export has no column {name:?}; did you mean {near:?}?");
         }
-        let columns: Vec<&str> = self.own().map(|(_, name)| name).filter(|name| !name.is_empty()).collect();
-        UnknownColumn::Other(name.to_owned(), columns.join(", "))
+        let columns: Vec<&str> = self.own().map(|(_, own)| own).filter(|own| !own.is_empty()).collect();
+        format!("the export has no column {name:?}; its columns are {}", columns.join(", "))
     }
 
     pub(crate) fn has_header(&self) -> bool {
         self.has_header
     }
 
-    /// Where the column `name` stands.
     pub(crate) fn find(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 
     /// The names in the order of the cells.
-    #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -112,8 +94,7 @@ impl Columns {
         names.filter(|(_, name)| !name.starts_with(SYNC_PREFIX))
     }
 
-    /// Whether there are columns of a result file.
-    #[must_use]
+    /// Whether a result file added columns.
     pub fn has_results(&self) -> bool {
         self.names.iter().any(|name| name.starts_with(SYNC_PREFIX))
     }
@@ -129,7 +110,7 @@ impl Columns {
     }
 }
 
-/// How many columns there are up to the last own one with a name.
+/// The number of columns up to the last own one with a name.
 pub(super) fn named_width(names: &[String]) -> usize {
     let is_named = |name: &String| !name.is_empty() && !name.starts_with(SYNC_PREFIX);
     names.iter().rposition(is_named).map_or(0, |last| last + 1)
@@ -158,7 +139,7 @@ mod tests {
     fn columns_of_an_earlier_result_file_exist_but_cannot_be_mapped() {
         let mut columns = from_header(&["id", "_sync_line", "_sync_code"]).expect("a header");
         for columns in [&mut columns, &mut Columns::without_header()] {
-            assert!(matches!(columns.require("_sync_line"), Err(UnknownColumn::Reserved(_))));
+            assert!(columns.require("_sync_line").is_err_and(|problem| problem.contains("result files")));
         }
         assert_eq!(columns.own().count(), 1);
         assert!(columns.has_results());

@@ -6,30 +6,24 @@ use std::io;
 
 use csv_core::ReadRecordResult;
 use encoding_rs::Encoding;
+use serde_json::Value;
 
-use super::ExportFault;
 use super::cells::Cells;
 use super::columns::{Columns, named_width};
 use super::dialect::{Dialect, likely_encoding};
-use super::export::Export;
-use super::format::{Format, ResultCell, RowReader};
+use super::error::ExportFault;
+use super::export::{Export, Format, ResultCell};
 use super::records::{RawRecord, Records};
-use super::rows::{Row, RowFault, RowRef};
+use super::rows::{Row, RowFault, RowReader, RowRef};
 use super::settings::InputSettings;
 use super::text_file::TextFile;
 use delimiter::{detect_delimiter, excel_separator};
 
-/// A CSV export.
+/// How a CSV export is written, and how many cells a row may have.
 #[derive(Debug, Clone)]
 struct Csv {
     delimiter: u8,
     terminator: u8,
-    layout: Layout,
-}
-
-/// How many cells a row may have.
-#[derive(Debug, Clone)]
-struct Layout {
     /// All columns of the header.
     columns: usize,
     /// Those at its end that a result file added.
@@ -46,33 +40,29 @@ struct Layout {
 pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, ExportFault> {
     let terminator = text.dialect.line_end.terminator();
     let sample = text.sample()?;
-    let (separator, skipped) = match excel_separator(&sample, terminator) {
-        Some((delimiter, len)) => (Some(delimiter), len),
-        None => (None, 0),
-    };
+    let (separator, skipped) = excel_separator(&sample, terminator).unzip();
+    let skipped = skipped.unwrap_or_default();
     let delimiter = settings.delimiter.0.or(separator);
     let delimiter = delimiter.unwrap_or_else(|| detect_delimiter(&sample[skipped..], terminator));
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
     let mut records = text.records(Some(delimiter), RowRef { number: 0, line, offset, len: 0 });
     let Some(header) = records.next()? else { return Err(ExportFault::Empty) };
     let line = header.at.line;
-    let names = header_names(&header, delimiter, &text.dialect);
+    let end = RowRef { number: 1, line: line + 1, offset: header.at.offset + header.at.len, len: 0 };
+    let names = header_names(header, delimiter, &text.dialect);
     let columns = names.and_then(Columns::from_header);
     let columns = columns.map_err(|problem| ExportFault::Header { line, problem })?;
-    let end = RowRef { number: 1, line: line + 1, offset: header.at.offset + header.at.len, len: 0 };
     let first = records.next()?.map_or(end, |first| first.at);
-    let mut csv = Csv { delimiter, terminator, layout: Layout::new(&columns) };
+    let mut csv = Csv::new(delimiter, terminator, &columns);
     csv.detect_width(&text, first)?;
     Ok(Export::new(text, csv, columns, first))
 }
 
-fn header_names(header: &RawRecord, delimiter: u8, dialect: &Dialect) -> Result<Vec<String>, String> {
-    if let Some(fault) = &header.fault {
-        return Err(format!("the header cannot be read: {fault}"));
-    }
+fn header_names(header: RawRecord, delimiter: u8, dialect: &Dialect) -> Result<Vec<String>, String> {
+    let bytes = header.bytes.map_err(|fault| format!("the header cannot be read: {fault}"))?;
     let mut cells = Cells::default();
     // Files put together may have a second byte order mark.
-    let bytes = header.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header.bytes);
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     split_quoted(&mut parser(delimiter, dialect.line_end.terminator()), bytes, &mut cells);
     let name = |cell: &[u8]| {
         let name = dialect.encoding.decode_without_bom_handling_and_without_replacement(cell);
@@ -87,35 +77,35 @@ fn header_names(header: &RawRecord, delimiter: u8, dialect: &Dialect) -> Result<
     cells.iter().map(name).collect()
 }
 
-impl Layout {
-    fn new(columns: &Columns) -> Self {
+/// Rows from which their width is detected.
+const ROWS_FOR_WIDTH: usize = 100;
+
+impl Csv {
+    fn new(delimiter: u8, terminator: u8, columns: &Columns) -> Self {
         let names = columns.names();
         let results = names.len() - columns.own().count();
         // A result file has all of its columns in each row.
         let named = if results == 0 { named_width(names) } else { names.len() };
         let unnamed = (0..names.len()).filter(|at| names[*at].is_empty()).collect();
-        Self { columns: names.len(), results, named, width: names.len(), unnamed }
+        let (columns, width) = (names.len(), names.len());
+        Self { delimiter, terminator, columns, results, named, width, unnamed }
     }
 
-    /// Whether a row may have so many cells: all; those of the export alone, in
-    /// a row that was added to a result file; or those with a name, unless one
-    /// of these is missing in front of a blank one.
+    /// Whether a row may have so many cells: one for each column; one for each
+    /// own column, in a row that was added to a result file; or one for each
+    /// column with a name. Then the last cell has a value: a blank one is more
+    /// likely that of a column without a name, behind a lost cell.
     fn accepts(&self, cells: &Cells) -> bool {
         let is_last_blank = || cells.get(cells.len - 1).trim_ascii().is_empty();
         [self.width, self.columns, self.columns - self.results].contains(&cells.len)
             || cells.len == self.named && !is_last_blank()
     }
-}
 
-/// Rows that show how wide rows are.
-const ROWS_FOR_WIDTH: usize = 100;
-
-impl Csv {
-    /// Where the header ends with delimiters, the first rows show whether rows
-    /// do, too. One width holds for all: else a cell too many would pass for
+    /// If the header ends with delimiters, the first rows show whether rows do,
+    /// too. One width holds for all rows. Otherwise a cell too many would pass for
     /// one without a name.
     fn detect_width(&mut self, text: &TextFile, first: RowRef) -> io::Result<()> {
-        let Layout { named, width, .. } = self.layout;
+        let Self { named, width, .. } = *self;
         if named == width {
             return Ok(());
         }
@@ -137,7 +127,7 @@ impl Csv {
             }
         }
         if (majority, tie_break) > (0, 0) {
-            self.layout.width = named;
+            self.width = named;
         }
         Ok(())
     }
@@ -164,52 +154,53 @@ impl Csv {
         line
     }
 
-    /// The row as it stands in the export, without the columns of a result
-    /// file, but with all cells of the export's own columns.
+    /// The row as it stands in the export, without the columns of a result file.
+    /// It has all cells of the export's own columns.
     fn own_row(&self, export: &Export, at: RowRef) -> io::Result<Vec<u8>> {
         let mut row = Row::default();
         export.rows_from(at).read(&mut row)?;
-        if row.fault().is_none() && self.layout.results > 0 {
+        if row.fault().is_none() && self.results > 0 {
             return Ok(self.line(export.columns().own().map(|(column, _)| row.bytes(column))));
         }
         let mut bytes = export.row_bytes(at)?;
         if row.fault().is_none() {
-            bytes.resize(bytes.len() + self.layout.columns.saturating_sub(row.cells().len), self.delimiter);
+            bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells().len), self.delimiter);
         }
         Ok(bytes)
     }
 
     fn split(
         &self,
-        record: &RawRecord,
+        record: RawRecord,
         parser: &mut csv_core::Reader,
         cells: &mut Cells,
     ) -> Result<(), RowFault> {
+        let bytes = record.bytes?;
         if record.has_quotes {
-            split_quoted(parser, record.bytes, cells);
-            if let Some(lines) = self.swallowed_lines(record.bytes, cells) {
+            split_quoted(parser, bytes, cells);
+            if let Some(lines) = self.swallowed_lines(bytes, cells) {
                 return Err(RowFault::HoldsRows { lines });
             }
         } else {
-            split_plain(self.delimiter, record.bytes, cells);
+            split_plain(self.delimiter, bytes, cells);
         }
-        if !self.layout.accepts(cells) {
-            return Err(RowFault::Ragged { found: cells.len, expected: self.layout.width });
+        if !self.accepts(cells) {
+            return Err(RowFault::Ragged { found: cells.len, expected: self.width });
         }
-        match self.layout.unnamed.iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
+        match self.unnamed.iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
             Some(at) => Err(RowFault::Unnamed { column: at + 1 }),
             None => Ok(()),
         }
     }
 
-    /// How many line ends the one cell with line ends has, if its text looks
-    /// like whole rows: all of the record would be rows without its quotes, or
-    /// half of the lines inside are.
+    /// The number of line ends in the one cell that has any, if its text looks
+    /// like whole rows: without its quotes all of the record would be rows, or at
+    /// least half of the lines inside are.
     fn swallowed_lines(&self, record: &[u8], cells: &Cells) -> Option<usize> {
-        let Self { delimiter, terminator, layout } = self;
+        let Self { delimiter, terminator, results, .. } = self;
         memchr::memchr(*terminator, record)?;
-        let width = layout.width - layout.results;
-        let found = cells.len.checked_sub(layout.results)?;
+        let width = self.width - results;
+        let found = cells.len.checked_sub(*results)?;
         let mut multiline = (0..found).filter(|at| memchr::memchr(*terminator, cells.get(*at)).is_some());
         let (at, None) = (multiline.next()?, multiline.next()) else { return None };
         let lines: Vec<&[u8]> = cells.get(at).split(|byte| byte == terminator).collect();
@@ -217,7 +208,7 @@ impl Csv {
         let is_row = |line: usize| {
             let before = if line == 0 { at } else { 0 };
             let after = if line == last { found - 1 - at } else { 0 };
-            // A delimiter with a space after it is one of a text.
+            // A delimiter before a space is punctuation.
             let is_text = lines[line].windows(2).any(|pair| pair == [*delimiter, b' ']);
             let cells = memchr::memchr_iter(*delimiter, lines[line]).count() + 1;
             !is_text && before + cells + after == width
@@ -225,7 +216,7 @@ impl Csv {
         let inside = (1..last).filter(|line| !lines[*line].trim_ascii().is_empty());
         let (rows, others): (Vec<usize>, Vec<usize>) = inside.partition(|line| is_row(*line));
         // Two quotes: one that opens and one that closes.
-        let is_quoted_once = layout.results > 0 || memchr::memchr_iter(b'"', record).count() == 2;
+        let is_quoted_once = *results > 0 || memchr::memchr_iter(b'"', record).count() == 2;
         let are_all = is_quoted_once && others.is_empty() && is_row(0) && is_row(last);
         let rows_min = if width > CELLS_MIN { 1 } else { 2 };
         let are_most = rows.len() >= rows_min.max(others.len());
@@ -233,7 +224,7 @@ impl Csv {
     }
 }
 
-/// Lines of a text have fewer cells than this by chance.
+/// Lines of ordinary text rarely have so many cells.
 const CELLS_MIN: usize = 3;
 
 impl Format for Csv {
@@ -251,13 +242,13 @@ impl Format for Csv {
     }
 
     fn is_result_file(&self, _: &Export) -> io::Result<bool> {
-        Ok(self.layout.results > 0)
+        Ok(self.results > 0)
     }
 
-    fn cut_off(&self, last: &Row) -> Option<String> {
+    fn truncation(&self, last: &Row) -> Option<String> {
         match last.fault() {
-            // To a result file somebody may have added rows without results.
-            None if self.layout.results == 0 && last.cells().len < self.layout.width => {
+            // Rows that a person added to a result file have no results.
+            None if self.results == 0 && last.cells().len < self.width => {
                 Some("it lacks the delimiter with which the other rows end".to_owned())
             }
             Some(RowFault::Ragged { found, expected }) if found < expected => {
@@ -278,7 +269,8 @@ impl Format for Csv {
     }
 
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>> {
-        let results = self.line(results.iter().map(|(_, value)| value.to_string()));
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let results = self.line(results.iter().map(|(_, value)| text(value)));
         let results = export.dialect().encode(&results);
         Ok([self.own_row(export, at)?, vec![self.delimiter], results].concat())
     }
@@ -295,7 +287,7 @@ struct CsvReader {
 impl RowReader for CsvReader {
     fn read(&mut self, row: &mut Row) -> io::Result<bool> {
         let Some(record) = self.records.next()? else { return Ok(false) };
-        row.fill(&record, self.encoding, |cells| self.csv.split(&record, &mut self.parser, cells));
+        row.fill(record.at, self.encoding, |cells| self.csv.split(record, &mut self.parser, cells));
         Ok(true)
     }
 }
@@ -319,21 +311,20 @@ fn split_plain(delimiter: u8, record: &[u8], cells: &mut Cells) {
 fn split_quoted(parser: &mut csv_core::Reader, record: &[u8], cells: &mut Cells) {
     let Cells { buffer, ends, len, gap } = cells;
     (*len, *gap) = (0, 0);
-    // Cells are never longer than the record; one byte more, since the parser
+    // Cells are never longer than the record. The parser needs one byte more: it
     // calls a buffer that is just filled too small.
     buffer.resize(record.len() + 1, 0);
     ends.resize(ends.len().max(1), 0);
     parser.reset();
-    // The parser drops a byte order mark at the start of its input, which it
-    // takes for the start of a file. Here it is text, so the parser sees the
-    // first byte alone.
+    // The parser takes its input for the start of a file and drops a byte order
+    // mark there. Here that is text, so the parser first gets one byte alone.
     let has_bom = record.starts_with(b"\xef\xbb\xbf");
     let (mut input, mut shown) = (record, if has_bom { 1 } else { record.len() });
     let mut written = 0;
     loop {
         let (result, read, wrote, ended) =
             parser.read_record(&input[..shown], &mut buffer[written..], &mut ends[*len..]);
-        // An empty input tells the parser that the record is complete.
+        // An empty input ends the record.
         input = &input[read..];
         shown = input.len();
         written += wrote;

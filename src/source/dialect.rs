@@ -6,13 +6,11 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 /// How the text of an export, as spooled, is written.
 #[derive(Debug, Clone, Copy)]
 pub struct Dialect {
-    /// What ends a line.
     pub line_end: LineEnd,
     /// Of the bytes as spooled.
     pub(crate) encoding: &'static Encoding,
     /// Of the export as it came; result files are written in it.
     pub(super) original_encoding: &'static Encoding,
-    /// Whether the export began with a byte order mark.
     pub(super) has_bom: bool,
 }
 
@@ -33,15 +31,14 @@ impl Dialect {
         line
     }
 
-    /// The byte order mark of a result file. It says so where UTF-8 stands in
-    /// for another encoding.
+    /// The byte order mark of a result file. It also shows that UTF-8 replaces an
+    /// encoding that cannot be written.
     pub(super) fn result_bom(&self) -> &'static [u8] {
         let is_replaced = self.original_encoding.output_encoding() != self.original_encoding;
         if is_replaced || self.has_bom && self.original_encoding == UTF_8 { b"\xef\xbb\xbf" } else { b"" }
     }
 }
 
-/// What ends a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineEnd {
     /// `\n`
@@ -62,7 +59,6 @@ impl LineEnd {
     }
 
     /// The last byte of a line.
-    #[must_use]
     pub fn terminator(self) -> u8 {
         if self == Self::Cr { b'\r' } else { b'\n' }
     }
@@ -87,7 +83,7 @@ fn valid_utf8(sample: &[u8]) -> Option<&str> {
     }
 }
 
-/// For proposals only: a wrong guess shows in nothing but garbled names.
+/// For proposals only: nothing but garbled names reveals a wrong guess.
 pub(super) fn likely_encoding(sample: &[u8]) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(sample) {
         return encoding;

@@ -1,22 +1,20 @@
-//! An open export.
+//! An open export, and the interface of its format.
 
 use std::fmt;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::columns::Columns;
 use super::dialect::Dialect;
-use super::format::{Format, ResultCell, open_as};
-use super::records::RECORD_BYTES_MAX;
-use super::rows::{RowRef, Rows};
-use super::settings::InputSettings;
-use super::text_file::{TextFile, display_name};
-use super::{ExportFault, SourceError};
+use super::error::{ExportFault, SourceError};
+use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
+use super::text_file::TextFile;
 
-/// Which content an export has, whatever its name and age: BLAKE3 of the bytes,
-/// unpacked.
+/// The hash of an export's content, whatever its name and age: BLAKE3 of the
+/// unpacked bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExportHash(pub [u8; 32]);
 
@@ -26,6 +24,39 @@ impl fmt::Display for ExportHash {
     }
 }
 
+/// A column that a result file adds to a row, and its value: a text or a number.
+pub type ResultCell = (&'static str, Value);
+
+/// Everything in which formats differ.
+pub(super) trait Format: fmt::Debug + Send + Sync {
+    /// Reads the rows from `from` on.
+    fn reader(&self, export: &Export, from: RowRef) -> Box<dyn RowReader>;
+
+    /// The names that a proposed configuration may map.
+    fn column_names(&self, export: &Export) -> io::Result<Vec<String>>;
+
+    /// Settings of `[input]` that were detected.
+    fn detected_settings(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Whether the export is a result file of an earlier run.
+    fn is_result_file(&self, export: &Export) -> io::Result<bool>;
+
+    /// Why the last row is incomplete, if it is. Its line has no end.
+    fn truncation(&self, last: &Row) -> Option<String>;
+
+    fn result_extension(&self) -> &'static str;
+
+    /// The header of a result file, encoded as the export is read.
+    fn result_header(&self, _export: &Export, _results: &[ResultCell]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The export's own row followed by results, encoded as the export is read.
+    fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>>;
+}
+
 /// An open export. It can be read from any row on, as often as needed.
 #[derive(Debug)]
 pub struct Export {
@@ -33,17 +64,6 @@ pub struct Export {
     pub(super) format: Box<dyn Format>,
     pub(super) columns: Arc<Columns>,
     pub(super) first: RowRef,
-}
-
-/// Opens an export: `-` is standard input.
-///
-/// # Errors
-///
-/// What makes the whole export unreadable: see [`SourceError`].
-pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError> {
-    TextFile::open(path, settings)
-        .and_then(|text| open_as(settings.format, text, settings))
-        .map_err(|fault| SourceError { name: display_name(path), fault })
 }
 
 impl Export {
@@ -61,31 +81,24 @@ impl Export {
         &self.text.name
     }
 
-    /// Its columns.
-    #[must_use]
     pub fn columns(&self) -> &Columns {
         &self.columns
     }
 
-    /// Its columns, to ask for more of them: see [`Columns::require`].
+    /// The columns, to request more of them: see [`Columns::require`].
     pub fn columns_mut(&mut self) -> &mut Columns {
         Arc::make_mut(&mut self.columns)
     }
 
-    /// How it is written.
-    #[must_use]
     pub fn dialect(&self) -> &Dialect {
         &self.text.dialect
     }
 
     /// All rows.
-    #[must_use]
     pub fn rows(&self) -> Rows {
         self.rows_from(self.first)
     }
 
-    /// The rows from `from` on.
-    #[must_use]
     pub fn rows_from(&self, from: RowRef) -> Rows {
         Rows::new(self.format.reader(self, from), Arc::clone(&self.columns))
     }
@@ -98,7 +111,6 @@ impl Export {
         Ok(bytes)
     }
 
-    /// Which content it has.
     pub fn hash(&self) -> Result<ExportHash, SourceError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(self.text.reader()).map_err(|source| self.io_error(source))?;
@@ -116,18 +128,17 @@ impl Export {
         self.format.detected_settings()
     }
 
-    /// Whether it is a result file of an earlier run, repaired and run again.
+    /// Whether it is a result file of an earlier run, fixed and run again.
     pub fn is_result_file(&self) -> Result<bool, SourceError> {
         self.format.is_result_file(self).map_err(|source| self.io_error(source))
     }
 
     /// The extension of its result files.
-    #[must_use]
     pub fn result_extension(&self) -> &'static str {
         self.format.result_extension()
     }
 
-    /// How a result file with these columns begins.
+    /// The header of a result file with these columns, if its format has one.
     pub(crate) fn result_header(&self, results: &[ResultCell]) -> Vec<u8> {
         let Some(header) = self.format.result_header(self, results) else { return Vec::new() };
         [self.dialect().result_bom(), &self.dialect().result_line(header)].concat()

@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_8};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
-use super::export::Export;
-use super::format::{Format, ResultCell, ResultValue, RowReader};
+use super::export::{Export, Format, ResultCell};
 use super::records::Records;
-use super::rows::{Row, RowFault, RowRef};
+use super::rows::{Row, RowFault, RowReader, RowRef};
 use super::text_file::TextFile;
 use shape::Shape;
 
@@ -48,15 +48,11 @@ impl Format for JsonLines {
 
     fn column_names(&self, export: &Export) -> io::Result<Vec<String>> {
         let mut records = export.text.records(None, export.first);
-        let Some(first) = records.next()? else { return Ok(Vec::new()) };
-        let text = decode(first.bytes, export.dialect().encoding).unwrap_or_default();
+        let Some(Ok(first)) = records.next()?.map(|first| first.bytes) else { return Ok(Vec::new()) };
+        let text = decode(first, export.dialect().encoding).unwrap_or_default();
         let members = members(&text).unwrap_or_default();
         let keys = members.iter().map(|(key, _)| key.0.to_string());
         Ok(keys.filter(|key| !key.starts_with(SYNC_PREFIX)).collect())
-    }
-
-    fn detected_settings(&self) -> Vec<(&'static str, String)> {
-        Vec::new()
     }
 
     fn is_result_file(&self, export: &Export) -> io::Result<bool> {
@@ -66,24 +62,20 @@ impl Format for JsonLines {
         // Any line: in a repaired file some may be as in an export again.
         let mut records = export.text.records(None, export.first);
         while let Some(record) = records.next()? {
-            if has_results(record.bytes, export.dialect().encoding) {
+            if record.bytes.is_ok_and(|line| has_results(line, export.dialect().encoding)) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn cut_off(&self, last: &Row) -> Option<String> {
+    fn truncation(&self, last: &Row) -> Option<String> {
         let fault = last.fault().filter(|fault| matches!(fault, RowFault::NotAnObject(_)))?;
         Some(fault.to_string())
     }
 
     fn result_extension(&self) -> &'static str {
         "jsonl"
-    }
-
-    fn result_header(&self, _: &Export, _: &[ResultCell]) -> Option<Vec<u8>> {
-        None
     }
 
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>> {
@@ -106,7 +98,7 @@ impl RowReader for JsonReader {
         let Self { records, encoding, columns, shape } = self;
         let Some(record) = records.next()? else { return Ok(false) };
         // Cells are kept as UTF-8.
-        row.fill(&record, UTF_8, |cells| split(&decode(record.bytes, encoding)?, columns, shape, cells));
+        row.fill(record.at, UTF_8, |cells| split(&decode(record.bytes?, encoding)?, columns, shape, cells));
         Ok(true)
     }
 }
@@ -208,10 +200,10 @@ fn is_result((key, _): &(Key, &RawValue)) -> bool {
 fn with_results(own: &str, results: &[ResultCell]) -> String {
     // Also of a row that is refused because a key occurs twice.
     let own = match all_members(own) {
-        Err(_) => format!("\"{RAW}\":{}", serde_json::Value::from(own)),
+        Err(_) => format!("\"{RAW}\":{}", Value::from(own)),
         Ok(members) if members.iter().any(is_result) => {
             let own = members.iter().filter(|member| !is_result(member) || member.0.0 == RAW);
-            let own = own.map(|(key, value)| format!("{}:{value}", serde_json::Value::from(&*key.0)));
+            let own = own.map(|(key, value)| format!("{}:{value}", Value::from(&*key.0)));
             own.collect::<Vec<_>>().join(",")
         }
         Ok(_) => {
@@ -220,12 +212,8 @@ fn with_results(own: &str, results: &[ResultCell]) -> String {
         }
     };
     let results = results.iter().filter_map(|(name, value)| {
-        let value = match *value {
-            ResultValue::Text("") => return None,
-            ResultValue::Text(text) => serde_json::Value::from(text),
-            ResultValue::Number(number) => number.into(),
-        };
-        Some(format!("\"{name}\":{value}"))
+        let is_blank = value.as_str().is_some_and(str::is_empty);
+        (!is_blank).then(|| format!("\"{name}\":{value}"))
     });
     let members: Vec<String> = std::iter::once(own).filter(|own| !own.is_empty()).chain(results).collect();
     format!("{{{}}}", members.join(","))
@@ -366,10 +354,10 @@ mod tests {
     #[test]
     fn results_become_members_of_the_rows_own_object() {
         let results = [
-            ("_sync_line", ResultValue::Number(7)),
-            ("_sync_code", ResultValue::Text("bad_email")),
-            ("_sync_field", ResultValue::Text("")),
-            ("_sync_message", ResultValue::Text("no \"@\"")),
+            ("_sync_line", 7.into()),
+            ("_sync_code", "bad_email".into()),
+            ("_sync_field", "".into()),
+            ("_sync_message", "no \"@\"".into()),
         ];
         let members = r#""_sync_line":7,"_sync_code":"bad_email","_sync_message":"no \"@\"""#;
         let line = |own: &str| with_results(own, &results);

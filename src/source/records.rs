@@ -1,8 +1,8 @@
 //! Where one record ends and the next begins.
 //!
-//! The `csv` crate has no bound on a field, lets an unclosed quote swallow the
-//! rest of the file, and appends text after a closing quote to the cell. So the
-//! extent of each record is found here first, bounded and with its physical
+//! The `csv` crate has no bound on a field. It lets an unclosed quote swallow
+//! the rest of the file, and appends text after a closing quote to the cell. So
+//! the extent of each record is found here first, bounded and with its physical
 //! line. Only a sound record goes to the parser. A record with broken quotes
 //! ends with its first physical line, and reading resumes on the next.
 
@@ -13,11 +13,7 @@ use std::sync::Arc;
 
 use memchr::{memchr, memchr_iter, memchr2};
 
-use super::rows::{RowFault, RowRef};
-
-/// The longest record that is read, in bytes. It bounds memory, and no
-/// customer's row comes near it.
-pub const RECORD_BYTES_MAX: usize = 1 << 20;
+use super::rows::{RECORD_BYTES_MAX, RowFault, RowRef};
 
 const BLOCK_BYTES: usize = 256 << 10;
 
@@ -25,24 +21,17 @@ const BLOCK_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(super) struct RawRecord<'a> {
     pub(super) at: RowRef,
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Result<&'a [u8], RowFault>,
     pub(super) has_quotes: bool,
-    pub(super) fault: Option<RowFault>,
-}
-
-/// The bytes that structure a file.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Framing {
-    /// Between cells, which may be quoted. `None`: a record is a line.
-    pub(super) delimiter: Option<u8>,
-    pub(super) terminator: u8,
 }
 
 /// Splits a file into records, from the start of any record on.
 #[derive(Debug)]
 pub(super) struct Records {
     file: Arc<File>,
-    framing: Framing,
+    /// Between cells, which may be quoted. `None`: a record is a line.
+    delimiter: Option<u8>,
+    terminator: u8,
     buffer: Vec<u8>,
     /// Where the next record starts in `buffer`.
     start: usize,
@@ -54,9 +43,10 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub(super) fn new(file: Arc<File>, framing: Framing, from: RowRef) -> Self {
+    pub(super) fn new(file: Arc<File>, delimiter: Option<u8>, terminator: u8, from: RowRef) -> Self {
         let RowRef { number, line, offset: base, .. } = from;
-        Self { file, framing, buffer: Vec::new(), start: 0, base, number, line, is_at_end: false }
+        let (buffer, start, is_at_end) = (Vec::new(), 0, false);
+        Self { file, delimiter, terminator, buffer, start, base, number, line, is_at_end }
     }
 
     /// The next record that is not a blank line.
@@ -72,7 +62,7 @@ impl Records {
             self.consume(len, 1);
         };
         let line = without_cr(self.ahead(line_len));
-        let quoting = self.framing.delimiter.filter(|_| memchr(b'"', line).is_some());
+        let quoting = self.delimiter.filter(|_| memchr(b'"', line).is_some());
         let (len, fault) = match quoting.map(|delimiter| self.quoted_len(delimiter)).transpose()? {
             None => (line_len, None),
             Some(Ok(len)) => (len, None),
@@ -80,14 +70,15 @@ impl Records {
         };
         let mut lines = 1;
         if len > line_len {
-            lines += memchr_iter(self.framing.terminator, self.ahead(len)).count() as u64;
+            lines += memchr_iter(self.terminator, self.ahead(len)).count() as u64;
         }
         let from = self.start;
         let to = from + without_cr(self.ahead(len)).len();
         let at = self.row_ref((to - from) as u64);
         self.number += 1;
         self.consume(len, lines);
-        Ok(Some(RawRecord { at, bytes: &self.buffer[from..to], has_quotes: quoting.is_some(), fault }))
+        let bytes = fault.map_or(Ok(&self.buffer[from..to]), Err);
+        Ok(Some(RawRecord { at, bytes, has_quotes: quoting.is_some() }))
     }
 
     fn ahead(&self, len: usize) -> &[u8] {
@@ -103,7 +94,7 @@ impl Records {
     fn line_len(&mut self) -> io::Result<Option<usize>> {
         let mut searched = 0;
         loop {
-            if let Some(at) = memchr(self.framing.terminator, &self.buffer[self.start + searched..]) {
+            if let Some(at) = memchr(self.terminator, &self.buffer[self.start + searched..]) {
                 return Ok(Some(searched + at));
             }
             searched = self.buffer.len() - self.start;
@@ -123,7 +114,7 @@ impl Records {
             let data = &self.buffer[self.start..];
             let bounded = &data[..data.len().min(RECORD_BYTES_MAX)];
             let is_cut = bounded.len() < data.len();
-            match quoted_end(bounded, delimiter, self.framing.terminator) {
+            match quoted_end(bounded, delimiter, self.terminator) {
                 QuotedEnd::Open(_) if !is_cut && !self.is_at_end => self.fill()?,
                 QuotedEnd::Open(Ok(_)) if is_cut => return Ok(Err(RowFault::TooLong)),
                 QuotedEnd::Found(found) | QuotedEnd::Open(found) => return Ok(found),
@@ -131,13 +122,13 @@ impl Records {
         }
     }
 
-    /// Steps over a line that is longer than a record may be, without keeping it.
+    /// Skips a line that is longer than a record may be, without keeping it.
     fn skip_long_line(&mut self) -> io::Result<RawRecord<'_>> {
         let mut at = self.row_ref(0);
         self.number += 1;
         loop {
             let data = &self.buffer[self.start..];
-            if let Some(len) = memchr(self.framing.terminator, data) {
+            if let Some(len) = memchr(self.terminator, data) {
                 at.len += len as u64;
                 self.consume(len, 1);
                 break;
@@ -149,7 +140,7 @@ impl Records {
             }
             self.fill()?;
         }
-        Ok(RawRecord { at, bytes: &[], has_quotes: false, fault: Some(RowFault::TooLong) })
+        Ok(RawRecord { at, bytes: Err(RowFault::TooLong), has_quotes: false })
     }
 
     fn consume(&mut self, len: usize, lines: u64) {
@@ -244,20 +235,24 @@ mod tests {
     fn records_from(text: &str, from: RowRef) -> Records {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        Records::new(Arc::new(file), Framing { delimiter: Some(b','), terminator: b'\n' }, from)
+        Records::new(Arc::new(file), Some(b','), b'\n', from)
     }
 
-    fn records(text: &str) -> Vec<(RowRef, String, Option<RowFault>)> {
+    fn text(record: RawRecord) -> Result<String, RowFault> {
+        record.bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn records(text: &str) -> Vec<(RowRef, Result<String, RowFault>)> {
         let mut records = records_from(text, RowRef { number: 1, line: 1, ..RowRef::default() });
         let mut all = Vec::new();
         while let Some(record) = records.next().expect("readable") {
-            all.push((record.at, String::from_utf8_lossy(record.bytes).into_owned(), record.fault));
+            all.push((record.at, self::text(record)));
         }
         all
     }
 
     fn lines_and_texts(text: &str) -> Vec<(u64, String)> {
-        records(text).into_iter().map(|(at, text, _)| (at.line, text)).collect()
+        records(text).into_iter().map(|(at, text)| (at.line, text.unwrap_or_default())).collect()
     }
 
     #[test]
@@ -271,7 +266,7 @@ mod tests {
     fn a_broken_quote_costs_its_own_line_and_no_other() {
         let faults: Vec<_> = records("a,b\n1,\"open\n2,fine\n3,\"x\"y\n4,last\n")
             .into_iter()
-            .map(|(at, _, fault)| (at.line, fault))
+            .map(|(at, text)| (at.line, text.err()))
             .collect();
         assert_eq!(
             faults,
@@ -284,8 +279,8 @@ mod tests {
             ]
         );
         let unclosed = records("a,b\n1,\"open\n2,fine\n");
-        assert_eq!(unclosed[1].2, Some(RowFault::UnclosedQuote { column: 2 }));
-        assert_eq!(unclosed[2].1, "2,fine");
+        assert_eq!(unclosed[1].1, Err(RowFault::UnclosedQuote { column: 2 }));
+        assert_eq!(unclosed[2].1.as_deref(), Ok("2,fine"));
     }
 
     #[test]
@@ -298,7 +293,7 @@ mod tests {
     fn a_quoted_line_just_over_the_bound_is_one_row_and_too_long() {
         let text = format!("a,b\n\"x\",{}\nc,d\n", "y".repeat(RECORD_BYTES_MAX + 10));
         let found = records(&text);
-        assert_eq!((found.len(), &found[1].2, found[2].0.line), (3, &Some(RowFault::TooLong), 3));
+        assert_eq!((found.len(), &found[1].1, found[2].0.line), (3, &Err(RowFault::TooLong), 3));
     }
 
     #[test]
@@ -307,20 +302,20 @@ mod tests {
     }
 
     #[test]
-    fn a_line_over_the_bound_is_stepped_over() {
+    fn a_line_over_the_bound_is_skipped() {
         let text = format!("a\n{}\nb\n", "x".repeat(3 * RECORD_BYTES_MAX));
         let found = records(&text);
-        assert_eq!(found[1].2, Some(RowFault::TooLong));
-        assert_eq!((found[2].0.line, found[2].1.as_str()), (3, "b"));
+        assert_eq!(found[1].1, Err(RowFault::TooLong));
+        assert_eq!((found[2].0.line, found[2].1.as_deref()), (3, Ok("b")));
     }
 
     #[test]
     fn offsets_lead_back_to_the_same_record() {
         let text = "a,b\n1,\"x\ny\"\n\n2,z\n3,w\n";
-        for (at, record, _) in records(text) {
+        for (at, record) in records(text) {
             let mut again = records_from(text, at);
             let found = again.next().expect("readable").expect("a record");
-            assert_eq!((found.at, String::from_utf8_lossy(found.bytes).into_owned()), (at, record));
+            assert_eq!((found.at, self::text(found)), (at, record));
         }
     }
 }

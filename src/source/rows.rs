@@ -1,14 +1,18 @@
-//! One row: its place, its cells, and what is wrong with it.
+//! One row: its place, its cells, and its fault if it is malformed.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use encoding_rs::{Encoding, UTF_8};
 
 use super::cells::Cells;
 use super::columns::Columns;
-use super::format::RowReader;
-use super::records::{RECORD_BYTES_MAX, RawRecord};
+
+/// The longest record that is read, in bytes. It bounds memory, and no
+/// customer's row comes near it.
+pub const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// Where a row stands. Every report about a row names it by this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,13 +30,12 @@ pub struct RowRef {
 /// Why a row cannot be split into cells.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {
-    /// A quote with no end, or none within the bound of a record.
+    /// A quote without an end within the bound of a record.
     #[error("the quote that opens cell {column} is never closed; close it, or double it if it is text")]
     UnclosedQuote {
         /// 1-based.
         column: usize,
     },
-    /// Text after a closing quote.
     #[error("cell {column} has text after its closing quote; double each quote that is text")]
     TextAfterQuote {
         /// 1-based.
@@ -61,13 +64,11 @@ pub enum RowFault {
         /// 1-based.
         column: usize,
     },
-    /// More bytes than [`RECORD_BYTES_MAX`].
     #[error("the row is longer than {} MiB; check for a missing line end", RECORD_BYTES_MAX >> 20)]
     TooLong,
     /// A line that is no JSON object.
     #[error("the line is not a JSON object: {0}")]
     NotAnObject(String),
-    /// A key twice in one object: which one counts?
     #[error("the key {0:?} occurs twice; delete one of the two")]
     DuplicateKey(String),
     /// A list or an object where a value is mapped.
@@ -100,24 +101,18 @@ impl Default for Row {
 }
 
 impl Row {
-    /// Where it stands.
-    #[must_use]
     pub fn at(&self) -> RowRef {
         self.at
     }
 
-    /// Why it could not be split into cells, if so.
-    #[must_use]
+    /// Why it cannot be split into cells, if so.
     pub fn fault(&self) -> Option<&RowFault> {
         self.fault.as_ref()
     }
 
     /// The text of a cell, as it stands in the export; blank if the row has none.
-    ///
-    /// # Errors
-    ///
-    /// [`BadText`] for bytes outside the encoding, and for U+FFFD, by which
-    /// another program has already replaced such bytes.
+    /// U+FFFD is refused like bytes outside the encoding: another program put it
+    /// in their place.
     pub fn text(&self, column: usize) -> Result<Cow<'_, str>, BadText> {
         let bytes = self.cells.get(column);
         let text = if self.encoding == UTF_8 {
@@ -128,8 +123,6 @@ impl Row {
         text.filter(|text| !has_replacement(text)).ok_or(BadText { encoding: self.encoding.name() })
     }
 
-    /// The cell's own bytes.
-    #[must_use]
     pub fn bytes(&self, column: usize) -> &[u8] {
         self.cells.get(column)
     }
@@ -138,26 +131,31 @@ impl Row {
         &self.cells
     }
 
-    /// Takes over a record; `split` makes its cells.
+    /// Becomes the row at `at`; `split` makes its cells.
     pub(super) fn fill(
         &mut self,
-        record: &RawRecord,
+        at: RowRef,
         encoding: &'static Encoding,
         split: impl FnOnce(&mut Cells) -> Result<(), RowFault>,
     ) {
-        self.at = record.at;
+        self.at = at;
         self.encoding = encoding;
-        self.fault = record.fault.clone().or_else(|| split(&mut self.cells).err());
+        self.fault = split(&mut self.cells).err();
         if self.fault.is_some() {
             self.cells.clear();
         }
     }
 }
 
-/// Whether the text has U+FFFD. Its first byte is rare enough to search for
-/// that alone.
+/// Whether the text has U+FFFD. The search is for its first byte, which is rare.
 fn has_replacement(text: &str) -> bool {
     memchr::memchr(0xEF, text.as_bytes()).is_some() && text.contains('\u{FFFD}')
+}
+
+/// Reads the rows of one format.
+pub(super) trait RowReader: fmt::Debug + Send {
+    /// Reads the next row into `row`; `false` at the end of the export.
+    fn read(&mut self, row: &mut Row) -> io::Result<bool>;
 }
 
 /// A stream of rows.
@@ -165,7 +163,7 @@ fn has_replacement(text: &str) -> bool {
 pub struct Rows {
     reader: Box<dyn RowReader>,
     columns: Arc<Columns>,
-    /// Whether a column had a value so far; empty for an export with a header.
+    /// Whether each column had a value so far; empty for an export with a header.
     has_value: Vec<bool>,
 }
 
@@ -177,7 +175,7 @@ impl Rows {
 
     /// Reads the next row into `row`; `false` at the end of the export. A
     /// malformed row is no error: see [`Row::fault`].
-    pub fn read(&mut self, row: &mut Row) -> std::io::Result<bool> {
+    pub fn read(&mut self, row: &mut Row) -> io::Result<bool> {
         let is_row = self.reader.read(row)?;
         if is_row {
             for (column, has_value) in self.has_value.iter_mut().enumerate().filter(|(_, has)| !**has) {

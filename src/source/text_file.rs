@@ -1,24 +1,24 @@
 //! From a path, or standard input, to text that can be read from any offset.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use encoding_rs::{Encoding, UTF_8};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
-use super::completeness::OriginalFile;
 use super::dialect::{Dialect, LineEnd, is_surely_utf8, likely_encoding};
-use super::records::{Framing, Records};
+use super::error::{ExportFault, SourceError};
+use super::records::Records;
 use super::rows::RowRef;
 use super::settings::InputSettings;
-use super::{ExportFault, SourceError};
 
-/// Read to detect the format and the dialect.
+/// Bytes from which the format and the dialect are detected.
 const SAMPLE_BYTES: u64 = 64 << 10;
-/// Read at once while all of a file is copied or searched.
+/// Bytes read at once while a whole file is copied or searched.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// The text of an export. Every delimiter and line end is one ASCII byte, so
@@ -41,17 +41,35 @@ pub(super) enum Storage {
     InPlace(OriginalFile),
     /// In a private copy of that file.
     Copy(OriginalFile),
-    /// In a pipe, now copied, or a device: there is nothing to watch.
+    /// In a copied pipe, or a device: there is nothing to watch.
     Stream,
+}
+
+/// The file that the user named, as it was before its first byte was read.
+#[derive(Debug)]
+pub(super) struct OriginalFile {
+    file: File,
+    metadata: Metadata,
+}
+
+impl OriginalFile {
+    pub(super) fn modified(&self) -> io::Result<SystemTime> {
+        self.metadata.modified()
+    }
+
+    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
+        let now = self.file.metadata()?;
+        Ok(now.len() == self.metadata.len() && now.modified()? == self.modified()?)
+    }
 }
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 impl TextFile {
-    /// Opens `path`; `-` is standard input. The file is read where it is, if
-    /// that is possible: what is piped, compressed or in an encoding such as
-    /// UTF-16 is copied first, the last as UTF-8.
+    /// Opens `path`; `-` is standard input. A file is read in place if possible.
+    /// A pipe, a compressed file and a text such as UTF-16 are copied first, the
+    /// text as UTF-8.
     pub(super) fn open(path: &Path, settings: &InputSettings) -> Result<Self, ExportFault> {
         let (mut file, mut storage) = if path == Path::new("-") {
             (spool(&mut io::stdin().lock(), ExportFault::Io)?, Storage::Stream)
@@ -90,8 +108,7 @@ impl TextFile {
 
     /// The records from `from` on, with quotes if there is a delimiter.
     pub(super) fn records(&self, delimiter: Option<u8>, from: RowRef) -> Records {
-        let framing = Framing { delimiter, terminator: self.dialect.line_end.terminator() };
-        Records::new(Arc::clone(&self.file), framing, from)
+        Records::new(Arc::clone(&self.file), delimiter, self.dialect.line_end.terminator(), from)
     }
 
     /// Whether these bytes occur anywhere in the file.
@@ -138,7 +155,7 @@ pub(super) fn display_name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// Read to guess the encoding.
+/// Bytes from which the encoding is guessed.
 const ENCODING_SAMPLE_BYTES: u64 = 1 << 20;
 
 /// The most likely encoding of an export, if it is a plain file and not UTF-8.
@@ -157,15 +174,17 @@ pub(crate) fn guess_encoding(path: &Path) -> Result<Option<&'static Encoding>, S
 /// The content of a file, unpacked into a private copy where needed.
 fn unpack(path: &Path) -> Result<(File, Storage), ExportFault> {
     let file = File::open(path)?;
-    if file.metadata()?.is_dir() {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
-    let original = OriginalFile::new(&file)?;
     let mut head = [0; ZSTD.len()];
     if file.read_at(&mut head, 0).is_err() {
         // A named pipe can be read only once.
         return Ok((spool(&mut &file, ExportFault::Io)?, Storage::Stream));
     }
+    let watched = if metadata.is_file() { Some(file.try_clone()?) } else { None };
+    let original = watched.map(|file| OriginalFile { file, metadata });
     let copy = if head.starts_with(&GZIP) {
         spool(&mut flate2::read::MultiGzDecoder::new(file), ExportFault::Compressed)?
     } else if head == ZSTD {

@@ -12,7 +12,7 @@ use omnidesk_sync::mapping::{
     Operation, OperationSettings, Rule,
 };
 use omnidesk_sync::omnidesk::{CallKind, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
-use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, ResultValue, Row, RowRef};
+use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, Row, RowRef};
 
 /// Rows that are read a second time, from their own offset.
 const REREAD_MAX: u64 = 4;
@@ -93,7 +93,7 @@ fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef
     if as_it_stands && end - start <= RECORD_BYTES_MAX {
         // Results stand behind a row, and behind the cells without a name that it
         // leaves out.
-        let line = export.result_row(at, &[("_sync_line", ResultValue::Number(7))]).expect("readable");
+        let line = export.result_row(at, &[("_sync_line", 7.into())]).expect("readable");
         let behind = line.strip_prefix(&content[start..end]).expect("the row as it stands");
         let delimiters = behind.trim_ascii_end().strip_suffix(b"7").expect("the result");
         assert!(

@@ -1,5 +1,7 @@
 //! The fast path for lines of JSON.
 
+use serde::de::IgnoredAny;
+
 use crate::source::cells::Cells;
 use crate::source::columns::Columns;
 
@@ -102,25 +104,11 @@ impl Cursor<'_> {
     }
 }
 
-/// RFC 8259, section 6.
+/// Whether the parser accepts the number. Most are plain digits.
 fn is_number(text: &[u8]) -> bool {
-    after_number(text.strip_prefix(b"-").unwrap_or(text)).is_some_and(<[u8]>::is_empty)
-}
-
-fn after_number(text: &[u8]) -> Option<&[u8]> {
-    let mut rest = text.strip_prefix(b"0").or_else(|| after_digits(text))?;
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        rest = after_digits(fraction)?;
+    match text {
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => true,
+        [b'-' | b'0'..=b'9', ..] => serde_json::from_slice::<IgnoredAny>(text).is_ok(),
+        _ => false,
     }
-    if let [b'e' | b'E', exponent @ ..] = rest {
-        let sign = usize::from(matches!(exponent, [b'+' | b'-', ..]));
-        rest = after_digits(&exponent[sign..])?;
-    }
-    Some(rest)
-}
-
-/// The text after one or more digits.
-fn after_digits(text: &[u8]) -> Option<&[u8]> {
-    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    (digits > 0).then(|| &text[digits..])
 }
