@@ -1,4 +1,4 @@
-//! Addresses by which Omnidesk knows a customer.
+//! Addresses by which Omnidesk recognises a customer.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,24 +7,22 @@ use email_address::{EmailAddress, Options};
 use rlibphonenumber::enums::Region;
 
 use super::phone;
-use super::rejection::{Rejection, RejectionCode};
+use super::rejection::{Rejection, RejectionCode, RowResult};
 
-/// The kinds of addresses.
+/// The kind of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Channel {
-    /// An e-mail address.
     Email,
-    /// An E.164 number.
+    /// E.164.
     Telephone,
-    /// A Facebook account or id.
+    /// An account or an id.
     Facebook,
-    /// A Twitter account, without `@`.
+    /// An account, without `@`.
     Twitter,
 }
 
 impl Channel {
-    /// The word of the API page.
-    #[must_use]
+    /// As on the API's pages.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -47,55 +45,33 @@ pub type Address = DraftAddress<'static>;
 
 impl<'a> DraftAddress<'a> {
     /// Checks and cleans an address.
-    ///
-    /// # Errors
-    ///
-    /// The reason, and what would help.
-    pub fn parse(
-        channel: Channel,
-        text: impl Into<Cow<'a, str>>,
-        region: Option<Region>,
-    ) -> Result<Self, Rejection> {
+    pub fn parse(channel: Channel, text: impl Into<Cow<'a, str>>, region: Option<Region>) -> RowResult<Self> {
         let text = text.into();
-        let is_clean = match channel {
-            Channel::Email => is_common_email(&text),
-            Channel::Telephone => phone::is_clean(&text),
-            Channel::Facebook | Channel::Twitter => false,
-        };
-        if is_clean {
-            return Ok(Self { channel, text });
-        }
         let text = match channel {
-            Channel::Email => parse_email(&text)?,
-            Channel::Telephone => phone::to_e164(&text, region)?,
-            Channel::Facebook => parse_facebook(&text)?,
-            Channel::Twitter => parse_twitter(&text)?,
+            Channel::Email => parse_email(text)?,
+            Channel::Telephone => phone::to_e164(text, region)?,
+            Channel::Facebook => parse_facebook(&text)?.into(),
+            Channel::Twitter => parse_twitter(&text)?.into(),
         };
-        Ok(Self { channel, text: Cow::Owned(text) })
+        Ok(Self { channel, text })
     }
 
-    /// The kind.
-    #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel
     }
 
     /// As it is sent.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The form by which two spellings of one address are the same.
-    #[must_use]
+    /// The same for all spellings of one address.
     pub fn identity(&self) -> Cow<'_, str> {
         let is_lower = |text: &str| text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase());
-        match self.channel {
-            Channel::Email | Channel::Facebook | Channel::Twitter if !is_lower(&self.text) => {
-                Cow::Owned(self.text.to_lowercase())
-            }
-            _ => Cow::Borrowed(&self.text),
+        if self.channel == Channel::Telephone || is_lower(&self.text) {
+            return Cow::Borrowed(&self.text);
         }
+        Cow::Owned(self.text.to_lowercase())
     }
 
     pub(super) fn is_same_as(&self, other: &Self) -> bool {
@@ -114,10 +90,15 @@ impl fmt::Debug for DraftAddress<'_> {
     }
 }
 
-fn parse_email(text: &str) -> Result<String, Rejection> {
-    let text = text.strip_prefix("mailto:").unwrap_or(text).trim();
+fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
+    if is_common_email(&text) {
+        return Ok(text);
+    }
+    let text = text.strip_prefix("mailto:").unwrap_or(&text).trim();
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
-    let Err(error) = EmailAddress::parse_with_options(text, options) else { return Ok(text.to_owned()) };
+    let Err(error) = EmailAddress::parse_with_options(text, options) else {
+        return Ok(text.to_owned().into());
+    };
     let error = error.to_string().to_lowercase();
     let (message, hint) = if text.matches('@').count() > 1 {
         (
@@ -138,8 +119,8 @@ fn parse_email(text: &str) -> Result<String, Rejection> {
     Err(Rejection::new(RejectionCode::BadEmail, message, hint))
 }
 
-/// Whether the address has the shape of nearly all: letters, digits and a few
-/// signs. Only saves time: a test checks that the library accepts all of them.
+/// Whether the address has the common shape: letters, digits and a few signs.
+/// Only saves time: a test checks that the library accepts all of these.
 fn is_common_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     let is_part = |part: &[u8], signs: &[u8]| {
@@ -159,7 +140,7 @@ fn is_common_email(text: &str) -> bool {
 const ACCOUNT_HINT: &str =
     "fix the account, empty the cell, or leave such accounts out with invalid = \"drop\"";
 
-/// The part of a profile's URL behind the host, if that is one of `hosts`.
+/// The part of a profile's URL after the host, if that is one of `hosts`.
 fn profile_path<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
     let (host, path) = rest.split_once('/')?;
@@ -171,7 +152,7 @@ fn profile_path<'a>(text: &'a str, hosts: &[&str]) -> Option<&'a str> {
     hosts.contains(&bare).then_some(path)
 }
 
-fn parse_twitter(text: &str) -> Result<String, Rejection> {
+fn parse_twitter(text: &str) -> RowResult<String> {
     let account = match profile_path(text, &["twitter.com", "x.com"]) {
         Some(path) => path.split(['/', '?', '#']).next().unwrap_or_default(),
         None => text,
@@ -185,7 +166,7 @@ fn parse_twitter(text: &str) -> Result<String, Rejection> {
     Ok(account.to_owned())
 }
 
-fn parse_facebook(text: &str) -> Result<String, Rejection> {
+fn parse_facebook(text: &str) -> RowResult<String> {
     let account = match profile_path(text, &["facebook.com", "fb.com", "fb.me"]) {
         Some(rest) => facebook_account(rest),
         None => Some(text.trim_start_matches('@')).filter(|account| !account.contains("://")),
@@ -198,7 +179,7 @@ fn parse_facebook(text: &str) -> Result<String, Rejection> {
         .ok_or_else(|| Rejection::new(RejectionCode::BadHandle, "not a Facebook account or id", ACCOUNT_HINT))
 }
 
-/// The account in the part of a profile's URL behind the host.
+/// The account in the part of a profile's URL after the host.
 fn facebook_account(rest: &str) -> Option<&str> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut parts = path.split('/').filter(|part| !part.is_empty());

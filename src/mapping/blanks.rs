@@ -1,4 +1,4 @@
-//! What single words in cells mean: no value, "empty this field", yes or no.
+//! The meaning of single words in cells: no value, "empty this field", yes, no.
 
 /// The texts that `blank` and `clear` in `[input]` list.
 #[derive(Debug)]
@@ -7,7 +7,7 @@ pub(super) struct Blanks {
     clear: Vec<String>,
 }
 
-/// What a trimmed text means.
+/// The meaning of a trimmed text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CellMeaning {
     Blank,
@@ -18,12 +18,12 @@ pub(super) enum CellMeaning {
 
 impl Blanks {
     pub(super) fn new(blank: &[String], clear: &[String]) -> Self {
-        let trimmed = |words: &[String]| words.iter().map(|word| word.trim().to_owned()).collect();
+        let trimmed = |texts: &[String]| texts.iter().map(|text| text.trim().to_owned()).collect();
         Self { blank: trimmed(blank), clear: trimmed(clear) }
     }
 
     pub(super) fn meaning(&self, text: &str) -> CellMeaning {
-        let is_in = |words: &[String]| words.iter().any(|word| word == text);
+        let is_in = |texts: &[String]| texts.iter().any(|listed| listed == text);
         if text.is_empty() || is_in(&self.blank) {
             CellMeaning::Blank
         } else if is_in(&self.clear) {
@@ -42,8 +42,8 @@ impl Blanks {
 const YES: [&str; 7] = ["true", "yes", "y", "1", "on", "ja", "j"];
 const NO: [&str; 12] = ["false", "no", "n", "0", "off", "nee", "f", "0.0", "nein", "non", "falsch", "faux"];
 
-/// Whether a word means yes or no, if it means either.
+/// Whether a text means yes or no, if it means either.
 pub(super) fn parse_bool(text: &str) -> Option<bool> {
-    let is_in = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+    let is_in = |texts: &[&str]| texts.iter().any(|listed| listed.eq_ignore_ascii_case(text));
     is_in(&YES).then_some(true).or_else(|| is_in(&NO).then_some(false))
 }

@@ -1,4 +1,4 @@
-//! From the configuration and the columns of an export to a [`Mapping`].
+//! Compiles a [`Mapping`] from the configuration and the columns of an export.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::settings::{CustomerSettings, FieldOrigin, FieldSource, NamePolicy, Op
 use crate::source::{self, Columns};
 
 /// Collects problems, so that all of them are reported at once. A part with a
-/// problem is left out, and the mapping is then not made.
+/// problem is omitted, and no mapping is returned.
 struct Compiler<'a> {
     columns: &'a mut Columns,
     expressions: Expressions,
@@ -18,11 +18,8 @@ struct Compiler<'a> {
 }
 
 impl Mapping {
-    /// Resolves every column and compiles every template.
-    ///
-    /// # Errors
-    ///
-    /// All problems, each as a sentence with its key.
+    /// Resolves every column and compiles every template. Returns all problems,
+    /// each with its key.
     pub fn compile(
         customer: &CustomerSettings,
         operation: &OperationSettings,
@@ -32,40 +29,30 @@ impl Mapping {
         columns: &mut Columns,
     ) -> Result<Self, Vec<String>> {
         let mut compiler = Compiler { columns, expressions: Expressions::new(), problems: Vec::new() };
-        let primary_id = compiler.compile_source("primary_id", &customer.primary_id);
-        let brand_id = compiler.compile_source("brand_id", &customer.brand_id);
         let fields = customer.fields(custom_field_prefix);
-        let fields =
-            fields.map(|(key, name, setting)| (name, compiler.compile_source(&key, setting))).collect();
         let addresses = customer.channels();
-        let addresses = addresses
-            .map(|(channel, setting)| (channel, compiler.compile_source(channel.as_str(), setting)))
-            .collect();
-        let ticket_id =
-            customer.ticket_id.as_ref().map(|setting| compiler.compile_source("ticket_id", setting));
-        let no_sync = customer.no_sync.as_ref().map(|setting| compiler.compile_source("no_sync", setting));
-        let rules = compiler.compile_rules(operation);
-        let Compiler { columns, expressions, problems } = compiler;
-        if !problems.is_empty() {
-            return Err(problems);
-        }
         let mut mapping = Self {
-            primary_id,
-            brand_id,
-            fields,
-            addresses,
-            ticket_id,
-            no_sync,
-            rules,
+            primary_id: compiler.compile_source("primary_id", &customer.primary_id),
+            brand_id: compiler.compile_source("brand_id", &customer.brand_id),
+            fields: fields.map(|(key, name, from)| (name, compiler.compile_source(&key, from))).collect(),
+            addresses: addresses
+                .map(|(channel, from)| (channel, compiler.compile_source(channel.as_str(), from)))
+                .collect(),
+            ticket_id: customer.ticket_id.as_ref().map(|from| compiler.compile_source("ticket_id", from)),
+            no_sync: customer.no_sync.as_ref().map(|from| compiler.compile_source("no_sync", from)),
+            rules: compiler.compile_rules(operation),
             names,
             blanks: Arc::new(Blanks::new(&input.blank, &input.clear)),
-            columns: Arc::new(columns.clone()),
-            expressions,
+            columns: Arc::new(compiler.columns.clone()),
+            expressions: compiler.expressions,
             deciding_columns: Vec::new(),
         };
-        mapping.deciding_columns = mapping.find_deciding_columns();
-        let checked = mapping.templates().map(|template| template.check(&mapping.columns));
-        let problems: Vec<String> = checked.filter_map(Result::err).collect();
+        let mut problems = compiler.problems;
+        if problems.is_empty() {
+            mapping.deciding_columns = mapping.find_deciding_columns();
+            problems
+                .extend(mapping.templates().filter_map(|template| template.check(&mapping.columns).err()));
+        }
         if problems.is_empty() { Ok(mapping) } else { Err(problems) }
     }
 }
@@ -80,7 +67,7 @@ impl Compiler<'_> {
             FieldOrigin::Constant(text) => vec![ValueOrigin::Constant(text.trim().to_owned())],
             FieldOrigin::Template(template) => {
                 let template = self.expressions.compile(&key, template, Syntax::Template, self.columns);
-                self.note_problem(&key, template).map(ValueOrigin::Template).into_iter().collect()
+                self.keep(&key, template).map(ValueOrigin::Template).into_iter().collect()
             }
         };
         let default = setting.default.as_deref().map(str::trim).filter(|text| !text.is_empty());
@@ -89,7 +76,7 @@ impl Compiler<'_> {
             let region = phone::find_region(code).ok_or_else(|| {
                 format!("there is no region {code:?}; write an ISO 3166-1 code such as \"NL\"")
             });
-            self.note_problem(&key, region)
+            self.keep(&key, region)
         });
         ValueSource { origins, region, invalid: setting.invalid, key }
     }
@@ -99,7 +86,7 @@ impl Compiler<'_> {
         for (at, rule) in operation.rule.iter().enumerate() {
             let key = format!("operation.rule[{at}].when");
             let condition = self.expressions.compile(&key, &rule.when, Syntax::Condition, self.columns);
-            conditions.extend(self.note_problem(&key, condition).map(|condition| (condition, rule.then)));
+            conditions.extend(self.keep(&key, condition).map(|condition| (condition, rule.then)));
         }
         let column = operation.column.as_ref().and_then(|name| self.find_column("operation.column", name));
         if operation.column.is_none() && !operation.values.is_empty() {
@@ -111,10 +98,11 @@ impl Compiler<'_> {
 
     fn find_column(&mut self, key: &str, name: &str) -> Option<ValueOrigin> {
         let column = self.columns.require(name);
-        self.note_problem(key, column).map(ValueOrigin::Column)
+        self.keep(key, column).map(ValueOrigin::Column)
     }
 
-    fn note_problem<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
+    /// Returns the part, or collects its problem.
+    fn keep<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.problems.push(format!("{key}: {problem}"))).ok()
     }
 }

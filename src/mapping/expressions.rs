@@ -1,7 +1,7 @@
 //! Templates and conditions: one syntax, minijinja's.
 //!
-//! A column is a variable by its name; `row['Any name']` reaches a column whose
-//! name is no identifier. Cells are text and are never evaluated again.
+//! A column is a variable by its name; `row['Any name']` reads a column with a
+//! name that is no identifier. Cells are text and are never evaluated again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use super::blanks::{Blanks, CellMeaning, parse_bool};
 use super::variables::{CellPath, Owner, Variables};
 use crate::source::{Columns, Row};
 
-/// Instructions for one template or condition: enough for any honest one, and an
-/// end for one that loops.
+/// Instructions for one template or condition: enough for any sensible one, and
+/// an end for an endless loop.
 const FUEL: u64 = 100_000;
 
 /// All templates and conditions of a mapping.
@@ -24,17 +24,17 @@ pub(super) struct Expressions(Environment<'static>);
 /// A compiled template or condition.
 #[derive(Debug)]
 pub(super) struct Expression {
-    /// In the configuration, and so in the environment.
+    /// The key in the configuration, and in the environment.
     pub(super) key: String,
     variables: Variables,
-    /// What it passes through on its way to a cell.
-    parents: Arc<BTreeSet<String>>,
+    /// The paths above the cells that it reads.
+    pub(super) parents: Arc<BTreeSet<String>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Syntax {
     Template,
-    /// Its text is empty where it does not hold.
+    /// Its text is empty if it does not hold.
     Condition,
 }
 
@@ -47,7 +47,7 @@ impl Expressions {
         Self(environment)
     }
 
-    /// Compiles an expression and asks `columns` for the cells it reads.
+    /// Compiles an expression and requests the columns that it reads.
     pub(super) fn compile(
         &mut self,
         key: &str,
@@ -75,8 +75,8 @@ impl Expressions {
         Ok(Expression { key: key.to_owned(), variables, parents })
     }
 
-    /// Refuses unknown filters and tests. The engine would do so only when a row
-    /// leads to one.
+    /// Refuses unknown filters and tests. The engine refuses one only when a row
+    /// reaches it.
     fn check_names(&self, variables: &Variables) -> Result<(), String> {
         let mut state = self.0.empty_state();
         let is_unknown =
@@ -92,9 +92,7 @@ impl Expressions {
     }
 
     /// The text that a template makes of a row.
-    pub(super) fn render(&self, expression: &Expression, cells: RowCells) -> Result<String, String> {
-        let (cells, parents) = (Arc::new(cells), Arc::clone(&expression.parents));
-        let row = RowObject { cells, parents, prefix: String::new() };
+    pub(super) fn render(&self, expression: &Expression, row: RowObject) -> Result<String, String> {
         let template = self.0.get_template(&expression.key);
         template
             .and_then(|template| template.render(Value::from_object(row)))
@@ -103,8 +101,7 @@ impl Expressions {
 }
 
 impl Expression {
-    /// Refuses parts of a column, which is text. To be called once all columns
-    /// are known.
+    /// Refuses parts of a column, which is text. All columns have to be known.
     pub(super) fn check(&self, columns: &Columns) -> Result<(), String> {
         for (path, _) in self.variables.row_cells().filter(|(_, owner)| *owner == Owner::Row) {
             if let Some(parent) = path.parents().find(|parent| columns.find(parent).is_some()) {
@@ -123,10 +120,10 @@ impl Expression {
     }
 
     /// The columns on which the result depends: all of the export's own if it may
-    /// read any, as with a computed name. One too many costs time; one too few
-    /// would leave a change unsent.
+    /// read any, as with a computed name. One too many costs time; with one too
+    /// few a change would not be sent.
     pub(super) fn deciding_columns(&self, columns: &Columns) -> Vec<usize> {
-        // Names of the template's own count, too: the row may have them as well.
+        // The template's own names count, too: the row may also have them.
         let paths: Vec<String> = self.variables.paths.keys().map(CellPath::to_string).collect();
         let reads_any = self.variables.paths.contains_key(&CellPath::ROW);
         let is_read =
@@ -134,8 +131,8 @@ impl Expression {
         columns.own().filter(|(_, column)| is_read(column)).map(|(at, _)| at).collect()
     }
 
-    /// Cells that make a condition true because they have text, though the text
-    /// means no: their names and texts.
+    /// The names and texts of cells that make a condition true because they have
+    /// text, though the text means no.
     pub(super) fn ambiguous_cells(&self, columns: &Columns, row: &Row) -> BTreeMap<String, String> {
         let bare = self.variables.bare.iter().filter_map(|path| {
             let name = path.to_string();
@@ -146,7 +143,7 @@ impl Expression {
     }
 }
 
-/// Without the name of the template, which the caller knows.
+/// Without the template's key, which the caller adds.
 fn describe(error: Error) -> String {
     match (error.detail(), error.kind()) {
         (Some(detail), kind) => format!("{kind}: {detail}"),
@@ -156,13 +153,13 @@ fn describe(error: Error) -> String {
     }
 }
 
-/// Asks for every column that a template names.
+/// Requests every column that a template names.
 fn request_columns(variables: &Variables, columns: &mut Columns) -> Result<(), String> {
     if variables.reads_row() && (!columns.has_header() || columns.find("row").is_some()) {
-        let problem = if !columns.has_header() {
-            "in JSON lines a template can only read keys that it names: write row['key'] with the key itself"
-        } else {
+        let problem = if columns.has_header() {
             "the export has a column \"row\", but in a template row is the whole row; rename the column"
+        } else {
+            "in JSON lines a template can only read keys that it names: write row['key'] with the key itself"
         };
         return Err(problem.to_owned());
     }
@@ -184,23 +181,18 @@ fn is_at(column: &str, path: &str) -> bool {
     column.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// What a template can read of a row.
-#[derive(Debug)]
-pub(super) struct RowCells {
+/// A row, or the part of it below a dotted path, as a map for one expression.
+#[derive(Debug, Clone)]
+pub(super) struct RowObject {
     pub(super) row: Arc<Row>,
     pub(super) columns: Arc<Columns>,
     pub(super) blanks: Arc<Blanks>,
     /// Columns to read as blank.
-    pub(super) ignored_columns: BTreeSet<String>,
-}
-
-/// A row, or the part of it below a dotted path, as a map.
-#[derive(Debug)]
-struct RowObject {
-    cells: Arc<RowCells>,
-    parents: Arc<BTreeSet<String>>,
-    /// The path with a dot behind it.
-    prefix: String,
+    pub(super) ignored: BTreeSet<String>,
+    /// See [`Expression::parents`].
+    pub(super) parents: Arc<BTreeSet<String>>,
+    /// The path, with a dot at its end.
+    pub(super) prefix: String,
 }
 
 impl Object for RowObject {
@@ -210,22 +202,20 @@ impl Object for RowObject {
             return Some(Value::from_dyn_object(Arc::clone(self)));
         }
         let name = format!("{}{key}", self.prefix);
-        if let Some(value) = self.cells.value(&name) {
+        if let Some(value) = self.value(&name) {
             return Some(value);
         }
-        // Only what the template passes through is a map. To any other reader it
-        // is undefined: a map is not text, and would equal no text.
-        self.parents.contains(&name).then(|| {
-            let (cells, parents) = (Arc::clone(&self.cells), Arc::clone(&self.parents));
-            Value::from_object(Self { cells, parents, prefix: format!("{name}.") })
-        })
+        // Only a path above a cell is a map. Every other name is undefined: a map
+        // is not text, and would equal no text.
+        let is_parent = self.parents.contains(&name);
+        is_parent.then(|| Value::from_object(Self { prefix: format!("{name}."), ..Self::clone(self) }))
     }
 }
 
-impl RowCells {
+impl RowObject {
     fn value(&self, name: &str) -> Option<Value> {
         let column = self.columns.find(name)?;
-        if self.ignored_columns.contains(name) {
+        if self.ignored.contains(name) {
             return Some(Value::from(""));
         }
         Some(match self.row.text(column) {

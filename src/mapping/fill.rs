@@ -1,4 +1,5 @@
-//! How full the mapped columns are, which shows an export with an empty column.
+//! The share of rows with a value in each mapped column, which shows an export
+//! with an empty column.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,8 @@ use crate::source::Row;
 
 /// Rows with a value, by mapped column.
 ///
-/// Columns that decide only the operation are not among them: a night without a
-/// single purge is nothing unusual.
+/// Columns that decide only the operation do not count: a night without a single
+/// purge is nothing unusual.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fill {
     rows: u64,
@@ -24,8 +25,7 @@ struct ColumnFill {
 }
 
 impl Mapping {
-    /// Counts of no row yet.
-    #[must_use]
+    /// The count before the first row.
     pub(crate) fn fill(&self) -> Fill {
         let mut mapped = BTreeSet::new();
         for origin in self.sources().flat_map(|source| &source.origins) {
@@ -41,12 +41,11 @@ impl Mapping {
 
     /// Whether the cell gives its customer a value.
     fn has_value(&self, row: &Row, column: usize) -> bool {
+        use CellMeaning::Value;
         match row.bytes(column).first() {
             None => false,
             Some(first) if first.is_ascii_graphic() && self.blanks.are_default() => true,
-            Some(_) => {
-                row.text(column).is_ok_and(|text| self.blanks.meaning(text.trim()) == CellMeaning::Value)
-            }
+            Some(_) => row.text(column).is_ok_and(|text| self.blanks.meaning(text.trim()) == Value),
         }
     }
 }
@@ -61,7 +60,6 @@ impl Fill {
         }
     }
 
-    #[must_use]
     pub(crate) fn rows(&self) -> u64 {
         self.rows
     }
@@ -70,8 +68,10 @@ impl Fill {
     pub(crate) fn columns(&self) -> impl Iterator<Item = (&str, u64)> {
         self.columns.iter().map(|column| (column.name.as_str(), column.rows))
     }
+}
 
-    #[cfg(test)]
+#[cfg(test)]
+impl Fill {
     pub(crate) fn for_tests(rows: u64, columns: &[(&str, u64)]) -> Self {
         let columns =
             columns.iter().map(|(name, rows)| ColumnFill { at: 0, name: (*name).to_owned(), rows: *rows });

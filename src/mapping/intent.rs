@@ -13,16 +13,12 @@ use crate::source::RowRef;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PrimaryId(String);
 
-/// Bytes in an id. The API page has no bound; a longer one means that the wrong
-/// column is mapped.
+/// Bytes in an id. The API's pages state no bound; a longer id means that the
+/// wrong column is mapped.
 const PRIMARY_ID_BYTES_MAX: usize = 255;
 
 impl PrimaryId {
-    /// Checks an id.
-    ///
-    /// # Errors
-    ///
-    /// The reason why the text is no id.
+    /// Checks an id; the error is the reason.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         let id = text.trim();
         Self::check(id).map(|()| Self(id.to_owned()))
@@ -39,15 +35,13 @@ impl PrimaryId {
         }
     }
 
-    /// The id's text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl fmt::Debug for PrimaryId {
-    /// Masked: ids of customers do not belong in logs.
+    /// Masked: personal data.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("PrimaryId(***)")
     }
@@ -56,18 +50,14 @@ impl fmt::Debug for PrimaryId {
 /// Brand and id: the key of order, resume and change detection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Customer {
-    /// The brand.
     pub brand_id: u64,
-    /// The id.
     pub primary_id: PrimaryId,
 }
 
 /// The name of a text field of a customer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldName {
-    /// First name.
     First,
-    /// Last name.
     Last,
     /// A custom field, by its name in Omnidesk, prefix included.
     Custom(Arc<str>),
@@ -78,13 +68,12 @@ pub enum FieldName {
 pub enum FieldValue {
     /// This text, which is not blank.
     Text(String),
-    /// Empty: the cell held a `clear` marker.
+    /// No text: the cell had one of the `clear` texts.
     Clear,
 }
 
 impl FieldValue {
     /// As it is sent.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -96,25 +85,20 @@ impl FieldValue {
 impl fmt::Debug for FieldValue {
     /// Masked: personal data.
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Self::Text(_) => out.write_str("Text(***)"),
-            Self::Clear => out.write_str("Clear"),
-        }
+        out.write_str(if *self == Self::Clear { "Clear" } else { "Text(***)" })
     }
 }
 
 /// Where a purge or a change comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A row of the export.
     Row(RowRef),
-    /// A known customer that no row has: the nth of those, from 1.
+    /// The nth customer of the checkpoint who is not in the export, from 1.
     Missing(u64),
 }
 
 impl Place {
-    /// By which places of one export are ordered: the missing come behind all
-    /// rows.
+    /// Orders the places of one export: the missing customers come after all rows.
     pub(crate) fn position(self) -> u64 {
         match self {
             Self::Row(at) => at.number,
@@ -136,19 +120,16 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone)]
 pub struct Intent {
     pub at: Place,
-    /// Whom it is about.
     pub customer: Customer,
-    /// What to do.
     pub operation: Operation,
     /// Text fields that have a value, in the order of the mapping.
     pub fields: Vec<(FieldName, FieldValue)>,
-    /// Addresses, without repeats: e-mail, telephone, Facebook, Twitter.
+    /// Without repeats: e-mail, telephone, Facebook, Twitter.
     pub addresses: Vec<Address>,
     /// The ticket that a new customer is added to.
     pub ticket_id: Option<u64>,
     /// Whether other tickets stay as they are.
     pub no_sync: bool,
-    /// What a person should know of the row, though it is applied.
     pub warnings: Vec<Warning>,
 }
 
@@ -171,7 +152,6 @@ pub struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    #[must_use]
     pub(crate) fn into_intent(self) -> Intent {
         let value = |text: Option<Cow<str>>| match text {
             Some(text) => FieldValue::Text(text.into_owned()),
@@ -209,20 +189,19 @@ impl Intent {
     }
 }
 
-/// What a person should know of a row that is applied.
+/// A notice about a row that is applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Warning {
     /// A name outside the pattern seen on the API's pages was sent as it is.
     OddName,
     /// A name was written in Latin letters.
     TransliteratedName,
-    /// An address that cannot be used was left out: `invalid = "drop"`.
+    /// An unusable address was omitted: `invalid = "drop"`.
     DroppedAddress,
 }
 
 impl Warning {
-    /// The word in summaries.
-    #[must_use]
+    /// As in summaries.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::OddName => "odd_name",
@@ -232,7 +211,6 @@ impl Warning {
     }
 
     /// For people, before a count.
-    #[must_use]
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::OddName => {

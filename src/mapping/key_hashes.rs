@@ -1,4 +1,4 @@
-//! A hash of each mapped key's expression, to tell a changed mapping source
+//! A hash of each mapped key's expression, to distinguish a changed mapping from
 //! changed data.
 
 use serde_json::json;
@@ -17,19 +17,18 @@ pub(crate) struct MappedKey {
     pub(crate) hash: [u8; 8],
 }
 
-/// What a mapped key fills.
+/// The part of a customer that a mapped key fills.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// The customer's key: id and brand.
     Customer,
     Field(FieldName),
     Channel(Channel),
-    /// What accompanies a create.
+    /// A value that accompanies a create.
     Rest,
 }
 
 impl MappedKey {
-    #[must_use]
     pub(crate) fn all(
         customer: &CustomerSettings,
         names: NamePolicy,

@@ -27,7 +27,7 @@ pub struct Mapping {
     pub(super) blanks: Arc<Blanks>,
     pub(super) columns: Arc<Columns>,
     pub(super) expressions: Expressions,
-    /// In the order of their names: the place of a column decides nothing.
+    /// Sorted by name: the position of a column decides nothing.
     pub(super) deciding_columns: Vec<usize>,
 }
 
@@ -46,11 +46,10 @@ pub(super) enum ValueOrigin {
     Column(usize),
     Constant(String),
     Template(Expression),
-    /// Stands last, and counts only where no other origin has a value.
+    /// The last one. It counts only if no other origin has a value.
     Default(String),
 }
 
-/// How the operation of a row is found.
 #[derive(Debug)]
 pub(super) struct OperationRules {
     pub(super) conditions: Vec<(Expression, Operation)>,
@@ -90,8 +89,8 @@ impl Mapping {
         deciding
     }
 
-    /// The cells that decide what a row asks for, as they are in the export: two
-    /// rows with the same ones ask for the same.
+    /// The cells that decide what a row asks for, as they are in the export. Two
+    /// rows with equal cells ask for the same.
     pub fn deciding_cells<'a>(&self, row: &'a Row) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
         self.deciding_columns.iter().map(|column| row.bytes(*column))
     }

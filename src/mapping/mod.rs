@@ -1,9 +1,9 @@
 //! From a row to what it asks for.
 //!
-//! A [`Mapping`] is compiled once from the configuration against the columns
-//! of an export. It turns each row into an [`Intent`] (customer, operation,
-//! values), or into a [`Rejection`] that names the column, the value, the reason
-//! and the setting that would help. It does no I/O and knows nothing of calls.
+//! A [`Mapping`] is compiled once from the configuration and the columns of an
+//! export. It turns each row into an [`Intent`]: customer, operation and values.
+//! Or it turns it into a [`Rejection`], which names the column, the value, the
+//! reason and the remedy. It does no I/O and knows nothing of calls.
 
 mod addresses;
 mod blanks;
@@ -29,9 +29,8 @@ pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub use operation::Operation;
 pub(crate) use phone::{is_date, suggest_region};
-pub use rejection::{Rejection, RejectionCode};
+pub use rejection::{Rejection, RejectionCode, RowResult};
 pub(crate) use row::RowIdentity;
-pub use row::RowResult;
 pub use settings::{
     CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OperationSettings, Rule,
 };

@@ -1,9 +1,9 @@
-//! Names of people, as far as the API's pages show what they may contain.
+//! Names of people, and the characters that the API's pages show for them.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
 use super::intent::Warning;
-use super::rejection::{Rejection, RejectionCode};
+use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::NamePolicy;
 
 /// Whether a name is sent as it stands. Saves most names the work of [`normalise`].
@@ -11,8 +11,9 @@ pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii() && is_in_pattern(byte.into()))
 }
 
-/// Always NFC and a straight apostrophe; the rest is up to `policy`.
-pub(super) fn normalise(text: &str, policy: NamePolicy) -> Result<(String, Option<Warning>), Rejection> {
+/// Always NFC and a straight apostrophe; `policy` decides the rest.
+pub(super) fn normalise(text: &str, policy: NamePolicy) -> RowResult<(String, Option<Warning>)> {
+    use Warning::{OddName, TransliteratedName};
     let text = match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text.replace(['\u{2019}', '\u{2018}'], "'"),
         _ => text.nfc().collect::<String>().replace(['\u{2019}', '\u{2018}'], "'"),
@@ -21,7 +22,7 @@ pub(super) fn normalise(text: &str, policy: NamePolicy) -> Result<(String, Optio
         return Ok((text, None));
     }
     match policy {
-        NamePolicy::Send => Ok((text, Some(Warning::OddName))),
+        NamePolicy::Send => Ok((text, Some(OddName))),
         NamePolicy::Reject => Err(Rejection::new(
             RejectionCode::BadName,
             "the name has a character outside the pattern seen on the API's pages",
@@ -30,11 +31,8 @@ pub(super) fn normalise(text: &str, policy: NamePolicy) -> Result<(String, Optio
         NamePolicy::Transliterate => {
             let latin: String = text.chars().map(to_latin).collect();
             let latin = latin.split_whitespace().collect::<Vec<_>>().join(" ");
-            if latin.is_empty() {
-                Ok((text, Some(Warning::OddName)))
-            } else {
-                Ok((latin, Some(Warning::TransliteratedName)))
-            }
+            let is_lost = latin.is_empty();
+            Ok(if is_lost { (text, Some(OddName)) } else { (latin, Some(TransliteratedName)) })
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Telephone numbers: any usual spelling becomes E.164 (a `+` and at most 15
 //! digits), or a reason why not.
 
+use std::borrow::Cow;
+
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
-use super::rejection::{Rejection, RejectionCode};
+use super::rejection::{Rejection, RejectionCode, RowResult};
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(super) fn find_region(code: &str) -> Option<Region> {
@@ -12,15 +14,15 @@ pub(super) fn find_region(code: &str) -> Option<Region> {
 }
 
 /// `text` as E.164. National numbers are those of `region`.
-pub(super) fn to_e164(text: &str, region: Option<Region>) -> Result<String, Rejection> {
+pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<Cow<'_, str>> {
+    if is_clean(&text) {
+        return Ok(text);
+    }
     let error = |reason: &str, hint: &'static str| Err(Rejection::new(RejectionCode::BadPhone, reason, hint));
     // Spreadsheets write an apostrophe in front of text.
     let text = text.trim_start_matches('\'');
     if is_scientific(text) {
         return error("a spreadsheet has rounded the number", ROUNDED_HINT);
-    }
-    if is_clean(text) {
-        return Ok(text.to_owned());
     }
     if let Some(reason) = not_a_number(text) {
         return error(reason, HINT);
@@ -44,11 +46,11 @@ pub(super) fn to_e164(text: &str, region: Option<Region>) -> Result<String, Reje
             "write it with + or with the area's leading 0, for example with a template: { template = \"{{ '+' ~ phone if phone }}\" }",
         );
     }
-    Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+    Ok(number.format_as(PhoneNumberFormat::E164).into_owned().into())
 }
 
-/// Why a text is no number, though the library would take it for one: it skips
-/// signs, and dials letters.
+/// Why a text is no number, though the library would accept it: the library
+/// skips signs, and dials letters.
 fn not_a_number(text: &str) -> Option<&'static str> {
     let text = text.trim();
     if is_decimal(text) {
@@ -69,7 +71,7 @@ fn is_decimal(text: &str) -> bool {
     let (mantissa, exponent) = text.split_once(['E', 'e']).map_or((text, None), |(m, e)| (m, Some(e)));
     let Some((whole, fraction)) = mantissa.split_once(['.', ',']) else { return false };
     let is_scaled = exponent.is_some_and(|exponent| is_digits(exponent.trim_start_matches('+')));
-    // Two digits at most: people group theirs by dots, too.
+    // Two digits at most: people group digits by dots, too.
     is_digits(whole) && is_digits(fraction) && (is_scaled || exponent.is_none() && fraction.len() <= 2)
 }
 
@@ -120,7 +122,7 @@ const PLAIN_CODES: [&str; 16] =
 /// Whether `text` is E.164 already, and a number that exists by the library's
 /// rules. Only saves time: a test checks that the library's parser returns such
 /// numbers unchanged.
-pub(super) fn is_clean(text: &str) -> bool {
+fn is_clean(text: &str) -> bool {
     let Some(digits) = text.strip_prefix('+') else { return false };
     if !(8..=15).contains(&digits.len()) || !is_digits(digits) {
         return false;
@@ -154,17 +156,17 @@ pub(super) fn is_scientific(text: &str) -> bool {
         && exponent.strip_prefix('+').is_some_and(is_digits)
 }
 
-/// Regions to suggest before others that fit as well: many numbering plans share
-/// their lengths and first digits.
+/// Regions to suggest before others that fit as well: many numbering plans have
+/// the same lengths and first digits.
 const LIKELY: [&str; 6] = ["NL", "BE", "DE", "FR", "GB", "US"];
 
-/// The region for which most of `numbers` are valid, and how many; a likely one
-/// if it comes near. A guess: numbering plans look alike.
-#[must_use]
+/// The region for which most of `numbers` are valid, and how many; or a likely
+/// one with nearly as many. A guess: numbering plans resemble each other.
 pub(crate) fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<(String, usize)> {
     let numbers: Vec<&str> = numbers.into_iter().collect();
     let count_valid = |region| {
-        let valid = numbers.iter().filter(|number| to_e164(number, Some(region)).is_ok()).count();
+        let valid =
+            numbers.iter().filter(|number| to_e164(Cow::Borrowed(number), Some(region)).is_ok()).count();
         (region.to_string(), valid)
     };
     let regions: Vec<(String, usize)> = PHONE_NUMBER_UTIL.get_supported_regions().map(count_valid).collect();
@@ -187,9 +189,13 @@ mod tests {
         Some(number.format_as(PhoneNumberFormat::E164).into_owned())
     }
 
+    fn e164(text: &str, region: Option<Region>) -> RowResult<String> {
+        to_e164(text.into(), region).map(Cow::into_owned)
+    }
+
     fn same_answer(text: &str) {
         for region in [None, find_region("NL"), find_region("US"), find_region("GB")] {
-            assert_eq!(to_e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
+            assert_eq!(e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
         }
     }
 
@@ -205,7 +211,7 @@ mod tests {
             ("030 123456 App. 12", "DE", "words"),
             ("4915123456789", "DE", "both with and without"),
         ] {
-            let error = to_e164(text, find_region(code)).expect_err(text);
+            let error = e164(text, find_region(code)).expect_err(text);
             assert!(error.message.contains(reason), "{text}: {}", error.message);
         }
         for (text, code, number) in [
@@ -219,7 +225,7 @@ mod tests {
             ("Tel. 06-12345678", "NL", "+31612345678"),
             ("1-800-FLOWERS", "US", "+18003569377"),
         ] {
-            assert_eq!(to_e164(text, find_region(code)).ok().as_deref(), Some(number), "{text}");
+            assert_eq!(e164(text, find_region(code)).ok().as_deref(), Some(number), "{text}");
         }
     }
 
@@ -257,7 +263,7 @@ mod tests {
                     let (head, tail) = (&text[..at], &text[at + 1..]);
                     for near in ["", "0", "1", "5", "8", "06"] {
                         let near = format!("{head}{near}{tail}");
-                        assert_eq!(to_e164(&near, None).ok(), by_library(&near, None), "{near}");
+                        assert_eq!(e164(&near, None).ok(), by_library(&near, None), "{near}");
                     }
                 }
             }
@@ -282,7 +288,7 @@ mod tests {
             ("geen", Some("NL"), None),
         ];
         for (text, code, expected) in cases {
-            let found = to_e164(text, code.and_then(find_region));
+            let found = e164(text, code.and_then(find_region));
             assert_eq!(found.as_deref().ok(), expected, "{text:?} {code:?}: {found:?}");
         }
     }

@@ -1,19 +1,20 @@
-//! Why a row was refused here, with nothing sent.
+//! Why a row is refused here, with nothing sent.
 
 use std::borrow::Cow;
 
-/// A refused row: what a person needs to fix it.
+/// What is read of a row, or why the row is refused.
+pub type RowResult<T> = Result<T, Box<Rejection>>;
+
+/// A refused row, with all that a person needs to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The cause, for grouping.
     pub code: RejectionCode,
     /// The column of the value, or its key in the configuration.
     pub column: Option<String>,
     /// The value as the export has it.
     pub value: Option<String>,
-    /// The reason.
     pub message: String,
-    /// What to change, in the export or the configuration.
+    /// The change to make, in the export or the configuration.
     pub hint: Cow<'static, str>,
 }
 
@@ -22,16 +23,17 @@ impl Rejection {
         code: RejectionCode,
         message: impl Into<String>,
         hint: impl Into<Cow<'static, str>>,
-    ) -> Self {
-        Self { code, column: None, value: None, message: message.into(), hint: hint.into() }
+    ) -> Box<Self> {
+        Box::new(Self { code, column: None, value: None, message: message.into(), hint: hint.into() })
     }
 
-    pub(super) fn at(self, column: &str, value: &str) -> Self {
-        Self { column: Some(column.to_owned()), value: Some(value.to_owned()), ..self }
+    pub(super) fn at(mut self: Box<Self>, column: &str, value: &str) -> Box<Self> {
+        (self.column, self.value) = (Some(column.to_owned()), Some(value.to_owned()));
+        self
     }
 }
 
-/// The cause of a rejection. Its word is part of the result files.
+/// The cause of a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectionCode {
     /// The row cannot be split into cells.
@@ -63,8 +65,7 @@ pub enum RejectionCode {
 }
 
 impl RejectionCode {
-    /// The word in result files.
-    #[must_use]
+    /// As in result files.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MalformedRow => "malformed_row",

@@ -7,20 +7,17 @@ use std::sync::Arc;
 
 use super::addresses::DraftAddress;
 use super::blanks::{CellMeaning, parse_bool};
-use super::expressions::{Expression, RowCells};
+use super::expressions::{Expression, RowObject};
 use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
 use super::mapping::{Mapping, ValueOrigin, ValueSource};
 use super::operation::Operation;
-use super::rejection::{Rejection, RejectionCode};
+use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::InvalidAddress;
 use super::{names, phone};
 use crate::source::Row;
 
-/// What is read of a row, or why the row is refused.
-pub type RowResult<T> = Result<T, Box<Rejection>>;
-
-/// The customer and the operation of a row, as far as they can be read: also of
-/// a row that is skipped or refused.
+/// The customer and the operation of a row, as far as they can be read. Skipped
+/// and rejected rows have one, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RowIdentity {
     pub(crate) customer: Option<Customer>,
@@ -29,32 +26,22 @@ pub(crate) struct RowIdentity {
 
 impl Mapping {
     /// What `row` asks for; nothing with the operation `skip`.
-    ///
-    /// # Errors
-    ///
-    /// Why it is refused.
     pub fn map(&self, row: &Row) -> RowResult<Option<Intent>> {
         Ok(self.draft(row)?.map(Draft::into_intent))
     }
 
     /// The same, borrowed from the row.
-    ///
-    /// # Errors
-    ///
-    /// Why it is refused.
     pub fn draft<'a>(&'a self, row: &'a Row) -> RowResult<Option<Draft<'a>>> {
         RowMapper::new(self, row)?.draft()
     }
 
     /// The brand and the id of the row's customer, if both can be read.
-    #[must_use]
     pub fn customer_of<'a>(&'a self, row: &'a Row) -> Option<(u64, Cow<'a, str>)> {
         let mut mapper = RowMapper::new(self, row).ok()?;
         let primary_id = mapper.primary_id().ok()?;
         Some((mapper.brand_id().ok()?, primary_id))
     }
 
-    #[must_use]
     pub(crate) fn identify(&self, row: &Row) -> RowIdentity {
         let customer = self.customer_of(row).and_then(|(brand_id, primary_id)| {
             Some(Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? })
@@ -67,8 +54,8 @@ impl Mapping {
 struct RowMapper<'a> {
     mapping: &'a Mapping,
     row: &'a Row,
-    /// A copy for templates, made once and only if there are any.
-    shared_row: Option<Arc<Row>>,
+    /// Made once, and only for templates.
+    row_copy: Option<Arc<Row>>,
     warnings: Vec<Warning>,
 }
 
@@ -82,8 +69,8 @@ struct SourceValue<'a> {
 }
 
 impl SourceValue<'_> {
-    fn reject(&self, rejection: Rejection) -> Box<Rejection> {
-        Box::new(rejection.at(self.place, &self.text))
+    fn reject(&self, code: RejectionCode, message: impl Into<String>, hint: &'static str) -> Box<Rejection> {
+        Rejection::new(code, message, hint).at(self.place, &self.text)
     }
 }
 
@@ -91,9 +78,9 @@ impl<'a> RowMapper<'a> {
     fn new(mapping: &'a Mapping, row: &'a Row) -> RowResult<Self> {
         if let Some(fault) = row.fault() {
             let hint = "fix the row in the export";
-            return Err(Box::new(Rejection::new(RejectionCode::MalformedRow, fault.to_string(), hint)));
+            return Err(Rejection::new(RejectionCode::MalformedRow, fault.to_string(), hint));
         }
-        Ok(Self { mapping, row, shared_row: None, warnings: Vec::new() })
+        Ok(Self { mapping, row, row_copy: None, warnings: Vec::new() })
     }
 
     fn draft(&mut self) -> RowResult<Option<Draft<'a>>> {
@@ -121,7 +108,7 @@ impl<'a> RowMapper<'a> {
         if operation == Operation::AddChannel && draft.addresses.is_empty() {
             let message = "the row asks to add an address, but has none";
             let hint = "fill one of the address columns, or give the row another operation";
-            return Err(Box::new(Rejection::new(RejectionCode::NoAddress, message, hint)));
+            return Err(Rejection::new(RejectionCode::NoAddress, message, hint));
         }
         if let Some(source) = &self.mapping.ticket_id {
             draft.ticket_id = self.number(source)?;
@@ -148,25 +135,24 @@ impl<'a> RowMapper<'a> {
             let words = rules.values.keys().map(String::as_str).chain(Operation::ALL.map(Operation::as_str));
             let message = format!("not an operation; use one of {}", words.collect::<Vec<_>>().join(", "));
             let hint = "fix the cell, or add the word to values in [operation]";
-            value.reject(Rejection::new(RejectionCode::UnknownOperation, message, hint))
+            value.reject(RejectionCode::UnknownOperation, message, hint)
         })
     }
 
-    /// Any text makes a bare cell true, also "false". Where such a cell decides,
-    /// the row is refused, since nobody knows what was meant.
+    /// Any text makes a bare cell true, also "false". If such a cell decides, the
+    /// row is refused, since its meaning is unclear.
     fn holds(&mut self, condition: &Expression) -> RowResult<bool> {
-        let holds = !self.render(condition)?.is_empty();
+        let holds = !self.text_of(condition)?.is_empty();
         let ambiguous = condition.ambiguous_cells(&self.mapping.columns, self.row);
         let Some((name, text)) = ambiguous.first_key_value() else { return Ok(holds) };
-        let cells = self.cells_without(ambiguous.keys().cloned().collect());
-        let without = self.mapping.expressions.render(condition, cells);
-        if without.is_ok_and(|without| without.is_empty() != holds) {
+        let text_without = self.render(condition, ambiguous.keys().cloned().collect());
+        if text_without.is_ok_and(|text| text.is_empty() != holds) {
             return Ok(holds);
         }
         let message =
             format!("{}: {name:?} alone is true for any text, but this text means no", condition.key);
         let hint = format!("compare it with the text that you mean, such as {name} == 'true'");
-        Err(Box::new(Rejection::new(RejectionCode::BadTemplate, message, hint).at(name, text)))
+        Err(Rejection::new(RejectionCode::BadTemplate, message, hint).at(name, text))
     }
 
     fn primary_id(&mut self) -> RowResult<Cow<'a, str>> {
@@ -174,21 +160,19 @@ impl<'a> RowMapper<'a> {
         let value = self.value(source)?.unwrap_or_else(|| self.no_value(source));
         if phone::is_scientific(&value.text) {
             let message = "a spreadsheet has rounded the id, so that several customers would share it";
-            return Err(value.reject(Rejection::new(RejectionCode::DamagedId, message, phone::ROUNDED_HINT)));
+            return Err(value.reject(RejectionCode::DamagedId, message, phone::ROUNDED_HINT));
         }
         let hint =
             "every row needs the customer's id: fill the cell, or map another column to customer.primary_id";
-        match PrimaryId::check(&value.text) {
-            Ok(()) => Ok(value.text),
-            Err(reason) => Err(value.reject(Rejection::new(RejectionCode::BlankId, reason, hint))),
-        }
+        PrimaryId::check(&value.text).map_err(|reason| value.reject(RejectionCode::BlankId, reason, hint))?;
+        Ok(value.text)
     }
 
     fn brand_id(&mut self) -> RowResult<u64> {
         let source = &self.mapping.brand_id;
         self.number(source)?.ok_or_else(|| {
             let hint = "fill the cell, or set brand_id = { column = \"…\", default = 1 }";
-            self.no_value(source).reject(Rejection::new(RejectionCode::BadNumber, "the brand is blank", hint))
+            self.no_value(source).reject(RejectionCode::BadNumber, "the brand is blank", hint)
         })
     }
 
@@ -212,7 +196,7 @@ impl<'a> RowMapper<'a> {
             return Ok(value.text);
         }
         let name = names::normalise(&value.text, self.mapping.names);
-        let (name, warning) = name.map_err(|rejection| value.reject(rejection))?;
+        let (name, warning) = name.map_err(|rejection| rejection.at(value.place, &value.text))?;
         self.warnings.extend(warning);
         Ok(name.into())
     }
@@ -229,17 +213,14 @@ impl<'a> RowMapper<'a> {
                 let value = self.value_of(origin, &source.key)?;
                 let Some(value) = value.filter(|value| !value.is_clear) else { continue };
                 has_value = true;
-                // A rejection shows the text as it was.
+                // A rejection shows the original text.
                 match DraftAddress::parse(*channel, value.text.clone(), source.region) {
-                    Ok(address) => {
-                        if addresses.iter().all(|other| !other.is_same_as(&address)) {
-                            addresses.push(address);
-                        }
-                    }
+                    Ok(address) if addresses.iter().any(|other| other.is_same_as(&address)) => {}
+                    Ok(address) => addresses.push(address),
                     Err(_) if source.invalid == InvalidAddress::Drop => {
                         self.warnings.push(Warning::DroppedAddress);
                     }
-                    Err(rejection) => return Err(value.reject(rejection)),
+                    Err(rejection) => return Err(rejection.at(value.place, &value.text)),
                 }
             }
         }
@@ -253,8 +234,7 @@ impl<'a> RowMapper<'a> {
         let number = value.text.parse().ok().filter(|_| has_digits_only);
         number.map(Some).ok_or_else(|| {
             let message = format!("{} needs a whole number", source.key);
-            let hint = "fix the cell, or map another column";
-            value.reject(Rejection::new(RejectionCode::BadNumber, message, hint))
+            value.reject(RejectionCode::BadNumber, message, "fix the cell, or map another column")
         })
     }
 
@@ -263,7 +243,7 @@ impl<'a> RowMapper<'a> {
         parse_bool(&value.text).ok_or_else(|| {
             let message = format!("{} needs true or false (yes, no, 1, 0, ja, nee)", source.key);
             let hint = "fix the cell, or use a template that gives true or false";
-            value.reject(Rejection::new(RejectionCode::BadNumber, message, hint))
+            value.reject(RejectionCode::BadNumber, message, hint)
         })
     }
 
@@ -281,7 +261,7 @@ impl<'a> RowMapper<'a> {
         let (text, place) = match origin {
             ValueOrigin::Column(column) => (self.cell(*column)?, self.name_of(*column)),
             ValueOrigin::Constant(text) => (Cow::Borrowed(text.as_str()), key),
-            ValueOrigin::Template(template) => (Cow::Owned(self.render(template)?.trim().to_owned()), key),
+            ValueOrigin::Template(template) => (Cow::Owned(self.text_of(template)?.trim().to_owned()), key),
             ValueOrigin::Default(text) => {
                 return Ok(Some(SourceValue { text: Cow::Borrowed(text), place: key, is_clear: false }));
             }
@@ -291,7 +271,7 @@ impl<'a> RowMapper<'a> {
         Ok((meaning != CellMeaning::Blank).then_some(SourceValue { text, place, is_clear }))
     }
 
-    /// Stands for a value that is needed, with the place where it would be.
+    /// A blank in place of a required value, for messages.
     fn no_value(&self, source: &'a ValueSource) -> SourceValue<'a> {
         let place = match source.origins.first() {
             Some(ValueOrigin::Column(column)) => self.name_of(*column),
@@ -314,23 +294,24 @@ impl<'a> RowMapper<'a> {
                 let hint = "set encoding in [input], perhaps \"windows-1252\"; a \u{FFFD} in the export itself is a letter that an earlier program lost";
                 let rejection = Rejection::new(RejectionCode::BadEncoding, message, hint);
                 let value = String::from_utf8_lossy(self.row.bytes(column));
-                Err(Box::new(rejection.at(self.name_of(column), &value)))
+                Err(rejection.at(self.name_of(column), &value))
             }
         }
     }
 
-    fn render(&mut self, expression: &Expression) -> RowResult<String> {
-        let cells = self.cells_without(BTreeSet::new());
-        self.mapping.expressions.render(expression, cells).map_err(|error| {
+    fn text_of(&mut self, expression: &Expression) -> RowResult<String> {
+        self.render(expression, BTreeSet::new()).map_err(|error| {
             let hint = "fix the template or the cells that it uses";
-            Box::new(Rejection::new(RejectionCode::BadTemplate, error, hint))
+            Rejection::new(RejectionCode::BadTemplate, error, hint)
         })
     }
 
-    fn cells_without(&mut self, ignored_columns: BTreeSet<String>) -> RowCells {
-        let row = Arc::clone(self.shared_row.get_or_insert_with(|| Arc::new(self.row.clone())));
-        let Mapping { columns, blanks, .. } = self.mapping;
-        RowCells { row, columns: Arc::clone(columns), blanks: Arc::clone(blanks), ignored_columns }
+    fn render(&mut self, expression: &Expression, ignored: BTreeSet<String>) -> Result<String, String> {
+        let row = Arc::clone(self.row_copy.get_or_insert_with(|| Arc::new(self.row.clone())));
+        let Mapping { columns, blanks, expressions, .. } = self.mapping;
+        let (columns, blanks) = (Arc::clone(columns), Arc::clone(blanks));
+        let (parents, prefix) = (Arc::clone(&expression.parents), String::new());
+        expressions.render(expression, RowObject { row, columns, blanks, ignored, parents, prefix })
     }
 }
 

@@ -11,7 +11,7 @@ use super::addresses::Channel;
 use super::intent::FieldName;
 use super::operation::Operation;
 
-/// Which part of a row becomes which field of a customer.
+/// The origin of each field of a customer.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerSettings {
@@ -19,17 +19,11 @@ pub struct CustomerSettings {
     pub primary_id: FieldSource,
     /// The brand: admin settings of Omnidesk, tab Brands.
     pub brand_id: FieldSource,
-    /// First name.
     pub firstname: Option<FieldSource>,
-    /// Last name.
     pub lastname: Option<FieldSource>,
-    /// E-mail addresses.
     pub email: Option<FieldSource>,
-    /// Telephone numbers.
     pub telephone: Option<FieldSource>,
-    /// Twitter accounts.
     pub twitter: Option<FieldSource>,
-    /// Facebook accounts.
     pub facebook: Option<FieldSource>,
     /// The ticket that a new customer is added to.
     pub ticket_id: Option<FieldSource>,
@@ -71,13 +65,11 @@ impl CustomerSettings {
 /// Where the value of a field comes from.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldSource {
-    /// The origin.
     pub from: FieldOrigin,
-    /// Used where the origin is blank.
+    /// Used if the origin is blank.
     pub default: Option<String>,
     /// The region of national telephone numbers: ISO 3166-1 alpha-2.
     pub region: Option<String>,
-    /// What to do with an address that cannot be used.
     pub invalid: InvalidAddress,
 }
 
@@ -92,22 +84,22 @@ pub enum FieldOrigin {
     Template(String),
 }
 
-/// `invalid`: what an address that cannot be used does to its row.
+/// `invalid`: the effect of an unusable address on its row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InvalidAddress {
     /// The row is rejected.
     #[default]
     Reject,
-    /// The address is left out, with a warning.
+    /// The address is omitted, with a warning.
     Drop,
 }
 
-/// Which operation a row asks for.
+/// How the operation of a row is found.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OperationSettings {
-    /// Where neither a rule nor the column decides.
+    /// Used if neither a rule nor the column decides.
     pub default: Operation,
     /// The column that names the operation.
     pub column: Option<String>,
@@ -127,7 +119,7 @@ pub struct Rule {
     pub then: Operation,
 }
 
-/// `names`: what to do with names outside the pattern seen on the API's pages.
+/// `names`: how names outside the pattern of the API's pages are handled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamePolicy {
@@ -152,7 +144,7 @@ impl<'de> Deserialize<'de> for FieldSource {
     }
 }
 
-/// By hand, since an untagged enum can report only that nothing fitted.
+/// By hand: the error of an untagged enum says only that nothing fits.
 struct FieldSourceVisitor;
 
 impl<'de> Visitor<'de> for FieldSourceVisitor {

@@ -1,8 +1,8 @@
 //! Which cells of a row a template reads, found in its syntax tree.
 //!
 //! The tree is minijinja's unstable interface. The stable one,
-//! `Template::undeclared_variables(true)`, reports too little to keep what the
-//! program promises before the first row:
+//! `Template::undeclared_variables(true)`, reports too little for the checks that
+//! the program promises before the first row:
 //!
 //! | template | reported | needed, and why |
 //! |---|---|---|
@@ -27,7 +27,7 @@ use minijinja::value::{Value, ValueKind};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct CellPath(Vec<String>);
 
-/// Whose a name is where it is read.
+/// The owner of a name where it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Owner {
     /// The row's, at least once.
@@ -38,7 +38,7 @@ pub(super) enum Owner {
     Template,
 }
 
-/// What a template or condition reads and uses.
+/// The cells, filters and tests of a template or condition.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     pub(super) paths: BTreeMap<CellPath, Owner>,
@@ -59,7 +59,7 @@ impl CellPath {
         Self(names)
     }
 
-    /// What a template passes through on its way to the cell: `a` of `a.b`.
+    /// The paths above the cell: `a` for `a.b`.
     pub(super) fn parents(&self) -> impl Iterator<Item = String> {
         (1..self.0.len()).map(|end| self.0[..end].join("."))
     }
@@ -97,7 +97,7 @@ impl Variables {
     }
 }
 
-/// Functions that minijinja has of its own.
+/// minijinja's own functions.
 const FUNCTIONS: [&str; 4] = ["range", "dict", "debug", "namespace"];
 /// Filters that give text, or true, for any text.
 const TEXT_FILTERS: [&str; 4] = ["lower", "upper", "trim", "bool"];
@@ -171,7 +171,7 @@ impl Walker {
         }
     }
 
-    /// Walks with a scope of its own, and gives that back.
+    /// Walks in a new scope, and returns it.
     fn block(&mut self, walk: impl FnOnce(&mut Self)) -> Scope {
         let outer = self.scope.clone();
         walk(self);
@@ -199,7 +199,7 @@ impl Walker {
         self.expressions(parts);
     }
 
-    /// A function of minijinja's is no cell; `debug` reads the whole row.
+    /// minijinja's own functions are no cells; `debug` reads the whole row.
     fn call(&mut self, call: &Call) {
         match &call.expr {
             Expr::Var(name) if name.id == "debug" => {
@@ -242,7 +242,7 @@ impl Walker {
         self.scope.insert(name.to_owned(), Owner::Template);
     }
 
-    /// Looks for cells whose text makes `condition`, or a side of it, true or false.
+    /// Finds cells that make `condition`, or a side of it, true by any text.
     fn find_bare_cells(&mut self, condition: &Expr) {
         match condition {
             Expr::Test(test) => {
@@ -261,7 +261,7 @@ impl Walker {
     }
 }
 
-/// What is set behind two branches, of which one is taken.
+/// The scope after two branches, of which one is taken.
 fn join(one: &Scope, other: &Scope) -> Scope {
     let owner = |name: &String| match (one.get(name), other.get(name)) {
         (Some(Owner::Template), Some(Owner::Template)) => Owner::Template,

@@ -90,7 +90,7 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     }
     let acked = match &situation.state {
         CustomerState::Purged(by) if by.export != policy.export && !policy.allow_recreate => {
-            return Step::Rejected(Box::new(purged_before()));
+            return Step::Rejected(purged_before());
         }
         // A later row has purged the customer: that decides.
         CustomerState::Purged(by) if by.is_after(policy.row(intent)) => {
@@ -183,7 +183,7 @@ fn changed_fields(
     intent.fields.iter().filter(|(name, value)| is_changed(name, value)).cloned().collect()
 }
 
-fn purged_before() -> Rejection {
+fn purged_before() -> Box<Rejection> {
     Rejection::new(
         RejectionCode::PurgedBefore,
         "the customer's data was purged before, and an export brings the customer back",
