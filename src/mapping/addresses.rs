@@ -23,7 +23,7 @@ pub enum Channel {
 
 impl Channel {
     /// As on the API's pages.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
             Self::Telephone => "telephone",

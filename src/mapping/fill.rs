@@ -28,7 +28,7 @@ impl Mapping {
     /// The count before the first row.
     pub(crate) fn fill(&self) -> Fill {
         let mut mapped = BTreeSet::new();
-        for origin in self.sources().flat_map(|source| &source.origins) {
+        for origin in self.origins() {
             match origin {
                 ValueOrigin::Column(column) => mapped.extend([*column]),
                 ValueOrigin::Template(template) => mapped.extend(template.read_columns(&self.columns)),

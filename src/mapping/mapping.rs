@@ -59,16 +59,17 @@ pub(super) struct OperationRules {
 }
 
 impl Mapping {
-    pub(super) fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+    /// The origins of all values, without that of the operation.
+    pub(super) fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
         let fields = self.fields.iter().map(|(_, source)| source);
         let addresses = self.addresses.iter().map(|(_, source)| source);
         let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
-        [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses).chain(others)
+        let sources = [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses);
+        sources.chain(others).flat_map(|source| &source.origins)
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Expression> {
-        let origins = self.sources().flat_map(|source| &source.origins);
-        let templates = origins.filter_map(|origin| match origin {
+        let templates = self.origins().filter_map(|origin| match origin {
             ValueOrigin::Template(template) => Some(template),
             _ => None,
         });
@@ -77,8 +78,7 @@ impl Mapping {
 
     /// The columns that decide what a row asks for.
     pub(super) fn find_deciding_columns(&self) -> Vec<usize> {
-        let origins = self.sources().flat_map(|source| &source.origins).chain(&self.rules.column);
-        let columns = origins.filter_map(|origin| match origin {
+        let columns = self.origins().chain(&self.rules.column).filter_map(|origin| match origin {
             ValueOrigin::Column(column) => Some(*column),
             _ => None,
         });

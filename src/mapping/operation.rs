@@ -20,7 +20,7 @@ impl Operation {
         [Self::Sync, Self::Create, Self::Update, Self::AddChannel, Self::Purge, Self::Skip];
 
     /// As in the configuration, in exports and in result files.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sync => "sync",
             Self::Create => "create",

@@ -66,7 +66,7 @@ pub enum RejectionCode {
 
 impl RejectionCode {
     /// As in result files.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::MalformedRow => "malformed_row",
             Self::BadEncoding => "bad_encoding",

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 /// Result files have columns of this prefix after the export's own. The
-/// reader ignores them, so that a repaired `failed.csv` is an export again.
+/// reader ignores them, so that a fixed `failed.csv` is an export again.
 pub(super) const SYNC_PREFIX: &str = "_sync_";
 
-/// The columns of an export: those of its header, or without one those that
-/// the mapping asks for.
-#[derive(Debug, Clone)]
+/// The columns of an export: those of its header, or without a header those that
+/// the mapping requires. By default there is no header and no column.
+#[derive(Debug, Clone, Default)]
 pub struct Columns {
     names: Vec<String>,
     index: HashMap<String, usize>,
@@ -21,30 +21,22 @@ impl Columns {
         let mut index = HashMap::with_capacity(names.len());
         let named = named_width(&names);
         for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.starts_with(SYNC_PREFIX)) {
+            let column = at + 1;
             if name.is_empty() {
                 // Some programs write a delimiter after the last cell, too.
                 if named > 0 && at >= named {
                     continue;
                 }
-                return Err(format!(
-                    "column {} of the header has no name; name or delete the column",
-                    at + 1
-                ));
+                return Err(format!("column {column} of the header has no name; name or delete the column"));
             }
             if let Some(first) = index.insert(name.clone(), at) {
                 return Err(format!(
-                    "columns {} and {} of the header are both called {name:?}; rename one of them",
-                    first + 1,
-                    at + 1
+                    "columns {} and {column} of the header are both called {name:?}; rename one of them",
+                    first + 1
                 ));
             }
         }
         Ok(Self { names, index, has_header: true })
-    }
-
-    /// No columns yet: see [`Columns::require`].
-    pub(crate) fn without_header() -> Self {
-        Self { names: Vec::new(), index: HashMap::new(), has_header: false }
     }
 
     /// Where the column `name` stands, or why it cannot be mapped. Without a
@@ -94,11 +86,6 @@ impl Columns {
         names.filter(|(_, name)| !name.starts_with(SYNC_PREFIX))
     }
 
-    /// Whether a result file added columns.
-    pub fn has_results(&self) -> bool {
-        self.names.iter().any(|name| name.starts_with(SYNC_PREFIX))
-    }
-
     /// The name most like `name`.
     fn nearest(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
@@ -138,11 +125,10 @@ mod tests {
     #[test]
     fn columns_of_an_earlier_result_file_exist_but_cannot_be_mapped() {
         let mut columns = from_header(&["id", "_sync_line", "_sync_code"]).expect("a header");
-        for columns in [&mut columns, &mut Columns::without_header()] {
+        for columns in [&mut columns, &mut Columns::default()] {
             assert!(columns.require("_sync_line").is_err_and(|problem| problem.contains("result files")));
         }
-        assert_eq!(columns.own().count(), 1);
-        assert!(columns.has_results());
+        assert_eq!((columns.own().count(), columns.names().len()), (1, 3));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod delimiter;
 
 use std::io;
+use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
 use encoding_rs::Encoding;
@@ -55,7 +56,7 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
     let first = records.next()?.map_or(end, |first| first.at);
     let mut csv = Csv::new(delimiter, terminator, &columns);
     csv.detect_width(&text, first)?;
-    Ok(Export::new(text, csv, columns, first))
+    Ok(Export { text, format: Box::new(csv), columns: Arc::new(columns), first })
 }
 
 fn header_names(header: RawRecord, delimiter: u8, dialect: &Dialect) -> Result<Vec<String>, String> {
@@ -93,8 +94,8 @@ impl Csv {
 
     /// Whether a row may have so many cells: one for each column; one for each
     /// own column, in a row that was added to a result file; or one for each
-    /// column with a name. Then the last cell has a value: a blank one is more
-    /// likely that of a column without a name, behind a lost cell.
+    /// column with a name. In the last case the last cell must have a value: a
+    /// blank one suggests that a cell before it is lost.
     fn accepts(&self, cells: &Cells) -> bool {
         let is_last_blank = || cells.get(cells.len - 1).trim_ascii().is_empty();
         [self.width, self.columns, self.columns - self.results].contains(&cells.len)
@@ -110,7 +111,7 @@ impl Csv {
             return Ok(());
         }
         let (mut rows, mut row) = (self.rows(text, first), Row::default());
-        let (mut majority, mut tie_break) = (0, 0);
+        let mut votes = Vec::new();
         for _ in 0..ROWS_FOR_WIDTH {
             if !rows.read(&mut row)? {
                 break;
@@ -118,15 +119,12 @@ impl Csv {
             let cells = match row.fault() {
                 Some(RowFault::Ragged { found, .. }) => *found,
                 Some(_) => continue,
-                None => row.cells().len,
+                None => row.cells.len,
             };
-            let vote = i32::from(cells == named) - i32::from(cells == width);
-            majority += vote;
-            if tie_break == 0 {
-                tie_break = vote;
-            }
+            votes.push(i32::from(cells == named) - i32::from(cells == width));
         }
-        if (majority, tie_break) > (0, 0) {
+        let tie_break = votes.iter().find(|vote| **vote != 0).copied().unwrap_or_default();
+        if (votes.iter().sum::<i32>(), tie_break) > (0, 0) {
             self.width = named;
         }
         Ok(())
@@ -164,7 +162,7 @@ impl Csv {
         }
         let mut bytes = export.row_bytes(at)?;
         if row.fault().is_none() {
-            bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells().len), self.delimiter);
+            bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells.len), self.delimiter);
         }
         Ok(bytes)
     }
@@ -248,7 +246,7 @@ impl Format for Csv {
     fn truncation(&self, last: &Row) -> Option<String> {
         match last.fault() {
             // Rows that a person added to a result file have no results.
-            None if self.results == 0 && last.cells().len < self.width => {
+            None if self.results == 0 && last.cells.len < self.width => {
                 Some("it lacks the delimiter with which the other rows end".to_owned())
             }
             Some(RowFault::Ragged { found, expected }) if found < expected => {

@@ -67,15 +67,6 @@ pub struct Export {
 }
 
 impl Export {
-    pub(super) fn new(
-        text: TextFile,
-        format: impl Format + 'static,
-        columns: Columns,
-        first: RowRef,
-    ) -> Self {
-        Self { text, format: Box::new(format), columns: Arc::new(columns), first }
-    }
-
     /// As the user named it.
     pub(crate) fn name(&self) -> &str {
         &self.text.name

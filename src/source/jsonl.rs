@@ -1,7 +1,7 @@
 //! JSON lines: one object a line, split into the members that are mapped.
 //!
-//! Values stay the text they are: `1.10` and a number of thirty digits are
-//! never a float. Members of nested objects have dotted names.
+//! Values keep their text: `1.10` and a number of thirty digits are never a
+//! float. Members of nested objects have dotted names.
 
 mod shape;
 
@@ -29,7 +29,7 @@ const RAW: &str = "_sync_raw";
 
 pub(super) fn open(text: TextFile) -> Export {
     let first = RowRef { number: 1, line: 1, offset: text.start, len: 0 };
-    Export::new(text, JsonLines, Columns::without_header(), first)
+    Export { text, format: Box::new(JsonLines), columns: Arc::default(), first }
 }
 
 /// An export of JSON lines.
@@ -59,7 +59,7 @@ impl Format for JsonLines {
         if !export.text.contains(SYNC_PREFIX.as_bytes())? {
             return Ok(false);
         }
-        // Any line: in a repaired file some may be as in an export again.
+        // Any line: a person may have removed the results of some.
         let mut records = export.text.records(None, export.first);
         while let Some(record) = records.next()? {
             if record.bytes.is_ok_and(|line| has_results(line, export.dialect().encoding)) {
@@ -198,7 +198,7 @@ fn is_result((key, _): &(Key, &RawValue)) -> bool {
 /// The row's object with results as further members, instead of those of an
 /// earlier result file. A line that is no object is kept as a text.
 fn with_results(own: &str, results: &[ResultCell]) -> String {
-    // Also of a row that is refused because a key occurs twice.
+    // A row that is refused for a duplicate key keeps its members, too.
     let own = match all_members(own) {
         Err(_) => format!("\"{RAW}\":{}", Value::from(own)),
         Ok(members) if members.iter().any(is_result) => {
@@ -271,7 +271,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cells(line: &str, names: &[&str]) -> Result<Vec<String>, RowFault> {
-        let mut columns = Columns::without_header();
+        let mut columns = Columns::default();
         for name in names {
             columns.require(name).expect("a column");
         }
@@ -283,7 +283,7 @@ mod tests {
     /// The cells of a line after one with the shape `first`, and whether they
     /// were cut without the parser.
     fn after(first: &str, line: &str) -> (Result<Vec<u8>, RowFault>, bool) {
-        let mut columns = Columns::without_header();
+        let mut columns = Columns::default();
         for name in ["a", "b", "c.d"] {
             columns.require(name).expect("a column");
         }

@@ -89,7 +89,7 @@ pub struct BadText {
 #[derive(Debug, Clone)]
 pub struct Row {
     at: RowRef,
-    cells: Cells,
+    pub(super) cells: Cells,
     fault: Option<RowFault>,
     encoding: &'static Encoding,
 }
@@ -125,10 +125,6 @@ impl Row {
 
     pub fn bytes(&self, column: usize) -> &[u8] {
         self.cells.get(column)
-    }
-
-    pub(super) fn cells(&self) -> &Cells {
-        &self.cells
     }
 
     /// Becomes the row at `at`; `split` makes its cells.

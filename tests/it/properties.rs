@@ -89,7 +89,7 @@ fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef
     if let Some(last) = last {
         assert_blank(&content[(last.offset + last.len) as usize..start]);
     }
-    let as_it_stands = export.result_extension() == "csv" && !export.columns().has_results();
+    let as_it_stands = export.result_extension() == "csv" && !export.is_result_file().expect("readable");
     if as_it_stands && end - start <= RECORD_BYTES_MAX {
         // Results stand behind a row, and behind the cells without a name that it
         // leaves out.

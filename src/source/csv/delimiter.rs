@@ -1,4 +1,4 @@
-//! Finding the delimiter of a CSV export.
+//! Finds the delimiter of a CSV export.
 
 use crate::source::records::{QuotedEnd, quoted_end};
 use crate::source::settings::DELIMITERS;
