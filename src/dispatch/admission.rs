@@ -1,6 +1,6 @@
 //! Which call is recorded next: one of a row that has begun goes before the
 //! first of another row. So rows end in about the order in which they begin, and
-//! a stopped run has done whole rows.
+//! a stopped run has finished whole rows.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ impl AdmissionQueue {
                 Some(waiting)
             }
         };
-        // Dropped before it is admitted, it is passed over by `admit_next`.
+        // If this is dropped first, `admit_next` skips it.
         if let Some(waiting) = waiting {
             let _ = waiting.await;
         }

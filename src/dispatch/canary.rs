@@ -6,10 +6,18 @@ use crate::mapping::Place;
 #[derive(Debug)]
 pub(super) struct Canary {
     left: u32,
-    /// The API has worked before in this run, or by the same settings in an
-    /// earlier one: then failures are the rows' own.
+    /// Whether the API has worked with these settings, in this run or before.
+    /// Then failures are the rows' own.
     has_worked: bool,
     reasons: Vec<(Place, String)>,
+}
+
+/// What the end of a call shows about the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Evidence {
+    Works,
+    Fails,
+    Nothing,
 }
 
 /// What the first calls show.
@@ -23,24 +31,25 @@ pub(super) enum CanaryVerdict {
 }
 
 impl Canary {
-    pub(super) fn new(calls: u32, has_worked: bool) -> Self {
-        Self { left: calls, has_worked, reasons: Vec::new() }
+    /// `before` is the evidence of earlier runs.
+    pub(super) fn new(calls: u32, before: Evidence) -> Self {
+        Self { left: calls, has_worked: before == Evidence::Works, reasons: Vec::new() }
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.left == 0
     }
 
-    /// Takes in whether a call worked; `None` if that shows nothing. The verdict
-    /// is [`CanaryVerdict::Works`] once.
-    pub(super) fn add(&mut self, at: Place, has_worked: Option<bool>, message: &str) -> CanaryVerdict {
+    /// Adds the end of a call. The verdict is [`CanaryVerdict::Works`] once.
+    pub(super) fn add(&mut self, at: Place, evidence: Evidence, message: &str) -> CanaryVerdict {
         if self.is_over() {
             return CanaryVerdict::Undecided;
         }
         self.left -= 1;
-        self.has_worked |= has_worked == Some(true);
-        if has_worked == Some(false) {
-            self.reasons.push((at, message.to_owned()));
+        match evidence {
+            Evidence::Works => self.has_worked = true,
+            Evidence::Fails => self.reasons.push((at, message.to_owned())),
+            Evidence::Nothing => {}
         }
         match (self.left, self.has_worked || self.reasons.is_empty()) {
             (0, true) => CanaryVerdict::Works,
@@ -52,27 +61,28 @@ impl Canary {
 
 #[cfg(test)]
 mod tests {
+    use super::Evidence::{Fails, Nothing, Works};
     use super::*;
 
     const AT: Place = Place::Missing(1);
 
     #[test]
     fn one_call_that_works_is_enough_and_none_is_not() {
-        let mut canary = Canary::new(3, false);
-        assert_eq!(canary.add(AT, Some(false), "no"), CanaryVerdict::Undecided);
-        assert_eq!(canary.add(AT, Some(true), ""), CanaryVerdict::Undecided);
-        assert_eq!(canary.add(AT, Some(false), "no"), CanaryVerdict::Works);
-        assert_eq!(canary.add(AT, Some(false), "no"), CanaryVerdict::Undecided);
+        let mut canary = Canary::new(3, Nothing);
+        assert_eq!(canary.add(AT, Fails, "no"), CanaryVerdict::Undecided);
+        assert_eq!(canary.add(AT, Works, ""), CanaryVerdict::Undecided);
+        assert_eq!(canary.add(AT, Fails, "no"), CanaryVerdict::Works);
+        assert_eq!(canary.add(AT, Fails, "no"), CanaryVerdict::Undecided);
 
-        let mut canary = Canary::new(2, false);
-        canary.add(AT, Some(false), "a");
+        let mut canary = Canary::new(2, Nothing);
+        canary.add(AT, Fails, "a");
         let failed = CanaryVerdict::Failed(vec![(AT, "a".into()), (AT, "b".into())]);
-        assert_eq!(canary.add(AT, Some(false), "b"), failed);
-        // The API knows none of those who are to be purged: that may be so.
-        let mut canary = Canary::new(2, false);
-        canary.add(AT, None, "");
-        assert_eq!(canary.add(AT, None, ""), CanaryVerdict::Works);
-        assert!(Canary::new(0, false).is_over());
-        assert_eq!(Canary::new(1, true).add(AT, Some(false), "no"), CanaryVerdict::Works);
+        assert_eq!(canary.add(AT, Fails, "b"), failed);
+        // The API may well know none of the customers to be purged.
+        let mut canary = Canary::new(2, Nothing);
+        canary.add(AT, Nothing, "");
+        assert_eq!(canary.add(AT, Nothing, ""), CanaryVerdict::Works);
+        assert!(Canary::new(0, Nothing).is_over());
+        assert_eq!(Canary::new(1, Works).add(AT, Fails, "no"), CanaryVerdict::Works);
     }
 }

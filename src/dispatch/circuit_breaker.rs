@@ -1,50 +1,50 @@
-//! Whether calls may be sent: what the answers of all calls together show.
+//! Whether calls may be sent, judged by the answers of all calls together.
 //!
-//! Two things open the circuit breaker: the server asks to wait, or so many
-//! calls of several rows fail in a row that no row is to blame. Then no call
-//! passes for a time, and after it one call at a time tries the server
-//! (half-open). One that works closes the breaker again. A server that does
-//! not work for as long as `patience` is given up.
+//! Two things open the circuit breaker. The server asks to wait, or so many calls
+//! of several rows fail one after another that no row is to blame. Then no call
+//! passes for a time. After it one call at a time tries the server (half-open),
+//! and a success closes the breaker again. A server that fails for longer than
+//! `patience` is given up.
 //!
-//! A pure state machine that reads no clock of its own.
+//! A pure state machine that reads no clock.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest a server can hold the run with one answer; then it is tried again.
-pub(super) const HOLD_MAX: Duration = Duration::from_secs(300);
+/// The longest hold for one answer of the server. Then one call tries it.
+const HOLD_MAX: Duration = Duration::from_secs(300);
 
-/// The first wait where a server asks to wait without saying how long. Each one
-/// that follows at once is twice as long, also if the server names a shorter
-/// one: servers that answer 0 seconds and 429 again do not mean it.
+/// The first wait if a server asks to wait without a time. Each wait that follows
+/// at once is twice as long, also if the server names a shorter one: some servers
+/// name 0 seconds and answer 429 again.
 const HOLD_FIRST: Duration = Duration::from_millis(100);
 /// The first wait for a server that fails.
 const OUTAGE_FIRST: Duration = Duration::from_millis(250);
 /// The longest wait that the server did not ask for.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Failures in a row, and rows that they are of, before the server is to
-/// blame. A row that fails alone comes nowhere near it.
+/// Failures one after another, and rows that fail, before the server is to blame.
+/// A row that fails alone stays far below.
 const FAILURES: u32 = 8;
 const ROWS: usize = 3;
 
-/// A 503 without `Retry-After` is how nginx refuses by default what is over
-/// its limit, and how a server fails. So many of so many of the last answers,
-/// with successes between them, are a limit: half of a few, or a sixth of many.
+/// nginx answers 503 without `Retry-After` over its limit, and so does a failing
+/// server. So many of the last answers, with successes between them, are a
+/// limit: half of a few, or a sixth of many.
 const BUSY_OF_RECENT: [(u32, u32); 2] = [(6, 12), (20, 128)];
-/// Where a limit needed longer waits than the first, the next one begins with
-/// this part of what it needed: each try is a call refused.
+/// If a limit needed longer waits than the first, the next one begins with this
+/// part of the last wait: each trial is a refused call.
 const LEARNED: u32 = 4;
 
-/// What an answer shows of the server, whatever it says of the row.
+/// What an answer shows about the server, whatever it says about the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
     /// It works.
     Good,
-    /// It works, and its limit is reached for so long.
+    /// It works, and its limit is reached for this time.
     Spent(Duration),
-    /// It asks to wait, perhaps for so long.
+    /// It asks to wait, perhaps for a time that it names.
     Limited(Option<Duration>),
     /// It is limiting, or failing.
     Busy,
@@ -61,56 +61,54 @@ pub(super) enum OpenCause {
     Outage,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BreakerState {
-    /// Calls pass.
+/// Which calls pass.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum BreakerState {
+    /// All.
+    #[default]
     Closed,
-    /// None passes before then; then one.
+    /// None before `until`; then one.
     Open { cause: OpenCause, until: Instant },
-    /// One call is on its way to try the server.
+    /// None before the call that tries the server is answered.
     HalfOpen { cause: OpenCause },
 }
 
-/// Which calls pass now.
+/// Why a call passes the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BreakerGate {
-    /// All.
-    Closed,
-    /// None before then; then one.
-    Open(Instant),
-    /// None before that one is answered.
-    HalfOpen,
+pub(super) enum CallRole {
+    Regular,
+    /// It tries the server, and all others wait for its answer.
+    Trial,
 }
 
-/// What has changed.
+/// A change of the breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BreakerEvent {
     /// Nothing worth a line.
     None,
-    /// All calls wait for so long: the server's limit is reached.
+    /// All calls wait for this time: the server's limit is reached.
     Held(Duration),
     /// The server has been failing for `since`; one call tries it after `wait`.
     Failing { since: Duration, wait: Duration },
     /// It works again.
     Closed(OpenCause),
-    /// It has not worked for so long that it is given up.
+    /// It has not worked for this time, and is given up.
     GivenUp(OpenCause, Duration),
 }
 
-/// What is known of the server.
-#[derive(Debug)]
+/// The state of the server as far as its answers show it.
+#[derive(Debug, Default)]
 pub(super) struct CircuitBreaker {
     state: BreakerState,
     patience: Duration,
-    /// Whether failures may be the server's fault: before anything has
-    /// worked, they are more likely the settings'.
+    /// Whether failures may be the server's fault. Before the first success they
+    /// are more likely the settings' fault.
     is_armed: bool,
-    has_answered: bool,
-    /// Since when nothing has worked.
+    /// The first failure since the last success.
     failing_since: Option<Instant>,
     /// How often it opened since it was last closed.
     openings: u32,
-    /// The first and the last wait, where the server does not say how long.
+    /// The first and the last wait, if the server names no time.
     first: Duration,
     waited: Duration,
     failures: u32,
@@ -122,64 +120,34 @@ pub(super) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    pub(super) fn new(patience: Duration, is_armed: bool) -> Self {
-        Self {
-            state: BreakerState::Closed,
-            patience,
-            is_armed,
-            has_answered: false,
-            failing_since: None,
-            openings: 0,
-            first: HOLD_FIRST,
-            waited: Duration::ZERO,
-            failures: 0,
-            rows: Vec::new(),
-            busy: 0,
-            good: 0,
-            is_limiter: false,
-        }
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, ..Self::default() }
     }
 
-    /// The API has been shown to work.
+    /// Recognises outages from now on: the API has been shown to work.
     pub(super) fn arm(&mut self) {
         self.is_armed = true;
     }
 
-    pub(super) fn gate(&self) -> BreakerGate {
-        match self.state {
-            BreakerState::Closed => BreakerGate::Closed,
-            BreakerState::Open { until, .. } => BreakerGate::Open(until),
-            BreakerState::HalfOpen { .. } => BreakerGate::HalfOpen,
-        }
-    }
-
-    /// A call is sent; whether it is one that tries the server.
-    pub(super) fn pass(&mut self) -> bool {
-        let BreakerState::Open { cause, .. } = self.state else { return false };
-        self.state = BreakerState::HalfOpen { cause };
-        true
-    }
-
-    /// Whether outages are recognised.
     pub(super) fn is_armed(&self) -> bool {
         self.is_armed
     }
 
-    /// A server that has never answered is most likely a wrong address.
-    pub(super) fn has_answered(&self) -> bool {
-        self.has_answered
+    pub(super) fn state(&self) -> BreakerState {
+        self.state
     }
 
-    pub(super) fn set_answered(&mut self) {
-        self.has_answered = true;
+    /// A call is sent.
+    pub(super) fn pass(&mut self) -> CallRole {
+        let BreakerState::Open { cause, .. } = self.state else { return CallRole::Regular };
+        self.state = BreakerState::HalfOpen { cause };
+        CallRole::Trial
     }
 
-    /// Whether what fails now is the server's fault and no row's.
+    /// Whether failures are the server's fault now, and not the rows'.
     pub(super) fn is_outage(&self) -> bool {
-        let (BreakerState::Open { cause, .. } | BreakerState::HalfOpen { cause }) = self.state else {
-            return false;
-        };
-        cause == OpenCause::Outage
+        use BreakerState::{HalfOpen, Open};
+        matches!(self.state, Open { cause: OpenCause::Outage, .. } | HalfOpen { cause: OpenCause::Outage })
     }
 
     /// Whether a signal means that the call was one too many.
@@ -191,23 +159,24 @@ impl CircuitBreaker {
         }
     }
 
-    /// Takes in what the answer to a call of `row` shows. `jitter` is from 0 to
-    /// 1: waits get up to a tenth longer by it, so that the clients of one
-    /// limit do not come back together.
+    /// Adds the answer to a call of `row`. `jitter` is from 0 to 1: it makes waits
+    /// up to a tenth longer, so that the clients of one limit do not return
+    /// together.
     pub(super) fn add(
         &mut self,
         signal: Signal,
         row: u64,
-        is_trial: bool,
+        role: CallRole,
         now: Instant,
         jitter: f64,
     ) -> BreakerEvent {
+        let is_trial = role == CallRole::Trial;
         self.remember(signal);
         let is_limit = self.is_limit(signal);
         match signal {
-            Signal::Good => return self.succeed(is_trial),
+            Signal::Good => return self.succeed(role),
             Signal::Spent(wait) => {
-                self.succeed(is_trial);
+                self.succeed(role);
                 return self.open(OpenCause::Limit, Some(wait), now, jitter);
             }
             Signal::Limited(_) | Signal::Busy | Signal::Failed => {}
@@ -217,7 +186,7 @@ impl CircuitBreaker {
             self.count_failure(row);
         }
         let cause = match self.state {
-            // A call that was sent before: the one that tries shows more.
+            // Sent before the trial, whose answer shows more.
             BreakerState::HalfOpen { .. } if !is_trial => return BreakerEvent::None,
             BreakerState::Open { cause: OpenCause::Outage, .. } => return BreakerEvent::None,
             BreakerState::HalfOpen { cause: OpenCause::Outage } => OpenCause::Outage,
@@ -242,8 +211,8 @@ impl CircuitBreaker {
     fn remember(&mut self, signal: Signal) {
         self.busy = self.busy << 1 | u128::from(signal == Signal::Busy);
         self.good = self.good << 1 | u128::from(signal == Signal::Good);
-        self.is_limiter |= BUSY_OF_RECENT.into_iter().any(|(busy, of)| {
-            let last = u128::MAX >> (u128::BITS - of);
+        self.is_limiter |= BUSY_OF_RECENT.into_iter().any(|(busy, recent)| {
+            let last = u128::MAX >> (u128::BITS - recent);
             (self.busy & last).count_ones() >= busy && self.good & last > 0
         });
     }
@@ -255,14 +224,13 @@ impl CircuitBreaker {
         }
     }
 
-    fn succeed(&mut self, is_trial: bool) -> BreakerEvent {
+    fn succeed(&mut self, role: CallRole) -> BreakerEvent {
         self.failures = 0;
         self.rows.clear();
         self.failing_since = None;
-        let BreakerState::HalfOpen { cause } = self.state else { return BreakerEvent::None };
-        if !is_trial {
+        let (BreakerState::HalfOpen { cause }, CallRole::Trial) = (self.state, role) else {
             return BreakerEvent::None;
-        }
+        };
         self.state = BreakerState::Closed;
         self.openings = 0;
         BreakerEvent::Closed(cause)
@@ -270,10 +238,7 @@ impl CircuitBreaker {
 
     /// Opens the breaker, or keeps it open for longer.
     fn open(&mut self, cause: OpenCause, asked: Option<Duration>, now: Instant, jitter: f64) -> BreakerEvent {
-        let open_until = match self.state {
-            BreakerState::Open { until, .. } => Some(until),
-            BreakerState::Closed | BreakerState::HalfOpen { .. } => None,
-        };
+        let open_until = if let BreakerState::Open { until, .. } = self.state { Some(until) } else { None };
         self.openings = self.openings.saturating_add(u32::from(open_until.is_none()));
         if self.openings == 1 {
             self.first = match cause {
@@ -287,10 +252,11 @@ impl CircuitBreaker {
             self.waited = doubled;
         }
         let until = now + wait + wait.mul_f64(jitter / 10.0);
-        self.state = BreakerState::Open { cause, until: open_until.map_or(until, |known| known.max(until)) };
+        self.state =
+            BreakerState::Open { cause, until: open_until.map_or(until, |before| before.max(until)) };
         match open_until {
             // Answers to calls that were on their way together are one event.
-            Some(known) if known >= now && cause == OpenCause::Limit => BreakerEvent::None,
+            Some(before) if before >= now && cause == OpenCause::Limit => BreakerEvent::None,
             _ => BreakerEvent::Held(wait),
         }
     }
@@ -303,7 +269,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(3600);
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A server and its time.
+    /// A breaker and its time.
     struct World {
         breaker: CircuitBreaker,
         now: Instant,
@@ -311,21 +277,23 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            Self { breaker: CircuitBreaker::new(PATIENCE, true), now: Instant::now() }
+            let mut world = Self { breaker: CircuitBreaker::new(PATIENCE), now: Instant::now() };
+            world.breaker.arm();
+            world
         }
 
         /// A call of `row` that was sent while the breaker was closed.
         fn straggler(&mut self, row: u64, signal: Signal) -> BreakerEvent {
-            self.breaker.add(signal, row, false, self.now, 0.0)
+            self.breaker.add(signal, row, CallRole::Regular, self.now, 0.0)
         }
 
-        /// Waits for the breaker, sends a call of `row` and takes in its answer.
+        /// Waits for the breaker, sends a call of `row` and adds its answer.
         fn call(&mut self, row: u64, signal: Signal) -> BreakerEvent {
-            if let BreakerGate::Open(until) = self.breaker.gate() {
+            if let BreakerState::Open { until, .. } = self.breaker.state() {
                 self.now = self.now.max(until);
             }
-            let is_trial = self.breaker.pass();
-            self.breaker.add(signal, row, is_trial, self.now, 0.0)
+            let role = self.breaker.pass();
+            self.breaker.add(signal, row, role, self.now, 0.0)
         }
 
         fn waited(&mut self, row: u64, signal: Signal) -> u128 {
@@ -338,22 +306,22 @@ mod tests {
 
     #[test]
     fn all_calls_wait_as_long_as_the_server_asks_and_then_one_call_tries() {
+        let cause = OpenCause::Limit;
         let mut world = World::new();
         assert_eq!(world.call(1, Signal::Limited(Some(9 * SECOND))), BreakerEvent::Held(9 * SECOND));
         assert_eq!(world.straggler(2, Signal::Limited(Some(20 * SECOND))), BreakerEvent::None);
-        assert_eq!(world.breaker.gate(), BreakerGate::Open(world.now + 20 * SECOND));
-        world.now += 20 * SECOND;
-        assert!(world.breaker.pass());
-        assert_eq!((world.breaker.gate(), world.breaker.pass()), (BreakerGate::HalfOpen, false));
-        // Others that were sent before show nothing of it.
+        let until = world.now + 20 * SECOND;
+        assert_eq!(world.breaker.state(), BreakerState::Open { cause, until });
+        world.now = until;
+        assert_eq!(world.breaker.pass(), CallRole::Trial);
+        assert_eq!(world.breaker.pass(), CallRole::Regular);
+        // Calls that were sent before show nothing of the server now.
         assert_eq!(world.straggler(3, Signal::Good), BreakerEvent::None);
         assert_eq!(world.straggler(4, Signal::Limited(None)), BreakerEvent::None);
-        assert_eq!(world.breaker.gate(), BreakerGate::HalfOpen);
-        assert!(matches!(
-            world.breaker.add(Signal::Good, 1, true, world.now, 0.0),
-            BreakerEvent::Closed(OpenCause::Limit)
-        ));
-        assert_eq!(world.breaker.gate(), BreakerGate::Closed);
+        assert_eq!(world.breaker.state(), BreakerState::HalfOpen { cause });
+        let event = world.breaker.add(Signal::Good, 1, CallRole::Trial, world.now, 0.0);
+        assert_eq!(event, BreakerEvent::Closed(cause));
+        assert_eq!(world.breaker.state(), BreakerState::Closed);
     }
 
     #[test]
@@ -362,15 +330,16 @@ mod tests {
         let waits: Vec<u128> = (0..4).map(|row| world.waited(row, Signal::Limited(None))).collect();
         assert_eq!(waits, [100, 200, 400, 800]);
         world.call(9, Signal::Good);
-        // The next time it begins with a part of what was needed.
+        // The next hold begins with a part of the last wait.
         assert_eq!(world.waited(0, Signal::Limited(Some(Duration::ZERO))), 200);
         assert_eq!(world.waited(0, Signal::Limited(Some(Duration::MAX))), HOLD_MAX.as_millis());
         let waits: Vec<u128> = (0..40).map(|row| world.waited(row, Signal::Limited(None))).collect();
         assert_eq!(waits[39], WAIT_MAX.as_millis());
-        // Spread over time, never shorter than asked for.
+        // Spread over time, never shorter than the server asks.
         let mut world = World::new();
-        world.breaker.add(Signal::Limited(Some(10 * SECOND)), 1, false, world.now, 1.0);
-        assert_eq!(world.breaker.gate(), BreakerGate::Open(world.now + 11 * SECOND));
+        world.breaker.add(Signal::Limited(Some(10 * SECOND)), 1, CallRole::Regular, world.now, 1.0);
+        let until = world.now + 11 * SECOND;
+        assert_eq!(world.breaker.state(), BreakerState::Open { cause: OpenCause::Limit, until });
     }
 
     #[test]
@@ -391,14 +360,14 @@ mod tests {
         let failing = world.call(9, Signal::Failed);
         assert!(matches!(failing, BreakerEvent::Failing { wait: OUTAGE_FIRST, .. }), "{failing:?}");
         assert!(world.breaker.is_outage());
-        // Those under way are part of it.
+        // Calls on their way are part of it.
         assert_eq!(world.straggler(10, Signal::Failed), BreakerEvent::None);
         let waits: Vec<u128> = (0..8).map(|row| world.waited(row, Signal::Failed)).collect();
         assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
         assert!(world.breaker.is_outage());
         let back = world.call(1, Signal::Good);
         assert!(matches!(back, BreakerEvent::Closed(OpenCause::Outage)), "{back:?}");
-        assert!(!world.breaker.is_outage() && world.breaker.gate() == BreakerGate::Closed);
+        assert!(!world.breaker.is_outage() && world.breaker.state() == BreakerState::Closed);
     }
 
     #[test]
@@ -416,7 +385,7 @@ mod tests {
 
     #[test]
     fn before_anything_has_worked_failures_are_not_the_servers() {
-        let mut world = World { breaker: CircuitBreaker::new(PATIENCE, false), now: Instant::now() };
+        let mut world = World { breaker: CircuitBreaker::new(PATIENCE), now: Instant::now() };
         for row in 0..100 {
             assert_eq!(world.call(row, Signal::Failed), BreakerEvent::None);
         }

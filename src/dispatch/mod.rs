@@ -2,15 +2,15 @@
 //!
 //! The calls of one customer go out one at a time and in the export's order,
 //! also across rows (`scheduler`). Different customers run side by side, in a
-//! pool of `concurrency` workers behind one `pacer`, which also finds the rate
-//! that the server accepts (`rate_finder`) and waits where the server limits or
-//! fails (`circuit_breaker`). What to do about an answer is a pure function
-//! (`retry`). A call is recorded before it is sent ([`Record::Begin`]), so that a
-//! crash leaves nothing or a known doubt.
+//! pool of `concurrency` workers behind one `pacer`. It finds the rate that the
+//! server accepts (`rate_finder`), and waits while the server limits or fails
+//! (`circuit_breaker`). A pure function decides what follows an answer (`retry`).
+//! A call is recorded before it is sent ([`Record::Begin`]), so that a crash
+//! leaves nothing or a known doubt.
 //!
 //! This room knows neither the checkpoint nor the result files. It sends
-//! [`Record`]s to the recorder, in order, and waits where it must. All of it
-//! runs on one thread.
+//! [`Record`]s to the recorder, in order, and waits if it must. All of it runs on
+//! one thread.
 
 mod admission;
 mod canary;
@@ -26,15 +26,14 @@ mod row_task;
 mod scheduler;
 mod send;
 mod settings;
-#[cfg(test)]
-mod simulation;
 mod stop;
 
 pub use pace::DispatchEnd;
 pub(crate) use pace::Pace;
 pub use record::{CallEnd, LoadedState, Record};
 pub(crate) use record::{CallLine, CallResult, Problem};
-pub use scheduler::{Job, run};
+pub use row_task::Job;
+pub use scheduler::run;
 pub use settings::{DispatchSettings, InDoubt};
 pub(crate) use stop::Stop;
 pub use stop::StopSwitch;

@@ -1,4 +1,4 @@
-//! How the rate was used, and what would use it better.
+//! How the rate was used, and which settings would use it better.
 
 use std::cell::Cell;
 use std::num::NonZeroU32;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use super::stop::Stop;
 use crate::units::Rate;
 
-/// How the calls of a run came to their end.
+/// How the calls of a run ended.
 #[derive(Debug, Clone, Default)]
 pub struct DispatchEnd {
     /// Why it stopped early, if it did.
     pub stop: Option<Stop>,
-    /// How the rate was used; none if there was no time to look.
+    /// `None` if no call was due, or the run stopped at once.
     pub pace: Option<Pace>,
 }
 
@@ -21,11 +21,11 @@ pub struct DispatchEnd {
 pub struct Pace {
     /// The rate that was set.
     pub rate: Rate,
-    /// Requests that the server refused for being too many.
+    /// Requests that the server refused for its limit.
     pub refused: u64,
     /// The rate that the server accepted, rounded down, if that was less.
     pub accepted: Option<Rate>,
-    /// What an answer took, on average.
+    /// The average time to an answer.
     pub answer: Option<Duration>,
     /// The concurrency that would reach the rate, if the one set could not.
     pub concurrency: Option<u32>,
@@ -33,45 +33,40 @@ pub struct Pace {
 
 /// Fewer answers are too few for advice.
 const ANSWERS_MIN: u64 = 50;
-/// Room above the bare need, since answers do not all take the same time.
+/// The advice exceeds the bare need, since answers take different times.
 const ROOM: f64 = 1.1;
 /// Below this share of the rate it counts as not reached.
 const REACHED: f64 = 0.98;
 
-/// What calls took of the workers' time.
+/// The time that answers take.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     answers: Cell<u64>,
-    /// From sending to the answer.
-    answering: Cell<Duration>,
+    total: Cell<Duration>,
 }
 
 impl Gauge {
-    /// A call was answered well.
-    pub(super) fn add(&self, answering: Duration) {
+    /// Adds the time from a request to its answer.
+    pub(super) fn add(&self, time: Duration) {
         self.answers.set(self.answers.get() + 1);
-        self.answering.set(self.answering.get() + answering);
+        self.total.set(self.total.get() + time);
     }
 
-    /// Sums up. `accepted` is in calls a second.
+    /// `accepted` is in calls a second.
     pub(super) fn pace(&self, rate: Rate, workers: NonZeroU32, refused: u64, accepted: Option<f64>) -> Pace {
-        let accepted = accepted.and_then(whole);
-        let wanted = accepted.unwrap_or(rate).per_second();
-        let answer = self.answering.get().as_secs_f64() / self.answers.get().max(1) as f64;
-        let is_enough = self.answers.get() >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
-        let is_short = is_enough && f64::from(workers.get()) < REACHED * wanted * answer;
-        Pace {
-            rate,
-            refused,
-            accepted,
-            answer: (self.answers.get() > 0).then(|| Duration::from_secs_f64(answer)),
-            concurrency: is_short.then_some((ROOM * wanted * answer).ceil() as u32),
-        }
+        let accepted = accepted.and_then(readable_rate);
+        let answers = self.answers.get();
+        let answer = (answers > 0).then(|| self.total.get().div_f64(answers as f64));
+        let is_enough = answers >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
+        let needed = accepted.unwrap_or(rate).per_second() * answer.unwrap_or_default().as_secs_f64();
+        let is_short = is_enough && f64::from(workers.get()) < REACHED * needed;
+        let concurrency = is_short.then_some((ROOM * needed).ceil() as u32);
+        Pace { rate, refused, accepted, answer, concurrency }
     }
 }
 
 /// As a person would set it: whole calls in a unit in which they are several.
-fn whole(per_second: f64) -> Option<Rate> {
+fn readable_rate(per_second: f64) -> Option<Rate> {
     let units: [u32; 3] = [1, 60, 3600];
     let unit = units.into_iter().find(|unit| per_second * f64::from(*unit) >= 20.0).unwrap_or(3600);
     let calls = NonZeroU32::new((per_second * f64::from(unit)).floor() as u32)?;
@@ -99,15 +94,15 @@ mod tests {
         assert_eq!(proposed(8, "5/s", None, 420, 1000), None);
         // The server would not accept more.
         assert_eq!(proposed(8, "50/s", Some(10.0), 420, 1000), None);
-        // Too few.
+        // Too few answers.
         assert_eq!(proposed(8, "50/s", None, 420, 20), None);
     }
 
     #[test]
     fn the_accepted_rate_is_as_a_person_would_set_it() {
         for (per_second, text) in [(97.9, "97/s"), (1.64, "98/min"), (0.2, "720/h"), (0.001, "3/h")] {
-            assert_eq!(whole(per_second), Some(rate(text)), "{per_second}");
+            assert_eq!(readable_rate(per_second), Some(rate(text)), "{per_second}");
         }
-        assert_eq!(whole(0.0), None);
+        assert_eq!(readable_rate(0.0), None);
     }
 }

@@ -1,69 +1,36 @@
 //! When the next request may be sent: one queue for all workers.
 //!
-//! governor keeps the rate that is set, with a little credit for late timers. A
-//! ring of the last N send times keeps every single window of the rate's unit
-//! at N or fewer, which a token bucket alone does not. A new process starts
-//! without credit. So one that is killed and started again adds one call at
-//! most, also where the unit is an hour. One waiter asks at a time: waiters that
-//! wake together leave slots unused.
+//! Each send sets the time of the next one, by the rate that the rate finder
+//! allows. A small credit makes up for late timers. A ring of the last N send times
+//! keeps every window of the rate's unit at N or fewer, which the credit alone does
+//! not. A new process starts without credit. So one that is killed and started
+//! again adds at most one call, also if the unit is an hour. One waiter asks at a
+//! time: waiters that wake together leave slots unused.
 //!
-//! Below that the rate moves. It is lower if the server accepts less
-//! (`rate_finder`, spaced here), and none while the server asks to wait or fails
-//! (`circuit_breaker`). That holds all calls.
+//! No call is sent while the server asks to wait or fails: the circuit breaker
+//! holds all of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::Clock;
-use governor::middleware::NoOpMiddleware;
-use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::circuit_breaker::{BreakerEvent, BreakerGate, CircuitBreaker, OpenCause, Signal};
+use super::circuit_breaker::{BreakerEvent, BreakerState, CallRole, CircuitBreaker, OpenCause, Signal};
 use super::rate_finder::RateFinder;
 use super::stop::StopSwitch;
 use crate::units::Rate;
 
-/// How late a send may be and still not delay those behind it: timers wake a
-/// millisecond or two late, and a busy machine later.
+/// How late a send may be without delay for the next ones: timers wake a
+/// millisecond or two late, and later on a busy machine.
 const CREDIT: Duration = Duration::from_millis(20);
-
-/// tokio's clock for governor, so that both agree on what now is.
-#[derive(Debug, Clone, Copy)]
-struct TokioClock(Instant);
-
-impl Clock for TokioClock {
-    type Instant = Duration;
-
-    fn now(&self) -> Duration {
-        self.0.elapsed()
-    }
-}
-
-type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
-
-/// governor at this rate, without the credit that it would begin with.
-fn limiter(rate: Rate, clock: TokioClock) -> Limiter {
-    let interval = rate.per / rate.calls.get();
-    let credit = (CREDIT.as_secs_f64() * rate.per_second()).ceil() as u32;
-    let burst = NonZeroU32::MIN.saturating_add(credit);
-    let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX)).allow_burst(burst);
-    let limiter = RateLimiter::direct_with_clock(quota, clock);
-    (1..burst.get()).for_each(|_| drop(limiter.check()));
-    limiter
-}
 
 /// The pace of all calls together.
 #[derive(Debug)]
 pub(super) struct Pacer {
-    /// Held by the one waiter whose turn it is; fair.
+    /// Held by the waiter that asks; fair.
     turn: Mutex<()>,
-    clock: TokioClock,
-    limiter: Limiter,
     state: RefCell<PacerState>,
     /// The circuit breaker has opened or closed.
     changed: Notify,
@@ -82,10 +49,8 @@ struct PacerState {
 /// Permission to send one request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Permit {
-    /// When it was given.
     pub(super) at: Instant,
-    /// Whether all others wait for its answer.
-    is_trial: bool,
+    role: CallRole,
 }
 
 impl Pacer {
@@ -97,10 +62,7 @@ impl Pacer {
             breaker,
             refused: 0,
         };
-        let clock = TokioClock(Instant::now());
-        let limiter = limiter(rate, clock);
-        let (turn, state, changed) = (Mutex::new(()), RefCell::new(state), Notify::new());
-        Self { turn, clock, limiter, state, changed }
+        Self { turn: Mutex::new(()), state: RefCell::new(state), changed: Notify::new() }
     }
 
     /// Waits until one request may be sent; `None` if the run stopped first.
@@ -110,12 +72,7 @@ impl Pacer {
             let now = Instant::now();
             let free = self.state.borrow().free_at(now);
             match free {
-                Some(free) if free <= now => match self.limiter.check() {
-                    Ok(()) => return Some(self.state.borrow_mut().pass(now)),
-                    Err(not_until) => {
-                        switch.sleep_until(now + not_until.wait_time_from(self.clock.now())).await;
-                    }
-                },
+                Some(free) if free <= now => return Some(self.state.borrow_mut().pass(now)),
                 Some(free) => {
                     switch.sleep_until(free).await;
                 }
@@ -128,9 +85,9 @@ impl Pacer {
         None
     }
 
-    /// Takes in what the answer to a request of `row` shows of the server.
-    pub(super) fn answered(&self, permit: Permit, row: u64, signal: Signal) -> BreakerEvent {
-        let event = self.state.borrow_mut().answered(permit, row, signal, fastrand::f64());
+    /// Adds the answer to a request of `row`.
+    pub(super) fn add_answer(&self, permit: Permit, row: u64, signal: Signal) -> BreakerEvent {
+        let event = self.state.borrow_mut().add_answer(permit, row, signal, fastrand::f64());
         self.changed.notify_one();
         event
     }
@@ -139,11 +96,14 @@ impl Pacer {
         change(&mut self.state.borrow_mut().breaker)
     }
 
-    /// Requests that were refused for being too many, and the rate that the
-    /// server accepted, in calls a second, if that was less than the one set.
-    pub(super) fn refusals(&self) -> (u64, Option<f64>) {
-        let state = self.state.borrow();
-        (state.refused, state.rate_finder.found(Instant::now()))
+    /// How many requests the server refused for its limit.
+    pub(super) fn refused(&self) -> u64 {
+        self.state.borrow().refused
+    }
+
+    /// See [`RateFinder::accepted_rate`].
+    pub(super) fn accepted_rate(&self) -> Option<f64> {
+        self.state.borrow().rate_finder.accepted_rate(Instant::now())
     }
 }
 
@@ -151,34 +111,41 @@ impl PacerState {
     /// When one may be sent, as far as is known now; `None` while one tries the server.
     fn free_at(&self, now: Instant) -> Option<Instant> {
         let due = self.next.max(self.window.free_at(now));
-        match self.breaker.gate() {
-            BreakerGate::Closed => Some(due),
-            BreakerGate::Open(until) => Some(due.max(until)),
-            BreakerGate::HalfOpen => None,
+        match self.breaker.state() {
+            BreakerState::Closed => Some(due),
+            BreakerState::Open { until, .. } => Some(due.max(until)),
+            BreakerState::HalfOpen { .. } => None,
         }
     }
 
     fn pass(&mut self, now: Instant) -> Permit {
         let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
         self.next = credited + Duration::from_secs_f64(1.0 / self.rate_finder.rate(now));
-        self.window.sent(now);
-        Permit { at: now, is_trial: self.breaker.pass() }
+        self.window.push(now);
+        Permit { at: now, role: self.breaker.pass() }
     }
 
-    fn answered(&mut self, permit: Permit, row: u64, signal: Signal, jitter: f64) -> BreakerEvent {
+    fn add_answer(&mut self, permit: Permit, row: u64, signal: Signal, jitter: f64) -> BreakerEvent {
         let now = Instant::now();
-        let event = self.breaker.add(signal, row, permit.is_trial, now, jitter);
+        let event = self.breaker.add(signal, row, permit.role, now, jitter);
         if matches!(signal, Signal::Good | Signal::Spent(_)) {
-            self.rate_finder.accepted();
+            self.rate_finder.count_accepted();
         }
         if self.breaker.is_limit(signal) {
             self.refused += u64::from(!matches!(signal, Signal::Spent(_)));
-            self.rate_finder.refused(permit.at, now, signal != Signal::Busy);
+            match signal {
+                Signal::Busy => self.rate_finder.cut_unsure(permit.at, now),
+                _ => self.rate_finder.cut(permit.at, now),
+            }
         }
         match event {
             BreakerEvent::Closed(OpenCause::Limit) => self.rate_finder.resume(now),
             BreakerEvent::Closed(OpenCause::Outage) => {
-                self.rate_finder.ramp(now, self.breaker.is_limit(Signal::Busy));
+                // It may have been the limit after all.
+                if !self.breaker.is_limit(Signal::Busy) {
+                    self.rate_finder.discard_measurement();
+                }
+                self.rate_finder.ramp(now);
             }
             _ => {}
         }
@@ -189,38 +156,43 @@ impl PacerState {
 /// The last N send times.
 #[derive(Debug)]
 struct SendWindow {
-    sent: VecDeque<Instant>,
+    times: VecDeque<Instant>,
     calls: usize,
     per: Duration,
 }
 
 impl SendWindow {
     fn new(rate: Rate) -> Self {
-        Self { sent: VecDeque::new(), calls: rate.calls.get() as usize, per: rate.per }
+        Self { times: VecDeque::new(), calls: rate.calls.get() as usize, per: rate.per }
     }
 
     /// When one more request would be the N-th of its window, or now.
     fn free_at(&self, now: Instant) -> Instant {
-        match self.sent.front() {
-            Some(first) if self.sent.len() >= self.calls => *first + self.per,
+        match self.times.front() {
+            Some(first) if self.times.len() >= self.calls => *first + self.per,
             _ => now,
         }
     }
 
-    fn sent(&mut self, at: Instant) {
-        if self.sent.len() >= self.calls {
-            self.sent.pop_front();
+    fn push(&mut self, at: Instant) {
+        if self.times.len() >= self.calls {
+            self.times.pop_front();
         }
-        self.sent.push_back(at);
+        self.times.push_back(at);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use tokio::task::LocalSet;
+    use tokio::time::sleep;
 
     fn pacer(rate: &str) -> Pacer {
-        let breaker = CircuitBreaker::new(Duration::from_secs(3600), true);
+        let mut breaker = CircuitBreaker::new(Duration::from_secs(3600));
+        breaker.arm();
         Pacer::new(rate.parse().expect("a rate"), breaker)
     }
 
@@ -272,8 +244,8 @@ mod tests {
         }
     }
 
-    /// Killed at any moment and started again at once: nothing is known then of
-    /// what was sent before, also not that it was late and made up for it.
+    /// Killed at any moment and started again at once: the new process knows
+    /// nothing of the sends before it, or of a credit that they used.
     #[tokio::test(start_paused = true)]
     async fn a_restart_adds_one_call_at_most() {
         for (rate, calls, per) in RATES {
@@ -288,7 +260,7 @@ mod tests {
         }
     }
 
-    /// The process is held up for 5 ms after every ten calls.
+    /// The process pauses for 5 ms after every ten calls.
     #[tokio::test(start_paused = true)]
     async fn late_timers_cost_nothing_and_a_pause_is_not_made_up_for() {
         let pacer = pacer("1000/s");
@@ -315,17 +287,17 @@ mod tests {
         let switch = StopSwitch::default();
         let first = pacer.acquire(&switch).await.expect("a permit");
         let wait = Duration::from_secs(7);
-        assert_eq!(pacer.answered(first, 1, Signal::Limited(Some(wait))), BreakerEvent::Held(wait));
+        assert_eq!(pacer.add_answer(first, 1, Signal::Limited(Some(wait))), BreakerEvent::Held(wait));
         let held = Instant::now();
-        let try_first = pacer.acquire(&switch).await.expect("a permit");
+        let trial = pacer.acquire(&switch).await.expect("a permit");
         assert!(held.elapsed() >= wait && held.elapsed() <= wait.mul_f64(1.1) + CREDIT);
         let answering = async {
             tokio::time::sleep(wait).await;
-            pacer.answered(try_first, 1, Signal::Good)
+            pacer.add_answer(trial, 1, Signal::Good)
         };
         let (second, event) = tokio::join!(pacer.acquire(&switch), answering);
         assert!(matches!(event, BreakerEvent::Closed(..)), "{event:?}");
-        assert!(second.expect("a permit").at - try_first.at >= wait);
+        assert!(second.expect("a permit").at - trial.at >= wait);
     }
 
     #[tokio::test(start_paused = true)]
@@ -339,5 +311,183 @@ mod tests {
         };
         let (slot, ()) = tokio::join!(pacer.acquire(&switch), stopping);
         assert!(slot.is_none());
+    }
+
+    /// How a server limits its calls.
+    #[derive(Debug, Clone, Copy)]
+    enum Limit {
+        /// Calls a second, and calls at once after a pause. With a small depth this is
+        /// nginx' `limit_req` with `burst` and `nodelay`.
+        Bucket { per_second: f64, depth: f64 },
+        /// Calls in each full `per`.
+        Window { calls: u64, per: Duration },
+    }
+
+    /// How a server refuses a call.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Refusal {
+        Bare429,
+        /// 429 with whole seconds, rounded up.
+        Seconds,
+        Bare503,
+        /// The answer to the last accepted call announces that it was the last.
+        Before,
+    }
+
+    struct Server {
+        limit: Limit,
+        refusal: Refusal,
+        start: Instant,
+        /// Tokens, or calls accepted in this window.
+        level: f64,
+        at: Duration,
+        accepted: u64,
+        refused: u64,
+    }
+
+    impl Server {
+        fn new(limit: Limit, refusal: Refusal) -> Self {
+            let level = if let Limit::Bucket { depth, .. } = limit { depth } else { 0.0 };
+            Self { limit, refusal, start: Instant::now(), level, at: Duration::ZERO, accepted: 0, refused: 0 }
+        }
+
+        fn receive(&mut self) -> Signal {
+            let now = self.start.elapsed();
+            let left = match self.limit {
+                Limit::Bucket { per_second, depth } => {
+                    self.level = (self.level + (now - self.at).as_secs_f64() * per_second).min(depth);
+                    self.level
+                }
+                Limit::Window { calls, per } => {
+                    let turned = now.as_nanos() / per.as_nanos() != self.at.as_nanos() / per.as_nanos();
+                    self.level = if turned { 0.0 } else { self.level };
+                    calls as f64 - self.level
+                }
+            };
+            self.at = now;
+            let wait = match self.limit {
+                Limit::Bucket { per_second, .. } => {
+                    Duration::from_secs_f64((2.0 - left).max(0.0) / per_second)
+                }
+                Limit::Window { per, .. } => {
+                    per - Duration::from_nanos((now.as_nanos() % per.as_nanos()) as u64)
+                }
+            };
+            let seconds = Duration::from_secs(wait.as_secs_f64().ceil() as u64);
+            if left < 1.0 {
+                self.refused += 1;
+                return match self.refusal {
+                    Refusal::Bare429 => Signal::Limited(None),
+                    Refusal::Bare503 => Signal::Busy,
+                    Refusal::Seconds | Refusal::Before => Signal::Limited(Some(seconds)),
+                };
+            }
+            self.accepted += 1;
+            self.level += if let Limit::Window { .. } = self.limit { 1.0 } else { -1.0 };
+            if self.refusal == Refusal::Before && left < 2.0 { Signal::Spent(seconds) } else { Signal::Good }
+        }
+    }
+
+    struct SimulationResult {
+        accepted: u64,
+        refused: u64,
+        took: Duration,
+        accepted_rate: Option<f64>,
+    }
+
+    /// Makes `calls` calls with `workers`. Answers take `latency`.
+    async fn simulate(
+        rate: &str,
+        server: Server,
+        calls: u64,
+        workers: u64,
+        latency: Duration,
+    ) -> SimulationResult {
+        let pacer = Rc::new(pacer(rate));
+        let (server, next) = (Rc::new(RefCell::new(server)), Rc::new(Cell::new(0)));
+        let start = Instant::now();
+        let local = LocalSet::new();
+        for _ in 0..workers {
+            let (pacer, server, next) = (Rc::clone(&pacer), Rc::clone(&server), Rc::clone(&next));
+            local.spawn_local(async move {
+                let switch = StopSwitch::default();
+                while next.get() < calls {
+                    let row = next.replace(next.get() + 1);
+                    loop {
+                        let permit = pacer.acquire(&switch).await.expect("a permit");
+                        sleep(latency / 2).await;
+                        let signal = server.borrow_mut().receive();
+                        sleep(latency / 2).await;
+                        let event = pacer.add_answer(permit, row, signal);
+                        assert!(!matches!(event, BreakerEvent::GivenUp(..)), "{event:?}");
+                        if matches!(signal, Signal::Good | Signal::Spent(_)) {
+                            break;
+                        }
+                    }
+                }
+            });
+        }
+        local.await;
+        let server = server.borrow();
+        SimulationResult {
+            accepted: server.accepted,
+            refused: server.refused,
+            took: start.elapsed(),
+            accepted_rate: pacer.accepted_rate(),
+        }
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// The rate set is up to ten times that of the server. All calls are accepted in
+    /// the end, few are refused, hardly any time is lost, and the report is right.
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_that_a_server_accepts_is_found() {
+        use Limit::{Bucket, Window};
+        let bucket = |per_second, depth| Bucket { per_second, depth };
+        let limits = [
+            ("1000/s", bucket(100.0, 100.0), 100.0, 6000),
+            ("1000/s", bucket(100.0, 6.0), 100.0, 6000),
+            ("1000/s", bucket(100.0, 21.0), 100.0, 6000),
+            ("120/s", bucket(100.0, 6.0), 100.0, 6000),
+            ("1000/s", Window { calls: 100, per: SECOND }, 100.0, 6000),
+            ("1000/s", Window { calls: 6000, per: MINUTE }, 100.0, 12_000),
+            ("1000/min", bucket(100.0 / 60.0, 100.0), 100.0 / 60.0, 2000),
+            ("1000/min", Window { calls: 100, per: MINUTE }, 100.0 / 60.0, 2000),
+        ];
+        let mut problems = Vec::new();
+        for (at, (rate, limit, allowed, calls)) in limits.into_iter().enumerate() {
+            for (kind, refusal) in [Refusal::Bare429, Refusal::Seconds, Refusal::Bare503, Refusal::Before]
+                .into_iter()
+                .enumerate()
+            {
+                // Few and near, or many and far.
+                for (workers, latency) in [[(8, 20), (64, 50)][(at + kind) % 2]] {
+                    let server = Server::new(limit, refusal);
+                    let latency = Duration::from_millis(latency);
+                    let ended = simulate(rate, server, calls, workers, latency).await;
+                    assert_eq!(ended.accepted, calls);
+                    let reachable = (workers as f64 / latency.as_secs_f64()).min(allowed);
+                    let ideal = calls as f64 / reachable;
+                    let share = ended.refused as f64 / (ended.refused + calls) as f64;
+                    let longer = ended.took.as_secs_f64() / ideal;
+                    let line = format!(
+                        "{rate} {limit:?} {refusal:?} {workers} workers {latency:?}: {share:.4} refused, {longer:.3} of the ideal time, accepted_rate {:?}",
+                        ended.accepted_rate
+                    );
+                    // A server may ask for a second and need milliseconds.
+                    let is_hasty = matches!(limit, Bucket { depth, .. } if depth < 100.0)
+                        || matches!(limit, Window { per: SECOND, .. });
+                    let asks_too_long = is_hasty && matches!(refusal, Refusal::Seconds | Refusal::Before);
+                    let longer_max = if asks_too_long { 1.17 } else { 1.15 };
+                    let is_right = ended.accepted_rate.is_none_or(|rate| rate <= 1.05 * allowed);
+                    if share >= 0.05 || longer > longer_max || !is_right {
+                        problems.push(line);
+                    }
+                }
+            }
+        }
+        assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
     }
 }

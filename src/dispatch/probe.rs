@@ -1,4 +1,4 @@
-//! A create whose answer was lost: was it carried out?
+//! Whether a create whose answer was lost was carried out.
 //!
 //! The API has no idempotency key and offers one safe probe: update the
 //! customer. Success means that the customer exists. A refusal that means "not
@@ -10,6 +10,7 @@ use std::rc::Rc;
 use tokio::time::Instant;
 
 use super::record::RecorderClosed;
+use super::retry::Attempts;
 use super::row_task::{RowEnd, RowTask, problem};
 use super::send::SentCall;
 use super::settings::InDoubt;
@@ -35,7 +36,7 @@ impl RowTask {
         if !self.wait_for_cool_down().await {
             return Ok(Some(RowEnd::Stopped));
         }
-        // A purge needs no probe: whatever the lost create did, the purge ends it.
+        // A purge needs no probe: it also ends the effect of the lost create.
         let settings = &self.dispatcher.settings;
         if settings.in_doubt == InDoubt::Resend || self.job.intent.operation == Operation::Purge {
             return Ok(self.end_if_lost_too_often());
@@ -47,9 +48,11 @@ impl RowTask {
         let dispatcher = Rc::clone(&self.dispatcher);
         let call = probe_call(&self.job.intent);
         // The record of the create stays until the answer is known.
-        let sent = dispatcher.send(&call, self.job.key, self.at(), None, false).await?;
-        self.take_in(&sent);
-        self.report_to_canary(&call, &sent, true);
+        let sent = dispatcher.send(&call, self.job.key, self.at(), None, Attempts::default()).await?;
+        self.count_call(&sent);
+        if !sent.has_follow_up() {
+            self.report_to_canary(&call, &sent);
+        }
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
                 self.is_in_doubt = false;

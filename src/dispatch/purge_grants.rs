@@ -1,5 +1,5 @@
-//! Permission to purge, by customer. The guards have judged what was planned. A
-//! row may come to more, once it shows what Omnidesk holds.
+//! The right to purge, by customer. The guards have judged the planned purges. A
+//! row may need one more, once Omnidesk's answers show what it holds.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ pub(super) struct PurgeGrants {
     released: Notify,
 }
 
-/// To purge a customer, once.
+/// The right to purge a customer once.
 #[derive(Debug)]
 pub(super) struct PurgeGrant {
     key: CustomerKey,
@@ -36,15 +36,13 @@ impl PurgeGrants {
     /// `None` if there is none left.
     pub(super) async fn acquire(&self, key: CustomerKey, switch: &StopSwitch) -> Option<PurgeGrant> {
         loop {
-            let released = self.released.notified();
-            tokio::pin!(released);
-            released.as_mut().enable();
             let grant = self.try_acquire(key);
             if grant.is_some() || self.outstanding.get() == 0 || switch.is_set() {
                 return grant;
             }
+            // On one thread, no purge ends between the check and this.
             tokio::select! {
-                () = released => {}
+                () = self.released.notified() => {}
                 () = switch.wait() => {}
             }
         }
@@ -61,12 +59,17 @@ impl PurgeGrants {
         Some(PurgeGrant { key, is_first })
     }
 
-    /// A purge has ended. If it certainly did nothing, there is room for another,
-    /// unless an earlier one of the same customer may have done something.
-    pub(super) fn release(&self, grant: &PurgeGrant, did_nothing: bool) {
-        if did_nothing && grant.is_first {
+    /// Returns the grant of a purge that certainly did nothing. It is free for
+    /// another customer, unless an earlier purge of this one may have had an effect.
+    pub(super) fn give_back(&self, grant: PurgeGrant) {
+        if grant.is_first {
             self.customers.borrow_mut().remove(&grant.key);
         }
+        self.use_up(grant);
+    }
+
+    /// A purge has ended that may have had an effect.
+    pub(super) fn use_up(&self, _grant: PurgeGrant) {
         self.outstanding.set(self.outstanding.get() - 1);
         self.released.notify_waiters();
     }
@@ -93,13 +96,12 @@ mod tests {
         let third = local.spawn_local(async move { waiting.acquire(C, &its_switch).await });
         local.run_until(yield_now()).await;
         assert!(!third.is_finished());
-        grants.release(&second, true);
+        grants.give_back(second);
         let third = local.run_until(third).await.expect("no panic").expect("a grant");
-        grants.release(&third, false);
+        grants.use_up(third);
         // A customer needs no second grant, and no other customer gets it.
-        for did_nothing in [true, false] {
-            let again = grants.acquire(A, &switch).await.expect("a grant");
-            grants.release(&again, did_nothing);
+        for end in [PurgeGrants::give_back, PurgeGrants::use_up] {
+            end(&grants, grants.acquire(A, &switch).await.expect("a grant"));
             assert!(grants.acquire(B, &switch).await.is_none());
         }
     }

@@ -1,65 +1,63 @@
-//! Which rate the server accepts, where that is less than the one set.
+//! Finds the rate that the server accepts, if that is less than the one set.
 //!
-//! A refusal cuts the rate (multiplicative decrease); from there it rises by
-//! a cubic curve (RFC 9438, as TCP does): soon back near the level that was
-//! found, long about there, and then faster and faster upwards, in case that
-//! the server allows more by now.
+//! A refusal cuts the rate (multiplicative decrease). Then the rate rises by a
+//! cubic curve, as in TCP (RFC 9438). It is soon near the level again and stays
+//! there for long. Then it rises faster and faster, since the server may allow
+//! more by now.
 //!
-//! The level lies between two bounds. What got through between two refusals
-//! is what a server with a large bucket or a window accepts: its bucket was
-//! empty, or its window full, at both. One with a small bucket accepts
-//! more, the time spent waiting for it being lost: up to the rate at which it
-//! refused.
+//! The level lies between two bounds. The lower one is the rate of accepted calls
+//! between two refusals. A server with a large bucket or a window accepts just
+//! that: at both refusals its bucket was empty, or its window full. The upper one
+//! is the rate at which it refused. A server with a small bucket accepts more than
+//! the lower one, since the time spent waiting for it is lost.
 //!
-//! A pure state machine: it knows no clock and sends nothing. It never goes
-//! over the rate that is set.
+//! A pure state machine: it reads no clock and sends nothing. It never exceeds the
+//! rate that is set.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From a cut to the level that was found.
+/// The time from a cut to the level.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// A cut where nothing is measured yet.
+/// A cut before the first measurement.
 const CUT_BLIND: f64 = 0.5;
-/// And where the curve is flat after it: at the rate itself after the first
-/// refusal, which may have been an accident; below it once there are more.
+/// The level after such a cut. After the first refusal it is the rate itself, since
+/// that refusal may have been an accident.
 const LEVEL_BLIND: f64 = 0.75;
 /// A cut below the level.
 const CUT: f64 = 0.97;
-/// The level is not set lower than this share of a rate that was refused after
-/// it had gone well for so long: a wait of whole seconds for what needs
-/// milliseconds would else pass for the server's slowness. What is refused
-/// sooner is far too fast.
+/// The least level, as a share of a rate that was accepted for this long before
+/// it was refused. Otherwise a server would count as slow if it asks for whole
+/// seconds and needs milliseconds. A rate that is refused sooner is far too fast.
 const LEVEL_MIN: f64 = 0.75;
 const SUSTAINED: Duration = Duration::from_millis(500);
-/// The start after an outage: a server that has just come up is not to be
-/// met by everything that has piled up.
+/// The start after an outage: a server that has just come up must not get all
+/// waiting calls at once.
 const RAMP: f64 = 0.1;
-/// Of refusals that may have other reasons, none cuts the rate below this
-/// share of what was measured: a server that fails at random would else be
-/// called slower and slower without end.
+/// An unsure refusal cuts no rate below this share of the measured one. Otherwise
+/// a server that fails at random would slow the run without end.
 const FLOOR_UNSURE: f64 = 0.5;
-/// What counts as a measurement: so many calls in so long, at the least.
+/// The fewest calls and the shortest time of a measurement.
 const CALLS_MIN: u64 = 10;
 const SPAN_MIN: Duration = Duration::from_secs(1);
-/// Before it is called the server's own, it must be so far below the rate set.
+/// An accepted rate is reported only below this share of the rate set.
 const NOTABLE: f64 = 0.95;
 
 /// The rate in use. All rates are calls a second.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RateFinder {
     /// The rate that is set.
-    most: f64,
+    rate_max: f64,
     curve: Option<Curve>,
-    /// What was sent before is known to have been too fast.
+    /// The last cut. Calls that were sent before it were too fast.
     cut_at: Option<Instant>,
-    /// Accepted since the last cut.
+    /// Calls accepted since the last cut.
     since_cut: u64,
-    /// Where the measurement under way began, and what was accepted since.
-    measuring: Option<(Instant, u64)>,
-    /// The last measurement.
-    measured: Option<f64>,
+    /// The start of the current measurement, and the calls accepted since.
+    measurement: Option<(Instant, u64)>,
+    /// The result of the last measurement.
+    measured_rate: Option<f64>,
     /// All measurements together.
     total: (u64, Duration),
 }
@@ -80,45 +78,42 @@ impl Curve {
 }
 
 impl RateFinder {
-    pub(super) fn new(most: f64) -> Self {
-        Self {
-            most,
-            curve: None,
-            cut_at: None,
-            since_cut: 0,
-            measuring: None,
-            measured: None,
-            total: (0, Duration::ZERO),
-        }
+    pub(super) fn new(rate_max: f64) -> Self {
+        Self { rate_max, ..Self::default() }
     }
 
-    /// The rate to go at now.
+    /// The rate to send at now.
     pub(super) fn rate(&self, now: Instant) -> f64 {
-        self.curve.map_or(self.most, |curve| curve.at(now).min(self.most))
+        self.curve.map_or(self.rate_max, |curve| curve.at(now).min(self.rate_max))
     }
 
-    /// A call was accepted.
-    pub(super) fn accepted(&mut self) {
+    pub(super) fn count_accepted(&mut self) {
         self.since_cut += 1;
-        if let Some((_, calls)) = &mut self.measuring {
+        if let Some((_, calls)) = &mut self.measurement {
             *calls += 1;
         }
     }
 
-    /// A call sent at `sent` was refused for being one too many. `is_sure` if
-    /// the server says so itself. Answers to what was sent before a cut, or
-    /// while nothing was accepted since, show nothing new of the rate.
-    pub(super) fn refused(&mut self, sent: Instant, now: Instant, is_sure: bool) {
-        let is_known = self.cut_at.is_some_and(|cut| sent < cut || self.since_cut == 0);
-        let rate = self.rate(now);
-        let is_low = |measured: f64| rate < FLOOR_UNSURE * measured;
-        if is_known || !is_sure && self.measured.is_some_and(is_low) {
+    /// Cuts the rate for a refusal that may have another reason than the limit.
+    pub(super) fn cut_unsure(&mut self, sent_at: Instant, now: Instant) {
+        let is_low = |measured: f64| self.rate(now) < FLOOR_UNSURE * measured;
+        if !self.measured_rate.is_some_and(is_low) {
+            self.cut(sent_at, now);
+        }
+    }
+
+    /// Cuts the rate for a call sent at `sent_at`, which the server refused for
+    /// its limit. Refusals of calls that were sent before the last cut show nothing
+    /// new. Neither do refusals since then, before a call is accepted.
+    pub(super) fn cut(&mut self, sent_at: Instant, now: Instant) {
+        if self.cut_at.is_some_and(|cut_at| sent_at < cut_at || self.since_cut == 0) {
             return;
         }
+        let rate = self.rate(now);
         let (base, level) = match self.measure(now) {
             Some(measured) => {
                 // Nearer to the upper bound: too high costs a refusal, too low
-                // costs time until the next one.
+                // costs time until the next refusal.
                 let is_sustained = self.curve.is_some_and(|curve| now >= curve.since + SUSTAINED);
                 let least = if is_sustained { LEVEL_MIN * rate } else { 0.0 };
                 let level = rate.min((measured + 2.0 * rate) / 3.0).max(least);
@@ -133,41 +128,43 @@ impl RateFinder {
     }
 
     fn measure(&mut self, now: Instant) -> Option<f64> {
-        let Some((from, calls)) = self.measuring else {
-            self.measuring = Some((now, 0));
+        let Some((from, calls)) = self.measurement else {
+            self.measurement = Some((now, 0));
             return None;
         };
         let span = now.saturating_duration_since(from);
         if calls < CALLS_MIN || span < SPAN_MIN {
             return None;
         }
-        self.measuring = Some((now, 0));
+        self.measurement = Some((now, 0));
         self.total = (self.total.0 + calls, self.total.1 + span);
-        self.measured = Some(per_second(calls, span));
-        self.measured
+        self.measured_rate = Some(per_second(calls, span));
+        self.measured_rate
     }
 
-    /// Calls go out again after a wait that the server asked for.
+    /// Restarts the rise after a wait that the server asked for.
     pub(super) fn resume(&mut self, now: Instant) {
         if let Some(curve) = &mut self.curve {
             curve.since = now;
         }
     }
 
-    /// Calls go out again after an outage: slowly, then up to where they were.
-    /// `is_limit` if it may have been the limit after all.
-    pub(super) fn ramp(&mut self, now: Instant, is_limit: bool) {
-        let level = self.curve.map_or(self.most, |curve| curve.level.min(self.most));
+    /// Starts slowly after an outage, and rises to the former level.
+    pub(super) fn ramp(&mut self, now: Instant) {
+        let level = self.curve.map_or(self.rate_max, |curve| curve.level.min(self.rate_max));
         self.curve = Some(Curve { base: RAMP * level, level, since: now });
-        // An outage measures nothing.
-        self.measuring = self.measuring.filter(|_| is_limit);
     }
 
-    /// What the server accepted, if that was less than the rate set.
-    pub(super) fn found(&self, now: Instant) -> Option<f64> {
-        let (calls, span) = self.total;
-        let accepted = per_second(calls, span);
-        (self.measured.is_some() && accepted.max(self.rate(now)) < NOTABLE * self.most).then_some(accepted)
+    /// An outage measures nothing.
+    pub(super) fn discard_measurement(&mut self) {
+        self.measurement = None;
+    }
+
+    /// The rate that the server accepted, if that was less than the rate set.
+    pub(super) fn accepted_rate(&self, now: Instant) -> Option<f64> {
+        let accepted = per_second(self.total.0, self.total.1);
+        let is_notable = accepted.max(self.rate(now)) < NOTABLE * self.rate_max;
+        (self.measured_rate.is_some() && is_notable).then_some(accepted)
     }
 }
 
@@ -182,83 +179,83 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn let_in(tolerance: &mut RateFinder, calls: u64) {
-        (0..calls).for_each(|_| tolerance.accepted());
+    fn accept(finder: &mut RateFinder, calls: u64) {
+        (0..calls).for_each(|_| finder.count_accepted());
     }
 
     #[test]
-    fn one_refusal_halves_the_rate_and_is_forgotten() {
+    fn one_refusal_halves_the_rate_for_a_short_time() {
         let start = Instant::now();
-        let mut tolerance = RateFinder::new(5.0);
-        tolerance.refused(start, start, true);
-        assert_eq!(tolerance.rate(start), 2.5);
-        assert!(tolerance.rate(start + 5 * SECOND) > 4.6);
-        assert_eq!(tolerance.rate(start + 11 * SECOND), 5.0);
-        assert_eq!(tolerance.found(start + 11 * SECOND), None);
+        let mut finder = RateFinder::new(5.0);
+        finder.cut(start, start);
+        assert_eq!(finder.rate(start), 2.5);
+        assert!(finder.rate(start + 5 * SECOND) > 4.6);
+        assert_eq!(finder.rate(start + 11 * SECOND), 5.0);
+        assert_eq!(finder.accepted_rate(start + 11 * SECOND), None);
     }
 
     #[test]
-    fn what_is_let_in_between_two_refusals_is_what_is_accepted() {
+    fn calls_between_two_refusals_show_the_accepted_rate() {
         let start = Instant::now();
-        let mut tolerance = RateFinder::new(1000.0);
-        let_in(&mut tolerance, 100);
-        tolerance.refused(start, start, true);
-        let_in(&mut tolerance, 200);
+        let mut finder = RateFinder::new(1000.0);
+        accept(&mut finder, 100);
+        finder.cut(start, start);
+        accept(&mut finder, 200);
         let second = start + 2 * SECOND;
-        tolerance.refused(second, second, true);
-        // The curve had come to 744/s: between that and what got through.
+        finder.cut(second, second);
+        // Between the 744/s of the curve and the 100/s that were accepted.
         let level = LEVEL_MIN * 744.0;
-        assert_eq!(tolerance.rate(second).round(), (CUT * level).round());
-        assert_eq!(tolerance.rate(second + RECOVERY).round(), level.round());
-        assert!(tolerance.rate(second + 3 * RECOVERY) > 1.2 * level);
-        assert_eq!(tolerance.rate(second + 100 * RECOVERY), 1000.0);
-        assert_eq!(tolerance.found(second), Some(100.0));
-        // The server has come to allow what is set.
-        assert_eq!(tolerance.found(second + 100 * RECOVERY), None);
+        assert_eq!(finder.rate(second).round(), (CUT * level).round());
+        assert_eq!(finder.rate(second + RECOVERY).round(), level.round());
+        assert!(finder.rate(second + 3 * RECOVERY) > 1.2 * level);
+        assert_eq!(finder.rate(second + 100 * RECOVERY), 1000.0);
+        assert_eq!(finder.accepted_rate(second), Some(100.0));
+        // The server allows the rate set by now.
+        assert_eq!(finder.accepted_rate(second + 100 * RECOVERY), None);
     }
 
     #[test]
     fn refusals_of_the_same_excess_cut_once() {
         let start = Instant::now();
-        let mut tolerance = RateFinder::new(1000.0);
-        tolerance.refused(start, start, true);
+        let mut finder = RateFinder::new(1000.0);
+        finder.cut(start, start);
         let later = start + SECOND / 100;
         // Sent before the cut.
-        let_in(&mut tolerance, 3);
-        tolerance.refused(start - SECOND / 100, later, true);
-        assert!(tolerance.rate(later) >= 500.0);
-        // Sent after it, but nothing was let in: the server only says "not yet".
-        let mut tolerance = RateFinder::new(1000.0);
-        tolerance.refused(start, start, true);
-        tolerance.refused(later, later, true);
-        assert!(tolerance.rate(later) >= 500.0);
+        accept(&mut finder, 3);
+        finder.cut(start - SECOND / 100, later);
+        assert!(finder.rate(later) >= 500.0);
+        // Sent after it, but no call was accepted: the server only says "not yet".
+        let mut finder = RateFinder::new(1000.0);
+        finder.cut(start, start);
+        finder.cut(later, later);
+        assert!(finder.rate(later) >= 500.0);
     }
 
     #[test]
     fn unsure_refusals_do_not_sink_the_rate_without_end() {
         let mut now = Instant::now();
-        let mut tolerance = RateFinder::new(1000.0);
-        tolerance.refused(now, now, false);
-        let_in(&mut tolerance, 100);
+        let mut finder = RateFinder::new(1000.0);
+        finder.cut_unsure(now, now);
+        accept(&mut finder, 100);
         now += SECOND;
-        tolerance.refused(now, now, false);
+        finder.cut_unsure(now, now);
         for _ in 0..100 {
-            tolerance.accepted();
+            finder.count_accepted();
             now += SECOND / 100;
-            tolerance.refused(now, now, false);
+            finder.cut_unsure(now, now);
         }
-        assert!(tolerance.rate(now) > 20.0, "{}", tolerance.rate(now));
+        assert!(finder.rate(now) > 20.0, "{}", finder.rate(now));
     }
 
     #[test]
     fn after_an_outage_the_rate_comes_back_slowly_and_not_higher() {
         let start = Instant::now();
-        let mut tolerance = RateFinder::new(100.0);
-        tolerance.ramp(start, false);
-        assert!((tolerance.rate(start) - 10.0).abs() < 1e-9);
-        assert!(tolerance.rate(start + RECOVERY / 2) < 90.0);
-        assert!(tolerance.rate(start + RECOVERY) >= 99.9);
-        assert_eq!(tolerance.rate(start + 9 * RECOVERY), 100.0);
-        assert_eq!(tolerance.found(start), None);
+        let mut finder = RateFinder::new(100.0);
+        finder.ramp(start);
+        assert!((finder.rate(start) - 10.0).abs() < 1e-9);
+        assert!(finder.rate(start + RECOVERY / 2) < 90.0);
+        assert!(finder.rate(start + RECOVERY) >= 99.9);
+        assert_eq!(finder.rate(start + 9 * RECOVERY), 100.0);
+        assert_eq!(finder.accepted_rate(start), None);
     }
 }

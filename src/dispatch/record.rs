@@ -13,20 +13,20 @@ use crate::reconcile::{CustomerKey, CustomerState, Outcome, PendingCall, RowProg
 /// One event. The sender waits for those with a reply.
 #[derive(Debug)]
 pub enum Record {
-    /// Asks what is known of rows and their customers. The answers, in the same
-    /// order, include everything that was sent before.
+    /// Requests the states of rows and their customers. The answers, in the same
+    /// order, include all records that were sent before.
     Load { rows: Vec<(CustomerKey, Place)>, reply: oneshot::Sender<Vec<LoadedState>> },
-    /// A call is about to be sent; it goes when this is durable.
+    /// A call is about to be sent; it waits until this is durable.
     Begin {
         key: CustomerKey,
         call: PendingCall,
-        /// What is certain of the customer while the call is on its way.
+        /// The certain part of the customer's state while the call is on its way.
         state: CustomerState,
         reply: oneshot::Sender<()>,
     },
     /// A call has ended.
     End(Box<CallEnd>),
-    /// A row without a call decides what its customer is to hold.
+    /// A row without a call confirms the state of its customer.
     Confirm { key: CustomerKey, state: CustomerState },
     /// A row has its outcome.
     Settle {
@@ -39,7 +39,7 @@ pub enum Record {
     },
 }
 
-/// What is known of a customer, and done of a row.
+/// The state of a customer, and the progress of a row.
 #[derive(Debug, Default)]
 pub struct LoadedState {
     pub state: CustomerState,
@@ -61,8 +61,8 @@ pub struct CallEnd {
     pub line: CallLine,
 }
 
-/// One line of `outcomes.csv`. Nothing in it identifies a customer but the id
-/// of one who was purged: a receipt names the person.
+/// One line of `outcomes.csv`. It identifies a customer only after a purge: a
+/// receipt names the person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallLine {
     pub at: Place,
@@ -85,19 +85,17 @@ pub enum CallResult {
 
 impl CallLine {
     pub(crate) fn result_text(&self) -> &'static str {
-        match (self.result, self.kind) {
-            (CallResult::Stopped, _) => "stopped",
-            (CallResult::Answered(meaning), kind) => match meaning {
-                Meaning::Done => "done",
-                Meaning::DoneBefore => "exists",
-                Meaning::Exists => "customer_exists",
-                Meaning::NotFound => "not_found",
-                Meaning::Unavailable if kind == CallKind::Create => "in_doubt",
-                Meaning::Unavailable => "failed",
-                Meaning::Refused | Meaning::Unclear => "refused",
-                // No call ends with these.
-                Meaning::KeyRefused | Meaning::Limited | Meaning::Unsent => "stopped",
-            },
+        let CallResult::Answered(meaning) = self.result else { return "stopped" };
+        match meaning {
+            Meaning::Done => "done",
+            Meaning::DoneBefore => "exists",
+            Meaning::Exists => "customer_exists",
+            Meaning::NotFound => "not_found",
+            Meaning::Unavailable if self.kind == CallKind::Create => "in_doubt",
+            Meaning::Unavailable => "failed",
+            Meaning::Refused | Meaning::Unclear => "refused",
+            // No call ends with these.
+            Meaning::KeyRefused | Meaning::Limited | Meaning::Unsent => "stopped",
         }
     }
 
@@ -106,7 +104,7 @@ impl CallLine {
     }
 }
 
-/// What a person needs to fix a row.
+/// All that a person needs to fix a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub code: &'static str,
@@ -200,7 +198,7 @@ impl RecordQueue {
         durable.await.map_err(|_| RecorderClosed)
     }
 
-    /// It never waits: a task with much to record has to wait for answers first.
+    /// Never waits. The queue stays short, since tasks wait for answers.
     pub(super) fn add(&self, record: Record) -> Result<(), RecorderClosed> {
         if self.0.is_closed.get() {
             return Err(RecorderClosed);

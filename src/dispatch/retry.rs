@@ -1,4 +1,4 @@
-//! What to do about an answer: a pure function of call, answer and attempts.
+//! What follows an answer: a pure function of call, answer and attempts.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::omnidesk::{CallKind, Meaning};
 /// Attempts of one call so far, the one just answered included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Attempts {
-    /// Requests that were answered or lost. Refused connections, requests to
-    /// wait and an outage of the whole server do not count.
+    /// Requests that were answered or lost. Refused connections, requests to wait
+    /// and outages of the whole server do not count.
     pub(super) used: u32,
-    /// Connections that could not be made, in a row.
+    /// Connections that could not be made, one after another.
     pub(super) unconnected: u32,
     /// Requests whose answer was lost.
     pub(super) lost: u32,
@@ -58,9 +58,9 @@ pub(super) fn decide(
     }
 }
 
-/// The longest pause after so many attempts: doubling, bounded. The caller takes
-/// a random share of it, so that calls that failed together do not come back
-/// together ("full jitter").
+/// The longest pause after this many attempts: doubling, bounded. The caller takes
+/// a random share of it ("full jitter"), so that calls that fail together do not
+/// return together.
 fn backoff(attempts: u32) -> Duration {
     BACKOFF_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(16)).min(BACKOFF_MAX)
 }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_status_code() {
+    fn the_table_of_lost_and_unsent_requests() {
         for kind in CallKind::ALL {
             let meaning = |exchange| judge(kind, &exchange, &RefusalTexts::default()).meaning;
             let expected = if kind == CallKind::Create { "end" } else { "retry" };

@@ -5,26 +5,35 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::canary::Evidence;
 use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record, RecorderClosed};
-use super::scheduler::Job;
+use super::retry::Attempts;
 use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
-use crate::mapping::Place;
+use crate::mapping::{Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning};
 use crate::reconcile::{
-    CustomerState, ExportRow, Outcome, PendingCall, Situation, Step, acknowledge, confirm, next,
-    set_fingerprint, state_during, turn_to_create, turn_to_update,
+    CustomerKey, CustomerState, ExportRow, Outcome, PendingCall, RowFingerprint, Situation, Step,
+    acknowledge, confirm, next, set_fingerprint, state_during, turn_to_create, turn_to_update,
 };
 
-/// What a row task ended with.
+/// A row with calls to make.
 #[derive(Debug)]
-pub(super) struct RowResult {
+pub struct Job {
+    pub key: CustomerKey,
+    /// Of the row as it stands in the export.
+    pub fingerprint: RowFingerprint,
+    pub intent: Box<Intent>,
+}
+
+/// The end of a row task.
+#[derive(Debug)]
+pub(super) struct RowTaskEnd {
     pub(super) job: Job,
     pub(super) end: RowEnd,
-    /// The customer's next call must not go before: the server may still be at
-    /// work on one whose answer was lost, and would overwrite it.
+    /// The customer's next call must wait until then: the server may still be at
+    /// work on a call whose answer was lost, and would overwrite the next one.
     pub(super) cool_down: Option<Instant>,
-    /// Whether a call of it was made.
     pub(super) was_called: bool,
 }
 
@@ -50,14 +59,14 @@ pub(super) struct RowTask {
     calls: u64,
 }
 
-/// Runs a row. `loaded` is what is known of it, if that was asked for already,
-/// and `cool_down` that of the customer's last row.
+/// Runs a row. `loaded` is its state, if that is loaded already; `cool_down` is
+/// that of the customer's last row.
 pub(super) async fn run(
     dispatcher: Rc<Dispatcher>,
     job: Job,
     loaded: Option<LoadedState>,
     cool_down: Option<Instant>,
-) -> RowResult {
+) -> RowTaskEnd {
     let mut task = RowTask {
         dispatcher,
         job,
@@ -72,7 +81,7 @@ pub(super) async fn run(
         task.dispatcher.switch.stop(Stop::RecorderClosed);
         RowEnd::Stopped
     });
-    RowResult { job: task.job, end, cool_down: task.cool_down, was_called: task.calls > 0 }
+    RowTaskEnd { job: task.job, end, cool_down: task.cool_down, was_called: task.calls > 0 }
 }
 
 impl RowTask {
@@ -110,9 +119,9 @@ impl RowTask {
         }
     }
 
-    /// Resolves a call that an earlier row or process left without an end.
+    /// Resolves a call of an earlier row or process that has no end.
     async fn resolve_pending(&mut self, pending: PendingCall) -> Result<Option<RowEnd>, RecorderClosed> {
-        let since = self.dispatcher.started;
+        let since = self.dispatcher.start;
         if pending.kind == CallKind::Create {
             return self.resolve_create(pending, since).await;
         }
@@ -123,7 +132,7 @@ impl RowTask {
         Ok(None)
     }
 
-    /// Makes a call and takes in its end; `Some` if the row ends with it.
+    /// Makes a call; `Some` if the row ends with it.
     async fn make_call(&mut self, call: &Call) -> Result<Option<RowEnd>, RecorderClosed> {
         if !self.wait_for_cool_down().await {
             return Ok(Some(RowEnd::Stopped));
@@ -131,9 +140,10 @@ impl RowTask {
         let dispatcher = Rc::clone(&self.dispatcher);
         let policy = &dispatcher.settings.policy;
         let is_purge = call.kind() == CallKind::Purge;
-        let grant = match is_purge {
-            true => dispatcher.purge_grants.acquire(self.job.key, &dispatcher.switch).await,
-            false => None,
+        let grant = if is_purge {
+            dispatcher.purge_grants.acquire(self.job.key, &dispatcher.switch).await
+        } else {
+            None
         };
         if is_purge && grant.is_none() {
             // Unless it has stopped for another reason while this one waited.
@@ -146,16 +156,19 @@ impl RowTask {
             has_begun: self.calls > 0,
         };
         let purge_lost = is_purge && matches!(self.situation.state, CustomerState::PerhapsPurged(_));
-        let lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost;
-        let sent = dispatcher.send(call, self.job.key, self.at(), Some(&record), lost_before).await?;
-        if let Some(grant) = grant {
-            dispatcher.purge_grants.release(&grant, sent.did_nothing());
+        let is_lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost;
+        let attempts = Attempts { lost: is_lost_before.into(), ..Attempts::default() };
+        let sent = dispatcher.send(call, self.job.key, self.at(), Some(&record), attempts).await?;
+        match grant {
+            Some(grant) if sent.is_without_effect() => dispatcher.purge_grants.give_back(grant),
+            Some(grant) => dispatcher.purge_grants.use_up(grant),
+            None => {}
         }
-        self.take_in(&sent);
+        self.count_call(&sent);
         if !sent.is_recorded {
             return Ok(Some(RowEnd::Stopped));
         }
-        let goes_on = match sent.meaning() {
+        let has_next_step = match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore) => {
                 acknowledge(call, &self.job.intent, &mut self.situation, policy);
                 let state = &mut self.situation.state;
@@ -164,14 +177,16 @@ impl RowTask {
             }
             Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
             Some(Meaning::NotFound) => turn_to_create(&self.job.intent, &mut self.situation),
-            // An earlier attempt whose answer was lost may have done what this one was refused.
+            // An earlier attempt whose answer was lost may have succeeded.
             Some(Meaning::Refused) | None if sent.attempts.lost == 0 => false,
             _ => {
                 self.situation.state = record.state.clone();
                 false
             }
         };
-        self.report_to_canary(call, &sent, goes_on);
+        if !(has_next_step && sent.has_follow_up()) {
+            self.report_to_canary(call, &sent);
+        }
         self.record_end(call, &sent, self.stays_pending(call, &sent).then_some(record.call))?;
         match sent.meaning() {
             None => Ok(Some(RowEnd::Stopped)),
@@ -179,7 +194,7 @@ impl RowTask {
                 self.lost_creates += 1;
                 self.resolve_create(record.call, sent.lost_at.unwrap_or_else(Instant::now)).await
             }
-            Some(meaning) => Ok((!goes_on).then(|| failure(call, meaning, &sent))),
+            Some(meaning) => Ok((!has_next_step).then(|| failure(call, meaning, &sent))),
         }
     }
 
@@ -207,7 +222,7 @@ impl RowTask {
         ExportRow { export: self.dispatcher.settings.policy.export, row: self.at().position() }
     }
 
-    pub(super) fn take_in(&mut self, sent: &SentCall) {
+    pub(super) fn count_call(&mut self, sent: &SentCall) {
         let ended = u64::from(sent.answer.is_some());
         self.calls += ended;
         self.dispatcher.calls_ended.set(self.dispatcher.calls_ended.get() + ended);
@@ -216,18 +231,15 @@ impl RowTask {
         }
     }
 
-    /// An end that only turns the row shows nothing of the settings; the call
-    /// that follows does.
-    pub(super) fn report_to_canary(&self, call: &Call, sent: &SentCall, goes_on: bool) {
+    pub(super) fn report_to_canary(&self, call: &Call, sent: &SentCall) {
         let Some(answer) = &sent.answer else { return };
-        let has_worked = match answer.meaning {
-            Meaning::Done | Meaning::DoneBefore => Some(true),
-            Meaning::Exists | Meaning::NotFound if goes_on => return,
-            // That the API does not know whom to purge is no sign of wrong settings.
-            Meaning::NotFound if call.kind() == CallKind::Purge => None,
-            _ => Some(false),
+        let evidence = match answer.meaning {
+            Meaning::Done | Meaning::DoneBefore => Evidence::Works,
+            // The API may rightly not know a customer to be purged.
+            Meaning::NotFound if call.kind() == CallKind::Purge => Evidence::Nothing,
+            _ => Evidence::Fails,
         };
-        self.dispatcher.report_to_canary(self.at(), has_worked, &answer.message);
+        self.dispatcher.report_to_canary(self.at(), evidence, &answer.message);
     }
 
     pub(super) fn extend_cool_down(&mut self, since: Instant) {
@@ -265,7 +277,7 @@ impl RowTask {
                 at: self.at(),
                 kind: call.kind(),
                 result: sent.meaning().map_or(CallResult::Stopped, CallResult::Answered),
-                status: sent.answer.as_ref().and_then(|answer| answer.status),
+                status: sent.status(),
                 attempts: sent.requests,
                 purged: (call.kind() == CallKind::Purge).then(|| customer.clone()),
             },
@@ -275,8 +287,7 @@ impl RowTask {
 }
 
 fn failure(call: &Call, meaning: Meaning, sent: &SentCall) -> RowEnd {
-    let status = sent.answer.as_ref().and_then(|answer| answer.status);
-    let (code, hint) = match (meaning, status) {
+    let (code, hint) = match (meaning, sent.status()) {
         (Meaning::NotFound, _) => {
             ("not_found", "there is no such customer in Omnidesk; are the id and the brand right?")
         }
@@ -306,7 +317,7 @@ pub(super) fn problem(
         value: None,
         message,
         hint: Cow::Borrowed(hint),
-        status: sent.answer.as_ref().and_then(|answer| answer.status),
+        status: sent.status(),
         attempts: sent.requests,
     })
 }

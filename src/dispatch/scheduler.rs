@@ -11,40 +11,31 @@ use tokio::time::Instant;
 
 use super::pace::DispatchEnd;
 use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed};
-use super::row_task::{self, RowEnd, RowResult};
+use super::row_task::{self, Job, RowEnd, RowTaskEnd};
 use super::send::Dispatcher;
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
 use crate::mapping::Intent;
 use crate::omnidesk::Client;
-use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome, RowFingerprint};
+use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome};
 use crate::units::Amount;
 
-/// A row with calls to make.
-#[derive(Debug)]
-pub struct Job {
-    pub key: CustomerKey,
-    /// Of the row as it stands in the export.
-    pub fingerprint: RowFingerprint,
-    pub intent: Box<Intent>,
-}
-
-/// Rows held in memory, at the least: so many customers may be in back-off
-/// before others have to wait for them.
+/// The fewest rows held in memory: as many customers may be in back-off before
+/// others have to wait.
 const ROWS_HELD_MIN: usize = 1024;
-/// And for each worker.
+/// The fewest for each worker.
 const ROWS_HELD_PER_WORKER: usize = 8;
 
-/// A share of failed calls means nothing before there are so many of them.
+/// Fewer failed calls are too few to judge their share.
 const ERRORS_MIN: u64 = 20;
 
-/// Cool-downs before the list is cleared of those that are over.
+/// The length from which ended cool-downs are removed from the list.
 const COOL_DOWNS_CHECKED_AT: usize = 1024;
 
 struct Scheduler {
     dispatcher: Rc<Dispatcher>,
-    rows: JoinSet<RowResult>,
-    /// Rows whose state the recorder was asked for.
+    rows: JoinSet<RowTaskEnd>,
+    /// Rows whose state is being loaded.
     loads: JoinSet<Result<Vec<(Job, LoadedState)>, RecorderClosed>>,
     /// Customers with a row on its way, and the rows that wait behind it.
     queues: HashMap<CustomerKey, VecDeque<Job>, BuildKeyHasher>,
@@ -65,7 +56,7 @@ struct Failure {
     was_called: bool,
 }
 
-/// Makes the calls of all `jobs`, in order, and sends `records` of them. To be
+/// Makes the calls of all `jobs`, in order, and sends `records` of them. Must be
 /// called in a `LocalSet`.
 pub async fn run(
     settings: DispatchSettings,
@@ -124,7 +115,7 @@ async fn schedule(
                 Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| scheduler.start(job, Some(loaded))),
                 Ok(Err(RecorderClosed)) | Err(_) => switch.stop(Stop::RecorderClosed),
             },
-            batch = jobs.recv(), if has_more && !is_stopped && scheduler.has_room() => match batch {
+            batch = jobs.recv(), if has_more && !is_stopped && scheduler.held < scheduler.held_max => match batch {
                 Some(batch) => scheduler.add(batch),
                 None => has_more = false,
             },
@@ -132,7 +123,10 @@ async fn schedule(
             () = switch.wait(), if !is_stopped => {}
         }
     }
-    scheduler.finish();
+    // A run with fewer calls than the canary ends here with all of its calls.
+    if !switch.is_set() {
+        scheduler.settle_unproven();
+    }
     DispatchEnd { stop: switch.reason(), pace: Some(scheduler.dispatcher.pace()) }
 }
 
@@ -148,10 +142,6 @@ fn is_over(cool_down: Instant) -> bool {
 }
 
 impl Scheduler {
-    fn has_room(&self) -> bool {
-        self.held < self.held_max
-    }
-
     /// The states of all customers without a row on its way are loaded at once;
     /// those of the others, when their turn comes.
     fn add(&mut self, batch: Vec<Job>) {
@@ -179,7 +169,7 @@ impl Scheduler {
         self.rows.spawn_local(row_task::run(Rc::clone(&self.dispatcher), job, loaded, cool_down));
     }
 
-    fn end_task(&mut self, result: Result<RowResult, JoinError>) {
+    fn end_task(&mut self, result: Result<RowTaskEnd, JoinError>) {
         match result {
             Ok(result) => self.end_row(result),
             // A row's task panicked: a bug, and the totals cannot add up.
@@ -187,8 +177,8 @@ impl Scheduler {
         }
     }
 
-    fn end_row(&mut self, result: RowResult) {
-        let RowResult { job, end, cool_down, was_called } = result;
+    fn end_row(&mut self, result: RowTaskEnd) {
+        let RowTaskEnd { job, end, cool_down, was_called } = result;
         self.held -= 1;
         if let Some(cool_down) = cool_down.filter(|cool_down| !is_over(*cool_down)) {
             self.cool_downs.insert(job.key, cool_down);
@@ -234,7 +224,7 @@ impl Scheduler {
     }
 
     fn settle_failed(&mut self, job: Job, failure: Failure) {
-        // A create that is held in doubt since an earlier run is no call of this one.
+        // A create in doubt since an earlier run is no call of this one.
         self.failed += u64::from(failure.was_called);
         self.settle(job, failure.outcome, failure.problem);
         if self.has_too_many_errors() {
@@ -260,13 +250,6 @@ impl Scheduler {
                 let new = self.failed.saturating_sub(settings.failed_before);
                 new >= ERRORS_MIN && new > share.count_in(self.dispatcher.calls_ended.get())
             }
-        }
-    }
-
-    /// A run with fewer calls than the canary ends here with all of them known.
-    fn finish(&mut self) {
-        if !self.dispatcher.switch.is_set() {
-            self.settle_unproven();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One call: recorded, paced, sent, judged, and sent again where that is safe.
+//! One call: recorded, paced, sent, judged, and sent again if that is safe.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::admission::{AdmissionQueue, Priority};
-use super::canary::{Canary, CanaryVerdict};
+use super::canary::{Canary, CanaryVerdict, Evidence};
 use super::circuit_breaker::{BreakerEvent, CircuitBreaker, OpenCause, Signal};
 use super::pace::{Gauge, Pace};
 use super::pacer::{Pacer, Permit};
@@ -21,13 +21,13 @@ use crate::omnidesk::{Answer, Call, CallKind, Client, Meaning, judge};
 use crate::reconcile::{CustomerKey, CustomerState, PendingCall};
 use crate::units::Period;
 
-/// What all rows share. One thread, so cells are enough.
+/// The state that all rows share. One thread, so cells are enough.
 pub(super) struct Dispatcher {
     pub(super) settings: DispatchSettings,
     client: Client,
     pub(super) records: RecordQueue,
     pub(super) switch: StopSwitch,
-    pub(super) started: Instant,
+    pub(super) start: Instant,
     workers: Semaphore,
     /// Calls that are recorded, or about to be, and wait for a worker.
     admission: AdmissionQueue,
@@ -36,18 +36,20 @@ pub(super) struct Dispatcher {
     gauge: Gauge,
     pub(super) purge_grants: PurgeGrants,
     pub(super) calls_ended: Cell<u64>,
+    /// A server that has never answered is most likely a wrong address.
+    has_answered: Cell<bool>,
 }
 
-/// So much of the rate may be recorded before a worker is free, so that many
-/// calls go into one commit: longer than a commit takes …
+/// Calls of this time may be recorded before a worker is free, so that many go
+/// into one commit. A commit takes less.
 const RECORDED_AHEAD: Duration = Duration::from_millis(10);
-/// … and so many for each worker, since after a crash each is in doubt.
+/// The most of them for each worker, since after a crash each is in doubt.
 const RECORDED_AHEAD_PER_WORKER: u32 = 3;
 
 /// The shortest pause before a call is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
-/// What is made durable before a call is sent.
+/// The record of a call, which is made durable before the call is sent.
 #[derive(Debug)]
 pub(super) struct CallRecord {
     pub(super) call: PendingCall,
@@ -59,14 +61,14 @@ pub(super) struct CallRecord {
 /// A call with its last answer.
 #[derive(Debug, Default)]
 pub(super) struct SentCall {
-    /// `None`: the run stopped, and the row goes on another time.
+    /// `None`: the run stopped before the call had an end.
     pub(super) answer: Option<Answer>,
     pub(super) attempts: Attempts,
     /// Requests that were sent, or could not be.
     pub(super) requests: u32,
-    /// Before it is recorded, it cannot have been sent.
+    /// An unrecorded call cannot have been sent.
     pub(super) is_recorded: bool,
-    /// When an answer was last found to be lost.
+    /// When the last lost answer was noticed.
     pub(super) lost_at: Option<Instant>,
 }
 
@@ -75,12 +77,24 @@ impl SentCall {
         self.answer.as_ref().map(|answer| answer.meaning)
     }
 
-    /// The API's words, or what went wrong.
+    /// The HTTP status, if an answer came.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.answer.as_ref().and_then(|answer| answer.status)
+    }
+
+    /// The API's message, or the failure of the request.
     pub(super) fn message(&self) -> &str {
         self.answer.as_ref().map(|answer| answer.message.as_str()).unwrap_or_default()
     }
 
-    pub(super) fn did_nothing(&self) -> bool {
+    /// Whether another call may replace this one. Then that one shows whether the
+    /// settings work.
+    pub(super) fn has_follow_up(&self) -> bool {
+        matches!(self.meaning(), Some(Meaning::Exists | Meaning::NotFound))
+    }
+
+    /// Whether the call certainly changed nothing.
+    pub(super) fn is_without_effect(&self) -> bool {
         self.attempts.lost == 0 && matches!(self.meaning(), None | Some(Meaning::NotFound | Meaning::Refused))
     }
 }
@@ -92,24 +106,35 @@ impl Dispatcher {
         records: RecordQueue,
         switch: StopSwitch,
     ) -> Self {
-        let canary = Canary::new(settings.canary, settings.is_proven);
-        let is_over = canary.is_over();
-        let workers = if is_over { settings.concurrency.get() } else { 1 };
-        let breaker = CircuitBreaker::new(settings.patience, settings.is_proven || is_over);
-        Self {
-            workers: Semaphore::new(workers as usize),
-            admission: AdmissionQueue::new(if is_over { recorded_ahead(&settings) } else { 1 }),
-            pacer: Pacer::new(settings.rate, breaker),
-            canary: RefCell::new(canary),
+        let before = if settings.is_proven { Evidence::Works } else { Evidence::Nothing };
+        let dispatcher = Self {
+            workers: Semaphore::new(1),
+            admission: AdmissionQueue::new(1),
+            pacer: Pacer::new(settings.rate, CircuitBreaker::new(settings.patience)),
+            canary: RefCell::new(Canary::new(settings.canary, before)),
             gauge: Gauge::default(),
             purge_grants: PurgeGrants::new(settings.purges_max, &settings.pending_purges),
             calls_ended: Cell::new(0),
-            started: Instant::now(),
+            has_answered: Cell::new(false),
+            start: Instant::now(),
             settings,
             client,
             records,
             switch,
+        };
+        if before == Evidence::Works {
+            dispatcher.pacer.with_breaker(CircuitBreaker::arm);
         }
+        if dispatcher.is_proven() {
+            dispatcher.start_all_workers();
+        }
+        dispatcher
+    }
+
+    fn start_all_workers(&self) {
+        self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
+        self.admission.add_places(recorded_ahead(&self.settings) - 1);
+        self.pacer.with_breaker(CircuitBreaker::arm);
     }
 
     /// Whether the first calls have shown that the API works.
@@ -117,19 +142,18 @@ impl Dispatcher {
         self.canary.borrow().is_over()
     }
 
-    /// Sends a call until it has an end. `record` is made durable before; a probe
+    /// Sends a call until it has an end. `record` is made durable before. A probe
     /// has none, since the record of the create that it probes must stay.
-    /// `lost_before`: an earlier process may have sent it already.
+    /// `attempts` are those of an earlier process.
     pub(super) async fn send(
         &self,
         call: &Call,
         key: CustomerKey,
         at: Place,
         record: Option<&CallRecord>,
-        lost_before: bool,
+        attempts: Attempts,
     ) -> Result<SentCall, RecorderClosed> {
-        let mut sent = SentCall::default();
-        sent.attempts.lost = u32::from(lost_before);
+        let mut sent = SentCall { attempts, ..SentCall::default() };
         let mut kept = None;
         loop {
             let worker = match kept.take() {
@@ -148,10 +172,21 @@ impl Dispatcher {
                 answer.meaning = Meaning::Done;
             }
             let decision = decide(call.kind(), answer.meaning, sent.attempts, self.settings.attempts);
-            // Without the API's words, which may name a customer.
+            // Without the API's message, which may name a customer.
             tracing::debug!(%at, call = call.kind().as_str(), status = ?answer.status, ?decision, "answered");
-            if self.has_ended(&decision, &answer, at, sent.attempts) {
-                sent.answer = (decision == Decision::End).then_some(answer);
+            let stop = match decision {
+                Decision::End => {
+                    sent.answer = Some(answer);
+                    return Ok(sent);
+                }
+                Decision::StopRun => Some(Stop::KeyRefused { at, message: answer.message }),
+                Decision::Reconnect(_) if self.is_unreachable(sent.attempts) => {
+                    Some(Stop::Unreachable { message: answer.message })
+                }
+                _ => None,
+            };
+            if let Some(stop) = stop {
+                self.switch.stop(stop);
                 return Ok(sent);
             }
             // Of the first calls, the next one waits for all attempts of this one.
@@ -188,59 +223,39 @@ impl Dispatcher {
 
     fn count(&self, sent: &mut SentCall, answer: &Answer) {
         sent.requests += 1;
-        let is_outage = self.pacer.with_breaker(|breaker| {
-            if answer.status.is_some() {
-                breaker.set_answered();
-            }
-            breaker.is_outage()
-        });
+        if answer.status.is_some() {
+            self.has_answered.set(true);
+        }
         match answer.meaning {
             Meaning::Unsent => sent.attempts.unconnected += 1,
             Meaning::Limited => {}
             Meaning::Unavailable => {
                 // The row is not to blame if the whole server fails.
+                let is_outage = self.pacer.with_breaker(|breaker| breaker.is_outage());
                 sent.attempts.used += u32::from(!is_outage);
                 sent.attempts.lost += 1;
                 sent.attempts.unconnected = 0;
-                // From now on, not from when it was sent: the server has been at
-                // work on a request that timed out, and may be for as long again.
+                // From now on, not from the send: the server has been at work on a
+                // request that timed out, and may be for as long again.
                 sent.lost_at = Some(Instant::now());
             }
             _ => sent.attempts.used += 1,
         }
     }
 
-    /// Whether the call ends here, also because the run stops.
-    fn has_ended(&self, decision: &Decision, answer: &Answer, at: Place, attempts: Attempts) -> bool {
-        let message = || answer.message.clone();
-        match decision {
-            Decision::End => true,
-            Decision::StopRun => {
-                self.switch.stop(Stop::KeyRefused { at, message: message() });
-                true
-            }
-            Decision::Reconnect(_) if self.is_unreachable(attempts) => {
-                self.switch.stop(Stop::Unreachable { message: message() });
-                true
-            }
-            Decision::Retry(_) | Decision::Reconnect(_) | Decision::Hold => false,
-        }
-    }
-
     /// An API that has never answered, or not yet shown that it works, gets as
-    /// many attempts as a call. Otherwise it is waited for, since rows are not to
-    /// blame for an outage.
+    /// many attempts as a call. Otherwise the run waits for it, since rows are not
+    /// to blame for an outage.
     fn is_unreachable(&self, attempts: Attempts) -> bool {
-        let is_waited_for = self.pacer.with_breaker(|breaker| breaker.has_answered() && breaker.is_armed());
-        !is_waited_for && attempts.unconnected >= self.settings.attempts.get()
+        let is_expected = self.has_answered.get() && self.pacer.with_breaker(|breaker| breaker.is_armed());
+        !is_expected && attempts.unconnected >= self.settings.attempts.get()
     }
 
-    /// Takes in what an answer shows of the server.
     fn report_signal(&self, permit: Permit, at: Place, signal: Signal) {
         if signal == Signal::Good {
             self.gauge.add(permit.at.elapsed());
         }
-        match self.pacer.answered(permit, at.position(), signal) {
+        match self.pacer.add_answer(permit, at.position(), signal) {
             BreakerEvent::None | BreakerEvent::Closed(OpenCause::Limit) => {}
             BreakerEvent::Held(wait) => {
                 let seconds = wait.as_secs_f64();
@@ -265,32 +280,23 @@ impl Dispatcher {
 
     /// How the rate was used.
     pub(super) fn pace(&self) -> Pace {
-        let (refused, accepted) = self.pacer.refusals();
+        let (refused, accepted) = (self.pacer.refused(), self.pacer.accepted_rate());
         self.gauge.pace(self.settings.rate, self.settings.concurrency, refused, accepted)
     }
 
     /// `false` if the run stopped.
     async fn pause(&self, decision: &Decision) -> bool {
-        match decision {
-            Decision::Retry(most) | Decision::Reconnect(most) => {
-                let share = most.mul_f64(fastrand::f64());
-                self.switch.sleep(share.max(PAUSE_MIN)).await
-            }
-            _ => true,
-        }
+        let (Decision::Retry(longest) | Decision::Reconnect(longest)) = decision else { return true };
+        self.switch.sleep(longest.mul_f64(fastrand::f64()).max(PAUSE_MIN)).await
     }
 
-    /// Takes in whether a call worked; `None` if that shows nothing. It has to
-    /// come before anything is awaited, so that no other call is sent between.
-    pub(super) fn report_to_canary(&self, at: Place, has_worked: Option<bool>, message: &str) {
-        let verdict = self.canary.borrow_mut().add(at, has_worked, message);
+    /// Has to come before anything is awaited, so that no other call is sent in
+    /// between.
+    pub(super) fn report_to_canary(&self, at: Place, evidence: Evidence, message: &str) {
+        let verdict = self.canary.borrow_mut().add(at, evidence, message);
         match verdict {
             CanaryVerdict::Undecided => {}
-            CanaryVerdict::Works => {
-                self.workers.add_permits(self.settings.concurrency.get() as usize - 1);
-                self.admission.add_places(recorded_ahead(&self.settings) - 1);
-                self.pacer.with_breaker(CircuitBreaker::arm);
-            }
+            CanaryVerdict::Works => self.start_all_workers(),
             CanaryVerdict::Failed(reasons) => self.switch.stop(Stop::CanaryFailed { reasons }),
         }
     }
@@ -302,7 +308,7 @@ fn recorded_ahead(settings: &DispatchSettings) -> usize {
     wanted.clamp(1.0, f64::from(most)) as usize
 }
 
-/// What an answer shows of the server, whatever it says of the row.
+/// What an answer shows about the server, whatever it says about the row.
 fn signal(answer: &Answer) -> Signal {
     match (answer.meaning, answer.wait) {
         (Meaning::Limited, wait) => Signal::Limited(wait),

@@ -1,4 +1,4 @@
-//! What holds for all calls of a run.
+//! The settings for all calls of a run.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -17,12 +17,12 @@ pub struct DispatchSettings {
     pub concurrency: NonZeroU32,
     /// Attempts of one call; waiting for the server uses up none.
     pub attempts: NonZeroU32,
-    /// How long a server that fails, or only asks to wait, is waited for.
+    /// How long the run waits for a server that fails, or only asks to wait.
     pub patience: Duration,
     /// Failed calls before the run stops.
     pub max_errors: Amount,
-    /// Rows that failed in the last run over a whole export. As many may fail
-    /// again before a share counts, since every night tries them.
+    /// Rows that failed in the last run over a whole export. Each run tries them
+    /// again, so as many may fail before a share counts.
     pub failed_before: u64,
     /// Customers who may be purged. One more stops the run.
     pub purges_max: u64,
@@ -43,15 +43,15 @@ pub struct DispatchSettings {
     pub policy: Policy,
 }
 
-/// `in_doubt`: what to do about a create whose answer was lost.
+/// `in_doubt`: how a create whose answer was lost is resolved.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InDoubt {
-    /// Probe by an update, which is safe whether the customer exists or not.
+    /// Probe by an update, which is safe in both cases.
     #[default]
     Probe,
     /// Report it, and hold the customer's later calls.
     Hold,
-    /// Send it again, at the risk of a double.
+    /// Send it again, at the risk of a duplicate.
     Resend,
 }

@@ -1,10 +1,8 @@
 //! Ending a run before its last row.
 
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::mapping::Place;
@@ -22,11 +20,11 @@ pub enum Stop {
     CanaryFailed { reasons: Vec<(Place, String)> },
     /// More failed calls than `max_errors`.
     TooManyErrors { failed: u64, calls: u64 },
-    /// A row came to a purge that is not granted.
+    /// A row needs a purge for which no grant is left.
     PurgeNotGranted { at: Place },
     /// No connection can be made.
     Unreachable { message: String },
-    /// The server has worked, and has not for longer than `patience`.
+    /// The server worked before, and has failed for longer than `patience`.
     Failing { message: String },
     /// The export cannot be read any more, or was changed.
     ExportLost { message: String },
@@ -34,40 +32,30 @@ pub enum Stop {
     RecorderClosed,
 }
 
-/// Stops a run; the first reason counts. Shared by one thread.
+/// Stops a run; the first reason counts.
 #[derive(Debug, Clone, Default)]
-pub struct StopSwitch(Rc<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    reason: RefCell<Option<Stop>>,
-    changed: Notify,
-}
+pub struct StopSwitch(watch::Sender<Option<Stop>>);
 
 impl StopSwitch {
     /// Nothing new starts from now on.
-    pub fn stop(&self, reason: Stop) {
-        self.0.reason.borrow_mut().get_or_insert(reason);
-        self.0.changed.notify_waiters();
+    pub(crate) fn stop(&self, reason: Stop) {
+        self.0.send_modify(|first| {
+            first.get_or_insert(reason);
+        });
     }
 
     pub(super) fn reason(&self) -> Option<Stop> {
-        self.0.reason.borrow().clone()
+        self.0.borrow().clone()
     }
 
     pub(super) fn is_set(&self) -> bool {
-        self.0.reason.borrow().is_some()
+        self.0.borrow().is_some()
     }
 
     /// Waits until it is set.
     pub(super) async fn wait(&self) {
-        let changed = self.0.changed.notified();
-        tokio::pin!(changed);
-        // Enabled before the check, so that no change can fall between.
-        changed.as_mut().enable();
-        if !self.is_set() {
-            changed.await;
-        }
+        // No error: the sender outlives the receiver.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Sleeps until `until`; `false` if the run stopped meanwhile.
