@@ -1,19 +1,25 @@
 //! When the next request may be sent: one queue for all workers.
 //!
-//! Each send sets the time of the next one, by the rate that the rate finder
-//! allows. A small credit makes up for late timers. A ring of the last N send times
-//! keeps every window of the rate's unit at N or fewer, which the credit alone does
-//! not. A new process starts without credit. So one that is killed and started
-//! again adds at most one call, also if the unit is an hour. One waiter asks at a
-//! time: waiters that wake together leave slots unused.
+//! governor keeps the rate that is set, with a small credit for late timers. A
+//! ring of the last N send times keeps every window of the rate's unit at N or
+//! fewer, which a token bucket alone does not. A new process starts without credit.
+//! So one that is killed and started again adds at most one call, also if the unit
+//! is an hour. One waiter asks at a time: waiters that wake together leave slots
+//! unused.
 //!
+//! Where the server accepts less, the rate finder sets the time of the next send.
 //! No call is sent while the server asks to wait or fails: the circuit breaker
 //! holds all of them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
@@ -26,11 +32,38 @@ use crate::units::Rate;
 /// millisecond or two late, and later on a busy machine.
 const CREDIT: Duration = Duration::from_millis(20);
 
+/// tokio's clock for governor, so that both agree on the time.
+#[derive(Debug, Clone, Copy)]
+struct TokioClock(Instant);
+
+impl Clock for TokioClock {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>;
+
+/// A limiter that starts without credit.
+fn limiter(rate: Rate, clock: TokioClock) -> Limiter {
+    let interval = rate.per / rate.calls.get();
+    let credit = (CREDIT.as_secs_f64() * rate.per_second()).ceil() as u32;
+    let burst = NonZeroU32::MIN.saturating_add(credit);
+    let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(NonZeroU32::MAX)).allow_burst(burst);
+    let limiter = RateLimiter::direct_with_clock(quota, clock);
+    (1..burst.get()).for_each(|_| drop(limiter.check()));
+    limiter
+}
+
 /// The pace of all calls together.
 #[derive(Debug)]
 pub(super) struct Pacer {
     /// Held by the waiter that asks; fair.
     turn: Mutex<()>,
+    clock: TokioClock,
+    limiter: Limiter,
     state: RefCell<PacerState>,
     /// The circuit breaker has opened or closed.
     changed: Notify,
@@ -38,8 +71,9 @@ pub(super) struct Pacer {
 
 #[derive(Debug)]
 struct PacerState {
-    /// When the next send is due.
+    /// When the next send is due by the rate finder.
     next: Instant,
+    rate: Rate,
     window: SendWindow,
     rate_finder: RateFinder,
     breaker: CircuitBreaker,
@@ -57,12 +91,15 @@ impl Pacer {
     pub(super) fn new(rate: Rate, breaker: CircuitBreaker) -> Self {
         let state = PacerState {
             next: Instant::now(),
+            rate,
             window: SendWindow::new(rate),
             rate_finder: RateFinder::new(rate.per_second()),
             breaker,
             refused: 0,
         };
-        Self { turn: Mutex::new(()), state: RefCell::new(state), changed: Notify::new() }
+        let clock = TokioClock(Instant::now());
+        let (turn, limiter) = (Mutex::new(()), limiter(rate, clock));
+        Self { turn, clock, limiter, state: RefCell::new(state), changed: Notify::new() }
     }
 
     /// Waits until one request may be sent; `None` if the run stopped first.
@@ -72,7 +109,12 @@ impl Pacer {
             let now = Instant::now();
             let free = self.state.borrow().free_at(now);
             match free {
-                Some(free) if free <= now => return Some(self.state.borrow_mut().pass(now)),
+                Some(free) if free <= now => match self.limiter.check() {
+                    Ok(()) => return Some(self.state.borrow_mut().pass(now)),
+                    Err(not_until) => {
+                        switch.sleep_until(now + not_until.wait_time_from(self.clock.now())).await;
+                    }
+                },
                 Some(free) => {
                     switch.sleep_until(free).await;
                 }
@@ -119,8 +161,10 @@ impl PacerState {
     }
 
     fn pass(&mut self, now: Instant) -> Permit {
+        let accepted = self.rate_finder.rate(now);
         let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
-        self.next = credited + Duration::from_secs_f64(1.0 / self.rate_finder.rate(now));
+        let is_reduced = accepted < self.rate.per_second();
+        self.next = if is_reduced { credited + Duration::from_secs_f64(1.0 / accepted) } else { now };
         self.window.push(now);
         Permit { at: now, role: self.breaker.pass() }
     }
