@@ -1,48 +1,39 @@
 //! Changes that become durable together.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Params, params};
 
-use super::database::Checkpoint;
+use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::file::CheckpointFile;
-use super::format::{self, FileLengths, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress};
-use super::journal::Journal;
+use super::format::{Encoded, FileLengths, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress};
 use super::lookups::Lookups;
 use super::open_run::OpenRun;
-use super::stored_ids::IdPad;
 use crate::guards::vanished_customer;
 use crate::mapping::{Customer, Place};
 use crate::reconcile::{CustomerKey, CustomerState, Outcome, PendingCall, RowProgress};
 
-/// Changes on their way to the disk: nothing of them holds before
-/// [`Batch::commit`], and all of them after.
+/// Changes on their way to the disk. None of them holds before
+/// [`Batch::commit`], and all of them do after it.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    transaction: Transaction<'a>,
-    file: &'a CheckpointFile,
-    journal: &'a mut Journal,
-    customers: &'a mut u64,
-    entry: JournalEntry,
+    pub(super) checkpoint: &'a mut Checkpoint,
+    pub(super) entry: JournalEntry,
+    /// Whether anything changes that is not in the entry.
     is_changed: bool,
-    ids: IdPad,
 }
 
-/// Whether a row that was rejected is always rejected by the same mapping.
+/// Whether the same mapping always rejects the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejected {
-    /// For what is in the row.
-    Always,
-    /// For what is known of its customer: the next run decides anew.
-    ForNow,
+pub enum RejectionKind {
+    /// For the content of the row.
+    Permanent,
+    /// For the state of its customer: the next run decides anew.
+    Temporary,
 }
 
 impl Checkpoint {
     pub fn batch(&mut self) -> Result<Batch<'_>, CheckpointError> {
-        let ids = IdPad::new(self.key());
-        let Self { connection, file, journal, customers, .. } = self;
-        let transaction = connection.transaction().map_err(|source| file.sqlite_error(source))?;
-        let entry = JournalEntry::default();
-        Ok(Batch { transaction, file, journal, customers, entry, is_changed: false, ids })
+        self.database.execute("BEGIN", [])?;
+        Ok(Batch { checkpoint: self, entry: JournalEntry::default(), is_changed: false })
     }
 }
 
@@ -50,24 +41,16 @@ impl Batch<'_> {
     /// What is known, this batch's own changes included.
     #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
-        Lookups {
-            connection: &self.transaction,
-            path: &self.file.path,
-            journal: self.journal,
-            entry: Some(&self.entry),
-            customers: *self.customers,
-        }
+        Lookups { entry: Some(&self.entry), ..self.checkpoint.lookups() }
     }
 
     /// A call is about to be sent.
     pub fn set_pending(&mut self, key: CustomerKey, call: &PendingCall) {
-        self.is_changed = true;
         self.entry.pending.insert(key, Some(StoredCall(*call)));
     }
 
     /// No call of the customer is pending any more.
     pub fn clear_pending(&mut self, key: CustomerKey) {
-        self.is_changed = true;
         self.entry.pending.insert(key, None);
     }
 
@@ -75,14 +58,12 @@ impl Batch<'_> {
         if state.is_purged() {
             self.execute("DELETE FROM vanished WHERE customer = ?", [vanished_customer(key)])?;
         }
-        self.is_changed = true;
         self.entry.states.insert(key, StateBytes::new(state));
         Ok(())
     }
 
-    /// What is done of a row that is not settled yet.
+    /// Part of a row is done, and the row is not settled yet.
     pub fn set_progress(&mut self, place: Place, progress: &RowProgress) {
-        self.is_changed = true;
         self.entry.progress.insert(place.into(), Some(StoredProgress(progress.clone())));
     }
 
@@ -93,7 +74,6 @@ impl Batch<'_> {
             self.add_unfinished(run, row)?;
         }
         run.settle(row, outcome);
-        self.is_changed = true;
         self.entry.settled.push(row);
         Ok(())
     }
@@ -103,14 +83,14 @@ impl Batch<'_> {
         &mut self,
         run: &mut OpenRun,
         row: u64,
-        rejected: Rejected,
+        kind: RejectionKind,
     ) -> Result<(), CheckpointError> {
         run.record.counts.add(Outcome::Rejected);
         run.record.rejected_watermark = row;
         self.is_changed = true;
-        match rejected {
-            Rejected::Always => Ok(()),
-            Rejected::ForNow => self.add_unfinished(run, row),
+        match kind {
+            RejectionKind::Permanent => Ok(()),
+            RejectionKind::Temporary => self.add_unfinished(run, row),
         }
     }
 
@@ -135,16 +115,12 @@ impl Batch<'_> {
 
     /// Stores a customer's brand and id.
     pub fn store_id(&mut self, key: CustomerKey, customer: &Customer) -> Result<(), CheckpointError> {
-        let id = self.ids.seal(key, customer);
-        self.execute("INSERT OR IGNORE INTO stored_id VALUES (?, ?)", params![key.0.as_slice(), id])
+        let id = self.checkpoint.ids.encrypt(key, customer);
+        self.execute("INSERT OR IGNORE INTO stored_id VALUES (?, ?)", params![key.0, id])
     }
 
     pub fn forget_id(&mut self, key: CustomerKey) -> Result<(), CheckpointError> {
-        self.execute("DELETE FROM stored_id WHERE key = ?", [key.0.as_slice()])
-    }
-
-    pub(super) fn forget_all_ids(&mut self) -> Result<(), CheckpointError> {
-        self.execute("DELETE FROM stored_id", [])
+        self.execute("DELETE FROM stored_id WHERE key = ?", [key.0])
     }
 
     fn add_unfinished(&mut self, run: &OpenRun, row: u64) -> Result<(), CheckpointError> {
@@ -153,19 +129,18 @@ impl Batch<'_> {
 
     fn forget_progress(&mut self, row: RowKey) {
         // Most rows are settled in the batch in which they made progress.
-        if self.entry.progress.remove(&row).is_none() || self.journal.progress.contains_key(&row) {
+        if self.entry.progress.remove(&row).is_none() || self.checkpoint.journal.progress.contains_key(&row) {
             self.entry.progress.insert(row, None);
         }
     }
 
     /// Makes everything durable, together with the lengths of the result files.
     pub fn commit(mut self, run: &mut OpenRun, files: FileLengths) -> Result<(), CheckpointError> {
-        if !self.is_changed {
+        if !self.is_changed && self.entry.is_empty() {
             return Ok(());
         }
         run.record.files = files;
-        let record = format::encode(&run.record);
-        self.execute("UPDATE run SET record = ? WHERE id = ?", params![record, run.id])?;
+        self.update_run(run)?;
         self.write(run.record.watermark)
     }
 
@@ -174,29 +149,31 @@ impl Batch<'_> {
         self.write(0)
     }
 
-    /// After an error nothing is written any more, so it does not matter what is
-    /// in memory then.
-    fn write(self, watermark: u64) -> Result<(), CheckpointError> {
-        let Self { transaction, file, journal, customers, entry, .. } = self;
-        if journal.is_full(entry.states.len(), *customers) {
-            journal.apply(entry, watermark);
-            journal.fold(&transaction, &file.path, customers)?;
-        } else if !entry.is_empty() {
-            journal.write(&transaction, entry, watermark).map_err(|source| file.sqlite_error(source))?;
-        }
-        file.commit(&transaction)
+    /// After an error nothing is written any more, so the content of the memory
+    /// does not matter then.
+    fn write(mut self, watermark: u64) -> Result<(), CheckpointError> {
+        let entry = std::mem::take(&mut self.entry);
+        let Checkpoint { database, file, journal, .. } = &mut *self.checkpoint;
+        journal.add(database, entry, watermark)?;
+        file.commit(database)
     }
 
-    fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<(), CheckpointError> {
+    pub(super) fn update_run(&mut self, run: &OpenRun) -> Result<(), CheckpointError> {
+        self.execute("UPDATE run SET record = ? WHERE id = ?", params![Encoded(&run.record), run.id])
+    }
+
+    pub(super) fn execute(&mut self, sql: &str, parameters: impl Params) -> Result<(), CheckpointError> {
         self.is_changed = true;
-        execute(&self.transaction, sql, parameters).map_err(|source| self.file.sqlite_error(source))
+        self.checkpoint.database.execute(sql, parameters)
     }
 }
 
-pub(super) fn execute(
-    connection: &Connection,
-    sql: &str,
-    parameters: impl rusqlite::Params,
-) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute(parameters).map(drop)
+impl Drop for Batch<'_> {
+    /// Rolls back what is not committed.
+    fn drop(&mut self) {
+        let connection = &self.checkpoint.database.connection;
+        if !connection.is_autocommit() {
+            let _ = connection.execute_batch("ROLLBACK");
+        }
+    }
 }

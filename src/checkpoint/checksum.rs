@@ -1,41 +1,43 @@
 //! One check value over all rows.
 //!
-//! SQLite's page checksums are an extension that the bundled library has not,
-//! and its own checks look at the shape of the trees, not at what is in them.
-//! So the sum of a hash of every row, modulo 2^64, is kept beside the rows and
-//! compared when the file is opened. It is no XOR, in which a row that a damaged
-//! tree shows twice would cancel itself. Triggers of the connection maintain it in the same
-//! transaction as the change, so no statement can forget it. A program that
-//! knows nothing of it cannot write unnoticed.
+//! SQLite's page checksums are an extension that the bundled library lacks. Its
+//! own checks look at the shape of the trees, not at their content. So the sum
+//! of a hash of every row, modulo 2^64, is kept beside the rows and compared
+//! when the file is opened. An XOR would not do: a row that a damaged tree shows
+//! twice would cancel itself.
 //!
-//! No table has an index besides itself: every key is there once, and a scan
-//! that finds all rows has seen all that a look-up will. Of the blocks of
-//! customers the checksum has only the check values. Whether those hold is
-//! checked at open too, and whenever a block is read.
+//! Triggers of the connection update the sum in the same transaction as the
+//! change, so no statement can forget it. A program that does not know the sum
+//! cannot write unnoticed.
+//!
+//! No table has a second index, so a scan finds the same rows as a look-up. For
+//! blocks of customers the sum covers only their check values. Each check value
+//! is compared with its block at open, and whenever the block is read.
 
-use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::ValueRef;
 
 use super::blocks;
+use super::database::Database;
+use super::error::CheckpointError;
 use super::format::CHECKSUM_TABLES;
 
-/// What never changes: no trigger, but in the checksum as well.
+/// Never changes, so it needs no trigger.
 const META: (&str, &[&str]) = ("meta", &["$name", "$value"]);
 
-/// For the triggers, to be set outside of a transaction: without the second, a
-/// row that is replaced fires none.
-pub(super) const PRAGMAS: &str = "PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;";
-
-/// Has the checksum follow every change that this connection makes.
-pub(super) fn maintain(connection: &Connection) -> rusqlite::Result<()> {
+/// Makes the checksum follow every change of this connection. Must be called
+/// outside of a transaction.
+pub(super) fn maintain(database: &Database) -> Result<(), CheckpointError> {
+    // Without the second, a row that is replaced fires no trigger.
+    database.execute_all("PRAGMA temp_store = MEMORY; PRAGMA recursive_triggers = ON;")?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
-    connection.create_scalar_function("checksum", -1, flags, |arguments| {
+    let created = database.connection.create_scalar_function("checksum", -1, flags, |arguments| {
         let mut row = Vec::with_capacity(256);
         (2..arguments.len()).for_each(|at| append(&mut row, arguments.get_raw(at)));
         let (sum, times) = (arguments.get::<i64>(0)?, arguments.get::<i64>(1)?);
         Ok(sum.wrapping_add(times.wrapping_mul(hash(&row))))
-    })?;
+    });
+    created.map_err(|source| database.error(source))?;
     for (table, columns) in CHECKSUM_TABLES {
         let row = |which| format!("'{table}', {}", columns.join(", ").replace('$', which));
         let (old, new) = (row("OLD."), row("NEW."));
@@ -44,7 +46,7 @@ pub(super) fn maintain(connection: &Connection) -> rusqlite::Result<()> {
             ("DELETE", format!("checksum(value, -1, {old})")),
             ("UPDATE", format!("checksum(checksum(value, -1, {old}), 1, {new})")),
         ] {
-            connection.execute_batch(&format!(
+            database.execute_all(&format!(
                 "CREATE TEMP TRIGGER checksum_{table}_{event} AFTER {event} ON {table}
                  BEGIN UPDATE meta SET value = {value} WHERE name = 'checksum'; END;"
             ))?;
@@ -54,26 +56,26 @@ pub(super) fn maintain(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Writes the checksum of a new file.
-pub(super) fn write(connection: &Connection) -> rusqlite::Result<()> {
-    // Blocks that were written a moment ago are sound.
-    let checksum = compute(connection)?.map_or(0, |(checksum, _)| checksum);
-    connection.execute("INSERT OR REPLACE INTO meta VALUES ('checksum', ?)", [checksum]).map(drop)
+pub(super) fn write(database: &Database) -> Result<(), CheckpointError> {
+    let (checksum, _) = compute(database)?;
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('checksum', ?)", [checksum])
 }
 
-/// The number of customers, if all rows are those that were written. It reads
-/// all of them.
-pub(super) fn verify(connection: &Connection) -> rusqlite::Result<Option<u64>> {
-    // One snapshot: another process may be writing.
-    let snapshot = connection.is_autocommit().then(|| connection.unchecked_transaction()).transpose()?;
-    let written: i64 =
-        connection.query_row("SELECT value FROM meta WHERE name = 'checksum'", [], |row| row.get(0))?;
-    let found = compute(connection)?;
-    snapshot.map_or(Ok(()), rusqlite::Transaction::finish)?;
-    Ok(found.filter(|(checksum, _)| *checksum == written).map(|(_, customers)| customers))
+/// Reads all rows and checks that they are the written ones. Returns the number
+/// of customers.
+pub(super) fn verify(database: &Database) -> Result<u64, CheckpointError> {
+    database.read_snapshot(|| {
+        let written: i64 = database.value("SELECT value FROM meta WHERE name = 'checksum'", [])?;
+        let (found, customers) = compute(database)?;
+        if found != written {
+            return Err(database.damaged("its rows are not those that were written"));
+        }
+        Ok(customers)
+    })
 }
 
-/// The checksum and the number of customers; `None` if a block is damaged.
-fn compute(connection: &Connection) -> rusqlite::Result<Option<(i64, u64)>> {
+/// The checksum and the number of customers.
+fn compute(database: &Database) -> Result<(i64, u64), CheckpointError> {
     let mut checksum: i64 = 0;
     let mut bytes = Vec::new();
     let mut add = |table: &str, row: &[ValueRef]| {
@@ -82,7 +84,7 @@ fn compute(connection: &Connection) -> rusqlite::Result<Option<(i64, u64)>> {
         row.iter().for_each(|value| append(&mut bytes, *value));
         checksum = checksum.wrapping_add(hash(&bytes));
     };
-    let customers = blocks::each_check(connection, |first, check| {
+    let customers = blocks::each_check(database, |first, check| {
         add("customers", &[ValueRef::Integer(first), ValueRef::Blob(check)]);
     })?;
     for (table, columns) in
@@ -90,33 +92,28 @@ fn compute(connection: &Connection) -> rusqlite::Result<Option<(i64, u64)>> {
     {
         let rows = if table == META.0 { "WHERE name <> 'checksum'" } else { "" };
         let names = columns.join(", ").replace('$', "");
-        let mut statement = connection.prepare(&format!("SELECT {names} FROM {table} {rows}"))?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
+        database.each(&format!("SELECT {names} FROM {table} {rows}"), |row| {
             let values = (0..columns.len()).map(|at| row.get_ref(at)).collect::<Result<Vec<_>, _>>()?;
             add(table, &values);
-        }
+            Ok(())
+        })?;
     }
-    Ok(customers.map(|customers| (checksum, customers)))
+    Ok((checksum, customers))
 }
 
 /// Types and lengths keep the values apart.
 fn append(row: &mut Vec<u8>, value: ValueRef) {
-    let (kind, bytes) = match value {
-        ValueRef::Null => return row.push(0),
-        ValueRef::Integer(number) => {
-            row.push(1);
-            return row.extend_from_slice(&number.to_le_bytes());
-        }
-        ValueRef::Real(number) => {
-            row.push(2);
-            return row.extend_from_slice(&number.to_le_bytes());
-        }
+    let (kind, bytes): (u8, &[u8]) = match value {
+        ValueRef::Null => (0, &[]),
+        ValueRef::Integer(number) => (1, &number.to_le_bytes()),
+        ValueRef::Real(number) => (2, &number.to_le_bytes()),
         ValueRef::Text(bytes) => (3, bytes),
         ValueRef::Blob(bytes) => (4, bytes),
     };
     row.push(kind);
-    row.extend_from_slice(&bytes.len().to_le_bytes());
+    if matches!(value, ValueRef::Text(_) | ValueRef::Blob(_)) {
+        row.extend_from_slice(&bytes.len().to_le_bytes());
+    }
     row.extend_from_slice(bytes);
 }
 

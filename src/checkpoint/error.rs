@@ -47,16 +47,17 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Tells damage from other trouble of SQLite.
+    /// Separates damage from other failures of SQLite.
     pub(super) fn from_sqlite(path: &Path, source: rusqlite::Error) -> Self {
-        use rusqlite::Error::{InvalidColumnType, QueryReturnedNoRows};
+        use rusqlite::Error::{FromSqlConversionFailure, InvalidColumnType, QueryReturnedNoRows};
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        let is_damage = matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-            || matches!(source, QueryReturnedNoRows | InvalidColumnType(..));
-        if is_damage {
-            return Self::damaged(path, source);
+        match (&source, source.sqlite_error_code()) {
+            (FromSqlConversionFailure(_, _, problem), _) => Self::damaged(path, problem),
+            (QueryReturnedNoRows | InvalidColumnType(..), _) | (_, Some(DatabaseCorrupt | NotADatabase)) => {
+                Self::damaged(path, source)
+            }
+            _ => Self::Database { path: path.to_owned(), source },
         }
-        Self::Database { path: path.to_owned(), source }
     }
 
     pub(super) fn damaged(path: &Path, problem: impl ToString) -> Self {

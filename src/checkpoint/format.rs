@@ -50,6 +50,8 @@
 
 use std::collections::HashMap;
 
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::guards::{NoticeLine, RunProfile};
@@ -65,6 +67,8 @@ pub(super) const APPLICATION_ID: i64 = 0x6f6d_6431;
 /// Of files from before the first release, which nobody has.
 pub(super) const PRE_RELEASE_ID: i64 = 0x6f6d_6473;
 pub(super) const FORMAT: i64 = 1;
+
+pub(super) const UNREADABLE: &str = "a record cannot be read";
 
 pub(super) const SCHEMA: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -444,37 +448,59 @@ mod optional_missing {
     }
 }
 
+/// Damage that is found while a row is read.
+pub(super) fn damage(problem: &'static str) -> FromSqlError {
+    FromSqlError::Other(problem.into())
+}
+
 pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     // Into memory, and of types that can always be written.
     postcard::to_stdvec(value).unwrap_or_default()
 }
 
-pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    postcard::from_bytes(bytes).ok()
+pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> FromSqlResult<T> {
+    postcard::from_bytes(bytes).map_err(|_| damage(UNREADABLE))
 }
 
-pub(super) fn decode_state(bytes: &[u8]) -> Option<CustomerState> {
+pub(super) fn decode_state(bytes: &[u8]) -> FromSqlResult<CustomerState> {
     decode::<StoredState>(bytes).map(|stored| stored.0)
 }
 
-/// The fingerprint and the addresses of a customer's state, which stand in
-/// front, without the rest.
-pub(super) fn glance(bytes: &[u8]) -> Option<(RowFingerprint, &[[u8; 8]])> {
-    const ACKNOWLEDGED: u8 = 1;
-    let (variant, bytes) = bytes.split_first()?;
-    if *variant != ACKNOWLEDGED {
-        return Some((RowFingerprint::NONE, &[]));
+/// A column that holds a value of this file.
+pub(super) struct Encoded<T>(pub(super) T);
+
+impl<T: Serialize> ToSql for Encoded<&T> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(encode(self.0).into())
     }
-    let (fingerprint, bytes) = bytes.split_first_chunk()?;
-    let (count, bytes): (usize, _) = postcard::take_from_bytes(bytes).ok()?;
-    Some((RowFingerprint(*fingerprint), bytes.as_chunks().0.get(..count)?))
+}
+
+impl<T: DeserializeOwned> FromSql for Encoded<T> {
+    fn column_result(column: ValueRef) -> FromSqlResult<Self> {
+        decode(column.as_blob()?).map(Self)
+    }
+}
+
+/// Reads only the head of a customer's state: the fingerprint and the addresses.
+pub(super) fn decode_head(bytes: &[u8]) -> FromSqlResult<(RowFingerprint, &[[u8; 8]])> {
+    const ACKNOWLEDGED: u8 = 1;
+    let head = || {
+        let (variant, bytes) = bytes.split_first()?;
+        if *variant != ACKNOWLEDGED {
+            return Some((RowFingerprint::NONE, [].as_slice()));
+        }
+        let (fingerprint, bytes) = bytes.split_first_chunk()?;
+        let (count, bytes): (usize, _) = postcard::take_from_bytes(bytes).ok()?;
+        Some((RowFingerprint(*fingerprint), bytes.as_chunks().0.get(..count)?))
+    };
+    head().ok_or_else(|| damage(UNREADABLE))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::super::{Checkpoint, ExportId, FirstPassResult, OpenRun, Rejected, Work};
+    use super::super::{Checkpoint, ExportId, FirstPassResult, OpenRun, RejectionKind, Work};
     use super::*;
     use crate::guards::VanishedChanges;
     use crate::mapping::{Customer, PrimaryId};
@@ -590,7 +616,7 @@ mod tests {
         }
         batch.set_progress(Place::Missing(1), &progress()[3]);
         batch.store_id(keys[0], &customer(0)).expect("stored");
-        batch.settle_rejected(run, 5, Rejected::ForNow).expect("settled");
+        batch.settle_rejected(run, 5, RejectionKind::Temporary).expect("settled");
         batch.settle(run, 1, Outcome::Created).expect("settled");
         batch.settle(run, 3, Outcome::Failed).expect("settled");
         batch.commit(run, record().files).expect("durable");
@@ -653,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_read_as_it_was_written_and_at_a_glance() {
+    fn a_state_and_its_head_are_read_as_they_were_written() {
         let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
         let by = ExportRow { export: 7, row: 70_000 };
         let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, ..Acked::default() };
@@ -664,8 +690,8 @@ mod tests {
             (CustomerState::Purged(by), none),
         ] {
             let bytes = StateBytes::new(&state).expect("known").0;
-            assert_eq!(glance(&bytes), Some(expected));
-            assert_eq!(decode_state(&bytes), Some(state));
+            assert_eq!(decode_head(&bytes).expect("a head"), expected);
+            assert_eq!(decode_state(&bytes).expect("a state"), state);
         }
         assert_eq!(StateBytes::new(&CustomerState::Unknown), None);
     }

@@ -2,10 +2,9 @@
 //! that each was acknowledged with, the addresses of each. A night in which
 //! hardly anything changed needs no more, and reads no customer's state.
 
-use super::database::Checkpoint;
+use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
 use super::format;
-use super::lookups::unreadable;
 use crate::guards::{VanishedAddress, brand_address_tag, vanished_customer};
 use crate::reconcile::{AddressHash, CustomerKey, RowFingerprint};
 
@@ -57,7 +56,7 @@ impl Checkpoint {
         loading: AddressLoading,
     ) -> Result<(CustomerIndex, PresenceSet), CheckpointError> {
         let (mut index, mut presence) = (CustomerIndex::default(), PresenceSet::default());
-        let customers = usize::try_from(self.customers).unwrap_or(0) + self.journal.states.len();
+        let customers = usize::try_from(self.journal.in_blocks).unwrap_or(0) + self.journal.states.len();
         index.customers.reserve_exact(customers);
         presence.counts.reserve_exact(customers);
         if loading == AddressLoading::Load {
@@ -66,8 +65,7 @@ impl Checkpoint {
         let mut vanished: Vec<i64> = vanished.iter().map(|(customer, _)| *customer).collect();
         vanished.sort_unstable();
         self.each_customer(|key, state| {
-            let (mut fingerprint, addresses) =
-                format::glance(state).ok_or_else(|| unreadable(self.path()))?;
+            let (mut fingerprint, addresses) = format::decode_head(state)?;
             let has_vanished =
                 !vanished.is_empty() && vanished.binary_search(&vanished_customer(key)).is_ok();
             if has_vanished || addresses.len() > ADDRESSES_MAX {

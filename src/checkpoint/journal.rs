@@ -5,15 +5,16 @@
 //! customers. All entries together are small enough to be in memory too. When
 //! they are not, the customers go into their blocks and the journal begins anew.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
-use rusqlite::{Connection, params};
+use rusqlite::params;
 
 use super::blocks::{self, BlockChange};
+use super::database::Database;
 use super::error::CheckpointError;
 use super::format::{self, ByCustomer, ByRow, JournalEntry, StateBytes, StoredCall, StoredProgress};
-use crate::reconcile::{PendingCall, RowProgress};
+use crate::reconcile::BuildKeyHasher;
 
 /// A killed run may leave as much to be read again.
 const BYTES_MAX: usize = 64 << 20;
@@ -38,10 +39,12 @@ impl JournalEntry {
 pub(super) struct Journal {
     /// `None`: there is no such customer.
     pub(super) states: ByCustomer<Option<StateBytes>>,
-    pub(super) pending: ByCustomer<PendingCall>,
-    pub(super) progress: ByRow<RowProgress>,
+    pub(super) pending: ByCustomer<StoredCall>,
+    pub(super) progress: ByRow<StoredProgress>,
     /// Settled rows behind the watermark.
     pub(super) settled: BTreeSet<u64>,
+    /// Customers in blocks.
+    pub(super) in_blocks: u64,
     /// The number of the next entry.
     next: i64,
     /// Of all entries.
@@ -49,116 +52,112 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// `None` if an entry cannot be read.
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Option<Self>> {
-        let mut journal = Self::default();
-        let mut statement = connection.prepare("SELECT nth, entry FROM journal ORDER BY nth")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
+    pub(super) fn read(database: &Database, in_blocks: u64) -> Result<Self, CheckpointError> {
+        let mut journal = Self { in_blocks, ..Self::default() };
+        database.each("SELECT nth, entry FROM journal ORDER BY nth", |row| {
             let bytes = row.get_ref(1)?.as_blob()?;
+            journal.apply(format::decode(bytes)?, u64::MIN);
             journal.bytes += bytes.len();
-            let Some(entry) = format::decode(bytes) else { return Ok(None) };
-            journal.apply(entry, u64::MIN);
             journal.next = row.get::<_, i64>(0)? + 1;
-        }
-        Ok(Some(journal))
-    }
-
-    /// Whether the customers should go into their blocks before `more` states
-    /// are added. It also grows long where a few customers have many rows.
-    pub(super) fn is_full(&self, more: usize, customers: u64) -> bool {
-        self.bytes >= BYTES_MAX || self.states.len() + more >= states_max(customers)
+            Ok(())
+        })?;
+        Ok(journal)
     }
 
     /// Adds an entry. Settled rows up to the open run's watermark are not kept.
-    pub(super) fn write(
+    /// A journal that is full begins anew.
+    pub(super) fn add(
         &mut self,
-        connection: &Connection,
+        database: &Database,
         entry: JournalEntry,
         watermark: u64,
-    ) -> rusqlite::Result<()> {
-        self.append(connection, &entry)?;
+    ) -> Result<(), CheckpointError> {
+        let states = self.states.len() + entry.states.len();
+        // It also grows long if a few customers have many rows.
+        let is_full = self.bytes >= BYTES_MAX || states >= states_max(self.in_blocks);
+        if !is_full && !entry.is_empty() {
+            self.append(database, &entry)?;
+        }
         self.apply(entry, watermark);
-        Ok(())
+        if is_full { self.fold(database) } else { Ok(()) }
     }
 
-    /// Takes in an entry that is written in another way.
+    /// Takes in an entry.
     pub(super) fn apply(&mut self, entry: JournalEntry, watermark: u64) {
         if entry.begins_run {
             self.progress.clear();
             self.settled.clear();
         }
         self.states.extend(entry.states);
-        for (key, pending) in entry.pending {
-            match pending {
-                Some(StoredCall(pending)) => drop(self.pending.insert(key, pending)),
-                None => drop(self.pending.remove(&key)),
-            }
-        }
-        for (row, progress) in entry.progress {
-            match progress {
-                Some(StoredProgress(progress)) => drop(self.progress.insert(row, progress)),
-                None => drop(self.progress.remove(&row)),
-            }
-        }
+        update(&mut self.pending, entry.pending);
+        update(&mut self.progress, entry.progress);
         self.settled.extend(entry.settled);
         while self.settled.first().is_some_and(|row| *row <= watermark) {
             self.settled.pop_first();
         }
     }
 
-    /// Writes the customers that changed into their blocks and begins the
-    /// journal anew.
-    pub(super) fn fold(
-        &mut self,
-        connection: &Connection,
-        path: &Path,
-        customers: &mut u64,
-    ) -> Result<(), CheckpointError> {
+    /// The customers that changed, sorted by key.
+    pub(super) fn changes(&self) -> Vec<BlockChange<'_>> {
         let states = self.states.iter();
         let mut changes: Vec<BlockChange> =
             states.map(|(key, state)| (*key, state.as_ref().map(|state| &*state.0))).collect();
         changes.sort_unstable_by_key(|(key, _)| *key);
-        *customers = customers.saturating_add_signed(blocks::apply(connection, path, &changes)?);
-        self.restart(connection).map_err(|source| CheckpointError::from_sqlite(path, source))
+        changes
+    }
+
+    /// Writes the customers that changed into their blocks, and begins the
+    /// journal anew.
+    pub(super) fn fold(&mut self, database: &Database) -> Result<(), CheckpointError> {
+        let added = blocks::apply(database, &self.changes())?;
+        self.in_blocks = self.in_blocks.saturating_add_signed(added);
+        self.restart(database)
     }
 
     /// Begins the journal anew: all but the customers goes into one entry.
-    fn restart(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        // Its pages hold nothing but hashes and are soon written over; to wipe
-        // them first would write all of it a second time.
-        connection.execute_batch("PRAGMA secure_delete = FAST; DELETE FROM journal;")?;
-        connection.execute_batch("PRAGMA secure_delete = ON;")?;
+    fn restart(&mut self, database: &Database) -> Result<(), CheckpointError> {
+        // Its pages hold only hashes and are soon written over. Wiping them first
+        // would write all of it a second time.
+        database.execute_all("PRAGMA secure_delete = FAST; DELETE FROM journal;")?;
+        database.execute_all("PRAGMA secure_delete = ON;")?;
         self.bytes = 0;
         self.states = ByCustomer::default();
         let entry = JournalEntry {
-            begins_run: false,
-            states: ByCustomer::default(),
-            pending: self.pending.iter().map(|(key, pending)| (*key, Some(StoredCall(*pending)))).collect(),
-            progress: (self.progress.iter())
-                .map(|(row, progress)| (*row, Some(StoredProgress(progress.clone()))))
-                .collect(),
+            pending: self.pending.iter().map(|(key, call)| (*key, Some(*call))).collect(),
+            progress: self.progress.iter().map(|(row, progress)| (*row, Some(progress.clone()))).collect(),
             settled: self.settled.iter().copied().collect(),
+            ..JournalEntry::default()
         };
-        if entry.is_empty() { Ok(()) } else { self.append(connection, &entry) }
+        if entry.is_empty() { Ok(()) } else { self.append(database, &entry) }
     }
 
-    fn append(&mut self, connection: &Connection, entry: &JournalEntry) -> rusqlite::Result<()> {
+    fn append(&mut self, database: &Database, entry: &JournalEntry) -> Result<(), CheckpointError> {
         let bytes = format::encode(entry);
-        connection.prepare_cached("INSERT INTO journal VALUES (?, ?)")?.execute(params![self.next, bytes])?;
+        database.execute("INSERT INTO journal VALUES (?, ?)", params![self.next, bytes])?;
         self.bytes += bytes.len();
         self.next += 1;
         Ok(())
     }
 }
 
-/// Customers who changed and are not in their blocks yet, at the most: some
-/// 170 bytes each in memory. The more of them, the fewer blocks are written for
-/// each. An eighth comes to about 21 bytes a customer.
-fn states_max(customers: u64) -> usize {
+type KeyMap<K, V> = HashMap<K, V, BuildKeyHasher>;
+
+fn update<K: Eq + Hash, V>(values: &mut KeyMap<K, V>, changes: KeyMap<K, Option<V>>) {
+    for (key, change) in changes {
+        match change {
+            Some(value) => drop(values.insert(key, value)),
+            None => drop(values.remove(&key)),
+        }
+    }
+}
+
+/// The most customers who changed and are not in their blocks yet, of so many in
+/// blocks. Each takes some 170 bytes of memory. The more of them, the fewer
+/// blocks are written for each. An eighth comes to about 21 bytes a customer.
+fn states_max(in_blocks: u64) -> usize {
     const STATES_MIN: usize = 32 << 10;
     const STATES_SHARE: u64 = 8;
-    STATES_MIN.max(usize::try_from(customers / STATES_SHARE).unwrap_or(usize::MAX))
+    STATES_MIN.max(usize::try_from(in_blocks / STATES_SHARE).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -166,7 +165,7 @@ mod tests {
     use super::super::format::RowKey;
     use super::*;
     use crate::omnidesk::CallKind;
-    use crate::reconcile::{CustomerKey, Effect, ExportRow};
+    use crate::reconcile::{CustomerKey, Effect, ExportRow, PendingCall, RowProgress};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -226,20 +225,20 @@ mod tests {
         /// that begins the journal anew, which has all but the customers.
         #[test]
         fn what_is_read_is_what_was_written(commits in vec((vec(change(), 0..5), any::<bool>(), any::<bool>()), 1..12)) {
-            let connection = Connection::open_in_memory().expect("a database");
-            connection
-                .execute_batch("CREATE TABLE journal (nth INTEGER PRIMARY KEY, entry BLOB NOT NULL)")
+            let database = Database::in_memory();
+            database
+                .execute_all("CREATE TABLE journal (nth INTEGER PRIMARY KEY, entry BLOB NOT NULL)")
                 .expect("a table");
             let mut journal = Journal::default();
             for (changes, is_restarted, is_reopened) in commits as Vec<Commit> {
                 let entry = entry(&changes);
                 prop_assert_eq!(entry.is_empty(), changes.is_empty());
-                journal.write(&connection, entry, 0).expect("written");
+                journal.add(&database, entry, 0).expect("written");
                 if is_restarted {
-                    journal.restart(&connection).expect("written");
+                    journal.restart(&database).expect("written");
                     prop_assert!(journal.states.is_empty());
                 }
-                let read = Journal::read(&connection).expect("read").expect("whole");
+                let read = Journal::read(&database, 0).expect("whole");
                 prop_assert_eq!(&read.states, &journal.states);
                 prop_assert_eq!(&read.pending, &journal.pending);
                 prop_assert_eq!(&read.progress, &journal.progress);

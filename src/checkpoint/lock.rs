@@ -23,7 +23,7 @@ impl Lock {
         if let Some(folder) = checkpoint.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|source| CheckpointError::io(checkpoint, source))?;
         }
-        let path = beside(checkpoint);
+        let path = lock_path(checkpoint);
         let io = |source| CheckpointError::io(&path, source);
         let file = OpenOptions::new()
             .create(true)
@@ -49,14 +49,18 @@ impl Lock {
 }
 
 /// The commits that were noted, 0 where nothing legible was.
-pub(super) fn noted(checkpoint: &Path) -> u64 {
-    let note = std::fs::read_to_string(beside(checkpoint)).unwrap_or_default();
+pub(super) fn noted_commits(checkpoint: &Path) -> u64 {
+    let note = std::fs::read_to_string(lock_path(checkpoint)).unwrap_or_default();
     note.trim_end().parse().unwrap_or(0)
 }
 
-/// The lock file of a checkpoint.
-pub(super) fn beside(checkpoint: &Path) -> PathBuf {
-    let mut name = checkpoint.as_os_str().to_owned();
-    name.push(".lock");
+pub(super) fn lock_path(checkpoint: &Path) -> PathBuf {
+    path_beside(checkpoint, ".lock")
+}
+
+/// The path with an ending behind its name.
+pub(crate) fn path_beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
     name.into()
 }

@@ -2,24 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::params;
 
-use super::baseline;
-use super::database::Checkpoint;
+use super::batch::Batch;
+use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{self, JournalEntry, PlanVersion, RunRecord, RunState, SettingsHash};
+use super::format::{Encoded, JournalEntry, PlanVersion, RunRecord, RunState, SettingsHash};
 use super::open_run::{ExportId, OpenRun};
-use super::purge_list;
 use super::worklist::Worklist;
 use crate::guards::{RunProfile, VanishedChanges};
 use crate::reconcile::CustomerKey;
 use crate::source::ExportHash;
 
-/// Rows that the last run over an export left unfinished.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The rows that the last run over an export left unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRows {
     /// That run.
-    pub record: Option<RunRecord>,
+    pub record: RunRecord,
     /// Its rows that failed or stayed in doubt.
     pub rows: BTreeSet<u64>,
     /// Another run has begun since.
@@ -39,145 +38,115 @@ pub struct FirstPassResult {
 impl Checkpoint {
     /// The open run, if there is one.
     pub fn open_run(&self) -> Result<Option<OpenRun>, CheckpointError> {
-        let found = self
-            .connection
-            .query_row(
-                "SELECT run.id, run.export, export.hash, run.record, worklist.list FROM run
-                 JOIN export ON export.ordinal = run.export LEFT JOIN worklist ON worklist.run = run.id
-                 ORDER BY run.id DESC LIMIT 1",
-                [],
-                |row| {
-                    let export = ExportId { hash: ExportHash(row.get(2)?), ordinal: row.get(1)? };
-                    let blobs = (row.get::<_, Vec<u8>>(3)?, row.get::<_, Option<Vec<u8>>>(4)?);
-                    Ok((row.get::<_, i64>(0)?, export, blobs))
-                },
-            )
-            .optional()
-            .map_err(|source| self.sqlite_error(source))?;
-        let Some((id, export, (record, list))) = found else { return Ok(None) };
-        let record: RunRecord = self.decode(&record)?;
-        if record.state != RunState::Open {
+        let found = self.database.find(
+            "SELECT run.id, run.export, export.hash, run.record, worklist.list FROM run
+             JOIN export ON export.ordinal = run.export LEFT JOIN worklist ON worklist.run = run.id
+             ORDER BY run.id DESC LIMIT 1",
+            [],
+            |row| {
+                let Encoded::<RunRecord>(record) = row.get(3)?;
+                if record.state != RunState::Open {
+                    return Ok(None);
+                }
+                let export = ExportId { hash: ExportHash(row.get(2)?), ordinal: row.get(1)? };
+                let (id, Encoded(worklist)) = (row.get(0)?, row.get(4)?);
+                let settled_ahead = self.journal.settled.range(record.watermark + 1..).copied().collect();
+                Ok(Some(OpenRun { id, export, record, worklist, settled_ahead }))
+            },
+        )?;
+        Ok(found.flatten())
+    }
+
+    /// The rows that the last run over this export left, if it ran by this plan
+    /// and its decisions still hold.
+    ///
+    /// An export whose rows name operations is applied once, whatever came after
+    /// it. Any other export is decided anew once another export was applied.
+    pub fn retry_rows(
+        &self,
+        hash: &ExportHash,
+        plan: &PlanVersion,
+    ) -> Result<Option<RetryRows>, CheckpointError> {
+        let found = self.database.find(
+            "SELECT run.id, run.record, run.id = (SELECT max(id) FROM run) FROM run
+             JOIN export ON export.ordinal = run.export WHERE export.hash = ? ORDER BY run.id DESC LIMIT 1",
+            [hash.0],
+            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, bool>(2)?)),
+        )?;
+        let Some((id, Encoded::<RunRecord>(record), is_newest)) = found else { return Ok(None) };
+        let is_valid = record.state == RunState::Finished && (is_newest || !record.only_sync);
+        // Rows that name operations were carried out, however they would be mapped now.
+        let is_same_plan =
+            if record.only_sync { record.plan == *plan } else { record.plan.settings == plan.settings };
+        if !is_same_plan || !is_valid {
             return Ok(None);
         }
-        let worklist = self.decode(&list.unwrap_or_default())?;
-        let settled_ahead = self.journal.settled.range(record.watermark + 1..).copied().collect();
-        Ok(Some(OpenRun { id, export, record, worklist, settled_ahead }))
-    }
-
-    /// The rows that the last run over this export, by this plan, left, if that
-    /// still says what is to be done. An export whose rows name their own
-    /// operations is applied once, whatever came after it. One that says how
-    /// customers are to be is decided anew once another export was applied.
-    pub fn retry_rows(&self, hash: &ExportHash, plan: &PlanVersion) -> Result<RetryRows, CheckpointError> {
-        let found = self
-            .connection
-            .query_row(
-                "SELECT run.id, run.record, run.id = (SELECT max(id) FROM run) FROM run
-                 JOIN export ON export.ordinal = run.export WHERE export.hash = ? ORDER BY run.id DESC LIMIT 1",
-                params![hash.0],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get(2)?)),
-            )
-            .optional()
-            .map_err(|source| self.sqlite_error(source))?;
-        let Some((id, record, is_newest)) = found else { return Ok(RetryRows::default()) };
-        let record: RunRecord = self.decode(&record)?;
-        let counts = record.state == RunState::Finished && (is_newest || !record.only_sync);
-        // Rows that name operations were carried out, however they would be mapped now.
-        let is_same = match record.only_sync {
-            true => record.plan == *plan,
-            false => record.plan.settings == plan.settings,
-        };
-        if !is_same || !counts {
-            return Ok(RetryRows::default());
-        }
-        Ok(RetryRows { record: Some(record), rows: self.unfinished_rows(id)?, is_old: !is_newest })
-    }
-
-    fn unfinished_rows(&self, run: i64) -> Result<BTreeSet<u64>, CheckpointError> {
-        let sqlite_error = |source| self.sqlite_error(source);
-        let mut statement =
-            self.connection.prepare("SELECT row FROM unfinished WHERE run = ?").map_err(sqlite_error)?;
-        let rows = statement.query_map([run], |row| row.get::<_, i64>(0)).map_err(sqlite_error)?;
-        rows.map(|row| row.map(i64::cast_unsigned).map_err(sqlite_error)).collect()
+        let sql = "SELECT row FROM unfinished WHERE run = ?";
+        let rows = self.database.list(sql, [id], |row| row.get(0).map(i64::cast_unsigned))?;
+        Ok(Some(RetryRows { record, rows, is_old: !is_newest }))
     }
 
     /// The ordinal of an export whose rows are mapped by `mapping`: its own, if
-    /// the last run over it was by the same mapping; else the next. Nothing is
+    /// the last run over it used the same mapping; else the next. Nothing is
     /// written.
     pub fn export_id(&self, hash: ExportHash, mapping: SettingsHash) -> Result<ExportId, CheckpointError> {
-        let known = self.export_ordinal(&hash)?;
-        let known = match known {
-            Some(ordinal) if self.last_mapping(ordinal)? == Some(mapping) => known,
-            _ => None,
+        let ordinal = match self.export_ordinal(&hash)? {
+            Some(ordinal) if self.last_mapping(ordinal)? == Some(mapping) => ordinal,
+            _ => self.database.value("SELECT coalesce(max(ordinal), 0) + 1 FROM export", [])?,
         };
-        let next = || {
-            let sql = "SELECT coalesce(max(ordinal), 0) + 1 FROM export";
-            self.connection.query_row(sql, [], |row| row.get(0)).map_err(|source| self.sqlite_error(source))
-        };
-        Ok(ExportId { hash, ordinal: known.map_or_else(next, Ok)? })
+        Ok(ExportId { hash, ordinal })
     }
 
-    /// None of an `adopt` that was killed before its run: it has acknowledged
-    /// something, and nothing says by which mapping.
+    /// The ordinal of an export: the same for the same content.
+    pub fn export_ordinal(&self, hash: &ExportHash) -> Result<Option<u32>, CheckpointError> {
+        self.database.find("SELECT ordinal FROM export WHERE hash = ?", [hash.0], |row| row.get(0))
+    }
+
+    /// `None` after an `adopt` that was killed before its run: something is
+    /// acknowledged, and nothing says by which mapping.
     fn last_mapping(&self, export: u32) -> Result<Option<SettingsHash>, CheckpointError> {
-        let record: Option<Vec<u8>> = self
-            .connection
-            .query_row("SELECT record FROM run WHERE export = ? ORDER BY id DESC LIMIT 1", [export], |row| {
-                row.get(0)
-            })
-            .optional()
-            .map_err(|source| self.sqlite_error(source))?;
-        record.map(|record| Ok(self.decode::<RunRecord>(&record)?.mapping)).transpose()
+        let sql = "SELECT record FROM run WHERE export = ? ORDER BY id DESC LIMIT 1";
+        self.database.find(sql, [export], |row| Ok(row.get::<_, Encoded<RunRecord>>(0)?.0.mapping))
     }
 
     /// Writes down the ordinal of an export, before anything is acknowledged by it.
-    pub fn register(&self, export: &ExportId) -> Result<(), CheckpointError> {
-        let transaction =
-            self.connection.unchecked_transaction().map_err(|source| self.sqlite_error(source))?;
-        register(&transaction, export).map_err(|source| self.sqlite_error(source))?;
-        self.file.commit(&transaction)
+    pub fn register(&mut self, export: &ExportId) -> Result<(), CheckpointError> {
+        let mut batch = self.batch()?;
+        batch.register(export)?;
+        batch.commit_states()
     }
 
-    /// Opens a run. What is left of an earlier one over the same export is
-    /// dropped: this run decides it anew.
+    /// Opens a run. The rest of an earlier one over the same export is dropped:
+    /// this run decides it anew.
     pub fn begin(
         &mut self,
         export: ExportId,
         record: RunRecord,
         first_pass: FirstPassResult,
     ) -> Result<OpenRun, CheckpointError> {
-        let compared = self.last_whole_run()?.map(|(id, _)| id);
+        let baseline = self.last_whole_run()?.map(|(id, _)| id);
         let FirstPassResult { worklist, profile, vanished, purge_list } = first_pass;
-        let Self { connection, file, journal, .. } = self;
-        let transaction = connection.transaction().map_err(|source| file.sqlite_error(source))?;
-        let mut write = || {
-            register(&transaction, &export)?;
-            transaction.execute(
-                "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
-                [export.ordinal],
-            )?;
-            transaction.execute_batch("DELETE FROM worklist;")?;
-            journal.write(&transaction, JournalEntry::begin(), 0)?;
-            let id: i64 =
-                transaction.query_row("SELECT coalesce(max(id), 0) + 1 FROM run", [], |row| row.get(0))?;
-            transaction.execute(
-                "INSERT INTO run VALUES (?, ?, ?)",
-                params![id, export.ordinal, format::encode(&record)],
-            )?;
-            // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
-            transaction
-                .execute("INSERT INTO worklist VALUES (?, ?)", params![id, format::encode(&worklist)])?;
-            baseline::keep(&transaction, id, profile.clone(), &vanished, compared)?;
-            purge_list::write(&transaction, &purge_list)?;
-            Ok(id)
-        };
-        let id = write().map_err(|source| file.sqlite_error(source))?;
-        file.commit(&transaction)?;
+        let mut batch = self.batch()?;
+        let id = batch.checkpoint.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])?;
+        batch.register(&export)?;
+        batch.execute(
+            "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
+            [export.ordinal],
+        )?;
+        batch.execute("DELETE FROM worklist", [])?;
+        batch.entry = JournalEntry::begin();
+        let run = params![id, export.ordinal, Encoded(&record)];
+        batch.execute("INSERT INTO run VALUES (?, ?, ?)", run)?;
+        // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
+        batch.execute("INSERT INTO worklist VALUES (?, ?)", params![id, Encoded(&worklist)])?;
+        batch.keep_findings(id, profile, &vanished, baseline)?;
+        batch.write_purge_list(&purge_list)?;
+        batch.commit_states()?;
         Ok(OpenRun { id, export, record, worklist, settled_ahead: BTreeSet::new() })
     }
 
     /// Ends the open run, or its execution if `state` is open. Customers that
-    /// changed go into their blocks, so that the next one begins with few.
+    /// changed go into their blocks, so that the next run begins with few.
     pub fn close_run(
         &mut self,
         run: &mut OpenRun,
@@ -186,38 +155,32 @@ impl Checkpoint {
     ) -> Result<(), CheckpointError> {
         run.record.state = state;
         ended.clone_into(&mut run.record.ended);
-        let Self { connection, file, journal, customers, .. } = self;
-        let sqlite_error = |source| file.sqlite_error(source);
-        let transaction = connection.transaction().map_err(sqlite_error)?;
-        transaction
-            .execute("UPDATE run SET record = ? WHERE id = ?", params![format::encode(&run.record), run.id])
-            .map_err(sqlite_error)?;
+        let mut batch = self.batch()?;
+        batch.update_run(run)?;
         if state != RunState::Open {
-            transaction.execute_batch("DELETE FROM worklist; DELETE FROM missing;").map_err(sqlite_error)?;
-            journal.apply(JournalEntry::begin(), 0);
+            batch.execute("DELETE FROM worklist", [])?;
+            batch.execute("DELETE FROM missing", [])?;
+            batch.checkpoint.journal.apply(JournalEntry::begin(), 0);
         }
-        journal.fold(&transaction, &file.path, customers)?;
-        file.commit(&transaction)
+        let Self { database, file, journal, .. } = &mut *batch.checkpoint;
+        journal.fold(database)?;
+        file.commit(database)
     }
 }
 
-/// Earlier runs over the same content follow it to its new ordinal.
-fn register(transaction: &Transaction, export: &ExportId) -> rusqlite::Result<()> {
-    let ExportId { hash, ordinal } = export;
-    let known: Option<u32> = transaction
-        .query_row("SELECT ordinal FROM export WHERE hash = ?", [hash.0], |row| row.get(0))
-        .optional()?;
-    match known {
-        Some(known) if known == *ordinal => {}
-        Some(known) => {
-            transaction.execute("UPDATE run SET export = ? WHERE export = ?", [*ordinal, known])?;
-            transaction.execute("UPDATE export SET ordinal = ? WHERE hash = ?", params![ordinal, hash.0])?;
-        }
-        None => {
-            transaction.execute("INSERT INTO export VALUES (?, ?)", params![hash.0, ordinal])?;
+impl Batch<'_> {
+    /// Earlier runs over the same content follow it to its new ordinal.
+    fn register(&mut self, export: &ExportId) -> Result<(), CheckpointError> {
+        let ExportId { hash, ordinal } = export;
+        match self.checkpoint.export_ordinal(hash)? {
+            Some(known) if known == *ordinal => Ok(()),
+            Some(known) => {
+                self.execute("UPDATE run SET export = ? WHERE export = ?", [*ordinal, known])?;
+                self.execute("UPDATE export SET ordinal = ? WHERE hash = ?", params![ordinal, hash.0])
+            }
+            None => self.execute("INSERT INTO export VALUES (?, ?)", params![hash.0, ordinal]),
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -272,7 +235,7 @@ mod tests {
             checkpoint.export_id(HASH, SettingsHash([mapping; 16])).expect("an ordinal").ordinal
         };
         assert_eq!(ordinal_by(&checkpoint, 1), 1);
-        // Written down by an adopt that was killed before its run.
+        // Registered by an adopt that was killed before its run.
         checkpoint.register(&ExportId { hash: HASH, ordinal: 1 }).expect("written");
         assert_eq!(ordinal_by(&checkpoint, 1), 2);
         let mut ordinal = 1;
@@ -303,7 +266,7 @@ mod tests {
                 .begin(ExportId { hash, ordinal: u32::from(export) }, record, FirstPassResult::default())
                 .expect("a run");
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
-            let is_applied = |plan| checkpoint.retry_rows(&hash, &plan).expect("readable").record.is_some();
+            let is_applied = |plan| checkpoint.retry_rows(&hash, &plan).expect("readable").is_some();
             assert!(is_applied(plan(7, 1)));
             assert_eq!(is_applied(plan(7, 2)), !only_sync);
             assert!(!is_applied(plan(8, 1)));

@@ -1,7 +1,7 @@
 //! `adopt`: records that Omnidesk already holds an export. Sends nothing.
 
 use super::{plan_options, print};
-use crate::checkpoint::{Checkpoint, FileLengths, FirstPassResult, Rejected, RunRecord, RunState, Work};
+use crate::checkpoint::{Checkpoint, FileLengths, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
 use crate::guards::{Naming, RunProfile, SharedAddressesPolicy};
@@ -30,7 +30,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let mut prepared = prepare(&config, plan_options(&args.common), &args.export)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
-    let context = RunContext::of_all_rows(&prepared, &checkpoint)?;
+    let context = RunContext::for_all_rows(&prepared, &checkpoint)?;
     let search = (SharedAddressesPolicy::Ignore, Naming::New);
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
@@ -102,7 +102,7 @@ fn record_run(
     let mut row = 0;
     while let Some(next) = plan.worklist.next_after(row, Work::Rejected) {
         // The next run rejects it again, and writes it to its result file.
-        batch.settle_rejected(&mut run, next, Rejected::ForNow)?;
+        batch.settle_rejected(&mut run, next, RejectionKind::Temporary)?;
         row = next;
     }
     batch.commit(&mut run, FileLengths::default())?;

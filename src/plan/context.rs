@@ -11,8 +11,8 @@ use crate::reconcile::{HashKey, Policy};
 pub(crate) struct RunContext {
     pub(crate) export: ExportId,
     pub(crate) policy: Policy,
-    /// What the last run over this export left.
-    pub(crate) retry: RetryRows,
+    /// The rest of the last run over this export.
+    pub(crate) retry: Option<RetryRows>,
     pub(crate) baseline: Baseline,
 }
 
@@ -30,33 +30,32 @@ impl RunContext {
         checkpoint: Option<&Checkpoint>,
         recreation: Recreation,
     ) -> Result<Self, CheckpointError> {
-        let has_open_run = checkpoint.map_or(Ok(None), Checkpoint::open_run)?.is_some();
         let retry = match checkpoint {
-            Some(checkpoint) if !prepared.options.full && !has_open_run => {
+            Some(checkpoint) if !prepared.options.full && checkpoint.open_run()?.is_none() => {
                 checkpoint.retry_rows(&prepared.hash, &prepared.plan)?
             }
-            _ => RetryRows::default(),
+            _ => None,
         };
         Self::with_retry(prepared, checkpoint, recreation, retry)
     }
 
     /// Every row is decided, whatever an earlier run has applied.
-    pub(crate) fn of_all_rows(
+    pub(crate) fn for_all_rows(
         prepared: &PreparedExport,
         checkpoint: &Checkpoint,
     ) -> Result<Self, CheckpointError> {
-        Self::with_retry(prepared, Some(checkpoint), Recreation::Rejected, RetryRows::default())
+        Self::with_retry(prepared, Some(checkpoint), Recreation::Rejected, None)
     }
 
     fn with_retry(
         prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
         recreation: Recreation,
-        retry: RetryRows,
+        retry: Option<RetryRows>,
     ) -> Result<Self, CheckpointError> {
         // Failed rows are tried again as rows of the same export; everything else
         // is decided by what the rows mean now.
-        let mapping = retry.record.as_ref().map_or(prepared.mapping_version, |record| record.mapping);
+        let mapping = retry.as_ref().map_or(prepared.mapping_version, |retry| retry.record.mapping);
         let (key, export, baseline) = match checkpoint {
             None => {
                 let export = ExportId { hash: prepared.hash, ordinal: 1 };
@@ -76,7 +75,7 @@ impl RunContext {
 
     /// The rows to decide; `None`: all. The others were applied by an earlier run.
     pub(super) fn rows_to_decide(&self) -> Option<&BTreeSet<u64>> {
-        self.retry.record.is_some().then_some(&self.retry.rows)
+        self.retry.as_ref().map(|retry| &retry.rows)
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::error::PlanError;
 use super::prepare::PreparedExport;
 use super::reading::read;
-use crate::checkpoint::{Absentees, Checkpoint};
+use crate::checkpoint::{Checkpoint, MissingKeys};
 use crate::mapping::{Customer, Operation, PrimaryId, RowIdentity};
 use crate::reconcile::{CustomerKey, CustomerState, HashKey, MissingAction, MissingCustomers};
 use crate::source::{Row, RowRef};
@@ -91,8 +91,8 @@ impl PresenceTracker {
         is_present: impl Fn(CustomerKey) -> bool,
     ) -> Result<MissingPlan, PlanError> {
         let is_present = |key: CustomerKey| is_present(key) || self.keys.contains(&key.short());
-        let found = checkpoint.map(|checkpoint| checkpoint.find_absentees(is_present, &self.brands));
-        let Absentees { keys, without_id, other_brands, to_store } = found.transpose()?.unwrap_or_default();
+        let found = checkpoint.map(|checkpoint| checkpoint.find_missing(is_present, &self.brands));
+        let MissingKeys { keys, without_id, other_brands, to_store } = found.transpose()?.unwrap_or_default();
         let undecided = if prepared.is_part() {
             Some(Undecided::Part)
         } else {

@@ -72,7 +72,7 @@ pub(super) fn begin(
             options.report(|| superseding_text(&run, prepared));
             checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
         }
-        None => report_retry(options, &context.retry),
+        None => context.retry.iter().for_each(|retry| report_retry(options, retry)),
     }
     forget_ids_unless_wanted(config, &mut checkpoint)?;
     let run = start(options, prepared, &context, &mut checkpoint, plan)?;
@@ -88,7 +88,7 @@ fn start(
     plan: Plan,
 ) -> Result<OpenRun, RunError> {
     let wire = wire_settings(&options.config, &plan);
-    let proven_before = is_proven(checkpoint, wire, context.retry.record.as_ref())?;
+    let proven_before = is_proven(checkpoint, wire, context.retry.as_ref().map(|retry| &retry.record))?;
     let record = RunRecord { proven_before, wire, ..new_record(options, prepared, &plan)? };
     write_notices(&record, prepared, &plan)?;
     if let Some(missing) = &plan.missing {
@@ -128,13 +128,12 @@ fn new_record(options: &RunOptions, prepared: &PreparedExport, plan: &Plan) -> R
 
 /// Reports that an earlier run has applied this export.
 fn report_retry(options: &RunOptions, retry: &RetryRows) {
-    let Some(record) = &retry.record else { return };
     let rows = counted(retry.rows.len() as u64, "row");
     if retry.is_old {
         // Also with `--quiet`: nothing else of it is sent.
         report_line(&format!(
             "this export was applied by the run of {}, and other exports since. Its rows name operations, which are carried out once: {rows} to try again; --full sends all of them",
-            record.started
+            retry.record.started
         ));
         return;
     }

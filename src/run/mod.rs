@@ -19,7 +19,7 @@ mod signals;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{Checkpoint, Lock};
+use crate::checkpoint::{Checkpoint, Lock, path_beside};
 use crate::config::Config;
 use crate::omnidesk::{ApiKey, ApiSettings, Client, RefusalTexts};
 use crate::plan::{PlanOptions, Recreation, Window, prepare_beside};
@@ -61,9 +61,7 @@ impl RunOptions {
 /// Where a rehearsal with `--sandbox` keeps its progress: beside the real
 /// checkpoint, which must not learn what only a sandbox acknowledged.
 pub(crate) fn rehearsal_path(checkpoint: &Path) -> PathBuf {
-    let mut name = checkpoint.as_os_str().to_owned();
-    name.push(".sandbox");
-    name.into()
+    path_beside(checkpoint, ".sandbox")
 }
 
 pub(crate) fn run(

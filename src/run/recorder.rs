@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::WorklistRows;
-use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, Rejected};
+use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, RejectionKind};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
 use crate::mapping::Place;
 use crate::plan::PreparedExport;
@@ -82,14 +82,14 @@ impl Recorder {
             let at = row.at();
             let bug = |is: &str| RunError::Bug(format!("row {} was rejected, and is {is}", at.number));
             let (operation, rejection, rejected) = match mapped {
-                Err(rejection) => ("", rejection, Rejected::Always),
+                Err(rejection) => ("", rejection, RejectionKind::Permanent),
                 Ok(Some(intent)) => {
                     let key = policy.key.customer(&intent.customer);
                     let state = self.checkpoint.lookups().state(key)?;
                     let mut situation = Situation::new(state, RowProgress::default());
                     let rejection =
                         rehearse(&intent, &mut situation, &policy).err().ok_or_else(|| bug("not"))?;
-                    (intent.operation.as_str(), rejection, Rejected::ForNow)
+                    (intent.operation.as_str(), rejection, RejectionKind::Temporary)
                 }
                 Ok(None) => return Err(bug("skipped")),
             };
@@ -105,7 +105,7 @@ impl Recorder {
         self.commit_rejected(&mut waiting)
     }
 
-    fn commit_rejected(&mut self, rows: &mut Vec<(u64, Rejected)>) -> Result<(), RunError> {
+    fn commit_rejected(&mut self, rows: &mut Vec<(u64, RejectionKind)>) -> Result<(), RunError> {
         if rows.is_empty() {
             return Ok(());
         }

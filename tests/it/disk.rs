@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use omnidesk_sync::checkpoint::{
-    Checkpoint, CheckpointError, ExportId, FileLengths, FirstPassResult, OpenRun, PlanVersion, Rejected,
+    Checkpoint, CheckpointError, ExportId, FileLengths, FirstPassResult, OpenRun, PlanVersion, RejectionKind,
     RunRecord, RunState, SettingsHash, Work, Worklist,
 };
 use omnidesk_sync::mapping::{Customer, Place, PrimaryId};
@@ -64,7 +64,7 @@ fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
     let by = |row| ExportRow { export: export.ordinal, row };
     let keys: Vec<CustomerKey> = (0..=CUSTOMERS).map(|row| customer(checkpoint, row)).collect();
     let mut batch = checkpoint.batch().expect("a batch");
-    batch.settle_rejected(&mut run, 5, Rejected::ForNow).expect("settled");
+    batch.settle_rejected(&mut run, 5, RejectionKind::Temporary).expect("settled");
     for (row, outcome) in
         [(1, Outcome::Created), (2, Outcome::Created), (3, Outcome::Failed), (6, Outcome::Created)]
     {
