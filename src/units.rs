@@ -169,8 +169,12 @@ pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
 
 /// `1 row`, `1,050 rows`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", Count(number))
+    pluralize(number, noun, &format!("{noun}s"))
+}
+
+/// `1 row has`, `1,050 rows have`.
+pub(crate) fn pluralize(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", Count(number), if number == 1 { one } else { many })
 }
 
 /// A share of a whole: `"50%"`.

@@ -279,9 +279,6 @@ pub(super) struct StoredProfile(#[serde(with = "RunProfileLayout")] pub(super) R
 #[derive(Serialize)]
 struct StateRef<'a>(#[serde(with = "CustomerStateLayout")] &'a CustomerState);
 
-#[derive(Deserialize)]
-struct StoredState(#[serde(with = "CustomerStateLayout")] CustomerState);
-
 // The layouts of types that other rooms own. A member that is added there does
 // not compile until it is added here, which is another format.
 
@@ -463,7 +460,8 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> FromSqlResult<T
 }
 
 pub(super) fn decode_state(bytes: &[u8]) -> FromSqlResult<CustomerState> {
-    decode::<StoredState>(bytes).map(|stored| stored.0)
+    let mut reader = postcard::Deserializer::from_bytes(bytes);
+    CustomerStateLayout::deserialize(&mut reader).map_err(|_| damage(UNREADABLE))
 }
 
 /// A column that holds a value of this file.

@@ -48,8 +48,8 @@ pub(crate) enum AddressLoading {
 }
 
 impl Checkpoint {
-    /// Reads all customers. Those with a vanished address have no fingerprint:
-    /// their rows may bring it back.
+    /// Reads all customers. A customer with a vanished address, of which the list
+    /// is sorted, gets no fingerprint: a row may bring the address back.
     pub(crate) fn index(
         &self,
         vanished: &[VanishedAddress],
@@ -62,13 +62,10 @@ impl Checkpoint {
         if loading == AddressLoading::Load {
             presence.addresses.reserve(customers);
         }
-        let mut vanished: Vec<i64> = vanished.iter().map(|(customer, _)| *customer).collect();
-        vanished.sort_unstable();
         self.each_customer(|key, state| {
             let (mut fingerprint, addresses) = format::decode_head(state)?;
-            let has_vanished =
-                !vanished.is_empty() && vanished.binary_search(&vanished_customer(key)).is_ok();
-            if has_vanished || addresses.len() > ADDRESSES_MAX {
+            let vanished = vanished.binary_search_by_key(&vanished_customer(key), |(customer, _)| *customer);
+            if vanished.is_ok() || addresses.len() > ADDRESSES_MAX {
                 fingerprint = RowFingerprint::NONE;
             }
             index.customers.push((key.short(), fingerprint));

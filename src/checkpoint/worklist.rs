@@ -31,38 +31,37 @@ impl Worklist {
 
     /// Sets the work of a row that was added before.
     pub fn set(&mut self, row: u64, work: Work) {
-        let (block, bit) = place(row);
-        if let Some(block) = self.blocks.get_mut(block) {
-            block.bits_mut(work)[bit / 64] |= 1 << (bit % 64);
+        if let Some((word, bit)) = self.bit(row, work) {
+            *word |= bit;
         }
     }
 
     pub(crate) fn clear(&mut self, row: u64, work: Work) {
-        let (block, bit) = place(row);
-        if let Some(block) = self.blocks.get_mut(block) {
-            block.bits_mut(work)[bit / 64] &= !(1 << (bit % 64));
+        if let Some((word, bit)) = self.bit(row, work) {
+            *word &= !bit;
         }
     }
 
-    pub fn has(&self, row: u64, work: Work) -> bool {
-        let (block, bit) = place(row);
-        self.blocks.get(block).is_some_and(|block| block.bits(work)[bit / 64] >> (bit % 64) & 1 == 1)
+    /// The word that holds a row's bit, and the bit.
+    fn bit(&mut self, row: u64, work: Work) -> Option<(&mut u64, u64)> {
+        let (block, word, bit) = position(row);
+        let block = self.blocks.get_mut(block)?;
+        let words = match work {
+            Work::Calls => &mut block.calls,
+            Work::Rejected => &mut block.rejected,
+        };
+        Some((&mut words[word], 1 << bit))
     }
 
     /// The first row with such work behind `row`.
     pub fn next_after(&self, row: u64, work: Work) -> Option<u64> {
-        let (first, bit) = place(row + 1);
-        for (at, block) in self.blocks.iter().enumerate().skip(first) {
-            let from = if at == first { bit } else { 0 };
-            for word in from / 64..WORKLIST_WORDS {
-                let mut bits = block.bits(work)[word];
-                if word == from / 64 {
-                    bits &= u64::MAX << (from % 64);
-                }
-                if bits != 0 {
-                    let bit = word as u64 * 64 + u64::from(bits.trailing_zeros());
-                    return Some(at as u64 * ROWS_PER_BLOCK + bit + 1);
-                }
+        let (block, word, bit) = position(row + 1);
+        let words = self.blocks.get(block..)?.iter().flat_map(|block| block.words(work)).skip(word);
+        let mut mask = u64::MAX << bit;
+        for (at, word) in (row / 64..).zip(words) {
+            let bits = word & std::mem::replace(&mut mask, u64::MAX);
+            if bits != 0 {
+                return Some(64 * at + u64::from(bits.trailing_zeros()) + 1);
             }
         }
         None
@@ -70,41 +69,30 @@ impl Worklist {
 
     /// Where reading can start to reach `row`: the first row of its block.
     pub fn entry(&self, row: u64) -> Option<RowRef> {
-        let (block, _) = place(row);
-        let found = self.blocks.get(block)?;
-        Some(RowRef {
-            number: block as u64 * ROWS_PER_BLOCK + 1,
-            line: found.line,
-            offset: found.offset,
-            len: 0,
-        })
+        let (block, ..) = position(row);
+        let WorklistBlock { line, offset, .. } = *self.blocks.get(block)?;
+        Some(RowRef { number: block as u64 * ROWS_PER_BLOCK + 1, line, offset, len: 0 })
     }
 
     /// How many rows have such work.
     pub fn count(&self, work: Work) -> u64 {
-        self.blocks.iter().flat_map(|block| block.bits(work)).map(|word| u64::from(word.count_ones())).sum()
+        self.blocks.iter().flat_map(|block| block.words(work)).map(|word| u64::from(word.count_ones())).sum()
     }
 }
 
 impl WorklistBlock {
-    fn bits(&self, work: Work) -> &[u64; WORKLIST_WORDS] {
+    fn words(&self, work: Work) -> &[u64; WORKLIST_WORDS] {
         match work {
             Work::Calls => &self.calls,
             Work::Rejected => &self.rejected,
         }
     }
-
-    fn bits_mut(&mut self, work: Work) -> &mut [u64; WORKLIST_WORDS] {
-        match work {
-            Work::Calls => &mut self.calls,
-            Work::Rejected => &mut self.rejected,
-        }
-    }
 }
 
-fn place(row: u64) -> (usize, usize) {
+/// The block, the word and the bit of a row.
+fn position(row: u64) -> (usize, usize, u64) {
     let index = row.saturating_sub(1);
-    ((index / ROWS_PER_BLOCK) as usize, (index % ROWS_PER_BLOCK) as usize)
+    ((index / ROWS_PER_BLOCK) as usize, (index % ROWS_PER_BLOCK / 64) as usize, index % 64)
 }
 
 #[cfg(test)]

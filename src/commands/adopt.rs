@@ -4,7 +4,7 @@ use super::{plan_options, print};
 use crate::checkpoint::{Checkpoint, FileLengths, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
-use crate::guards::{Naming, RunProfile, SharedAddressesPolicy};
+use crate::guards::{RunProfile, SharedAddressSearch};
 use crate::omnidesk::CallKind;
 use crate::plan::{
     NoObserver, Plan, PlanError, PlanObserver, PreparedExport, RunContext, Values, make_plan, prepare,
@@ -31,7 +31,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
     let context = RunContext::for_all_rows(&prepared, &checkpoint)?;
-    let search = (SharedAddressesPolicy::Ignore, Naming::New);
+    let search = SharedAddressSearch::None;
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
     let purges = plan.calls(CallKind::Purge);

@@ -10,7 +10,7 @@ use super::{max_duration, plan_options, print};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
-use crate::guards::{Naming, judge_guards};
+use crate::guards::judge_guards;
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
 use crate::plan::{
     OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, Recreation, RunContext, Window, make_plan,
@@ -35,7 +35,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     };
     let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref(), Recreation::Rejected)?;
-    let search = (config.guard.shared_addresses, Naming::All);
+    let search = config.guard.shared_addresses.search_of_plan();
     let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
     let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
     if preview.requests.keys().any(|(row, _)| preview.retracted.contains(row)) {

@@ -1,12 +1,11 @@
 //! What the last full run looked like, for the next one to compare with.
 
-use serde::Serialize;
-
+use super::notices::NoticeLine;
 use super::vanished::VanishedAddress;
 use crate::mapping::{Fill, MappedKey};
 
-/// What the first pass of a run has found. Names of columns and keys are the
-/// export's and the configuration's own; no value of a row is in it.
+/// The findings of a run's first pass. Names of columns and keys are those of the
+/// export and the configuration; no value of a row is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunProfile {
     /// Rows that describe a customer.
@@ -22,20 +21,7 @@ pub struct RunProfile {
     pub notices: Vec<NoticeLine>,
 }
 
-/// Notices of one kind in one sentence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct NoticeLine {
-    /// The kind.
-    pub code: String,
-    /// How many are new.
-    pub count: u64,
-    /// How many were reported before and still hold.
-    pub before: u64,
-    /// Empty if none is new.
-    pub message: String,
-}
-
-/// What earlier runs leave to compare with.
+/// Earlier runs, to compare with.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
     /// Rows of the last finished run over a whole export.
@@ -48,7 +34,8 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// For an export that is a part on purpose: it is no measure of a whole one.
+    /// For an export that is a part on purpose: it cannot be compared with a
+    /// whole one.
     #[must_use]
     pub(crate) fn for_part(self) -> Self {
         let without_fill =

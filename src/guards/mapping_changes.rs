@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::baseline::RunProfile;
-use crate::mapping::{Channel, FieldName, MappedKey, Subject};
+use crate::mapping::{MappedKey, Subject};
 use crate::omnidesk::{Action, Call};
 use crate::units::Count;
 
@@ -35,7 +35,7 @@ pub(crate) struct KeyChange {
 /// All mapped keys that changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct MappingChanges {
-    pub(super) keys: Vec<KeyChange>,
+    keys: Vec<KeyChange>,
     /// Customers with a call that holds nothing but these keys.
     customers: u64,
 }
@@ -64,31 +64,27 @@ impl MappingChanges {
         Self { keys: changes, customers: 0 }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Takes in the calls of a customer's first row that has any.
     pub(super) fn add_calls(&mut self, calls: &[Call]) {
-        if self.keys.is_empty() || calls.is_empty() {
+        if self.keys.is_empty() {
+            return;
+        }
+        let subjects: Vec<Option<Subject>> = calls.iter().flat_map(subjects).collect();
+        if subjects.is_empty() {
             return;
         }
         for key in &mut self.keys {
-            let share = CallShare::new(&key.subject, calls);
-            key.customers += u64::from(share != CallShare::None);
-            key.alone += u64::from(share == CallShare::All);
+            let own = subjects.iter().filter(|subject| subject.as_ref() == Some(&key.subject)).count();
+            key.customers += u64::from(own > 0);
+            key.alone += u64::from(own == subjects.len());
         }
-        let is_for_mapping = |call: &Call| match &call.action {
-            Action::Update { fields } => fields.iter().all(|(name, _)| self.has_field(name)),
-            Action::AddChannel { address, .. } => self.has_channel(address.channel()),
-            Action::Create { .. } => self.keys.iter().any(|key| key.subject == Subject::Customer),
-            Action::Purge => false,
-        };
-        self.customers += u64::from(calls.iter().all(is_for_mapping));
-    }
-
-    fn has_field(&self, name: &FieldName) -> bool {
-        self.keys.iter().any(|key| matches!(&key.subject, Subject::Field(field) if field == name))
-    }
-
-    fn has_channel(&self, channel: Channel) -> bool {
-        self.keys.iter().any(|key| key.subject == Subject::Channel(channel))
+        let has_key = |subject: &Subject| self.keys.iter().any(|key| key.subject == *subject);
+        let is_for_mapping = subjects.iter().all(|subject| subject.as_ref().is_some_and(has_key));
+        self.customers += u64::from(is_for_mapping);
     }
 
     /// A line for each change that leads to a call.
@@ -127,35 +123,14 @@ impl KeyChange {
     }
 }
 
-/// Which share of a customer's calls a key makes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CallShare {
-    None,
-    Some,
-    All,
-}
-
-impl CallShare {
-    fn new(subject: &Subject, calls: &[Call]) -> Self {
-        let (mut any, mut all) = (false, true);
-        let mut add = |is_own: bool| {
-            any |= is_own;
-            all &= is_own;
-        };
-        for call in calls {
-            match (&call.action, subject) {
-                (Action::Update { fields }, Subject::Field(own)) => {
-                    fields.iter().for_each(|(name, _)| add(name == own));
-                }
-                (Action::AddChannel { address, .. }, Subject::Channel(own)) => add(address.channel() == *own),
-                (Action::Create { .. }, Subject::Customer) => add(true),
-                _ => add(false),
-            }
+/// What a call fills; `None` if no key leads to the call.
+fn subjects(call: &Call) -> Vec<Option<Subject>> {
+    match &call.action {
+        Action::Create { .. } => vec![Some(Subject::Customer)],
+        Action::Update { fields } => {
+            fields.iter().map(|(name, _)| Some(Subject::Field(name.clone()))).collect()
         }
-        match (any, all) {
-            (false, _) => Self::None,
-            (true, true) => Self::All,
-            (true, false) => Self::Some,
-        }
+        Action::AddChannel { address, .. } => vec![Some(Subject::Channel(address.channel()))],
+        Action::Purge => vec![None],
     }
 }

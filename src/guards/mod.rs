@@ -2,19 +2,21 @@
 //! and notices about rows that are applied but deserve attention.
 
 mod baseline;
-mod conflicts;
 mod findings;
 mod mapping_changes;
 mod notices;
+mod repeated_rows;
 mod shared_addresses;
 mod vanished;
 mod verdict;
 
-pub use baseline::{Baseline, NoticeLine, RunProfile};
-pub(crate) use findings::{Inspection, Naming, RowOrder};
+pub use baseline::{Baseline, RunProfile};
+pub(crate) use findings::Inspection;
+pub use notices::NoticeLine;
 pub(crate) use notices::Notices;
+pub(crate) use repeated_rows::RepeatedRows;
 pub use shared_addresses::SharedAddressesPolicy;
-pub(crate) use shared_addresses::brand_address_tag;
+pub(crate) use shared_addresses::{RowOrder, SharedAddressSearch, brand_address_tag};
 pub(crate) use vanished::vanished_customer;
 pub use vanished::{VanishedAddress, VanishedChanges};
 pub(crate) use verdict::{

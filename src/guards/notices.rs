@@ -1,9 +1,10 @@
 //! What deserves attention in rows that are applied.
 
-use super::baseline::NoticeLine;
+use serde::Serialize;
+
 use crate::mapping::FieldName;
 use crate::source::RowRef;
-use crate::units::Count;
+use crate::units::pluralize;
 
 /// Rows kept for the result file; all of them are counted.
 const ROWS_KEPT: usize = 50_000;
@@ -30,6 +31,19 @@ pub(crate) struct Notice {
     pub(crate) field: Option<String>,
     /// The other row it is about.
     pub(crate) other: Option<u64>,
+}
+
+/// Notices of one kind in one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NoticeLine {
+    /// The kind.
+    pub code: String,
+    /// How many are new.
+    pub count: u64,
+    /// How many were reported before and still hold.
+    pub before: u64,
+    /// Empty if none is new.
+    pub message: String,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -151,25 +165,23 @@ impl Notices {
             none if none.is_empty() => String::new(),
             some => format!(", such as {some}"),
         };
-        let plural = |one: &'static str, many: &'static str| if count == 1 { one } else { many };
-        let number = Count(count);
         let message = match kind {
             _ if count == 0 => String::new(),
             NoticeKind::SharedAddress => {
+                let addresses = pluralize(count, "address is", "addresses are");
+                format!("{addresses} shared by several customers{examples}")
+            }
+            NoticeKind::ConflictingRow => {
+                let rows = pluralize(count, "row contradicts", "rows contradict");
+                format!("{rows} an earlier row of the same customer{examples}; the last row wins")
+            }
+            NoticeKind::VanishedAddress => {
+                let addresses = pluralize(count, "address has vanished", "addresses have vanished");
+                let stay = if count == 1 { "stays" } else { "stay" };
                 format!(
-                    "{number} {} shared by several customers{examples}",
-                    plural("address is", "addresses are")
+                    "{addresses} from the export but {stay} in Omnidesk, since no call removes one{examples}"
                 )
             }
-            NoticeKind::ConflictingRow => format!(
-                "{number} {} an earlier row of the same customer{examples}; the last row wins",
-                plural("row contradicts", "rows contradict")
-            ),
-            NoticeKind::VanishedAddress => format!(
-                "{number} {} from the export but {} in Omnidesk, since no call removes one{examples}",
-                plural("address has vanished", "addresses have vanished"),
-                plural("stays", "stay")
-            ),
         };
         Some(NoticeLine { code: kind.as_str().to_owned(), count, before, message })
     }

@@ -1,13 +1,13 @@
 //! The same address on several customers of one brand.
 //!
-//! The first reading keeps 64 bits of every address's hash and nothing else;
-//! sorting shows which of them came twice. Only if there are such, a second
-//! reading finds their rows.
+//! The first reading keeps only 64 bits of every address's hash; sorting shows
+//! which of them came twice. Only if there are such, a second reading finds
+//! their rows.
 
 use serde::{Deserialize, Serialize};
 
 use super::notices::{Notice, NoticeKind, Notices};
-use super::vanished::hash_tag;
+use super::vanished::{hash_tag, vanished_customer};
 use crate::mapping::{Intent, Place};
 use crate::reconcile::{AddressHash, CustomerKey, HashKey};
 use crate::source::RowRef;
@@ -25,9 +25,36 @@ pub enum SharedAddressesPolicy {
     Ignore,
 }
 
+/// Which shared addresses a first pass finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum SharedAddressSearch {
+    /// All, unless they are the same as in the last run.
+    #[default]
+    New,
+    All,
+    None,
+}
+
+impl SharedAddressesPolicy {
+    /// A run that is not blocked reports each address once.
+    pub(crate) fn search_of_run(self) -> SharedAddressSearch {
+        match self {
+            Self::Report => SharedAddressSearch::New,
+            Self::Block => SharedAddressSearch::All,
+            Self::Ignore => SharedAddressSearch::None,
+        }
+    }
+
+    pub(crate) fn search_of_plan(self) -> SharedAddressSearch {
+        if self == Self::Ignore { SharedAddressSearch::None } else { SharedAddressSearch::All }
+    }
+}
+
 #[derive(Debug, Default)]
-pub(super) struct SharedAddressTracker {
-    policy: SharedAddressesPolicy,
+pub(crate) struct SharedAddressTracker {
+    search: SharedAddressSearch,
+    /// The tag and the number of shared addresses in the last run.
+    before: Option<(u64, u64)>,
     /// Tags of the first row of each customer.
     tags: Vec<u64>,
     /// Tags of further rows with the customer, which may repeat an address of
@@ -37,6 +64,8 @@ pub(super) struct SharedAddressTracker {
     suspects: Vec<u64>,
     /// The first holder of each suspect.
     holders: Vec<Option<AddressHolder>>,
+    /// The same for the same suspects.
+    suspects_tag: u64,
     count: u64,
 }
 
@@ -55,16 +84,16 @@ pub(crate) enum RowOrder {
 }
 
 impl SharedAddressTracker {
-    pub(super) fn new(policy: SharedAddressesPolicy) -> Self {
-        Self { policy, ..Self::default() }
+    pub(super) fn new(search: SharedAddressSearch, before: Option<(u64, u64)>) -> Self {
+        Self { search, before, ..Self::default() }
     }
 
-    pub(super) fn is_active(&self) -> bool {
-        self.policy != SharedAddressesPolicy::Ignore
+    pub(crate) fn is_active(&self) -> bool {
+        self.search != SharedAddressSearch::None
     }
 
-    /// First reading: the tags of a row's addresses.
-    pub(super) fn add_row(
+    /// First reading: the tags of a row's addresses, see [`brand_address_tag`].
+    pub(crate) fn add_row(
         &mut self,
         customer: CustomerKey,
         tags: impl Iterator<Item = u64>,
@@ -76,55 +105,46 @@ impl SharedAddressTracker {
         if order == RowOrder::First {
             self.tags.extend(tags);
         } else {
-            let customer = hash_tag(&customer.0);
+            let customer = vanished_customer(customer);
             self.later_tags.extend(tags.map(|tag| (tag, customer)));
         }
     }
 
-    /// The tags of customers whose rows were not mapped.
-    pub(super) fn add_unchanged(&mut self, mut tags: Vec<u64>) {
+    /// First reading: the tags of all customers whose rows were unchanged.
+    pub(crate) fn add_unchanged(&mut self, mut tags: Vec<u64>) {
         if self.is_active() {
             tags.append(&mut self.tags);
             self.tags = tags;
         }
     }
 
-    /// Tags that came twice, sorted.
-    pub(super) fn suspects(&self) -> &[u64] {
-        &self.suspects
-    }
-
-    /// Ends the first reading. The result is the same for the same suspects.
-    pub(super) fn find_suspects(&mut self) -> u64 {
+    /// Ends the first reading. Returns the tags of addresses whose rows the second
+    /// reading brings, sorted.
+    pub(crate) fn find_suspects(&mut self) -> &[u64] {
         let Self { tags, later_tags, suspects, .. } = self;
         tags.sort_unstable();
         suspects.extend(tags.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
-        suspects.dedup();
-        self.count = suspects.len() as u64;
         later_tags.sort_unstable();
         later_tags.dedup();
-        let twice = later_tags.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0);
-        suspects.extend(twice);
+        let repeated = later_tags.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0);
+        suspects.extend(repeated);
         suspects.extend(later_tags.iter().map(|(tag, _)| *tag).filter(|tag| tags.binary_search(tag).is_ok()));
         suspects.sort_unstable();
         suspects.dedup();
         (self.tags, self.later_tags) = (Vec::new(), Vec::new());
-        self.suspects.iter().fold(0, |all, suspect| all ^ suspect)
-    }
-
-    pub(super) fn has_suspects(&self) -> bool {
-        !self.suspects.is_empty()
-    }
-
-    /// No rows are needed.
-    pub(super) fn forget_suspects(&mut self) {
-        self.suspects = Vec::new();
-    }
-
-    /// Begins the second reading.
-    pub(super) fn begin_naming(&mut self) {
+        self.suspects_tag = self.suspects.iter().fold(0, |all, suspect| all ^ suspect);
+        if self.count_before().is_some() {
+            self.suspects = Vec::new();
+        }
         self.holders = vec![None; self.suspects.len()];
-        self.count = 0;
+        &self.suspects
+    }
+
+    /// The number of shared addresses in the last run, if they are the same and
+    /// need no names.
+    fn count_before(&self) -> Option<u64> {
+        let before = self.before.filter(|_| self.search == SharedAddressSearch::New);
+        before.filter(|(tag, _)| *tag == self.suspects_tag).map(|(_, count)| count)
     }
 
     /// Second reading: any row.
@@ -139,7 +159,7 @@ impl SharedAddressTracker {
         if self.suspects.is_empty() {
             return;
         }
-        let customer = hash_tag(&customer.0);
+        let customer = vanished_customer(customer);
         for address in &intent.addresses {
             let tag = brand_address_tag(key.address(address), intent.customer.brand_id);
             let Ok(suspect) = self.suspects.binary_search(&tag) else { continue };
@@ -162,9 +182,11 @@ impl SharedAddressTracker {
         }
     }
 
-    /// Addresses that several customers have.
-    pub(super) fn count(&self) -> u64 {
-        self.count
+    /// Returns the tag and the number of shared addresses.
+    pub(super) fn finish(&self, notices: &mut Notices) -> (u64, u64) {
+        let before = self.count_before().unwrap_or_default();
+        notices.set_count(NoticeKind::SharedAddress, self.count, before);
+        (self.suspects_tag, self.count + before)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::source::RowRef;
 /// A customer and an address: the first 64 bits of each hash.
 pub type VanishedAddress = (i64, i64);
 
-/// What a run adds to the vanished addresses, and takes from them.
+/// How a run changes the list of vanished addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VanishedChanges {
     pub added: Vec<VanishedAddress>,
@@ -17,15 +17,15 @@ pub struct VanishedChanges {
     pub returned: Vec<VanishedAddress>,
 }
 
-/// Compares what Omnidesk holds of customers with what their rows hold.
+/// Compares the addresses that Omnidesk holds of customers with those of their rows.
 #[derive(Debug, Default)]
-pub(super) struct VanishedTracker {
+pub(crate) struct VanishedTracker {
+    /// Sorted.
     reported: Vec<VanishedAddress>,
-    changes: VanishedChanges,
-    /// Customers of addresses that vanished before and still do.
-    still_vanished: Vec<i64>,
-    /// The rows of `changes.added`.
-    rows: Vec<RowRef>,
+    added: Vec<(VanishedAddress, RowRef)>,
+    returned: Vec<VanishedAddress>,
+    /// Reported before, and still not in the export.
+    unchanged: Vec<VanishedAddress>,
 }
 
 impl VanishedTracker {
@@ -33,74 +33,74 @@ impl VanishedTracker {
         Self { reported: reported.to_vec(), ..Self::default() }
     }
 
-    /// Whether addresses of the customer were reported as vanished.
-    pub(super) fn has_reported(&self, customer: CustomerKey) -> bool {
-        !self.reported.is_empty() && !self.reported_of(hash_tag(&customer.0)).is_empty()
+    /// Whether addresses of the customer were reported as vanished: a row may
+    /// bring them back.
+    pub(crate) fn has_reported(&self, customer: CustomerKey) -> bool {
+        !self.reported.is_empty() && !self.reported_of(vanished_customer(customer)).is_empty()
     }
 
     /// Takes in what Omnidesk holds of a customer once the row is applied.
     ///
-    /// A `sync` row's addresses are all acknowledged by then. So a customer with
-    /// as many addresses as the row has no others: nearly always nothing is
+    /// All addresses of a `sync` row are acknowledged by then. So a customer with
+    /// as many addresses as the row has no others, and hardly ever is anything
     /// hashed here.
     pub(super) fn add_row(&mut self, key: &HashKey, customer: CustomerKey, intent: &Intent, acked: &Acked) {
         let (Operation::Sync, Place::Row(at)) = (intent.operation, intent.at) else { return };
         if self.has_reported(customer) || acked.addresses.len() > intent.addresses.len() {
-            let held: Vec<AddressHash> = address_hashes(key, &intent.addresses).collect();
-            self.compare(customer, &held, acked, at);
+            let addresses: Vec<AddressHash> = address_hashes(key, &intent.addresses).collect();
+            self.compare(customer, &addresses, acked, at);
         }
     }
 
-    /// The same for a customer with several rows, which hold `held` together.
-    pub(super) fn compare(&mut self, customer: CustomerKey, held: &[AddressHash], acked: &Acked, at: RowRef) {
-        let customer = hash_tag(&customer.0);
-        let is_held = |tag: i64| held.iter().any(|hash| hash_tag(&hash.0) == tag);
-        let returned = self.reported_of(customer).iter().filter(|(_, address)| is_held(*address));
+    /// The same for a customer with several rows, which have `addresses` together.
+    pub(super) fn compare(
+        &mut self,
+        customer: CustomerKey,
+        addresses: &[AddressHash],
+        acked: &Acked,
+        at: RowRef,
+    ) {
+        let customer = vanished_customer(customer);
+        let is_present = |tag: i64| addresses.iter().any(|hash| hash_tag(&hash.0) == tag);
+        let returned = self.reported_of(customer).iter().filter(|(_, address)| is_present(*address));
         let returned: Vec<VanishedAddress> = returned.copied().collect();
-        self.changes.returned.extend(returned);
-        for address in acked.addresses.iter().filter(|address| !held.contains(address)) {
+        self.returned.extend(returned);
+        for address in acked.addresses.iter().filter(|address| !addresses.contains(address)) {
             let vanished = (customer, hash_tag(&address.0));
             if self.reported.binary_search(&vanished).is_ok() {
-                self.still_vanished.push(customer);
+                self.unchanged.push(vanished);
             } else {
-                self.changes.added.push(vanished);
-                self.rows.push(at);
+                self.added.push((vanished, at));
             }
         }
     }
 
-    /// Takes back what was found of customers who turned out to have more rows.
+    /// Takes back the findings for customers who turned out to have more rows.
     pub(super) fn retract(&mut self, mut has_more: impl FnMut(i64) -> bool) {
-        self.still_vanished.retain(|customer| !has_more(*customer));
-        self.changes.returned.retain(|(customer, _)| !has_more(*customer));
-        let kept: Vec<bool> = self.changes.added.iter().map(|(customer, _)| !has_more(*customer)).collect();
-        let mut keep = kept.iter();
-        self.rows.retain(|_| keep.next() == Some(&true));
-        self.changes.added.retain(|(customer, _)| !has_more(*customer));
+        self.unchanged.retain(|(customer, _)| !has_more(*customer));
+        self.returned.retain(|(customer, _)| !has_more(*customer));
+        self.added.retain(|((customer, _), _)| !has_more(*customer));
     }
 
     pub(super) fn finish(self, notices: &mut Notices) -> VanishedChanges {
-        let (added, still) = (self.changes.added.len() as u64, self.still_vanished.len() as u64);
-        notices.set_count(NoticeKind::VanishedAddress, added, still);
-        for at in self.rows {
-            notices.add(Notice { at, kind: NoticeKind::VanishedAddress, field: None, other: None });
+        let kind = NoticeKind::VanishedAddress;
+        notices.set_count(kind, self.added.len() as u64, self.unchanged.len() as u64);
+        for (_, at) in &self.added {
+            notices.add(Notice { at: *at, kind, field: None, other: None });
         }
-        self.changes
+        let added = self.added.into_iter().map(|(vanished, _)| vanished).collect();
+        VanishedChanges { added, returned: self.returned }
     }
 
     fn reported_of(&self, customer: i64) -> &[VanishedAddress] {
         let from = self.reported.partition_point(|(other, _)| *other < customer);
-        let len = self.reported[from..].iter().take_while(|(other, _)| *other == customer).count();
+        let len = self.reported[from..].partition_point(|(other, _)| *other == customer);
         &self.reported[from..from + len]
     }
 }
 
-pub(super) fn address_hashes<'a>(
-    key: &HashKey,
-    addresses: &'a [Address],
-) -> impl Iterator<Item = AddressHash> + 'a {
-    let key = *key;
-    addresses.iter().map(move |address| key.address(address))
+pub(super) fn address_hashes(key: &HashKey, addresses: &[Address]) -> impl Iterator<Item = AddressHash> {
+    addresses.iter().map(|address| key.address(address))
 }
 
 /// A customer as in a [`VanishedAddress`].

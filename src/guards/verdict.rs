@@ -1,6 +1,7 @@
 //! Guards: an export that would do harm is stopped before its first call.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use super::findings::Findings;
 use super::notices::NoticeKind;
 use super::shared_addresses::SharedAddressesPolicy;
 use crate::source::RowRef;
-use crate::units::{Amount, Count, Share, counted};
+use crate::units::{Amount, Count, Share, counted, pluralize};
 
 /// Fewer filled cells than this are too few to see a collapse in: by chance,
 /// three rows of which one is blank would be one.
@@ -123,6 +124,12 @@ pub(crate) struct GuardVerdict {
     pub(crate) override_options: String,
 }
 
+impl GuardVerdict {
+    fn new(guard: &'static str, message: String, override_options: String) -> Self {
+        Self { guard, message, override_options }
+    }
+}
+
 /// The verdicts of all guards; none if the run may start.
 pub(crate) fn judge_guards(
     settings: &GuardSettings,
@@ -143,63 +150,50 @@ pub(crate) fn judge_guards(
 /// The verdicts on so many purges by an export of so many rows.
 pub(crate) fn judge_purges(settings: &GuardSettings, purges: PurgeCounts, rows: u64) -> Vec<GuardVerdict> {
     let PurgeCounts { all, missing } = purges;
-    let would_purge = match missing {
-        0 => format!("{} of {} would purge a customer's data", Count(all), counted(rows, "row")),
-        _ => format!(
-            "{}, of which {} missing from the export of {}",
-            counted(all, "purge"),
-            if missing == 1 {
-                "1 is of a customer".to_owned()
-            } else {
-                format!("{} are of customers", Count(missing))
-            },
-            counted(rows, "row")
-        ),
+    let rows_read = counted(rows, "row");
+    let would_purge = if missing == 0 {
+        format!("{} of {rows_read} would purge a customer's data", Count(all))
+    } else {
+        let missing = pluralize(missing, "is of a customer", "are of customers");
+        format!("{}, of which {missing} missing from the export of {rows_read}", counted(all, "purge"))
     };
-    let verdict = |guard, message| GuardVerdict {
-        guard,
-        message,
-        override_options: format!("--allow-purge --max-purge {all}"),
+    let verdict = |guard, reason: String| {
+        let message = format!("{would_purge}{reason}");
+        GuardVerdict::new(guard, message, format!("--allow-purge --max-purge {all}"))
     };
     let mut verdicts = Vec::new();
     let most = settings.max_purge;
     if all > 0 && !settings.allow_purge {
-        verdicts.push(verdict("allow_purge", format!("{would_purge}, and allow_purge is false")));
+        verdicts.push(verdict("allow_purge", ", and allow_purge is false".to_owned()));
     }
     if all > most.count_in(rows) {
-        verdicts.push(verdict("max_purge", format!("{would_purge}; the limit is {most}")));
+        verdicts.push(verdict("max_purge", format!("; the limit is {most}")));
     }
     verdicts
 }
 
 fn judge_changes(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
     let (changes, rows, most) = (effects.changing_rows, effects.rows, settings.max_changes);
-    (changes > most.count_in(rows)).then(|| GuardVerdict {
-        guard: "max_changes",
-        message: format!(
-            "{} of {} would create or update a customer; the limit is {most}",
-            Count(changes),
-            counted(rows, "row")
-        ),
-        override_options: format!("--max-changes {changes}"),
-    })
+    if changes <= most.count_in(rows) {
+        return None;
+    }
+    let (changing, rows) = (Count(changes), counted(rows, "row"));
+    let message = format!("{changing} of {rows} would create or update a customer; the limit is {most}");
+    Some(GuardVerdict::new("max_changes", message, format!("--max-changes {changes}")))
 }
 
 /// Every export would undo one of the two rows and then the other.
 fn judge_recreated(found: RecreatedCustomers) -> GuardVerdict {
     let RecreatedCustomers { customers, first: (purge, sync) } = found;
-    GuardVerdict {
-        guard: "purge_and_recreate",
-        message: format!(
-            "one row would purge and a later row would create anew {}, such as row {} on line {} and row {} on line {}; keep one row a customer",
-            counted(customers, "customer"),
-            purge.number,
-            purge.line,
-            sync.number,
-            sync.line
-        ),
-        override_options: "--allow-recreate".to_owned(),
-    }
+    let message = format!(
+        "one row would purge and a later row would create anew {}, such as row {} on line {} and row {} on line {}; keep one row a customer",
+        counted(customers, "customer"),
+        purge.number,
+        purge.line,
+        sync.number,
+        sync.line
+    );
+    GuardVerdict::new("purge_and_recreate", message, "--allow-recreate".to_owned())
 }
 
 /// Ids that are written otherwise than before create every customer anew: a
@@ -211,31 +205,31 @@ fn judge_ids(settings: &GuardSettings, effects: &ExportEffects, baseline: &Basel
     let has_same_brand =
         brands_before.is_empty() || effects.brands.iter().any(|brand| brands_before.contains(brand));
     let blocks = settings.new_ids == NewIdsPolicy::Block && has_same_brand;
-    (blocks && look_known >= NEW_IDS_MIN && 2 * look_known >= all).then(|| GuardVerdict {
-        guard: "new_ids",
-        message: format!(
-            "{} of {} new customers have the address of a known customer with another id, who is not in this export. Are the ids written as before? These customers would exist twice",
-            Count(look_known), Count(all)
-        ),
-        override_options: "--allow-new-ids".to_owned(),
-    })
+    if !blocks || look_known < NEW_IDS_MIN || 2 * look_known < all {
+        return None;
+    }
+    let message = format!(
+        "{} of {} new customers have the address of a known customer with another id, who is not in this export. Are the ids written as before? These customers would exist twice",
+        Count(look_known),
+        Count(all)
+    );
+    Some(GuardVerdict::new("new_ids", message, "--allow-new-ids".to_owned()))
 }
 
 fn judge_rows(settings: &GuardSettings, effects: &ExportEffects, before: u64) -> Option<GuardVerdict> {
     let (least, rows, missing) = (settings.min_rows, effects.rows, effects.purges.missing);
-    let purges = match missing {
-        0 => String::new(),
-        _ => format!("; {} who are not in it would be purged", counted(missing, "customer")),
-    };
-    (rows < least.count_in(before)).then(|| GuardVerdict {
-        guard: "min_rows",
-        message: format!(
-            "the export has {}, the last finished run read {}; fewer than {least} of that looks truncated{purges}",
-            counted(rows, "row"),
-            Count(before)
-        ),
-        override_options: format!("--min-rows {rows}"),
-    })
+    if rows >= least.count_in(before) {
+        return None;
+    }
+    let mut message = format!(
+        "the export has {}, the last finished run read {}; fewer than {least} of that looks truncated",
+        counted(rows, "row"),
+        Count(before)
+    );
+    if missing > 0 {
+        let _ = write!(message, "; {} who are not in it would be purged", counted(missing, "customer"));
+    }
+    Some(GuardVerdict::new("min_rows", message, format!("--min-rows {rows}")))
 }
 
 /// One verdict over all columns that collapsed.
@@ -262,43 +256,44 @@ fn judge_fill(
             percent(*filled_before, before.described_rows)
         ));
     }
-    (!columns.is_empty()).then(|| GuardVerdict {
-        guard: "min_fill",
-        message: format!("{}; below {} of that a column looks lost", columns.join("; "), settings.min_fill),
-        // Rounded down, so that it overrides the guard.
-        override_options: format!("--min-fill {}%", (least * 100.0).floor() / 100.0),
-    })
+    if columns.is_empty() {
+        return None;
+    }
+    let message = format!("{}; below {} of that a column looks lost", columns.join("; "), settings.min_fill);
+    // Rounded down, so that it overrides the guard.
+    let enough = (least * 100.0).floor() / 100.0;
+    Some(GuardVerdict::new("min_fill", message, format!("--min-fill {enough}%")))
 }
 
 fn judge_shared(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
     let notices = &effects.findings.notices;
     let count = notices.count(NoticeKind::SharedAddress);
-    (count > 0 && settings.shared_addresses == SharedAddressesPolicy::Block).then(|| GuardVerdict {
-        guard: "shared_addresses",
-        message: format!(
-            "{} shared by several customers, such as {}",
-            if count == 1 { "1 address is".to_owned() } else { format!("{} addresses are", Count(count)) },
-            notices.examples(NoticeKind::SharedAddress)
-        ),
-        override_options: "--allow-shared-addresses".to_owned(),
-    })
+    if count == 0 || settings.shared_addresses != SharedAddressesPolicy::Block {
+        return None;
+    }
+    let message = format!(
+        "{} shared by several customers, such as {}",
+        pluralize(count, "address is", "addresses are"),
+        notices.examples(NoticeKind::SharedAddress)
+    );
+    Some(GuardVerdict::new("shared_addresses", message, "--allow-shared-addresses".to_owned()))
 }
 
 /// A customer whose row cannot be read is not missing.
 fn judge_missing(effects: &ExportEffects) -> Option<GuardVerdict> {
     let (unreadable, missing) = (effects.unreadable_rows, effects.purges.missing);
+    if unreadable == 0 || missing == 0 {
+        return None;
+    }
     let first = effects.first_unreadable.map(|at| format!(", first row {} on line {}", at.number, at.line));
-    (unreadable > 0 && missing > 0).then(|| GuardVerdict {
-        guard: "missing",
-        message: format!(
-            "{} missing from the export would be purged, but {} no readable id{}: fix these rows (`plan` shows what is wrong), or set action = \"report\" in [missing]",
-            counted(missing, "customer"),
-            if unreadable == 1 { "1 rejected row has".to_owned() } else { format!("{} rejected rows have", Count(unreadable)) },
-            first.unwrap_or_default()
-        ),
-        // No option can tell the id of a row.
-        override_options: String::new(),
-    })
+    let message = format!(
+        "{} missing from the export would be purged, but {} no readable id{}: fix these rows (`plan` shows what is wrong), or set action = \"report\" in [missing]",
+        counted(missing, "customer"),
+        pluralize(unreadable, "rejected row has", "rejected rows have"),
+        first.unwrap_or_default()
+    );
+    // No option can supply the id of a row.
+    Some(GuardVerdict::new("missing", message, String::new()))
 }
 
 /// `part` of `of`, scaled to `whole`.

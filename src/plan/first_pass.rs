@@ -14,7 +14,9 @@ use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, RowClass, SecondReading, read};
 use crate::checkpoint::{AddressLoading, Checkpoint, CustomerIndex, PresenceSet, Work};
-use crate::guards::{Inspection, Naming, NewCustomers, RowOrder, SharedAddressesPolicy, brand_address_tag};
+use crate::guards::{
+    Inspection, NewCustomers, RepeatedRows, RowOrder, SharedAddressSearch, brand_address_tag,
+};
 use crate::mapping::{Intent, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
@@ -103,6 +105,7 @@ impl Presences<'_> {
 
 #[derive(Default)]
 struct RepeatedCustomer {
+    rows: RepeatedRows,
     /// After the rows so far; `None` before the first.
     state: Option<CustomerState>,
     has_calls: bool,
@@ -164,18 +167,19 @@ pub(crate) fn make_plan<O: PlanObserver>(
     prepared: &PreparedExport,
     checkpoint: Option<&mut Checkpoint>,
     context: &RunContext,
-    (policy, naming): (SharedAddressesPolicy, Naming),
+    search: SharedAddressSearch,
     observer: &mut O,
 ) -> Result<Plan, PlanError> {
     let key = context.policy.key;
-    let inspection = Inspection::new(key, &prepared.keys, &context.baseline, policy, naming);
-    let addresses = if inspection.needs_addresses() { AddressLoading::Load } else { AddressLoading::Skip };
+    let inspection = Inspection::new(key, &prepared.keys, &context.baseline, search);
+    let addresses =
+        if inspection.shared_addresses.is_active() { AddressLoading::Load } else { AddressLoading::Skip };
     let (index, known) = match &checkpoint {
         Some(checkpoint) => checkpoint.index(&context.baseline.vanished, addresses)?,
         None => Default::default(),
     };
     let wants_states = observer.wants_states();
-    let needs_calls = context.policy.full || inspection.needs_calls() || wants_states;
+    let needs_calls = context.policy.full || !inspection.mapping_changes.is_empty() || wants_states;
     let mut pass = FirstPass {
         prepared,
         checkpoint,
@@ -219,9 +223,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if let Some(near) = near_end.filter(|_| plan.rows() < prepared.options.limit.unwrap_or(u64::MAX)) {
             prepared.export.check_end(near)?;
         }
-        let repeated = repeated
-            .iter()
-            .map(|(key, customer)| (*key, customer.state.as_ref().and_then(CustomerState::acked)));
+        let repeated = repeated.iter().map(|(key, customer)| {
+            (*key, &customer.rows, customer.state.as_ref().and_then(CustomerState::acked))
+        });
         plan.effects.findings = inspection.finish(fill, repeated);
         if prepared.missing != MissingAction::Ignore {
             let is_present = |key| presence.contains(key);
@@ -290,7 +294,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             self.plan.decide(at, Outcome::Unchanged, &[]);
         } else {
             let tags = self.presence.known.address_tags(known, customer.brand_id);
-            self.inspection.add_row(customer.key, tags, RowOrder::Later);
+            self.inspection.shared_addresses.add_row(customer.key, tags, RowOrder::Later);
             self.add_repeated(at, customer.key);
         }
     }
@@ -308,7 +312,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if !self.presence.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
             self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
-        self.inspection.add_row(customer.key, tags, order);
+        self.inspection.shared_addresses.add_row(customer.key, tags, order);
         if order == RowOrder::Later {
             self.add_repeated(at, customer.key);
         }
@@ -324,7 +328,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     /// wanted.
     fn decide_new(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), PlanError> {
         let is_wanted = self.observer.wants_states() || self.observer.wants_row(at.number);
-        if !is_wanted && !self.inspection.has_vanished(key) {
+        if !is_wanted && !self.inspection.vanished.has_reported(key) {
             self.plan.decide_new(at, addresses);
             return Ok(());
         }
@@ -365,15 +369,17 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     }
 
     fn read_again(&mut self) -> Result<(), PlanError> {
-        self.inspection.add_unchanged(self.presence.known.take_tags());
-        if !self.inspection.needs_second_reading() && self.repeated.is_empty() {
+        let shared_addresses = &mut self.inspection.shared_addresses;
+        shared_addresses.add_unchanged(self.presence.known.take_tags());
+        let suspects = shared_addresses.find_suspects().to_vec();
+        if suspects.is_empty() && self.repeated.is_empty() {
             return Ok(());
         }
         let second = SecondReading {
             mapping: &self.prepared.mapping,
             key: self.context.policy.key,
             repeated: self.repeated.keys().copied().collect(),
-            suspects: self.inspection.suspects().to_vec(),
+            suspects,
         };
         let classify = |rows: &[Row], batch: &mut Vec<_>| {
             batch.extend(rows.iter().filter_map(|row| Some((row.at(), second.map(row)?))))
@@ -404,7 +410,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         for (at, (key, intent)) in batch {
             self.inspection.name_shared(key, &intent);
             let Some(mut customer) = self.repeated.remove(&key) else { continue };
-            self.inspection.add_repeated(key, &intent);
+            self.inspection.add_repeated(&mut customer.rows, &intent);
             let mut state = match customer.state.take() {
                 Some(state) => state,
                 None => self.stored_state(key).inspect(|state| customer.begin(state))?,

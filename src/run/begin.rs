@@ -13,7 +13,7 @@ use crate::checkpoint::{
     Checkpoint, FirstPassResult, OpenRun, RetryRows, RunRecord, RunState, SettingsHash, Work,
 };
 use crate::config::Config;
-use crate::guards::{GuardVerdict, Naming, PurgeCounts, judge_guards, judge_purges};
+use crate::guards::{GuardVerdict, PurgeCounts, judge_guards, judge_purges};
 use crate::omnidesk::CallKind;
 use crate::plan::{
     MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, is_same_run,
@@ -54,8 +54,8 @@ pub(super) fn begin(
         return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
     }
     let mut limits = PassLimits { interrupts, window };
-    let searching = (config.guard.shared_addresses, Naming::New);
-    let plan = make_plan(prepared, Some(&mut checkpoint), &context, searching, &mut limits)?;
+    let search = config.guard.shared_addresses.search_of_run();
+    let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
     if let Some(run) = &open {
         check_superseding(options, run, &plan, prepared)?;
     }

@@ -515,7 +515,8 @@ impl World {
     fn jobs(&self, run: &OpenRun, policy: &Policy) -> Vec<Job> {
         let settled = self.settled.borrow();
         let rows = (1..).zip(&self.case.rows).filter(|(number, _)| !settled.contains(number));
-        let rows = rows.filter(|(number, _)| run.worklist.has(*number, Work::Calls));
+        let has_calls = |row: u64| run.worklist.next_after(row - 1, Work::Calls) == Some(row);
+        let rows = rows.filter(|(number, _)| has_calls(*number));
         rows.map(|(number, row)| Job {
             key: policy.key.customer(&customer(row.customer)),
             fingerprint: RowFingerprint::NONE,

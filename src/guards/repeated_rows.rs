@@ -1,0 +1,57 @@
+//! The rows of a customer who has several in an export.
+
+use super::notices::{Notice, NoticeKind, field_name};
+use super::vanished::address_hashes;
+use crate::mapping::{Intent, Operation};
+use crate::reconcile::{AddressHash, FieldTag, HashKey, ValueHash};
+use crate::source::RowRef;
+
+#[derive(Debug, Default)]
+pub(crate) struct RepeatedRows {
+    /// The last value of each field.
+    values: Vec<RowValue>,
+    /// The addresses of all rows.
+    pub(super) addresses: Vec<AddressHash>,
+    /// The last `sync` row, unless a purge follows.
+    pub(super) synced_at: Option<RowRef>,
+}
+
+#[derive(Debug)]
+struct RowValue {
+    field: FieldTag,
+    value: ValueHash,
+    row: u64,
+}
+
+impl RepeatedRows {
+    /// Adds the next row. Returns a notice if it contradicts an earlier one.
+    pub(super) fn add(&mut self, key: &HashKey, at: RowRef, intent: &Intent) -> Option<Notice> {
+        self.addresses.extend(address_hashes(key, &intent.addresses));
+        match intent.operation {
+            Operation::Sync => self.synced_at = Some(at),
+            Operation::Purge => {
+                self.synced_at = None;
+                self.values.clear();
+                return None;
+            }
+            _ => {}
+        }
+        // An update is meant to change something, so it contradicts nothing.
+        let describes = matches!(intent.operation, Operation::Sync | Operation::Create);
+        let mut conflict = None;
+        for (name, value) in &intent.fields {
+            let field = key.field(name);
+            let new = RowValue { field, value: key.value(field, value.as_str()), row: at.number };
+            match self.values.iter_mut().find(|value| value.field == field) {
+                None => self.values.push(new),
+                Some(old) if old.value == new.value => {}
+                Some(old) => {
+                    conflict.get_or_insert_with(|| (field_name(name), old.row));
+                    *old = new;
+                }
+            }
+        }
+        let (field, other) = conflict.filter(|_| describes)?;
+        Some(Notice { at, kind: NoticeKind::ConflictingRow, field: Some(field), other: Some(other) })
+    }
+}
