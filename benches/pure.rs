@@ -9,9 +9,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{Address, Channel, Mapping};
-use omnidesk_sync::reconcile::{
-    CustomerKey, CustomerState, HashKey, Policy, RowFingerprint, RowProgress, Situation, rehearse,
-};
+use omnidesk_sync::reconcile::{CustomerKey, CustomerState, HashKey, Policy, RowFingerprint, rehearse};
 use omnidesk_sync::source::{self, Export, Row};
 
 const ROWS: u64 = 4096;
@@ -155,9 +153,9 @@ fn deciding(criterion: &mut Criterion) {
     let states: Vec<CustomerState> = intents
         .iter()
         .map(|intent| {
-            let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
-            rehearse(intent, &mut situation, &POLICY).expect("calls");
-            situation.state
+            let mut state = CustomerState::Unknown;
+            rehearse(intent, &mut state, &POLICY).expect("calls");
+            state
         })
         .collect();
     let mut group = criterion.benchmark_group("rows are decided");
@@ -165,8 +163,7 @@ fn deciding(criterion: &mut Criterion) {
     group.bench_function("new", |bench| {
         bench.iter(|| {
             for intent in &intents {
-                let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
-                black_box(rehearse(intent, &mut situation, &POLICY).expect("calls"));
+                black_box(rehearse(intent, &mut CustomerState::Unknown, &POLICY).expect("calls"));
             }
         });
     });

@@ -20,8 +20,8 @@ use crate::guards::{
 use crate::mapping::{Intent, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
-    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, RowProgress,
-    Situation, rehearse, set_fingerprint,
+    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
+    set_fingerprint,
 };
 use crate::source::{Row, RowRef};
 
@@ -480,9 +480,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if !self.is_to_decide(at) {
             return Vec::new();
         }
-        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
-        let calls = rehearse(intent, &mut situation, &self.context.policy);
-        *state = situation.state;
+        let calls = rehearse(intent, state, &self.context.policy);
         calls.map(|(calls, _)| calls.iter().map(Call::kind).collect()).unwrap_or_default()
     }
 
@@ -493,10 +491,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             self.plan.decide(at, Outcome::Unchanged, &[]);
             return None;
         }
-        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
-        let result = rehearse(intent, &mut situation, &self.context.policy);
-        *state = situation.state;
-        match result {
+        match rehearse(intent, state, &self.context.policy) {
             Ok((calls, outcome)) => {
                 let kinds: Vec<CallKind> = calls.iter().map(Call::kind).collect();
                 self.plan.decide(at, outcome, &kinds);

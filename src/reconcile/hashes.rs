@@ -103,21 +103,18 @@ impl FingerprintKey {
     }
 }
 
-impl std::fmt::Debug for FingerprintKey {
-    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        out.write_str("PrintKey(***)")
-    }
-}
-
 /// The key of all hashes in one checkpoint.
 #[derive(Clone, Copy)]
 pub struct HashKey([u8; 32]);
 
-/// More fields than a mapping has; beyond it nothing is kept.
+/// Texts up to this many bytes are hashed in one piece.
+const SHORT_BYTES_MAX: usize = 256;
+
+/// More fields than a mapping has. Tags of further ones are not kept.
 const TAGS_MAX: usize = 64;
 
 thread_local! {
-    /// Tags that this thread has made, and of which key.
+    /// Tags that this thread has made, each with the key.
     static TAGS: RefCell<Vec<(FieldName, [u8; 32], FieldTag)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -178,19 +175,19 @@ impl HashKey {
     /// The tag of a field. A mapping has a handful of them, and every row asks
     /// for them again.
     pub(crate) fn field(&self, name: &FieldName) -> FieldTag {
-        TAGS.with_borrow_mut(|known| {
-            if let Some((.., tag)) = known.iter().find(|(of, key, _)| of == name && *key == self.0) {
+        TAGS.with_borrow_mut(|tags| {
+            if let Some((.., tag)) = tags.iter().find(|(field, key, _)| field == name && *key == self.0) {
                 return *tag;
             }
-            let tag = self.tag(name);
-            if known.len() < TAGS_MAX {
-                known.push((name.clone(), self.0, tag));
+            let tag = self.hash_field(name);
+            if tags.len() < TAGS_MAX {
+                tags.push((name.clone(), self.0, tag));
             }
             tag
         })
     }
 
-    fn tag(&self, name: &FieldName) -> FieldTag {
+    fn hash_field(&self, name: &FieldName) -> FieldTag {
         let (kind, name) = match name {
             FieldName::First => ("firstname", ""),
             FieldName::Last => ("lastname", ""),
@@ -199,54 +196,29 @@ impl HashKey {
         FieldTag(self.hash(b"field", kind.as_bytes(), name.as_bytes()))
     }
 
-    /// Lengths keep the parts apart.
+    /// Lengths keep the parts apart. Nearly all texts are short and go in one
+    /// piece: to set up a hasher of two kilobytes is more work than the hash.
     fn hash<const N: usize>(&self, domain: &[u8], first: &[u8], second: &[u8]) -> [u8; N] {
         let lengths = [domain.len() as u8, first.len().min(255) as u8];
         let parts = [&lengths, domain, first, second];
-        let mut out = [0; N];
-        out.copy_from_slice(&self.hash_of(parts).as_bytes()[..N]);
-        out
-    }
-
-    fn hash_of(&self, parts: [&[u8]; 4]) -> blake3::Hash {
-        let mut text = HashInput::new(self);
-        parts.iter().for_each(|part| text.push(part));
-        text.hash()
-    }
-}
-
-/// A text to be hashed. Nearly all are short, and go in one piece: a `Hasher`
-/// is two kilobytes to set up, more work than the hash.
-struct HashInput<'a> {
-    key: &'a HashKey,
-    short: [u8; 256],
-    len: usize,
-    long: Option<Box<blake3::Hasher>>,
-}
-
-impl<'a> HashInput<'a> {
-    fn new(key: &'a HashKey) -> Self {
-        Self { key, short: [0; 256], len: 0, long: None }
-    }
-
-    fn push(&mut self, part: &[u8]) {
-        if let Some(long) = &mut self.long {
-            long.update(part);
-        } else if let Some(place) = self.short.get_mut(self.len..self.len + part.len()) {
-            place.copy_from_slice(part);
-            self.len += part.len();
+        let (mut short, mut len) = ([0; SHORT_BYTES_MAX], 0);
+        let is_short = parts.iter().all(|part| {
+            let place = short.get_mut(len..len + part.len());
+            len += part.len();
+            place.map(|place| place.copy_from_slice(part)).is_some()
+        });
+        let hash = if is_short {
+            blake3::keyed_hash(&self.0, &short[..len])
         } else {
-            let mut long = Box::new(blake3::Hasher::new_keyed(&self.key.0));
-            long.update(&self.short[..self.len]).update(part);
-            self.long = Some(long);
-        }
-    }
-
-    fn hash(&self) -> blake3::Hash {
-        match &self.long {
-            Some(long) => long.finalize(),
-            None => blake3::keyed_hash(&self.key.0, &self.short[..self.len]),
-        }
+            let mut hasher = blake3::Hasher::new_keyed(&self.0);
+            for part in parts {
+                hasher.update(part);
+            }
+            hasher.finalize()
+        };
+        let mut out = [0; N];
+        out.copy_from_slice(&hash.as_bytes()[..N]);
+        out
     }
 }
 

@@ -56,25 +56,21 @@ impl MissingCustomers {
     /// What else deserves attention, a line each.
     pub(crate) fn remarks(&self) -> Vec<String> {
         let Self { without_id, other_brands, unreadable_rows, .. } = *self;
-        let remark = |count: u64, noun: &str, text: &str| {
-            (count > 0).then(|| format!("{} {text}", counted(count, noun)))
-        };
-        [
-            remark(
+        let remarks = [
+            (
                 without_id,
                 "known customer",
                 "not in the export, without a stored id: cannot be named or purged",
             ),
-            remark(other_brands, "known customer", "of brands that no row has: not touched"),
-            remark(
+            (other_brands, "known customer", "of brands that no row has: not touched"),
+            (
                 unreadable_rows,
                 "rejected row",
                 "without a readable id: their customers may be among the missing",
             ),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        let remarks = remarks.into_iter().filter(|(count, ..)| *count > 0);
+        remarks.map(|(count, noun, text)| format!("{} {text}", counted(count, noun))).collect()
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -88,6 +88,7 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     if intent.operation == Operation::Purge {
         return next_purge(intent, situation, policy);
     }
+    let creates = matches!(intent.operation, Operation::Sync | Operation::Create) || situation.was_absent();
     let acked = match &situation.state {
         CustomerState::Purged(by) if by.export != policy.export && !policy.allow_recreate => {
             return Step::Rejected(purged_before());
@@ -96,16 +97,9 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         CustomerState::Purged(by) if by.is_after(policy.row(intent)) => {
             return Step::Done(situation.progress.outcome());
         }
-        CustomerState::Purged(_) | CustomerState::Unknown => None,
-        CustomerState::PerhapsPurged(_) => Some(&NOTHING),
-        CustomerState::Acknowledged(acked) => Some(acked),
-    };
-    let Some(acked) = acked else {
-        return match intent.operation {
-            Operation::Sync | Operation::Create => create(intent),
-            _ if situation.was_absent() => create(intent),
-            _ => next_change(intent, &NOTHING, situation, policy),
-        };
+        CustomerState::Purged(_) | CustomerState::Unknown if creates => return create(intent),
+        CustomerState::Purged(_) | CustomerState::Unknown | CustomerState::PerhapsPurged(_) => &NOTHING,
+        CustomerState::Acknowledged(acked) => acked,
     };
     next_change(intent, acked, situation, policy)
 }
@@ -219,14 +213,22 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
     };
 }
 
-/// The calls of a row if every one of them works, and what it comes to.
-///
-/// # Errors
-///
-/// The rejection, if it is refused.
+/// The calls of a row if every one of them works, and the outcome, or the
+/// rejection.
 pub fn rehearse(
     intent: &Intent,
+    state: &mut CustomerState,
+    policy: &Policy,
+) -> Result<(Vec<Call>, Outcome), Box<Rejection>> {
+    let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
+    let result = rehearse_from(&mut situation, intent, policy);
+    *state = situation.state;
+    result
+}
+
+fn rehearse_from(
     situation: &mut Situation,
+    intent: &Intent,
     policy: &Policy,
 ) -> Result<(Vec<Call>, Outcome), Box<Rejection>> {
     let mut calls = Vec::new();
@@ -403,7 +405,7 @@ mod tests {
     }
 
     /// A call in the words of [`intent`].
-    fn text_of(call: &Call) -> String {
+    fn call_text(call: &Call) -> String {
         let mail = |address: &Address| address.as_str().trim_end_matches("@x.nl").to_owned();
         let fields = |fields: &[(FieldName, FieldValue)]| {
             fields.iter().fold(String::new(), |all, (name, value)| {
@@ -428,19 +430,18 @@ mod tests {
 
     /// The calls of a row that all work, and its outcome.
     fn row(state: &mut CustomerState, policy: &Policy, intent: &Intent) -> String {
-        let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
-        let text = match rehearse(intent, &mut situation, policy) {
+        match rehearse(intent, state, policy) {
             Ok((calls, outcome)) => {
                 if calls.is_empty() {
+                    let mut situation = Situation::new(std::mem::take(state), RowProgress::default());
                     confirm(intent, &mut situation, policy);
+                    *state = situation.state;
                 }
-                let calls: Vec<String> = calls.iter().map(text_of).collect();
+                let calls: Vec<String> = calls.iter().map(call_text).collect();
                 format!("{} → {outcome:?}", calls.join(", "))
             }
             Err(rejection) => rejection.code.as_str().to_owned(),
-        };
-        *state = situation.state;
-        text
+        }
     }
 
     /// Rows of one customer, one after the other: export, row, operation, words
@@ -455,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn a_customer_is_made_once_and_told_only_what_is_new() {
+    fn a_customer_is_created_once_and_only_changes_are_sent() {
         check(&[
             (1, 1, Sync, "first=Jan last= a b", "create first=Jan a, add b → Created"),
             (2, 1, Sync, "first=Jan last= a b", " → Unchanged"),
@@ -472,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_is_the_last_word_until_a_later_row() {
+    fn a_purge_decides_until_a_later_row() {
         check(&[
             (1, 1, Sync, "first=Jan a", "create first=Jan a → Created"),
             (1, 5, Purge, "", "purge → Purged"),
@@ -516,12 +517,12 @@ mod tests {
     }
 
     #[test]
-    fn a_create_that_meets_a_customer_goes_on_as_an_update_once() {
+    fn a_create_of_an_existing_customer_becomes_an_update_once() {
         let asked = intent(Sync, 1, "first=Jan a");
         let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
         assert!(turn_to_update(&mut situation, 0));
-        let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
-        let calls: Vec<_> = calls.iter().map(text_of).collect();
+        let (calls, outcome) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
+        let calls: Vec<_> = calls.iter().map(call_text).collect();
         assert_eq!((calls.join(", ").as_str(), outcome), ("update first=Jan, add a", Outcome::Updated));
         assert!(!turn_to_update(&mut situation, 0));
         assert!(!turn_to_create(&asked, &mut situation), "no way back");
@@ -533,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_that_meets_nobody_goes_on_as_a_create_if_it_can() {
+    fn an_update_of_an_absent_customer_becomes_a_create_if_it_can() {
         let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
         let cases = [
             (Update, "first=Jan", CustomerState::Unknown, RowProgress::default(), true),
@@ -556,8 +557,8 @@ mod tests {
         let asked = intent(Update, 1, "first=Jan a b");
         let mut situation = Situation::new(CustomerState::existing(), RowProgress::default());
         assert!(turn_to_create(&asked, &mut situation));
-        let (calls, outcome) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
-        let calls: Vec<_> = calls.iter().map(text_of).collect();
+        let (calls, outcome) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
+        let calls: Vec<_> = calls.iter().map(call_text).collect();
         assert_eq!(
             (calls.join(", ").as_str(), outcome),
             ("create first=Jan a, add b", Outcome::Created),
@@ -566,14 +567,14 @@ mod tests {
     }
 
     #[test]
-    fn a_tombstone_outlives_the_answer_that_there_is_nobody() {
+    fn a_tombstone_outlives_the_answer_that_the_customer_is_absent() {
         let mut situation = Situation::new(CustomerState::Purged(at(1, 1)), RowProgress::default());
         turn_to_create(&intent(Update, 2, "first=Jan"), &mut situation);
         assert_eq!(situation.state, CustomerState::Purged(at(1, 1)));
     }
 
     #[test]
-    fn what_a_call_on_its_way_may_change_is_not_certain() {
+    fn a_field_that_a_call_on_its_way_may_change_is_not_certain() {
         let key = &POLICY.key;
         let (first, last) = (FieldName::First, FieldName::Last);
         let (jan, vis) = (FieldValue::Text("Jan".into()), FieldValue::Text("Vis".into()));
@@ -627,8 +628,8 @@ mod tests {
     fn a_probe_finds_the_customer_of_this_row_or_of_another() {
         let asked = intent(Sync, 3, "first=Jan a");
         let address = POLICY.key.address(&asked.addresses[0]);
-        assert_eq!(text_of(&probe_call(&asked)), "update first=Jan");
-        assert_eq!(text_of(&probe_call(&intent(AddChannel, 3, "first=Jan a"))), "update");
+        assert_eq!(call_text(&probe_call(&asked)), "update first=Jan");
+        assert_eq!(call_text(&probe_call(&intent(AddChannel, 3, "first=Jan a"))), "update");
         for (by, effect) in
             [(at(1, 3), Effect::Created), (at(1, 2), Effect::Updated), (at(2, 3), Effect::Updated)]
         {
@@ -637,7 +638,7 @@ mod tests {
             acknowledge_probe(&pending, &asked, &mut situation, &POLICY);
             assert_eq!(situation.progress, RowProgress { effect, addresses: vec![address] }, "{by:?}");
             assert!(situation.state.acked().is_some_and(|acked| acked.has_address(address)));
-            let (calls, _) = rehearse(&asked, &mut situation, &POLICY).expect("calls");
+            let (calls, _) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
             assert!(calls.is_empty(), "nothing is left to do: {calls:?}");
         }
     }

@@ -14,7 +14,7 @@ use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, Reject
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
 use crate::mapping::Place;
 use crate::plan::PreparedExport;
-use crate::reconcile::{CustomerKey, CustomerState, Outcome, Policy, RowProgress, Situation, rehearse};
+use crate::reconcile::{CustomerKey, CustomerState, Outcome, Policy, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 
 /// Records in one commit, at most: it bounds what a crash can leave in doubt.
@@ -85,10 +85,8 @@ impl Recorder {
                 Err(rejection) => ("", rejection, RejectionKind::Permanent),
                 Ok(Some(intent)) => {
                     let key = policy.key.customer(&intent.customer);
-                    let state = self.checkpoint.lookups().state(key)?;
-                    let mut situation = Situation::new(state, RowProgress::default());
-                    let rejection =
-                        rehearse(&intent, &mut situation, &policy).err().ok_or_else(|| bug("not"))?;
+                    let mut state = self.checkpoint.lookups().state(key)?;
+                    let rejection = rehearse(&intent, &mut state, &policy).err().ok_or_else(|| bug("not"))?;
                     (intent.operation.as_str(), rejection, RejectionKind::Temporary)
                 }
                 Ok(None) => return Err(bug("skipped")),
