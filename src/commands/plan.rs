@@ -13,8 +13,7 @@ use crate::config::Config;
 use crate::guards::judge_guards;
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
 use crate::plan::{
-    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, Recreation, RunContext, Window, make_plan,
-    prepare_beside,
+    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, make_plan, prepare_beside,
 };
 use crate::report::report_line;
 use crate::run::{Exit, RunError, report_lost_checkpoint};
@@ -34,7 +33,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
         Ok::<_, RunError>(checkpoint)
     };
     let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
-    let context = RunContext::new(&prepared, checkpoint.as_ref(), Recreation::Rejected)?;
+    let context = RunContext::new(&prepared, checkpoint.as_ref())?;
     let search = config.guard.shared_addresses.search_of_plan();
     let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
     let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
@@ -140,7 +139,7 @@ impl RequestPreview {
 
 fn open_run_text(open: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> String {
     const OTHER: &str = "it is over another export, mapping or version of this program, and";
-    let fate = match OpenRunFate::of(open, prepared, plan) {
+    let fate = match OpenRunFate::new(open, prepared, plan) {
         OpenRunFate::Resumed => "`run` resumes it".to_owned(),
         OpenRunFate::Superseded => format!("{OTHER} ends when this export is run"),
         OpenRunFate::InTheWay => {

@@ -5,7 +5,6 @@ use std::time::Instant;
 use crate::cli::RunArgs;
 use crate::config::Config;
 use crate::guards::{NewIdsPolicy, SharedAddressesPolicy};
-use crate::plan::Recreation;
 use crate::report::{LogWriter, ProgressSetting};
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
@@ -26,7 +25,7 @@ fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunErr
     Ok(RunOptions {
         export: args.export.clone(),
         plan: super::plan_options(&args.common),
-        recreation: if args.allow_recreate { Recreation::Allowed } else { Recreation::Rejected },
+        allow_recreate: args.allow_recreate,
         fresh: args.fresh,
         sandbox: args.sandbox,
         max_duration: super::max_duration(&args.window, &config.limits),

@@ -16,61 +16,44 @@ pub(crate) struct RunContext {
     pub(crate) baseline: Baseline,
 }
 
-/// Whether purged customers may be created again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recreation {
-    Allowed,
-    Rejected,
-}
-
 impl RunContext {
     /// Without a checkpoint, every customer is unknown.
     pub(crate) fn new(
         prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
-        recreation: Recreation,
     ) -> Result<Self, CheckpointError> {
-        let retry = match checkpoint {
-            Some(checkpoint) if !prepared.options.full && checkpoint.open_run()?.is_none() => {
-                checkpoint.retry_rows(&prepared.hash, &prepared.plan)?
-            }
-            _ => None,
-        };
-        Self::with_retry(prepared, checkpoint, recreation, retry)
+        let mut context = Self::for_all_rows(prepared, checkpoint)?;
+        if let Some(checkpoint) = checkpoint
+            && !prepared.options.full
+            && checkpoint.open_run()?.is_none()
+            && let Some(retry) = checkpoint.retry_rows(&prepared.hash, &prepared.plan)?
+        {
+            // Failed rows are tried again as rows of the same export; everything else
+            // is decided by what the rows mean now.
+            context.export = checkpoint.export_id(prepared.hash, retry.record.mapping)?;
+            context.policy.export = context.export.ordinal;
+            context.retry = Some(retry);
+        }
+        Ok(context)
     }
 
     /// Every row is decided, whatever an earlier run has applied.
     pub(crate) fn for_all_rows(
         prepared: &PreparedExport,
-        checkpoint: &Checkpoint,
-    ) -> Result<Self, CheckpointError> {
-        Self::with_retry(prepared, Some(checkpoint), Recreation::Rejected, None)
-    }
-
-    fn with_retry(
-        prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
-        recreation: Recreation,
-        retry: Option<RetryRows>,
     ) -> Result<Self, CheckpointError> {
-        // Failed rows are tried again as rows of the same export; everything else
-        // is decided by what the rows mean now.
-        let mapping = retry.as_ref().map_or(prepared.mapping_version, |retry| retry.record.mapping);
+        let hash = prepared.hash;
         let (key, export, baseline) = match checkpoint {
-            None => {
-                let export = ExportId { hash: prepared.hash, ordinal: 1 };
-                (HashKey::new([0; 32]), export, Baseline::default())
+            None => (HashKey::new([0; 32]), ExportId { hash, ordinal: 1 }, Baseline::default()),
+            Some(checkpoint) => {
+                let export = checkpoint.export_id(hash, prepared.mapping_version)?;
+                (checkpoint.key(), export, checkpoint.baseline()?)
             }
-            Some(found) => (found.key(), found.export_id(prepared.hash, mapping)?, found.baseline()?),
         };
-        let policy = Policy {
-            key,
-            export: export.ordinal,
-            full: prepared.options.full,
-            allow_recreate: recreation == Recreation::Allowed,
-        };
+        let full = prepared.options.full;
+        let policy = Policy { key, export: export.ordinal, full, allow_recreate: false };
         let baseline = if prepared.is_part() { baseline.for_part() } else { baseline };
-        Ok(Self { export, policy, retry, baseline })
+        Ok(Self { export, policy, retry: None, baseline })
     }
 
     /// The rows to decide; `None`: all. The others were applied by an earlier run.
@@ -94,7 +77,7 @@ pub(crate) fn is_same_run(run: &OpenRun, prepared: &PreparedExport) -> bool {
 }
 
 impl OpenRunFate {
-    pub(crate) fn of(run: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> Self {
+    pub(crate) fn new(run: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> Self {
         if is_same_run(run, prepared) {
             Self::Resumed
         } else if run.record.only_sync && !plan.has_own_operations {

@@ -9,15 +9,14 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::context::RunContext;
 use super::error::PlanError;
-use super::missing::PresenceTracker;
+use super::missing::MissingSearch;
 use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, RowClass, SecondReading, read};
+use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{AddressLoading, Checkpoint, CustomerIndex, PresenceSet, Work};
-use crate::guards::{
-    Inspection, NewCustomers, RepeatedRows, RowOrder, SharedAddressSearch, brand_address_tag,
-};
-use crate::mapping::{Intent, Operation, RowIdentity};
+use crate::guards::{Inspection, NewCustomers, RowOrder, SharedAddressSearch, brand_address_tag};
+use crate::mapping::{Fill, Intent, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
@@ -63,32 +62,28 @@ struct FirstPass<'a, O> {
     context: &'a RunContext,
     plan: Plan,
     inspection: Inspection,
-    presence: Presences<'a>,
+    present: PresentCustomers<'a>,
     /// Customers with several rows.
     repeated: HashMap<CustomerKey, RepeatedCustomer, BuildKeyHasher>,
-    /// Rows of such customers that are not their first.
-    later_rows: BTreeSet<u64>,
     /// The addresses of customers whom the checkpoint does not know, if it knows
     /// any: their tags, and the customers.
     new_tags: Vec<(u64, u64)>,
-    /// Customers of skipped and rejected rows.
-    others: PresenceTracker,
+    missing: MissingSearch,
     /// Customers whose row needs no call and has a fingerprint that is not
     /// stored yet: the next night is quicker with it.
     fingerprints: Vec<(CustomerKey, CustomerState)>,
     observer: &'a mut O,
 }
 
-/// Which customers appear in the export so far.
-struct Presences<'a> {
+/// The customers of decided rows so far.
+struct PresentCustomers<'a> {
     index: &'a CustomerIndex,
     known: PresenceSet,
     /// Customers whom the checkpoint does not know: [`CustomerKey::short`].
     new: HashSet<u64, BuildKeyHasher>,
 }
 
-impl Presences<'_> {
-    /// Adds a customer.
+impl PresentCustomers<'_> {
     fn add(&mut self, customer: CustomerRef) -> RowOrder {
         let is_first = match customer.known {
             Some(known) => self.known.add(known),
@@ -100,64 +95,6 @@ impl Presences<'_> {
     fn contains(&self, key: CustomerKey) -> bool {
         let known = self.index.find(key);
         known.map_or_else(|| self.new.contains(&key.short()), |known| self.known.contains(known))
-    }
-}
-
-#[derive(Default)]
-struct RepeatedCustomer {
-    rows: RepeatedRows,
-    /// After the rows so far; `None` before the first.
-    state: Option<CustomerState>,
-    has_calls: bool,
-    /// As long as no row does more than an update.
-    updates: Option<Updates>,
-    /// Whether the checkpoint knows the customer. One who was purged can be so
-    /// again by `--full`.
-    is_known: bool,
-    /// The row that would purge such a customer.
-    purged_by: Option<RowRef>,
-}
-
-/// Rows of one customer that say how the customer is to be.
-struct Updates {
-    /// The state before the rows.
-    before: Acked,
-    /// Those to be visited, with their calls.
-    rows: Vec<(u64, Vec<CallKind>)>,
-}
-
-impl RepeatedCustomer {
-    fn begin(&mut self, state: &CustomerState) {
-        self.is_known = !state.is_unknown();
-        self.updates = state.acked().map(|acked| Updates { before: acked.clone(), rows: Vec::new() });
-    }
-
-    /// Takes in the calls of a row. Returns the rows that purge the customer
-    /// and create it anew, if this is the second of them.
-    fn add_row(&mut self, at: RowRef, operation: Operation, calls: &[CallKind]) -> Option<(RowRef, RowRef)> {
-        use Operation::{Create, Purge, Sync};
-        self.has_calls |= !calls.is_empty();
-        match (&mut self.updates, operation, calls) {
-            (Some(updates), Sync | Create, [] | [CallKind::Update]) if self.has_calls => {
-                updates.rows.push((at.number, calls.to_vec()));
-            }
-            (Some(_), Sync | Create, []) => {}
-            (updates, ..) => *updates = None,
-        }
-        match (operation, calls) {
-            (Purge, [CallKind::Purge]) if self.is_known => self.purged_by = Some(at),
-            (Sync, [CallKind::Create, ..]) => return self.purged_by.take().map(|purge| (purge, at)),
-            _ => {}
-        }
-        None
-    }
-
-    /// The rows that only change the customer back and forth.
-    fn rows_back_and_forth(&self) -> &[(u64, Vec<CallKind>)] {
-        match (&self.updates, self.state.as_ref().and_then(CustomerState::acked)) {
-            (Some(Updates { before, rows }), Some(after)) if before.holds_same(after) => rows,
-            _ => &[],
-        }
     }
 }
 
@@ -186,11 +123,10 @@ pub(crate) fn make_plan<O: PlanObserver>(
         context,
         plan: Plan::default(),
         inspection,
-        presence: Presences { index: &index, known, new: HashSet::default() },
+        present: PresentCustomers { index: &index, known, new: HashSet::default() },
         repeated: HashMap::default(),
-        later_rows: BTreeSet::new(),
         new_tags: Vec::new(),
-        others: PresenceTracker::default(),
+        missing: MissingSearch::default(),
         fingerprints: Vec::new(),
         observer,
     };
@@ -216,28 +152,21 @@ pub(crate) fn make_plan<O: PlanObserver>(
 }
 
 impl<O: PlanObserver> FirstPass<'_, O> {
-    fn finish(self, fill: &crate::mapping::Fill) -> Result<Plan, PlanError> {
-        let Self { prepared, mut plan, inspection, repeated, presence, others, checkpoint, .. } = self;
+    fn finish(self, fill: &Fill) -> Result<Plan, PlanError> {
+        let Self { prepared, mut plan, inspection, repeated, present, missing, checkpoint, .. } = self;
         prepared.export.check_unchanged()?;
         let near_end = plan.worklist.entry(plan.rows());
         if let Some(near) = near_end.filter(|_| plan.rows() < prepared.options.limit.unwrap_or(u64::MAX)) {
             prepared.export.check_end(near)?;
         }
-        let repeated = repeated.iter().map(|(key, customer)| {
-            (*key, &customer.rows, customer.state.as_ref().and_then(CustomerState::acked))
-        });
+        let repeated = repeated.iter().map(|(key, customer)| (*key, &customer.rows, customer.state.acked()));
         plan.effects.findings = inspection.finish(fill, repeated);
         if prepared.missing != MissingAction::Ignore {
-            let is_present = |key| presence.contains(key);
-            let has_own_operations = plan.has_own_operations;
-            plan.set_missing(others.find_missing(
-                prepared,
-                checkpoint.as_deref(),
-                has_own_operations,
-                is_present,
-            )?);
+            let (checkpoint, has_own_operations) = (checkpoint.as_deref(), plan.has_own_operations);
+            let is_present = |key| present.contains(key);
+            plan.set_missing(missing.finish(prepared, checkpoint, has_own_operations, is_present)?);
         }
-        plan.finish();
+        plan.effects.purges.all = plan.calls(CallKind::Purge);
         Ok(plan)
     }
 
@@ -247,12 +176,12 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         for ClassifiedRow { at, class } in batch {
             self.plan.add_row(at);
             match class {
-                RowClass::Unchanged(customer) => self.add_unchanged(at, customer),
+                RowClass::Unchanged(customer) => self.add_unchanged(at, customer)?,
                 RowClass::New(customer, new) => {
                     self.plan.add_request(new.operation, customer.brand_id, &[]);
                     let tags = new.address_tags();
                     let addresses = tags.len() as u64;
-                    if self.add_customer(at, customer, tags) == RowOrder::First {
+                    if self.add_customer(at, customer, tags)? == RowOrder::First {
                         self.decide_new(at, customer.key, addresses)?;
                     }
                 }
@@ -263,7 +192,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
                         intent.addresses.iter().map(|address| self.context.policy.key.address(address));
                     let tags: Vec<u64> =
                         hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
-                    if self.add_customer(at, customer, tags.into_iter()) == RowOrder::First {
+                    if self.add_customer(at, customer, tags.into_iter())? == RowOrder::First {
                         self.decide_first(at, &intent, customer.key, state, fingerprint)?;
                     }
                 }
@@ -282,21 +211,21 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     fn add_presence(&mut self, at: RowRef, presence: Option<Box<RowIdentity>>) {
         if let Some(presence) = presence {
-            self.others.add(at, &presence, &self.context.policy.key);
+            self.missing.add_row(at, &presence, &self.context.policy.key);
         }
     }
 
-    fn add_unchanged(&mut self, at: RowRef, customer: CustomerRef) {
+    fn add_unchanged(&mut self, at: RowRef, customer: CustomerRef) -> Result<(), PlanError> {
         self.plan.add_request(Operation::Sync, customer.brand_id, &[]);
-        self.others.add_brand(customer.brand_id);
-        let Some(known) = customer.known else { return };
-        if self.presence.known.add_unchanged(known, customer.brand_id) {
+        self.missing.add_brand(customer.brand_id);
+        let Some(known) = customer.known else { return Ok(()) };
+        if self.present.known.add_unchanged(known, customer.brand_id) {
             self.plan.decide(at, Outcome::Unchanged, &[]);
-        } else {
-            let tags = self.presence.known.address_tags(known, customer.brand_id);
-            self.inspection.shared_addresses.add_row(customer.key, tags, RowOrder::Later);
-            self.add_repeated(at, customer.key);
+            return Ok(());
         }
+        let tags = self.present.known.address_tags(known, customer.brand_id);
+        self.inspection.shared_addresses.add_row(customer.key, tags, RowOrder::Later);
+        self.add_repeated(at, customer)
     }
 
     /// Adds a row's customer. Rows that are not the customer's first wait for
@@ -306,22 +235,29 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         at: RowRef,
         customer: CustomerRef,
         tags: impl Iterator<Item = u64> + Clone,
-    ) -> RowOrder {
-        self.others.add_brand(customer.brand_id);
-        let order = self.presence.add(customer);
-        if !self.presence.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
+    ) -> Result<RowOrder, PlanError> {
+        self.missing.add_brand(customer.brand_id);
+        let order = self.present.add(customer);
+        if !self.present.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
             self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
         self.inspection.shared_addresses.add_row(customer.key, tags, order);
         if order == RowOrder::Later {
-            self.add_repeated(at, customer.key);
+            self.add_repeated(at, customer)?;
         }
-        order
+        Ok(order)
     }
 
-    fn add_repeated(&mut self, at: RowRef, key: CustomerKey) {
-        self.later_rows.insert(at.number);
-        self.repeated.entry(key).or_default();
+    fn add_repeated(&mut self, at: RowRef, customer: CustomerRef) -> Result<(), PlanError> {
+        if self.repeated.contains_key(&customer.key) {
+            return Ok(());
+        }
+        let state = match (&self.checkpoint, customer.known) {
+            (Some(checkpoint), Some(_)) => checkpoint.lookups().state(customer.key)?,
+            _ => CustomerState::Unknown,
+        };
+        self.repeated.insert(customer.key, RepeatedCustomer::new(at, state));
+        Ok(())
     }
 
     /// A row that creates a customer. It is read again only if its calls are
@@ -360,7 +296,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         let mut holders = vec![0_u32; unique.len()];
         if !unique.is_empty() {
             for brand in &self.plan.effects.brands {
-                self.presence.known.absent_tags(*brand).filter_map(find).for_each(|at| holders[at] += 1);
+                self.present.known.absent_tags(*brand).filter_map(find).for_each(|at| holders[at] += 1);
             }
         }
         let held_once = unique.iter().zip(&holders).filter(|(_, holders)| **holders == 1);
@@ -370,7 +306,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     fn read_again(&mut self) -> Result<(), PlanError> {
         let shared_addresses = &mut self.inspection.shared_addresses;
-        shared_addresses.add_unchanged(self.presence.known.take_tags());
+        shared_addresses.add_unchanged(self.present.known.take_tags());
         let suspects = shared_addresses.find_suspects().to_vec();
         if suspects.is_empty() && self.repeated.is_empty() {
             return Ok(());
@@ -382,7 +318,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             suspects,
         };
         let classify = |rows: &[Row], batch: &mut Vec<_>| {
-            batch.extend(rows.iter().filter_map(|row| Some((row.at(), second.map(row)?))))
+            batch.extend(rows.iter().filter_map(|row| second.map(row)));
         };
         read(self.prepared, classify, |batch| self.second_reading(batch))?;
         self.retract_back_and_forth();
@@ -405,29 +341,25 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     /// Customers with several rows, each row on top of those before; of the
     /// others only shared addresses.
-    fn second_reading(&mut self, batch: Vec<(RowRef, (CustomerKey, Box<Intent>))>) -> Result<(), PlanError> {
+    fn second_reading(&mut self, batch: Vec<(RowRef, CustomerKey, Box<Intent>)>) -> Result<(), PlanError> {
         self.observer.check()?;
-        for (at, (key, intent)) in batch {
+        let mut repeated = std::mem::take(&mut self.repeated);
+        for (at, key, intent) in batch {
             self.inspection.name_shared(key, &intent);
-            let Some(mut customer) = self.repeated.remove(&key) else { continue };
+            let Some(customer) = repeated.get_mut(&key) else { continue };
             self.inspection.add_repeated(&mut customer.rows, &intent);
-            let mut state = match customer.state.take() {
-                Some(state) => state,
-                None => self.stored_state(key).inspect(|state| customer.begin(state))?,
-            };
-            let calls = if self.later_rows.contains(&at.number) {
-                self.decide_later(at, &intent, key, &mut state, customer.has_calls)?
+            let calls = if at.number >= customer.later_from {
+                self.decide_later(at, &intent, key, customer)?
             } else {
-                self.rehearse_again(at, &intent, &mut state)
+                self.rehearse_again(at, &intent, &mut customer.state)
             };
-            customer.state = Some(state);
             if let Some((purge, sync)) = customer.add_row(at, intent.operation, &calls)
                 && !self.context.policy.allow_recreate
             {
                 self.plan.add_recreated(purge, sync);
             }
-            self.repeated.insert(key, customer);
         }
+        self.repeated = repeated;
         Ok(())
     }
 
@@ -459,18 +391,17 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         at: RowRef,
         intent: &Intent,
         key: CustomerKey,
-        state: &mut CustomerState,
-        is_behind_calls: bool,
+        customer: &mut RepeatedCustomer,
     ) -> Result<Vec<CallKind>, PlanError> {
         self.plan.repeated_rows += 1;
-        let Some(calls) = self.decide(at, intent, state) else { return Ok(Vec::new()) };
-        if is_behind_calls {
+        let Some(calls) = self.decide(at, intent, &mut customer.state) else { return Ok(Vec::new()) };
+        if customer.has_calls {
             self.plan.worklist.set(at.number, Work::Calls);
         } else {
-            self.inspection.add_decision(key, intent, &calls, state.acked());
+            self.inspection.add_decision(key, intent, &calls, customer.state.acked());
         }
         if !calls.is_empty() {
-            self.observer.add_state(key, state)?;
+            self.observer.add_state(key, &customer.state)?;
         }
         Ok(calls.iter().map(Call::kind).collect())
     }
@@ -493,8 +424,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         }
         match rehearse(intent, state, &self.context.policy) {
             Ok((calls, outcome)) => {
-                let kinds: Vec<CallKind> = calls.iter().map(Call::kind).collect();
-                self.plan.decide(at, outcome, &kinds);
+                self.plan.decide(at, outcome, &calls);
                 self.observer.add_calls(at, &calls);
                 Some(calls)
             }
@@ -551,13 +481,6 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         match &self.checkpoint {
             Some(checkpoint) if !keys.is_empty() => Ok(checkpoint.lookups().states(&keys)?),
             _ => Ok(vec![CustomerState::Unknown; keys.len()]),
-        }
-    }
-
-    fn stored_state(&self, key: CustomerKey) -> Result<CustomerState, PlanError> {
-        match &self.checkpoint {
-            None => Ok(CustomerState::Unknown),
-            Some(checkpoint) => Ok(checkpoint.lookups().state(key)?),
         }
     }
 }

@@ -16,14 +16,14 @@ const BATCH_IDS: usize = 8192;
 /// Why an export does not show which customers are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Undecided {
+pub(crate) enum SearchObstacle {
     /// Only a part of it is read: a limit, or a result file.
     Part,
     /// Rows name operations of their own, or their operation cannot be read.
     OwnOperations,
 }
 
-impl Undecided {
+impl SearchObstacle {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Part => "missing: not searched for, since only a part of an export is read",
@@ -37,7 +37,7 @@ impl Undecided {
 /// What a first pass has found of missing customers.
 #[derive(Debug, Clone)]
 pub(crate) struct MissingPlan {
-    pub(crate) result: Result<MissingCustomers, Undecided>,
+    pub(crate) result: Result<MissingCustomers, SearchObstacle>,
     /// Those whose id is stored, sorted.
     pub(crate) keys: Vec<CustomerKey>,
     /// Customers of the export who are known and whose id is not stored yet.
@@ -46,9 +46,9 @@ pub(crate) struct MissingPlan {
     pub(super) first_unreadable: Option<RowRef>,
 }
 
-/// Customers who appear in the export besides those of the decided rows.
+/// Customers who appear in the export, besides those of the decided rows.
 #[derive(Debug, Default)]
-pub(super) struct PresenceTracker {
+pub(super) struct MissingSearch {
     /// Customers of skipped and rejected rows: the first 64 bits of their keys.
     /// Two with the same bits are both present, which harms neither.
     keys: HashSet<u64>,
@@ -58,7 +58,7 @@ pub(super) struct PresenceTracker {
     has_own_operations: bool,
 }
 
-impl PresenceTracker {
+impl MissingSearch {
     pub(super) fn add_brand(&mut self, brand_id: u64) {
         if self.brands.last() != Some(&brand_id) {
             self.brands.insert(brand_id);
@@ -66,7 +66,7 @@ impl PresenceTracker {
     }
 
     /// A row that is skipped or rejected: its customer is present all the same.
-    pub(super) fn add(&mut self, at: RowRef, presence: &RowIdentity, key: &HashKey) {
+    pub(super) fn add_row(&mut self, at: RowRef, presence: &RowIdentity, key: &HashKey) {
         if let Some(customer) = &presence.customer {
             self.add_brand(customer.brand_id);
             self.keys.insert(key.customer(customer).short());
@@ -82,8 +82,8 @@ impl PresenceTracker {
         }
     }
 
-    /// The known customers who are not present.
-    pub(super) fn find_missing(
+    /// Finds the known customers who are not present.
+    pub(super) fn finish(
         self,
         prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
@@ -93,10 +93,10 @@ impl PresenceTracker {
         let is_present = |key: CustomerKey| is_present(key) || self.keys.contains(&key.short());
         let found = checkpoint.map(|checkpoint| checkpoint.find_missing(is_present, &self.brands));
         let MissingKeys { keys, without_id, other_brands, to_store } = found.transpose()?.unwrap_or_default();
-        let undecided = if prepared.is_part() {
-            Some(Undecided::Part)
+        let obstacle = if prepared.is_part() {
+            Some(SearchObstacle::Part)
         } else {
-            (self.has_own_operations || has_own_operations).then_some(Undecided::OwnOperations)
+            (self.has_own_operations || has_own_operations).then_some(SearchObstacle::OwnOperations)
         };
         let missing = MissingCustomers {
             action: prepared.missing,
@@ -107,8 +107,8 @@ impl PresenceTracker {
             ..MissingCustomers::default()
         };
         Ok(MissingPlan {
-            result: undecided.map_or(Ok(missing), Err),
-            keys: if undecided.is_none() { keys } else { Vec::new() },
+            result: obstacle.map_or(Ok(missing), Err),
+            keys: if obstacle.is_none() { keys } else { Vec::new() },
             ids_to_store: to_store,
             first_unreadable: self.first_unreadable,
         })

@@ -9,10 +9,11 @@ mod overrides;
 mod plan;
 mod prepare;
 mod reading;
+mod repeated_customer;
 mod view;
 mod window;
 
-pub(crate) use context::{OpenRunFate, Recreation, RunContext, is_same_run};
+pub(crate) use context::{OpenRunFate, RunContext, is_same_run};
 pub(crate) use error::PlanError;
 pub(crate) use first_pass::{NoObserver, PlanObserver, make_plan};
 pub(crate) use missing::{MissingPlan, store_ids};

@@ -4,7 +4,7 @@ use super::missing::MissingPlan;
 use crate::checkpoint::{Work, Worklist};
 use crate::guards::{ExportEffects, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
-use crate::omnidesk::CallKind;
+use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{CauseMap, Counts, MissingAction, Outcome};
 use crate::source::RowRef;
 
@@ -105,12 +105,12 @@ impl Plan {
     }
 
     /// Takes in a row with its calls and the outcome they lead to.
-    pub(super) fn decide(&mut self, at: RowRef, outcome: Outcome, calls: &[CallKind]) {
+    pub(super) fn decide(&mut self, at: RowRef, outcome: Outcome, calls: &[Call]) {
         self.expected.add(outcome);
-        for kind in calls {
-            self.calls[*kind as usize] += 1;
+        for call in calls {
+            self.calls[call.kind() as usize] += 1;
         }
-        if calls.iter().any(|kind| matches!(kind, CallKind::Create | CallKind::Update)) {
+        if calls.iter().any(|call| matches!(call.kind(), CallKind::Create | CallKind::Update)) {
             self.effects.changing_rows += 1;
         }
         if !calls.is_empty() {
@@ -142,10 +142,6 @@ impl Plan {
     pub(super) fn add_recreated(&mut self, purge: RowRef, sync: RowRef) {
         let first = RecreatedCustomers { customers: 0, first: (purge, sync) };
         self.effects.recreated.get_or_insert(first).customers += 1;
-    }
-
-    pub(super) fn finish(&mut self) {
-        self.effects.purges.all = self.calls(CallKind::Purge);
     }
 
     /// The outcomes of rows that need no visit.

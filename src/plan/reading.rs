@@ -235,7 +235,7 @@ pub(super) struct SecondReading<'a> {
 
 impl SecondReading<'_> {
     /// What the row asks for, if it matters.
-    pub(super) fn map(&self, row: &Row) -> Option<(CustomerKey, Box<Intent>)> {
+    pub(super) fn map(&self, row: &Row) -> Option<(RowRef, CustomerKey, Box<Intent>)> {
         let (brand_id, primary_id) = self.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
         let is_repeated = self.repeated.contains(&key);
@@ -249,6 +249,6 @@ impl SecondReading<'_> {
                 self.suspects.binary_search(&brand_address_tag(hash, brand_id)).is_ok()
             })
         };
-        (is_repeated || is_suspect()).then(|| (key, Box::new(draft.into_intent())))
+        (is_repeated || is_suspect()).then(|| (row.at(), key, Box::new(draft.into_intent())))
     }
 }

@@ -133,7 +133,7 @@ impl PlanView<'_> {
         match self.plan.missing.as_ref().map(|missing| &missing.result) {
             None => Value::Null,
             Some(Ok(missing)) => missing.json(),
-            Some(Err(undecided)) => json!({ "undecided": undecided }),
+            Some(Err(obstacle)) => json!({ "undecided": obstacle }),
         }
     }
 
@@ -187,7 +187,7 @@ impl PlanView<'_> {
     fn write_missing(&self, text: &mut String) {
         let _ = match self.plan.missing.as_ref().map(|missing| &missing.result) {
             None => Ok(()),
-            Some(Err(undecided)) => writeln!(text, "{}", undecided.description()),
+            Some(Err(obstacle)) => writeln!(text, "{}", obstacle.description()),
             Some(Ok(missing)) => {
                 let action = if missing.action == MissingAction::Purge { "purged" } else { "reported" };
                 let customers = counted(missing.found, "known customer");

@@ -43,7 +43,8 @@ pub(super) fn begin(
     interrupts: &mut Interrupts,
 ) -> Result<StartedRun, RunError> {
     let config = &options.config;
-    let context = RunContext::new(prepared, Some(&checkpoint), options.recreation)?;
+    let mut context = RunContext::new(prepared, Some(&checkpoint))?;
+    context.policy.allow_recreate = options.allow_recreate;
     let mut open = checkpoint.open_run()?;
     if let Some(mut run) = open.take_if(|run| !options.fresh && is_same_run(run, prepared)) {
         cancel_purge_list(options, &mut checkpoint, &mut run)?;
@@ -187,7 +188,7 @@ fn check_superseding(
     plan: &Plan,
     prepared: &PreparedExport,
 ) -> Result<(), RunError> {
-    if options.fresh || OpenRunFate::of(run, prepared, plan) != OpenRunFate::InTheWay {
+    if options.fresh || OpenRunFate::new(run, prepared, plan) != OpenRunFate::InTheWay {
         return Ok(());
     }
     let has_same_settings = run.record.plan.settings == prepared.plan.settings;

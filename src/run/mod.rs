@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::checkpoint::{Checkpoint, Lock, path_beside};
 use crate::config::Config;
 use crate::omnidesk::{ApiKey, ApiSettings, Client, RefusalTexts};
-use crate::plan::{PlanOptions, Recreation, Window, prepare_beside};
+use crate::plan::{PlanOptions, Window, prepare_beside};
 use crate::report::{LogWriter, ProgressSetting, report_line};
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 
@@ -37,7 +37,8 @@ pub(crate) struct RunOptions {
     pub(crate) config: Config,
     pub(crate) export: PathBuf,
     pub(crate) plan: PlanOptions,
-    pub(crate) recreation: Recreation,
+    /// Purged customers may be created again.
+    pub(crate) allow_recreate: bool,
     /// Give up the open run's progress.
     pub(crate) fresh: bool,
     /// A rehearsal: an in-process sandbox instead of the tenant.
