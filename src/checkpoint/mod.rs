@@ -36,6 +36,7 @@ pub(crate) use index::{AddressLoading, CustomerIndex, PresenceSet};
 pub(crate) use lock::{Lock, path_beside};
 pub(crate) use lookups::Lookups;
 pub(crate) use missing::{MissingKeys, PurgeList};
+pub(crate) use open_run::PendingRows;
 pub use open_run::{ExportId, OpenRun};
 pub use run::{FirstPassResult, RetryRows};
 pub use worklist::{Work, Worklist};

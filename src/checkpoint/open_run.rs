@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::format::RunRecord;
 use super::worklist::{Work, Worklist};
 use crate::reconcile::Outcome;
-use crate::source::ExportHash;
+use crate::source::{ExportHash, RowRef};
 
 #[derive(Debug)]
 pub struct OpenRun {
@@ -25,26 +25,50 @@ pub struct ExportId {
     pub ordinal: u32,
 }
 
+/// Rows without an outcome, in order. Each comes with the row from which reading
+/// can start.
+#[derive(Debug)]
+pub(crate) struct PendingRows {
+    worklist: Worklist,
+    work: Work,
+    settled_ahead: BTreeSet<u64>,
+    row: u64,
+}
+
+impl Iterator for PendingRows {
+    type Item = (u64, RowRef);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            self.row = self.worklist.next_after(self.row, self.work)?;
+            if !self.settled_ahead.contains(&self.row) {
+                return Some((self.row, self.worklist.entry(self.row)?));
+            }
+        }
+    }
+}
+
 impl OpenRun {
     #[must_use]
     pub fn settled_ahead(&self) -> &BTreeSet<u64> {
         &self.settled_ahead
     }
 
-    /// Rows of one kind that have no outcome yet. They are counted one by one
-    /// and not as a difference, so that the totals can be checked against it.
-    #[must_use]
-    pub fn pending_rows(&self, work: Work) -> u64 {
-        let mut row = match work {
+    /// The rows of one kind without an outcome, from now on.
+    pub(crate) fn pending(&self, work: Work) -> PendingRows {
+        let (worklist, settled_ahead) = (self.worklist.clone(), self.settled_ahead.clone());
+        let row = match work {
             Work::Calls => self.record.watermark,
             Work::Rejected => self.record.rejected_watermark,
         };
-        let mut pending = 0;
-        while let Some(next) = self.worklist.next_after(row, work) {
-            row = next;
-            pending += u64::from(work == Work::Rejected || !self.settled_ahead.contains(&row));
-        }
-        pending
+        PendingRows { worklist, work, settled_ahead, row }
+    }
+
+    /// They are counted one by one and not as a difference, so that the totals
+    /// can be checked against it.
+    #[must_use]
+    pub fn pending_rows(&self, work: Work) -> u64 {
+        self.pending(work).count() as u64
     }
 
     /// Missing customers who are still to be purged.

@@ -5,7 +5,7 @@ use crate::checkpoint::{Work, Worklist};
 use crate::guards::{ExportEffects, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::{Call, CallKind};
-use crate::reconcile::{CauseMap, Counts, MissingAction, Outcome};
+use crate::reconcile::{CauseMap, Counts, Outcome};
 use crate::source::RowRef;
 
 /// Rejected telephone numbers kept to find the region that would help.
@@ -65,9 +65,8 @@ impl Plan {
     /// Takes in the missing customers. Their purges are calls, but no rows.
     pub(super) fn set_missing(&mut self, missing: MissingPlan) {
         if let Ok(counts) = &missing.result {
-            let purges = if counts.action == MissingAction::Purge { counts.found } else { 0 };
-            self.calls[CallKind::Purge as usize] += purges;
-            self.effects.purges.missing = purges;
+            self.calls[CallKind::Purge as usize] += counts.purges();
+            self.effects.purges.missing = counts.purges();
             self.effects.unreadable_rows = counts.unreadable_rows;
             self.effects.first_unreadable = missing.first_unreadable;
         }

@@ -37,9 +37,14 @@ pub struct MissingCustomers {
 }
 
 impl MissingCustomers {
+    /// Those to be purged by the run.
+    pub(crate) fn purges(&self) -> u64 {
+        if self.action == MissingAction::Purge { self.found } else { 0 }
+    }
+
     /// Those still to be purged.
     pub(crate) fn pending(&self) -> u64 {
-        if self.action == MissingAction::Purge { self.found.saturating_sub(self.counts.total()) } else { 0 }
+        self.purges().saturating_sub(self.counts.total())
     }
 
     /// In one line, without its end.

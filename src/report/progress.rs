@@ -69,9 +69,9 @@ impl ProgressDisplay {
     }
 
     /// Clears the bar; no line comes after this.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(&mut self) {
         self.bar.finish_and_clear();
-        if let Some(Heartbeat { stop, thread }) = self.heartbeat {
+        if let Some(Heartbeat { stop, thread }) = self.heartbeat.take() {
             drop(stop);
             let _ = thread.join();
         }

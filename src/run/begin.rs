@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::RunOptions;
 use super::checks::wait_until_written;
 use super::error::RunError;
+use super::options::Execution;
 use super::signals::{Interrupts, PassLimits};
 use crate::checkpoint::{
     Checkpoint, FirstPassResult, OpenRun, RetryRows, RunRecord, RunState, SettingsHash, Work,
@@ -19,7 +19,7 @@ use crate::plan::{
     MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, is_same_run,
     make_plan, override_command, store_ids, target_line,
 };
-use crate::reconcile::{MissingAction, Outcome, Policy};
+use crate::reconcile::{Counts, MissingAction, Outcome, Policy};
 use crate::report::{MISSING_FILE, RunFiles, make_run_folder, missing_file, report_line, write_into};
 use crate::units::{Count, Period, counted};
 
@@ -34,137 +34,159 @@ pub(super) struct StartedRun {
     pub(super) was_resumed: bool,
 }
 
-/// Resumes the open run, or plans a new one.
-pub(super) fn begin(
-    options: &RunOptions,
-    prepared: &PreparedExport,
-    mut checkpoint: Checkpoint,
-    window: Option<&Window>,
-    interrupts: &mut Interrupts,
-) -> Result<StartedRun, RunError> {
-    let config = &options.config;
-    let mut context = RunContext::new(prepared, Some(&checkpoint))?;
-    context.policy.allow_recreate = options.allow_recreate;
-    let mut open = checkpoint.open_run()?;
-    if let Some(mut run) = open.take_if(|run| !options.fresh && is_same_run(run, prepared)) {
-        cancel_purge_list(options, &mut checkpoint, &mut run)?;
-        check_purges_left(config, &run)?;
-        forget_ids_unless_wanted(config, &mut checkpoint)?;
-        options.report(|| resume_text(config, &run, window));
-        let policy = Policy { export: run.export.ordinal, ..context.policy };
-        return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
-    }
-    let mut limits = PassLimits { interrupts, window };
-    let search = config.guard.shared_addresses.search_of_run();
-    let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
-    if let Some(run) = &open {
-        check_superseding(options, run, &plan, prepared)?;
-    }
-    wait_until_written(config, prepared, options.quiet)?;
-    limits.check()?;
-    let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
-    let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
-    options.report(|| view.head());
-    if !verdicts.is_empty() {
-        return Err(blocked(verdicts));
-    }
-    match open {
-        Some(mut run) => {
+impl Execution<'_> {
+    /// Resumes the open run, or plans a new one.
+    pub(super) fn begin(
+        &self,
+        mut checkpoint: Checkpoint,
+        interrupts: &mut Interrupts,
+    ) -> Result<StartedRun, RunError> {
+        let Self { options, prepared, window, .. } = *self;
+        let config = &options.config;
+        let mut context = RunContext::new(prepared, Some(&checkpoint))?;
+        context.policy.allow_recreate = options.allow_recreate;
+        let mut open = checkpoint.open_run()?;
+        if let Some(mut run) = open.take_if(|run| !options.fresh && is_same_run(run, prepared)) {
+            self.cancel_purge_list(&mut checkpoint, &mut run)?;
+            check_pending_purges(config, &run)?;
+            forget_ids_unless_wanted(config, &mut checkpoint)?;
+            options.report(|| resume_text(config, &run, window));
+            let policy = Policy { export: run.export.ordinal, ..context.policy };
+            return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
+        }
+        let mut limits = PassLimits { interrupts, window };
+        let search = config.guard.shared_addresses.search_of_run();
+        let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
+        if let Some(run) = &open {
+            self.check_superseding(run, &plan)?;
+        }
+        wait_until_written(config, prepared, options.quiet)?;
+        limits.check()?;
+        let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+        let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
+        options.report(|| view.head());
+        if !verdicts.is_empty() {
+            return Err(blocked(verdicts));
+        }
+        if let Some(mut run) = open {
             options.report(|| superseding_text(&run, prepared));
             checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
+        } else if let Some(retry) = &context.retry {
+            self.report_retry(retry);
         }
-        None => context.retry.iter().for_each(|retry| report_retry(options, retry)),
+        forget_ids_unless_wanted(config, &mut checkpoint)?;
+        let run = self.start(&context, &mut checkpoint, plan)?;
+        Ok(StartedRun { checkpoint, run, policy: context.policy, was_resumed: false })
     }
-    forget_ids_unless_wanted(config, &mut checkpoint)?;
-    let run = start(options, prepared, &context, &mut checkpoint, plan)?;
-    Ok(StartedRun { checkpoint, run, policy: context.policy, was_resumed: false })
-}
 
-/// Begins a run whose plan may be carried out.
-fn start(
-    options: &RunOptions,
-    prepared: &PreparedExport,
-    context: &RunContext,
-    checkpoint: &mut Checkpoint,
-    plan: Plan,
-) -> Result<OpenRun, RunError> {
-    let wire = wire_settings(&options.config, &plan);
-    let proven_before = is_proven(checkpoint, wire, context.retry.as_ref().map(|retry| &retry.record))?;
-    let record = RunRecord { proven_before, wire, ..new_record(options, prepared, &plan)? };
-    write_notices(&record, prepared, &plan)?;
-    if let Some(missing) = &plan.missing {
-        if missing.ids_to_store > 0 {
-            store_ids(prepared, &context.policy.key, checkpoint)?;
+    /// Begins a run whose plan may be carried out.
+    fn start(
+        &self,
+        context: &RunContext,
+        checkpoint: &mut Checkpoint,
+        plan: Plan,
+    ) -> Result<OpenRun, RunError> {
+        let wire = wire_settings(&self.options.config, &plan);
+        let retry = context.retry.as_ref().map(|retry| &retry.record);
+        let record =
+            RunRecord { proven_before: is_proven(checkpoint, wire, retry)?, wire, ..self.new_record(&plan)? };
+        // Before the run begins: whatever the checkpoint holds as reported is in the file.
+        let files = RunFiles::open(PathBuf::from(&record.folder), Arc::clone(&self.prepared.export), &[])?;
+        files.write_notices(&plan.effects.findings.notices)?;
+        if let Some(missing) = &plan.missing {
+            if missing.ids_to_store > 0 {
+                store_ids(self.prepared, &context.policy.key, checkpoint)?;
+            }
+            write_missing(checkpoint, missing, Path::new(&record.folder))?;
         }
-        write_missing(checkpoint, missing, Path::new(&record.folder))?;
+        let first_pass = FirstPassResult {
+            purge_list: plan
+                .missing
+                .as_ref()
+                .map(|missing| missing.purge_list().to_vec())
+                .unwrap_or_default(),
+            worklist: plan.worklist,
+            profile: plan.effects.findings.profile,
+            vanished: plan.effects.findings.vanished,
+        };
+        Ok(checkpoint.begin(context.export, record, first_pass)?)
     }
-    let first_pass = FirstPassResult {
-        purge_list: plan.missing.as_ref().map(|missing| missing.purge_list().to_vec()).unwrap_or_default(),
-        worklist: plan.worklist,
-        profile: plan.effects.findings.profile,
-        vanished: plan.effects.findings.vanished,
-    };
-    Ok(checkpoint.begin(context.export, record, first_pass)?)
-}
 
-fn new_record(options: &RunOptions, prepared: &PreparedExport, plan: &Plan) -> Result<RunRecord, RunError> {
-    let started = now();
-    let folder = make_run_folder(&options.config.report.dir, &started, prepared.export.name())?;
-    Ok(RunRecord {
-        folder: folder.to_string_lossy().into_owned(),
-        started,
-        rows: plan.rows(),
-        only_sync: !plan.has_own_operations,
-        brands: plan.brands(),
-        is_part: prepared.is_part(),
-        plan: prepared.plan,
-        mapping: prepared.mapping_version,
-        calls_planned: plan.calls_total(),
-        purges_planned: plan.calls(CallKind::Purge),
-        counts: plan.settled(),
-        missing: plan.missing.as_ref().and_then(|missing| missing.result.ok()),
-        ..RunRecord::default()
-    })
-}
-
-/// Reports that an earlier run has applied this export.
-fn report_retry(options: &RunOptions, retry: &RetryRows) {
-    let rows = counted(retry.rows.len() as u64, "row");
-    if retry.is_old {
-        // Also with `--quiet`: nothing else of it is sent.
-        report_line(&format!(
-            "this export was applied by the run of {}, and other exports since. Its rows name operations, which are carried out once: {rows} to try again; --full sends all of them",
-            retry.record.started
-        ));
-        return;
+    fn new_record(&self, plan: &Plan) -> Result<RunRecord, RunError> {
+        let (prepared, started) = (self.prepared, now());
+        let folder = make_run_folder(&self.options.config.report.dir, &started, prepared.export.name())?;
+        Ok(RunRecord {
+            folder: folder.to_string_lossy().into_owned(),
+            started,
+            rows: plan.rows(),
+            only_sync: !plan.has_own_operations,
+            brands: plan.brands(),
+            is_part: prepared.is_part(),
+            plan: prepared.plan,
+            mapping: prepared.mapping_version,
+            calls_planned: plan.calls_total(),
+            purges_planned: plan.calls(CallKind::Purge),
+            counts: plan.settled(),
+            missing: plan.missing.as_ref().and_then(|missing| missing.result.ok()),
+            ..RunRecord::default()
+        })
     }
-    options.report(|| match retry.rows.len() {
-        0 => "this export was applied by an earlier run: nothing is left to send".to_owned(),
-        _ => format!("this export was applied by an earlier run, except for {rows}, tried again now"),
-    });
-}
 
-/// The setting may have changed while the run was open.
-fn cancel_purge_list(
-    options: &RunOptions,
-    checkpoint: &mut Checkpoint,
-    run: &mut OpenRun,
-) -> Result<(), RunError> {
-    let pending = run.pending_missing();
-    if options.config.missing.action == MissingAction::Purge || pending == 0 {
-        return Ok(());
+    /// Reports that an earlier run has applied this export.
+    fn report_retry(&self, retry: &RetryRows) {
+        let rows = counted(retry.rows.len() as u64, "row");
+        if retry.is_old {
+            // Also with `--quiet`: no other row is sent.
+            report_line(&format!(
+                "this export was applied by the run of {}, and other exports since. Its rows name operations, which are carried out once: {rows} to try again; --full sends all of them",
+                retry.record.started
+            ));
+        } else if retry.rows.is_empty() {
+            let text = "this export was applied by an earlier run: nothing is left to send";
+            self.options.report(|| text.to_owned());
+        } else {
+            self.options.report(|| {
+                format!("this export was applied by an earlier run, except for {rows}, tried again now")
+            });
+        }
     }
-    let customers = counted(pending, "missing customer");
-    options.report(|| format!("{customers} will not be purged: action in [missing] has changed"));
-    Ok(checkpoint.cancel_purge_list(run)?)
+
+    /// The setting may have changed while the run was open.
+    fn cancel_purge_list(&self, checkpoint: &mut Checkpoint, run: &mut OpenRun) -> Result<(), RunError> {
+        let pending = run.pending_missing();
+        if self.options.config.missing.action == MissingAction::Purge || pending == 0 {
+            return Ok(());
+        }
+        let customers = counted(pending, "missing customer");
+        self.options.report(|| format!("{customers} will not be purged: action in [missing] has changed"));
+        Ok(checkpoint.cancel_purge_list(run)?)
+    }
+
+    /// The rows of the open run are decided anew from this export, unless that
+    /// could lose some of them.
+    fn check_superseding(&self, run: &OpenRun, plan: &Plan) -> Result<(), RunError> {
+        let prepared = self.prepared;
+        if self.options.fresh || OpenRunFate::new(run, prepared, plan) != OpenRunFate::InTheWay {
+            return Ok(());
+        }
+        let way = if run.export.hash != prepared.hash {
+            format!("run the earlier export again (content {})", run.export.hash)
+        } else if run.record.plan.settings == prepared.plan.settings {
+            "run it with the version of this program that began it".to_owned()
+        } else {
+            "restore the mapping, --limit and --full of that run".to_owned()
+        };
+        let started = run.record.started.clone();
+        Err(RunError::OpenRun { open: run.not_attempted(), rows: run.record.rows, started, way })
+    }
 }
 
 /// Ids are in the checkpoint only as long as `[missing]` needs them.
 fn forget_ids_unless_wanted(config: &Config, checkpoint: &mut Checkpoint) -> Result<(), RunError> {
-    match config.missing.action {
-        MissingAction::Ignore => Ok(checkpoint.forget_ids()?),
-        MissingAction::Report | MissingAction::Purge => Ok(()),
+    if config.missing.action == MissingAction::Ignore {
+        checkpoint.forget_ids()?;
     }
+    Ok(())
 }
 
 /// `missing.csv`, before the run begins: an open run has it.
@@ -180,36 +202,15 @@ fn write_missing(checkpoint: &Checkpoint, missing: &MissingPlan, folder: &Path) 
     Ok(write_into(folder, MISSING_FILE, &missing_file(customers.into_iter()))?)
 }
 
-/// The rows of the open run are decided anew from this export, unless that
-/// could lose some of them.
-fn check_superseding(
-    options: &RunOptions,
-    run: &OpenRun,
-    plan: &Plan,
-    prepared: &PreparedExport,
-) -> Result<(), RunError> {
-    if options.fresh || OpenRunFate::new(run, prepared, plan) != OpenRunFate::InTheWay {
-        return Ok(());
-    }
-    let has_same_settings = run.record.plan.settings == prepared.plan.settings;
-    Err(RunError::OpenRun {
-        open: run.not_attempted(),
-        rows: run.record.rows,
-        started: run.record.started.clone(),
-        way: match (run.export.hash == prepared.hash, has_same_settings) {
-            (true, true) => "run it with the version of this program that began it".to_owned(),
-            (true, false) => "restore the mapping, --limit and --full of that run".to_owned(),
-            (false, _) => format!("run the earlier export again (content {})", run.export.hash),
-        },
-    })
-}
-
 fn superseding_text(run: &OpenRun, prepared: &PreparedExport) -> String {
-    let why = match () {
-        () if run.export.hash != prepared.hash => "this is another export",
-        () if run.record.plan == prepared.plan => "--fresh was given",
-        () if run.record.plan.settings == prepared.plan.settings => "this is another version of the program",
-        () => "the mapping, --limit or --full has changed",
+    let why = if run.export.hash != prepared.hash {
+        "this is another export"
+    } else if run.record.plan == prepared.plan {
+        "--fresh was given"
+    } else if run.record.plan.settings == prepared.plan.settings {
+        "this is another version of the program"
+    } else {
+        "the mapping, --limit or --full has changed"
     };
     format!(
         "the run of {} ends here with {} of {} rows left, since {why}: every row is decided anew from its customer's acknowledged state",
@@ -260,9 +261,9 @@ fn is_proven(
 }
 
 /// An override may be missing when a run is resumed.
-fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), RunError> {
+fn check_pending_purges(config: &Config, run: &OpenRun) -> Result<(), RunError> {
     let missing = run.pending_missing();
-    let purged = |counts: crate::reconcile::Counts| counts.get(Outcome::Purged);
+    let purged = |counts: Counts| counts.get(Outcome::Purged);
     let done = purged(run.record.counts) + run.record.missing.map_or(0, |missing| purged(missing.counts));
     let purges = PurgeCounts { all: run.record.purges_planned.saturating_sub(done), missing };
     let mut verdicts = judge_purges(&config.guard, purges, run.record.rows);
@@ -275,13 +276,6 @@ fn check_purges_left(config: &Config, run: &OpenRun) -> Result<(), RunError> {
             format!("in the open run of {started}, {}; --fresh gives that run up", verdict.message);
     }
     Err(blocked(verdicts))
-}
-
-/// Before the run begins: once the checkpoint holds that something was reported,
-/// it is in the file.
-fn write_notices(record: &RunRecord, prepared: &PreparedExport, plan: &Plan) -> Result<(), RunError> {
-    let files = RunFiles::open(PathBuf::from(&record.folder), Arc::clone(&prepared.export), &[])?;
-    Ok(files.write_notices(&plan.effects.findings.notices)?)
 }
 
 fn blocked(verdicts: Vec<GuardVerdict>) -> RunError {

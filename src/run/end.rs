@@ -1,52 +1,47 @@
 //! The end of a run: the summary, the checkpoint, old folders.
 
 use std::path::Path;
-use std::time::Instant;
 
-use super::RunOptions;
 use super::begin::now;
 use super::error::RunError;
 use super::exit::Exit;
 use super::monitors::FinishedRun;
-use super::recorder::{ClosedRun, Recorder};
+use super::options::Execution;
+use super::recorder::Recorder;
 use crate::checkpoint::{CheckpointError, RunState, Work};
 use crate::dispatch::{DispatchEnd, Pace, Stop};
 use crate::mapping::Place;
-use crate::plan::PreparedExport;
 use crate::reconcile::{MissingAction, Outcome};
 use crate::report::{MISSING_FILE, Summary, page, print_data, report_line, sweep};
 
-/// What the end of a run needs to know of its beginning.
-pub(super) struct RunClosing<'a> {
-    pub(super) options: &'a RunOptions,
-    pub(super) prepared: &'a PreparedExport,
-    pub(super) began: Instant,
-    pub(super) was_resumed: bool,
-}
-
-impl RunClosing<'_> {
-    pub(super) fn close(&self, recorder: Recorder, end: DispatchEnd) -> Result<FinishedRun, RunError> {
-        let mut closed = recorder.close();
-        let pending_rows = closed.run.pending_rows(Work::Calls) + closed.run.pending_rows(Work::Rejected);
-        let pending = pending_rows + closed.run.pending_missing();
+impl Execution<'_> {
+    pub(super) fn end(
+        &self,
+        mut recorder: Recorder,
+        end: DispatchEnd,
+        was_resumed: bool,
+    ) -> Result<FinishedRun, RunError> {
+        recorder.progress.finish();
+        let pending_rows = recorder.run.pending_rows(Work::Calls) + recorder.run.pending_rows(Work::Rejected);
+        let pending = pending_rows + recorder.run.pending_missing();
         // A signal that came when all was done stops nothing.
         let stop = end
             .stop
             .filter(|stop| pending > 0 || matches!(stop, Stop::RecorderClosed | Stop::ExportLost { .. }));
         let state = if pending == 0 { RunState::Finished } else { RunState::Open };
-        let summary = self.summary(&closed, pending_rows, stop.as_ref(), end.pace)?;
+        let summary = self.summary(&recorder, pending_rows, stop.as_ref(), end.pace, was_resumed)?;
         let json = summary.json();
-        closed.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
+        recorder.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
         let page = page(&summary).map_err(|error| RunError::Bug(format!("report.html: {error}")))?;
-        closed.files.write_whole("report.html", page.as_bytes())?;
+        recorder.files.write_whole("report.html", page.as_bytes())?;
         // Last: a run whose results could not be written is not finished.
-        closed.checkpoint.close_run(&mut closed.run, state, &summary.ended)?;
+        recorder.checkpoint.close_run(&mut recorder.run, state, &summary.ended)?;
         if self.options.json {
             print_data(format!("{json}\n").as_bytes())?;
         }
         let text = if self.options.quiet { summary.quiet_text() } else { summary.text() };
         report_line(text.trim_end());
-        self.sweep(&closed)?;
+        self.sweep(&recorder)?;
         if !summary.is_balanced() {
             let (rows, outcomes) = (summary.rows, summary.counts.total());
             return Err(RunError::Bug(format!("{rows} rows were read, and {outcomes} have an outcome")));
@@ -56,17 +51,17 @@ impl RunClosing<'_> {
 
     /// Deletes old folders. If that fails, the run does not. A rehearsal must
     /// not push out the folders of real runs.
-    fn sweep(&self, closed: &ClosedRun) -> Result<(), CheckpointError> {
+    fn sweep(&self, recorder: &Recorder) -> Result<(), CheckpointError> {
         if self.options.sandbox {
             return Ok(());
         }
-        let runs = closed.checkpoint.runs(u32::MAX)?;
+        let runs = recorder.checkpoint.runs(u32::MAX)?;
         let is_over = |folder: &Path| {
             let mut known = runs.iter().filter(|(_, run)| Path::new(&run.folder) == folder).peekable();
             known.peek().is_some() && known.all(|(_, run)| run.state != RunState::Open)
         };
         let report = &self.options.config.report;
-        match sweep(&report.dir, report.keep_runs, closed.files.folder(), is_over) {
+        match sweep(&report.dir, report.keep_runs, recorder.files.folder(), is_over) {
             Ok(folders) => tracing::info!(folders, "folders of old runs were deleted"),
             Err(error) => tracing::warn!(%error, "the folder of an old run cannot be deleted"),
         }
@@ -75,12 +70,14 @@ impl RunClosing<'_> {
 
     fn summary(
         &self,
-        closed: &ClosedRun,
+        recorder: &Recorder,
         pending_rows: u64,
         stop: Option<&Stop>,
         pace: Option<Pace>,
+        was_resumed: bool,
     ) -> Result<Summary, RunError> {
-        let record = &closed.run.record;
+        let Recorder { checkpoint, run, files, .. } = recorder;
+        let record = &run.record;
         let mut counts = record.counts;
         counts.add_many(Outcome::NotAttempted, pending_rows);
         let mut summary = Summary {
@@ -89,20 +86,20 @@ impl RunClosing<'_> {
             export_hash: self.prepared.hash.to_string(),
             started: record.started.clone(),
             ended: now(),
-            creates_in_doubt: closed.checkpoint.creates_in_doubt(),
+            creates_in_doubt: checkpoint.creates_in_doubt(),
             took: self.began.elapsed(),
-            was_resumed: self.was_resumed,
+            was_resumed,
             rows: record.rows,
             counts,
             missing: record.missing,
             calls_planned: record.calls_planned,
-            tally: closed.tally.clone(),
+            tally: recorder.tally.clone(),
             pace,
-            causes: closed.causes.clone(),
+            causes: recorder.causes.clone(),
             stopped: stop.map(|stop| self.stop_text(stop)),
-            folder: closed.files.folder().display().to_string(),
-            files: files_of(closed),
-            notices: closed.checkpoint.profile(closed.run.id)?.unwrap_or_default().notices,
+            folder: files.folder().display().to_string(),
+            files: file_names(recorder),
+            notices: checkpoint.profile(run.id)?.unwrap_or_default().notices,
             exit_code: 0,
         };
         let exit = if summary.is_balanced() { exit_of(&summary, stop) } else { Exit::Broken };
@@ -194,14 +191,14 @@ fn exit_of(summary: &Summary, stop: Option<&Stop>) -> Exit {
     }
 }
 
-fn files_of(closed: &ClosedRun) -> Vec<String> {
-    let mut files: Vec<String> =
-        closed.files.names().map(str::to_owned).chain(closed.files.notices_name()).collect();
+fn file_names(recorder: &Recorder) -> Vec<String> {
+    let files = &recorder.files;
+    let mut names: Vec<String> = files.names().map(str::to_owned).chain(files.notices_name()).collect();
     // Customers who are only reported were written down when the run began.
-    let missing = closed.run.record.missing;
+    let missing = recorder.run.record.missing;
     if missing.is_some_and(|missing| missing.action == MissingAction::Report && missing.found > 0) {
-        files.push(MISSING_FILE.to_owned());
-        files.sort_unstable();
+        names.push(MISSING_FILE.to_owned());
+        names.sort_unstable();
     }
-    files
+    names
 }

@@ -9,55 +9,31 @@ mod begin;
 mod checks;
 mod end;
 mod error;
-mod execute;
 mod exit;
 mod feed;
 mod monitors;
+mod options;
 mod recorder;
+mod second_pass;
 mod signals;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::checkpoint::{Checkpoint, Lock, path_beside};
 use crate::config::Config;
-use crate::omnidesk::{ApiKey, ApiSettings, Client, RefusalTexts};
-use crate::plan::{PlanOptions, Window, prepare_beside};
-use crate::report::{LogWriter, ProgressSetting, report_line};
+use crate::omnidesk::{ApiKey, ApiSettings, Client};
+use crate::plan::{Window, prepare_beside};
+use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 
 pub(crate) use checks::{lost_checkpoint, report_lost_checkpoint, wait_until_written};
 pub(crate) use error::RunError;
 pub(crate) use exit::Exit;
 pub(crate) use monitors::{FinishedRun, Monitors};
+use options::Execution;
+pub(crate) use options::RunOptions;
 pub(crate) use signals::wait_for_signal;
-
-/// What the configuration and the command line say together.
-pub(crate) struct RunOptions {
-    pub(crate) config: Config,
-    pub(crate) export: PathBuf,
-    pub(crate) plan: PlanOptions,
-    /// Purged customers may be created again.
-    pub(crate) allow_recreate: bool,
-    /// Give up the open run's progress.
-    pub(crate) fresh: bool,
-    /// A rehearsal: an in-process sandbox instead of the tenant.
-    pub(crate) sandbox: bool,
-    pub(crate) max_duration: Option<Duration>,
-    pub(crate) stop_at: Option<jiff::civil::Time>,
-    pub(crate) json: bool,
-    pub(crate) quiet: bool,
-    pub(crate) progress: ProgressSetting,
-}
-
-impl RunOptions {
-    /// A line for people, unless they want quiet.
-    fn report(&self, text: impl FnOnce() -> String) {
-        if !self.quiet {
-            report_line(text().trim_end());
-        }
-    }
-}
 
 /// Where a rehearsal with `--sandbox` keeps its progress: beside the real
 /// checkpoint, which must not learn what only a sandbox acknowledged.
@@ -88,11 +64,11 @@ pub(crate) fn run(
     let (prepared, (checkpoint, client)) = prepare_beside(config, options.plan, &options.export, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
-    let started = begin::begin(options, &prepared, checkpoint, window.as_ref(), &mut interrupts)?;
-    let (was_resumed, window) = (started.was_resumed, window.as_ref());
-    let execution = execute::Execution { options, prepared: &prepared, policy: started.policy, log, window };
-    let (recorder, end) = execution.execute(started.checkpoint, started.run, client, interrupts)?;
-    end::RunClosing { options, prepared: &prepared, began, was_resumed }.close(recorder, end)
+    let execution = Execution { options, prepared: &prepared, window: window.as_ref(), log, began };
+    let started = execution.begin(checkpoint, &mut interrupts)?;
+    let was_resumed = started.was_resumed;
+    let (recorder, end) = execution.run_second_pass(started, client, interrupts)?;
+    execution.end(recorder, end, was_resumed)
 }
 
 fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunError> {
@@ -117,13 +93,6 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
     config.omnidesk.base_url = sandbox.base_url().try_into().map_err(RunError::Sandbox)?;
     config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
     Ok(Some(sandbox))
-}
-
-fn refusal_texts(config: &Config) -> RefusalTexts {
-    RefusalTexts {
-        exists: config.omnidesk.exists_texts.clone(),
-        not_found: config.omnidesk.not_found_texts.clone(),
-    }
 }
 
 fn api_settings(config: &Config) -> ApiSettings {

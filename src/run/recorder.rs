@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::WorklistRows;
-use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, RejectionKind};
+use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, RejectionKind, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
 use crate::mapping::Place;
 use crate::plan::PreparedExport;
@@ -25,19 +25,10 @@ const YIELDS: u32 = 4;
 const COMMIT_REJECTED: usize = 1024;
 
 pub(super) struct Recorder {
-    checkpoint: Checkpoint,
-    run: OpenRun,
-    files: RunFiles,
-    progress: ProgressDisplay,
-    tally: Tally,
-    causes: Causes,
-}
-
-/// What a recorder leaves.
-pub(super) struct ClosedRun {
     pub(super) checkpoint: Checkpoint,
     pub(super) run: OpenRun,
     pub(super) files: RunFiles,
+    pub(super) progress: ProgressDisplay,
     pub(super) tally: Tally,
     pub(super) causes: Causes,
 }
@@ -53,20 +44,6 @@ impl Recorder {
         Self { checkpoint, run, files, progress, tally, causes }
     }
 
-    pub(super) fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
-    }
-
-    pub(super) fn run(&self) -> &OpenRun {
-        &self.run
-    }
-
-    pub(super) fn close(self) -> ClosedRun {
-        let Self { checkpoint, run, files, progress, tally, causes } = self;
-        progress.finish();
-        ClosedRun { checkpoint, run, files, tally, causes }
-    }
-
     /// Writes down the rejected rows before the first call: they are known even
     /// if the run stops at once.
     pub(super) fn settle_rejected(
@@ -74,7 +51,7 @@ impl Recorder {
         prepared: &PreparedExport,
         policy: &Policy,
     ) -> Result<(), RunError> {
-        let rows = WorklistRows::rejected(prepared, &self.run, policy.key);
+        let rows = WorklistRows::new(prepared, self.run.pending(Work::Rejected), policy.key);
         // As they were decided: an override that came since counts for the next run.
         let policy = Policy { allow_recreate: false, ..*policy };
         let mut waiting = Vec::new();

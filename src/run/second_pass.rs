@@ -6,59 +6,49 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::begin::StartedRun;
 use super::error::RunError;
 use super::feed::{WorklistRows, feed_missing};
+use super::options::Execution;
 use super::recorder::Recorder;
 use super::signals::Interrupts;
-use super::{RunOptions, refusal_texts};
-use crate::checkpoint::{Checkpoint, OpenRun, Work};
+use crate::checkpoint::{OpenRun, Work};
 use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, StopSwitch};
-use crate::omnidesk::Client;
-use crate::plan::{PreparedExport, Window};
+use crate::omnidesk::{Client, RefusalTexts};
 use crate::reconcile::{MissingAction, Outcome, Policy};
-use crate::report::{LogWriter, ProgressDisplay, RunFiles, report_line};
+use crate::report::{ProgressDisplay, RunFiles};
 
 /// Batches of records on their way to the recorder.
 const RECORDS_AHEAD: usize = 16;
 /// Batches of rows on their way to the scheduler.
 const BATCHES_AHEAD: usize = 4;
 
-pub(super) struct Execution<'a> {
-    pub(super) options: &'a RunOptions,
-    pub(super) prepared: &'a PreparedExport,
-    pub(super) policy: Policy,
-    pub(super) log: &'a LogWriter,
-    pub(super) window: Option<&'a Window>,
-}
-
 impl Execution<'_> {
-    pub(super) fn execute(
+    pub(super) fn run_second_pass(
         &self,
-        checkpoint: Checkpoint,
-        run: OpenRun,
+        started: StartedRun,
         client: Client,
         interrupts: Interrupts,
     ) -> Result<(Recorder, DispatchEnd), RunError> {
+        let StartedRun { checkpoint, run, policy, .. } = started;
         let folder = PathBuf::from(&run.record.folder);
         let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files.0)?;
         let missing = run.record.missing.unwrap_or_default();
-        let purges = if missing.action == MissingAction::Purge { missing.found } else { 0 };
-        let rows = run.worklist.count(Work::Calls) + purges;
-        let done = rows - run.pending_rows(Work::Calls) - run.pending_missing();
+        let rows = run.worklist.count(Work::Calls) + missing.purges();
+        let done = rows - run.pending_rows(Work::Calls) - missing.pending();
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
         let progress = ProgressDisplay::start(options.progress, heartbeat, rows, done);
         self.log.watch(&progress);
         let mut recorder = Recorder::new(checkpoint, run, files, progress);
-        recorder.settle_rejected(self.prepared, &self.policy)?;
+        recorder.settle_rejected(self.prepared, &policy)?;
         if done == rows {
             return Ok((recorder, DispatchEnd::default()));
         }
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
-        let rows = WorklistRows::with_calls(self.prepared, recorder.run(), self.policy.key);
-        let settings = self.dispatch_settings(&recorder)?;
-        let purge_list =
-            (recorder.run().pending_missing() > 0).then(|| recorder.checkpoint().purge_list()).transpose()?;
+        let rows = WorklistRows::new(self.prepared, recorder.run.pending(Work::Calls), policy.key);
+        let settings = self.dispatch_settings(&recorder, policy)?;
+        let purge_list = (missing.pending() > 0).then(|| recorder.checkpoint.purge_list()).transpose()?;
         std::thread::scope(|scope| {
             let recording = scope.spawn(move || recorder.record(inbox));
             let feeding = scope.spawn(move || {
@@ -88,13 +78,12 @@ impl Execution<'_> {
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RunError::System)?;
         let switch = StopSwitch::default();
         let second_signal = {
-            let (switch, quiet) = (switch.clone(), self.options.quiet);
+            let (switch, options) = (switch.clone(), self.options);
             async move {
                 interrupts.reach(1).await;
                 switch.stop(Stop::Interrupted);
-                if !quiet {
-                    report_line("stopping: calls on their way are finished; a second signal stops at once");
-                }
+                let text = "stopping: calls on their way are finished; a second signal stops at once";
+                options.report(|| text.to_owned());
                 interrupts.reach(2).await;
             }
         };
@@ -127,25 +116,30 @@ impl Execution<'_> {
         most.saturating_sub(run.record.counts.get(Outcome::Purged) + missing)
     }
 
-    fn dispatch_settings(&self, recorder: &Recorder) -> Result<DispatchSettings, RunError> {
-        let (config, run) = (&self.options.config, recorder.run());
+    fn dispatch_settings(&self, recorder: &Recorder, policy: Policy) -> Result<DispatchSettings, RunError> {
+        let Recorder { checkpoint, run, .. } = recorder;
+        let config = &self.options.config;
+        let texts = RefusalTexts {
+            exists: config.omnidesk.exists_texts.clone(),
+            not_found: config.omnidesk.not_found_texts.clone(),
+        };
         Ok(DispatchSettings {
             rate: config.limits.rate,
             concurrency: config.limits.concurrency,
             attempts: config.limits.attempts,
             patience: config.limits.patience.0,
             max_errors: config.limits.max_errors,
-            failed_before: recorder.checkpoint().failed_before()?,
+            failed_before: checkpoint.failed_before()?,
             purges_max: self.purges_left(run),
-            pending_purges: recorder.checkpoint().pending_purges(run.export.ordinal)?,
+            pending_purges: checkpoint.pending_purges(run.export.ordinal)?,
             canary: config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: config.omnidesk.in_doubt,
             settle: config.omnidesk.settle.0,
             max_duration: self.window.map(|window| window.time_for_new(config.omnidesk.timeout.0)),
             stores_ids: config.missing.action != MissingAction::Ignore,
-            texts: refusal_texts(config),
-            policy: self.policy,
+            texts,
+            policy,
         })
     }
 }

@@ -1,0 +1,43 @@
+//! What a run gets from the configuration and the command line.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::config::Config;
+use crate::plan::{PlanOptions, PreparedExport, Window};
+use crate::report::{LogWriter, ProgressSetting, report_line};
+
+pub(crate) struct RunOptions {
+    pub(crate) config: Config,
+    pub(crate) export: PathBuf,
+    pub(crate) plan: PlanOptions,
+    /// Purged customers may be created again.
+    pub(crate) allow_recreate: bool,
+    /// Give up the open run's progress.
+    pub(crate) fresh: bool,
+    /// A rehearsal: an in-process sandbox instead of the tenant.
+    pub(crate) sandbox: bool,
+    pub(crate) max_duration: Option<Duration>,
+    pub(crate) stop_at: Option<jiff::civil::Time>,
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    pub(crate) progress: ProgressSetting,
+}
+
+impl RunOptions {
+    /// Reports to a person, except with `--quiet`.
+    pub(super) fn report(&self, text: impl FnOnce() -> String) {
+        if !self.quiet {
+            report_line(text().trim_end());
+        }
+    }
+}
+
+/// One execution of a run, from its beginning to its end.
+pub(super) struct Execution<'a> {
+    pub(super) options: &'a RunOptions,
+    pub(super) prepared: &'a PreparedExport,
+    pub(super) window: Option<&'a Window>,
+    pub(super) log: &'a LogWriter,
+    pub(super) began: Instant,
+}
