@@ -12,11 +12,11 @@ use super::error::PlanError;
 use super::missing::MissingSearch;
 use super::plan::Plan;
 use super::prepare::PreparedExport;
-use super::reading::{ClassifiedRow, CustomerRef, FirstReading, RowClass, SecondReading, read};
+use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowClass, SecondReading, read};
 use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{AddressLoading, Checkpoint, CustomerIndex, PresenceSet, Work};
 use crate::guards::{Inspection, NewCustomers, RowOrder, SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Fill, Intent, Operation, RowIdentity};
+use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
@@ -182,18 +182,19 @@ impl<O: PlanObserver> FirstPass<'_, O> {
                     let tags = new.address_tags();
                     let addresses = tags.len() as u64;
                     if self.add_customer(at, customer, tags)? == RowOrder::First {
-                        self.decide_new(at, customer.key, addresses)?;
+                        self.decide_new(at, customer, addresses)?;
                     }
                 }
-                RowClass::Intent(customer, fingerprint, intent) => {
+                RowClass::Intent(row) => {
                     let state = states.next().unwrap_or_default();
+                    let IntentRow { customer, ref intent, .. } = *row;
                     self.plan.add_request(intent.operation, customer.brand_id, &intent.warnings);
                     let hashes =
                         intent.addresses.iter().map(|address| self.context.policy.key.address(address));
                     let tags: Vec<u64> =
                         hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
                     if self.add_customer(at, customer, tags.into_iter())? == RowOrder::First {
-                        self.decide_first(at, &intent, customer.key, state, fingerprint)?;
+                        self.decide_first(&row, state)?;
                     }
                 }
                 RowClass::Skipped(presence) => {
@@ -262,21 +263,20 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     /// A row that creates a customer. It is read again only if its calls are
     /// wanted.
-    fn decide_new(&mut self, at: RowRef, key: CustomerKey, addresses: u64) -> Result<(), PlanError> {
+    fn decide_new(&mut self, at: RowRef, customer: CustomerRef, addresses: u64) -> Result<(), PlanError> {
         let is_wanted = self.observer.wants_states() || self.observer.wants_row(at.number);
-        if !is_wanted && !self.inspection.vanished.has_reported(key) {
+        if !is_wanted && !self.inspection.vanished.has_reported(customer.key) {
             self.plan.decide_new(at, addresses);
             return Ok(());
         }
         let export = &self.prepared.export;
         let mut row = Row::default();
         export.rows_from(at).read(&mut row).map_err(|source| export.io_error(source))?;
-        match self.prepared.mapping.map(&row) {
-            Ok(Some(intent)) => {
-                self.decide_first(at, &intent, key, CustomerState::Unknown, RowFingerprint::NONE)
-            }
-            _ => Err(PlanError::Bug(format!("row {} is not what it was", at.number))),
-        }
+        let Ok(Some(intent)) = self.prepared.mapping.map(&row) else {
+            return Err(PlanError::Bug(format!("row {} is not what it was", at.number)));
+        };
+        let row = IntentRow { at, customer, fingerprint: RowFingerprint::NONE, intent };
+        self.decide_first(&row, CustomerState::Unknown)
     }
 
     /// Finds new customers with the addresses of known customers who are absent.
@@ -341,19 +341,19 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     /// Customers with several rows, each row on top of those before; of the
     /// others only shared addresses.
-    fn second_reading(&mut self, batch: Vec<(RowRef, CustomerKey, Box<Intent>)>) -> Result<(), PlanError> {
+    fn second_reading(&mut self, batch: Vec<IntentRow>) -> Result<(), PlanError> {
         self.observer.check()?;
         let mut repeated = std::mem::take(&mut self.repeated);
-        for (at, key, intent) in batch {
-            self.inspection.name_shared(key, &intent);
-            let Some(customer) = repeated.get_mut(&key) else { continue };
-            self.inspection.add_repeated(&mut customer.rows, &intent);
-            let calls = if at.number >= customer.later_from {
-                self.decide_later(at, &intent, key, customer)?
+        for row in batch {
+            self.inspection.name_shared(row.customer.key, &row.intent);
+            let Some(customer) = repeated.get_mut(&row.customer.key) else { continue };
+            self.inspection.add_repeated(&mut customer.rows, &row.intent);
+            let calls = if row.at.number >= customer.later_from {
+                self.decide_later(&row, customer)?
             } else {
-                self.rehearse_again(at, &intent, &mut customer.state)
+                self.rehearse_again(&row, &mut customer.state)
             };
-            if let Some((purge, sync)) = customer.add_row(at, intent.operation, &calls)
+            if let Some((purge, sync)) = customer.add_row(row.at, row.intent.operation, &calls)
                 && !self.context.policy.allow_recreate
             {
                 self.plan.add_recreated(purge, sync);
@@ -364,95 +364,79 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     }
 
     /// Decides the first row of a customer.
-    fn decide_first(
-        &mut self,
-        at: RowRef,
-        intent: &Intent,
-        key: CustomerKey,
-        mut state: CustomerState,
-        fingerprint: RowFingerprint,
-    ) -> Result<(), PlanError> {
-        let Some(calls) = self.decide(at, intent, &mut state) else { return Ok(()) };
-        self.inspection.add_decision(key, intent, &calls, state.acked());
+    fn decide_first(&mut self, row: &IntentRow, mut state: CustomerState) -> Result<(), PlanError> {
+        let Some(calls) = self.decide(row, &mut state) else { return Ok(()) };
+        self.inspection.add_decision(row.customer.key, &row.intent, &calls, state.acked());
         if calls.is_empty() {
-            self.add_fingerprint(intent, key, &state, fingerprint);
+            self.add_fingerprint(row, &state);
             return Ok(());
         }
         if self.observer.wants_states() {
-            set_fingerprint(intent, &mut state, &self.context.policy, fingerprint);
+            set_fingerprint(&row.intent, &mut state, &self.context.policy, row.fingerprint);
         }
-        self.observer.add_state(key, &state)
+        self.observer.add_state(row.customer.key, &state)
     }
 
     /// Decides a later row of a customer. Behind a row with calls it is visited
     /// whatever is decided for it here: if those fail, it needs its own.
     fn decide_later(
         &mut self,
-        at: RowRef,
-        intent: &Intent,
-        key: CustomerKey,
+        row: &IntentRow,
         customer: &mut RepeatedCustomer,
     ) -> Result<Vec<CallKind>, PlanError> {
         self.plan.repeated_rows += 1;
-        let Some(calls) = self.decide(at, intent, &mut customer.state) else { return Ok(Vec::new()) };
+        let Some(calls) = self.decide(row, &mut customer.state) else { return Ok(Vec::new()) };
         if customer.has_calls {
-            self.plan.worklist.set(at.number, Work::Calls);
+            self.plan.worklist.set(row.at.number, Work::Calls);
         } else {
-            self.inspection.add_decision(key, intent, &calls, customer.state.acked());
+            self.inspection.add_decision(row.customer.key, &row.intent, &calls, customer.state.acked());
         }
         if !calls.is_empty() {
-            self.observer.add_state(key, &customer.state)?;
+            self.observer.add_state(row.customer.key, &customer.state)?;
         }
         Ok(calls.iter().map(Call::kind).collect())
     }
 
     /// The calls of a row that was decided in the first reading.
-    fn rehearse_again(&self, at: RowRef, intent: &Intent, state: &mut CustomerState) -> Vec<CallKind> {
-        if !self.is_to_decide(at) {
+    fn rehearse_again(&self, row: &IntentRow, state: &mut CustomerState) -> Vec<CallKind> {
+        if !self.is_to_decide(row.at) {
             return Vec::new();
         }
-        let calls = rehearse(intent, state, &self.context.policy);
+        let calls = rehearse(&row.intent, state, &self.context.policy);
         calls.map(|(calls, _)| calls.iter().map(Call::kind).collect()).unwrap_or_default()
     }
 
     /// The calls of a row, taken into the plan. `None` if it is rejected or was
     /// applied by an earlier run.
-    fn decide(&mut self, at: RowRef, intent: &Intent, state: &mut CustomerState) -> Option<Vec<Call>> {
-        if !self.is_to_decide(at) {
-            self.plan.decide(at, Outcome::Unchanged, &[]);
+    fn decide(&mut self, row: &IntentRow, state: &mut CustomerState) -> Option<Vec<Call>> {
+        if !self.is_to_decide(row.at) {
+            self.plan.decide(row.at, Outcome::Unchanged, &[]);
             return None;
         }
-        match rehearse(intent, state, &self.context.policy) {
+        match rehearse(&row.intent, state, &self.context.policy) {
             Ok((calls, outcome)) => {
-                self.plan.decide(at, outcome, &calls);
-                self.observer.add_calls(at, &calls);
+                self.plan.decide(row.at, outcome, &calls);
+                self.observer.add_calls(row.at, &calls);
                 Some(calls)
             }
             Err(rejection) => {
-                self.plan.reject(at, *rejection);
+                self.plan.reject(row.at, *rejection);
                 None
             }
         }
     }
 
-    fn add_fingerprint(
-        &mut self,
-        intent: &Intent,
-        key: CustomerKey,
-        state: &CustomerState,
-        fingerprint: RowFingerprint,
-    ) {
-        let Some(acked) = state
-            .acked()
-            .filter(|acked| fingerprint != RowFingerprint::NONE && acked.fingerprint != fingerprint)
-        else {
-            return;
-        };
-        if self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_writable())
-            && acked.is_all_of(intent, &self.context.policy.key)
+    fn add_fingerprint(&mut self, row: &IntentRow, state: &CustomerState) {
+        let fingerprint = row.fingerprint;
+        let is_writable = self.checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.is_writable());
+        if let Some(acked) = state.acked()
+            && fingerprint != RowFingerprint::NONE
+            && acked.fingerprint != fingerprint
+            && is_writable
+            && acked.is_all_of(&row.intent, &self.context.policy.key)
         {
             let state = CustomerState::Acknowledged(Acked { fingerprint, ..acked.clone() });
-            self.fingerprints.push((key, state));
+            self.fingerprints.push((row.customer.key, state));
         }
     }
 
@@ -472,8 +456,8 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     /// The states of the customers of rows with an intent, in the order of the rows.
     fn look_up(&self, batch: &[ClassifiedRow]) -> Result<Vec<CustomerState>, PlanError> {
         let wanted = |row: &ClassifiedRow| match &row.class {
-            RowClass::Intent(customer, ..) => {
-                Some(customer.known.filter(|_| self.is_to_decide(row.at)).map(|_| customer.key))
+            RowClass::Intent(row) => {
+                Some(row.customer.known.filter(|_| self.is_to_decide(row.at)).map(|_| row.customer.key))
             }
             _ => None,
         };

@@ -9,8 +9,8 @@ use super::error::PlanError;
 use crate::checkpoint::{PlanVersion, SettingsHash};
 use crate::config::Config;
 use crate::mapping::{MappedKey, Mapping};
-use crate::reconcile::{FingerprintKey, HashKey, MissingAction, RowFingerprint};
-use crate::source::{self, Export, ExportHash, Row};
+use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
+use crate::source::{self, Export, ExportHash};
 
 /// Another version of the program may map the same row to something else, so
 /// the version is part of everything that says "decided as before".
@@ -40,7 +40,7 @@ pub(crate) struct PreparedExport {
     pub(crate) keys: Vec<MappedKey>,
     pub(crate) missing: MissingAction,
     /// See [`PreparedExport::fingerprinter`].
-    row_version: [u8; 8],
+    row_version: SettingsHash,
 }
 
 impl PreparedExport {
@@ -51,24 +51,8 @@ impl PreparedExport {
     }
 
     /// Fingerprints are the same for rows that ask for the same in the same words.
-    pub(crate) fn fingerprinter(&self, key: &HashKey) -> RowFingerprinter<'_> {
-        RowFingerprinter {
-            mapping: &self.mapping,
-            key: key.fingerprints(self.row_version),
-            buffer: Vec::new(),
-        }
-    }
-}
-
-pub(crate) struct RowFingerprinter<'a> {
-    mapping: &'a Mapping,
-    key: FingerprintKey,
-    buffer: Vec<u8>,
-}
-
-impl RowFingerprinter<'_> {
-    pub(crate) fn fingerprint(&mut self, row: &Row) -> RowFingerprint {
-        self.key.row(self.mapping.deciding_cells(row), &mut self.buffer)
+    pub(crate) fn fingerprinter(&self, key: &HashKey) -> RowFingerprinter {
+        key.fingerprinter(&self.row_version.0[..8])
     }
 }
 
@@ -140,12 +124,9 @@ fn mapping_settings(config: &Config) -> Value {
     json!([config.customer, config.operation, config.input, omnidesk.names, omnidesk.custom_field_prefix])
 }
 
-/// The same with what was found out about the export.
-fn row_version(settings: &Value, export: &Export, mapping: &Mapping) -> [u8; 8] {
+/// The same, with the findings about the export.
+fn row_version(settings: &Value, export: &Export, mapping: &Mapping) -> SettingsHash {
     // A template that computes the names of columns depends on these names.
     let columns: Vec<&str> = mapping.deciding_names().collect();
-    let version = json!([settings, export.dialect().encoding.name(), columns, VERSION]);
-    let mut hash = [0; 8];
-    hash.copy_from_slice(&blake3::hash(version.to_string().as_bytes()).as_bytes()[..8]);
-    hash
+    SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, VERSION]))
 }

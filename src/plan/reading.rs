@@ -11,11 +11,13 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::error::PlanError;
-use super::prepare::{PreparedExport, RowFingerprinter};
+use super::prepare::PreparedExport;
 use crate::checkpoint::{AddressLoading, CustomerIndex};
 use crate::guards::brand_address_tag;
 use crate::mapping::{Draft, Fill, Intent, Mapping, Operation, Rejection, RowIdentity};
-use crate::reconcile::{BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint};
+use crate::reconcile::{
+    BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
+};
 use crate::source::{Row, RowRef, Rows, SourceError};
 
 /// Rows handed over at once.
@@ -39,11 +41,20 @@ pub(super) enum RowClass {
     /// It creates a customer whom the checkpoint does not know.
     New(CustomerRef, NewCustomerRow),
     /// It is decided by its customer's state.
-    Intent(CustomerRef, RowFingerprint, Box<Intent>),
+    Intent(Box<IntentRow>),
     /// Operation `skip`. Its customer is given if `[missing]` asks.
     Skipped(Option<Box<RowIdentity>>),
     /// Likewise.
     Rejected(Box<Rejection>, Option<Box<RowIdentity>>),
+}
+
+/// A row that is decided by its customer's state.
+pub(super) struct IntentRow {
+    pub(super) at: RowRef,
+    pub(super) customer: CustomerRef,
+    /// [`RowFingerprint::NONE`] if it is not needed.
+    pub(super) fingerprint: RowFingerprint,
+    pub(super) intent: Intent,
 }
 
 /// The customer of a row.
@@ -123,7 +134,7 @@ fn read_rows(prepared: &PreparedExport, rows: &mut Rows, buffer: &mut [Row]) -> 
 pub(super) struct FirstReading<'a> {
     pub(super) prepared: &'a PreparedExport,
     pub(super) key: HashKey,
-    pub(super) fingerprinter: RowFingerprinter<'a>,
+    pub(super) fingerprinter: RowFingerprinter,
     pub(super) index: &'a CustomerIndex,
     /// Whether an unchanged row may be known by its fingerprint alone.
     pub(super) skips_unchanged: bool,
@@ -143,8 +154,7 @@ impl FirstReading<'_> {
         let mut found = [None; ROWS_AT_ONCE];
         if !self.index.is_empty() {
             for (found, row) in found.iter_mut().zip(rows) {
-                *found =
-                    self.customer_of(row).map(|customer| (customer, self.fingerprinter.fingerprint(row)));
+                *found = self.customer_of(row).map(|customer| (customer, self.fingerprint(row)));
             }
             for (customer, _) in found.iter_mut().flatten() {
                 customer.known = self.index.find(customer.key);
@@ -165,6 +175,10 @@ impl FirstReading<'_> {
     fn customer_of(&self, row: &Row) -> Option<CustomerRef> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         Some(CustomerRef { key: self.key.customer_id(brand_id, &primary_id), brand_id, known: None })
+    }
+
+    fn fingerprint(&mut self, row: &Row) -> RowFingerprint {
+        self.fingerprinter.fingerprint(self.prepared.mapping.deciding_cells(row))
     }
 
     fn is_unchanged(&self, customer: CustomerRef, fingerprint: RowFingerprint) -> bool {
@@ -194,15 +208,16 @@ impl FirstReading<'_> {
         let (customer, fingerprint) = found.unwrap_or_else(|| {
             let key = self.key.customer_id(draft.brand_id, &draft.primary_id);
             let customer = CustomerRef { key, brand_id: draft.brand_id, known: self.index.find(key) };
-            let fingerprint = match self.fingerprints_all {
-                true => self.fingerprinter.fingerprint(row),
-                false => RowFingerprint::NONE,
-            };
+            let fingerprint =
+                if self.fingerprints_all { self.fingerprint(row) } else { RowFingerprint::NONE };
             (customer, fingerprint)
         });
         match self.new_customer(&draft, customer) {
             Some(new) => RowClass::New(customer, new),
-            None => RowClass::Intent(customer, fingerprint, Box::new(draft.into_intent())),
+            None => {
+                let (at, intent) = (row.at(), draft.into_intent());
+                RowClass::Intent(Box::new(IntentRow { at, customer, fingerprint, intent }))
+            }
         }
     }
 
@@ -235,7 +250,7 @@ pub(super) struct SecondReading<'a> {
 
 impl SecondReading<'_> {
     /// What the row asks for, if it matters.
-    pub(super) fn map(&self, row: &Row) -> Option<(RowRef, CustomerKey, Box<Intent>)> {
+    pub(super) fn map(&self, row: &Row) -> Option<IntentRow> {
         let (brand_id, primary_id) = self.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
         let is_repeated = self.repeated.contains(&key);
@@ -249,6 +264,11 @@ impl SecondReading<'_> {
                 self.suspects.binary_search(&brand_address_tag(hash, brand_id)).is_ok()
             })
         };
-        (is_repeated || is_suspect()).then(|| (row.at(), key, Box::new(draft.into_intent())))
+        if !is_repeated && !is_suspect() {
+            return None;
+        }
+        let customer = CustomerRef { key, brand_id, known: None };
+        let (fingerprint, intent) = (RowFingerprint::NONE, draft.into_intent());
+        Some(IntentRow { at: row.at(), customer, fingerprint, intent })
     }
 }

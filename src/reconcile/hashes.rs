@@ -75,16 +75,19 @@ impl RowFingerprint {
     pub const NONE: Self = Self([0; 8]);
 }
 
-/// The key of row fingerprints.
+/// Takes the fingerprints of rows.
 ///
-/// XXH3 with a secret seed, and not BLAKE3 as all else: every row of every
+/// By XXH3 with a secret seed, and not by BLAKE3 as all else: every row of every
 /// night has its fingerprint taken, and it is compared with one other alone.
-#[derive(Clone, Copy)]
-pub struct FingerprintKey(u64);
+pub struct RowFingerprinter {
+    seed: u64,
+    buffer: Vec<u8>,
+}
 
-impl FingerprintKey {
-    /// The fingerprint of a row with these cells, which are joined in `buffer`.
-    pub fn row<'a>(&self, cells: impl Iterator<Item = &'a [u8]>, buffer: &mut Vec<u8>) -> RowFingerprint {
+impl RowFingerprinter {
+    /// The fingerprint of a row with these cells.
+    pub fn fingerprint<'a>(&mut self, cells: impl Iterator<Item = &'a [u8]>) -> RowFingerprint {
+        let buffer = &mut self.buffer;
         buffer.clear();
         for cell in cells {
             // Lengths keep the cells apart; nearly all of them are one byte.
@@ -97,9 +100,8 @@ impl FingerprintKey {
             }
             buffer.extend_from_slice(cell);
         }
-        let hash = XxHash3_64::oneshot_with_seed(self.0, buffer);
         // Zero is no row's.
-        RowFingerprint(hash.max(1).to_le_bytes())
+        RowFingerprint(XxHash3_64::oneshot_with_seed(self.seed, buffer).max(1).to_le_bytes())
     }
 }
 
@@ -159,13 +161,11 @@ impl HashKey {
         AddressHash(self.hash(b"address", channel.as_str().as_bytes(), identity.as_bytes()))
     }
 
-    /// The key of the fingerprints of rows that are mapped in one way, which
-    /// `mapping` identifies.
+    /// For rows that are mapped in one way, which `mapping` identifies.
     #[must_use]
-    pub fn fingerprints(&self, mapping: [u8; 8]) -> FingerprintKey {
-        let mut seed = [0; 8];
-        seed.copy_from_slice(&self.hash::<8>(b"row", &mapping, b""));
-        FingerprintKey(u64::from_le_bytes(seed))
+    pub fn fingerprinter(&self, mapping: &[u8]) -> RowFingerprinter {
+        let seed = u64::from_le_bytes(self.hash(b"row", mapping, b""));
+        RowFingerprinter { seed, buffer: Vec::new() }
     }
 
     pub(crate) fn value(&self, tag: FieldTag, text: &str) -> ValueHash {
@@ -229,8 +229,8 @@ mod tests {
     #[test]
     fn a_fingerprint_tells_rows_apart_by_every_cell_and_its_place() {
         let key = HashKey::new([7; 32]);
-        let by_version = |version, cells: &[&str]| {
-            key.fingerprints(version).row(cells.iter().map(|cell| cell.as_bytes()), &mut Vec::new())
+        let by_version = |version: [u8; 8], cells: &[&str]| {
+            key.fingerprinter(&version).fingerprint(cells.iter().map(|cell| cell.as_bytes()))
         };
         let fingerprint = |cells: &[&str]| by_version([1; 8], cells);
         let long = "x".repeat(300);

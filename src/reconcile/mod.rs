@@ -15,7 +15,7 @@ mod step;
 
 pub(crate) use causes::CauseMap;
 pub(crate) use hashes::BuildKeyHasher;
-pub use hashes::{AddressHash, CustomerKey, FieldTag, FingerprintKey, HashKey, RowFingerprint, ValueHash};
+pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, RowFingerprinter, ValueHash};
 pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
 pub use state::{Acked, AckedField, CustomerState, Effect, ExportRow, PendingCall, RowProgress};

@@ -66,7 +66,8 @@ impl<'a> WorklistRows<'a> {
                 prepared.export.check_unchanged()?;
                 return Err(bug(row.at().number));
             };
-            let (key, fingerprint) = (key.customer(&intent.customer), fingerprinter.fingerprint(row));
+            let fingerprint = fingerprinter.fingerprint(prepared.mapping.deciding_cells(row));
+            let key = key.customer(&intent.customer);
             batch.push(Job { key, fingerprint, intent: Box::new(intent) });
             if batch.len() < BATCH_ROWS {
                 return Ok(true);
