@@ -39,7 +39,6 @@ impl Checkpoint {
 
 impl Batch<'_> {
     /// What is known, this batch's own changes included.
-    #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
         Lookups { entry: Some(&self.entry), ..self.checkpoint.lookups() }
     }

@@ -74,7 +74,6 @@ impl Checkpoint {
         if self.database.connection.is_autocommit() { Ok(()) } else { self.database.execute("COMMIT", []) }
     }
 
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.database.path
     }
@@ -85,7 +84,6 @@ impl Checkpoint {
     }
 
     /// The key of its hashes.
-    #[must_use]
     pub fn key(&self) -> HashKey {
         self.ids.hash_key
     }
@@ -104,7 +102,6 @@ impl Checkpoint {
         String::from_utf8(tenant).map_err(|_| self.database.damaged("its tenant is no text"))
     }
 
-    #[must_use]
     pub fn lookups(&self) -> Lookups<'_> {
         Lookups { database: &self.database, journal: &self.journal, entry: None }
     }
@@ -116,7 +113,6 @@ impl Checkpoint {
     }
 
     /// Creates without an answer.
-    #[must_use]
     pub fn creates_in_doubt(&self) -> u64 {
         self.journal.pending.values().filter(|call| !call.0.kind.is_repeatable()).count() as u64
     }

@@ -8,10 +8,10 @@ pub enum CheckpointError {
     /// Another process has it.
     #[error("another run holds the checkpoint {path}")]
     Locked { path: PathBuf },
-    /// The checkpoint, or the file beside it.
+    /// The checkpoint, or a file beside it.
     #[error("the checkpoint {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
-    /// SQLite reports something else than damage.
+    /// SQLite fails, and not by damage.
     #[error("the checkpoint {path}: {source}")]
     Database { path: PathBuf, source: rusqlite::Error },
     /// It cannot be trusted.

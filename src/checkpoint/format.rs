@@ -187,7 +187,7 @@ pub struct RunRecord {
     pub rejected_watermark: u64,
     pub files: FileLengths,
     /// Known customers whom the export does not hold, if they were looked for.
-    #[serde(with = "optional_missing")]
+    #[serde(with = "missing")]
     pub missing: Option<MissingCustomers>,
 }
 
@@ -212,8 +212,8 @@ pub(super) struct WorklistBlock {
     pub(super) rejected: [u64; WORKLIST_WORDS],
 }
 
-/// What one commit changes.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// The changes of one commit.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct JournalEntry {
     /// A run begins: progress of rows of an earlier one is dropped.
     pub(super) begins_run: bool,
@@ -400,9 +400,9 @@ struct NoticeLineLayout {
     message: String,
 }
 
-/// A layout in a list.
-macro_rules! layout_in_list {
-    ($module:ident, $inner:ty, $layout:literal) => {
+/// A layout in a container. An `Option` is written like a list of at most one.
+macro_rules! layout_in_container {
+    ($module:ident, $container:ident<$inner:ty>, $layout:literal, $collect:ident) => {
         mod $module {
             use super::*;
 
@@ -412,38 +412,24 @@ macro_rules! layout_in_list {
             #[derive(Deserialize)]
             struct Owned(#[serde(with = $layout)] $inner);
 
-            pub(super) fn serialize<S: Serializer>(list: &[$inner], writer: S) -> Result<S::Ok, S::Error> {
-                writer.collect_seq(list.iter().map(Borrowed))
+            pub(super) fn serialize<'a, S: Serializer>(
+                values: impl IntoIterator<Item = &'a $inner>,
+                writer: S,
+            ) -> Result<S::Ok, S::Error> {
+                writer.collect_seq(values.into_iter().map(Borrowed))
             }
 
-            pub(super) fn deserialize<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<$inner>, D::Error> {
-                Ok(Vec::<Owned>::deserialize(reader)?.into_iter().map(|owned| owned.0).collect())
+            pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+                reader: D,
+            ) -> Result<$container<$inner>, D::Error> {
+                Ok(Vec::<Owned>::deserialize(reader)?.into_iter().map(|owned| owned.0).$collect())
             }
         }
     };
 }
-layout_in_list!(fields, AckedField, "AckedFieldLayout");
-layout_in_list!(notices, NoticeLine, "NoticeLineLayout");
-
-mod optional_missing {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct Stored(#[serde(with = "MissingCustomersLayout")] MissingCustomers);
-
-    pub(super) fn serialize<S: Serializer>(
-        missing: &Option<MissingCustomers>,
-        writer: S,
-    ) -> Result<S::Ok, S::Error> {
-        missing.map(Stored).serialize(writer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        reader: D,
-    ) -> Result<Option<MissingCustomers>, D::Error> {
-        Ok(Option::<Stored>::deserialize(reader)?.map(|stored| stored.0))
-    }
-}
+layout_in_container!(fields, Vec<AckedField>, "AckedFieldLayout", collect);
+layout_in_container!(notices, Vec<NoticeLine>, "NoticeLineLayout", collect);
+layout_in_container!(missing, Option<MissingCustomers>, "MissingCustomersLayout", next);
 
 /// Damage that is found while a row is read.
 pub(super) fn damage(problem: &'static str) -> FromSqlError {

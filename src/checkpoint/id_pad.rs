@@ -12,16 +12,10 @@ use crate::reconcile::{CustomerKey, HashKey};
 const PURPOSE: &str = "omnidesk-sync checkpoint stored ids";
 
 /// Combines ids with a pad of their customer's own.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct IdPad {
-    pad_key: [u8; 32],
+    pad_key: HashKey,
     pub(super) hash_key: HashKey,
-}
-
-impl std::fmt::Debug for IdPad {
-    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
-        out.write_str("IdPad(***)")
-    }
 }
 
 impl IdPad {
@@ -46,8 +40,7 @@ impl IdPad {
     }
 
     fn combine(&self, key: CustomerKey, bytes: &mut [u8]) {
-        let mut pad = vec![0; bytes.len()];
-        blake3::Hasher::new_keyed(&self.pad_key).update(&key.0).finalize_xof().fill(&mut pad);
+        let pad = self.pad_key.pad(key, bytes.len());
         bytes.iter_mut().zip(pad).for_each(|(byte, pad)| *byte ^= pad);
     }
 }

@@ -21,11 +21,7 @@ const BYTES_MAX: usize = 64 << 20;
 
 impl JournalEntry {
     pub(super) fn is_empty(&self) -> bool {
-        !self.begins_run
-            && self.states.is_empty()
-            && self.pending.is_empty()
-            && self.progress.is_empty()
-            && self.settled.is_empty()
+        *self == Self::default()
     }
 
     /// The entry of a run that begins.

@@ -54,14 +54,12 @@ impl Lookups<'_> {
     }
 
     /// The customer's call that has no outcome yet.
-    #[must_use]
     pub fn pending(&self, key: CustomerKey) -> Option<PendingCall> {
         let changed = self.entry.and_then(|entry| entry.pending.get(&key));
         changed.map_or_else(|| self.journal.pending.get(&key), Option::as_ref).map(|call| call.0)
     }
 
     /// The finished part of a row of the open run.
-    #[must_use]
     pub fn progress(&self, place: Place) -> RowProgress {
         let row = place.into();
         let changed = self.entry.and_then(|entry| entry.progress.get(&row));

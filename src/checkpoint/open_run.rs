@@ -49,7 +49,6 @@ impl Iterator for PendingRows {
 }
 
 impl OpenRun {
-    #[must_use]
     pub fn settled_ahead(&self) -> &BTreeSet<u64> {
         &self.settled_ahead
     }
@@ -66,7 +65,6 @@ impl OpenRun {
 
     /// They are counted one by one and not as a difference, so that the totals
     /// can be checked against it.
-    #[must_use]
     pub fn pending_rows(&self, work: Work) -> u64 {
         self.pending(work).count() as u64
     }
@@ -89,7 +87,6 @@ impl OpenRun {
     }
 
     /// Rows without an outcome yet.
-    #[must_use]
     pub fn not_attempted(&self) -> u64 {
         self.record.rows.saturating_sub(self.record.counts.total())
     }

@@ -36,7 +36,6 @@ pub struct Baseline {
 impl Baseline {
     /// For an export that is a part on purpose: it cannot be compared with a
     /// whole one.
-    #[must_use]
     pub(crate) fn for_part(self) -> Self {
         let without_fill =
             |profile: RunProfile| RunProfile { fill: Vec::new(), described_rows: 0, ..profile };

@@ -1,5 +1,7 @@
 //! What deserves attention in rows that are applied.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::mapping::FieldName;
@@ -55,11 +57,9 @@ struct NoticeGroup {
 
 /// All notices of a first pass, by kind.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Notices([NoticeGroup; 3]);
+pub(crate) struct Notices(BTreeMap<NoticeKind, NoticeGroup>);
 
 impl NoticeKind {
-    const ALL: [Self; 3] = [Self::SharedAddress, Self::ConflictingRow, Self::VanishedAddress];
-
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SharedAddress => "shared_address",
@@ -112,7 +112,7 @@ impl Notice {
 
 impl Notices {
     pub(super) fn add(&mut self, notice: Notice) {
-        let group = &mut self.0[notice.kind as usize];
+        let group = self.0.entry(notice.kind).or_default();
         if group.rows.len() < ROWS_KEPT {
             group.rows.push(notice);
         }
@@ -120,29 +120,29 @@ impl Notices {
 
     /// Sets how many of a kind are new, and how many were reported before.
     pub(super) fn set_count(&mut self, kind: NoticeKind, count: u64, before: u64) {
-        let group = &mut self.0[kind as usize];
+        let group = self.0.entry(kind).or_default();
         (group.count, group.before) = (count, before);
     }
 
     /// How many of a kind are new.
     pub(super) fn count(&self, kind: NoticeKind) -> u64 {
-        self.0[kind as usize].count
+        self.0.get(&kind).map_or(0, |group| group.count)
     }
 
     /// The rows kept, by kind and in the export's order.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Notice> {
-        self.0.iter().flat_map(|group| &group.rows)
+        self.0.values().flat_map(|group| &group.rows)
     }
 
     pub(super) fn sort(&mut self) {
-        for group in &mut self.0 {
+        for group in self.0.values_mut() {
             group.rows.sort_by_key(|notice| (notice.at.number, notice.other));
         }
     }
 
     /// The first rows of a kind.
     pub(super) fn examples(&self, kind: NoticeKind) -> String {
-        let rows = &self.0[kind as usize].rows;
+        let rows = self.0.get(&kind).map(|group| group.rows.as_slice()).unwrap_or_default();
         // Of two rows that share an address, the later one names both.
         let is_later = |notice: &&Notice| {
             kind != NoticeKind::SharedAddress || notice.other.is_none_or(|other| other < notice.at.number)
@@ -153,11 +153,11 @@ impl Notices {
 
     /// A sentence for each kind that there is.
     pub(super) fn lines(&self) -> Vec<NoticeLine> {
-        NoticeKind::ALL.into_iter().filter_map(|kind| self.line(kind)).collect()
+        self.0.iter().filter_map(|(kind, group)| self.line(*kind, group)).collect()
     }
 
-    fn line(&self, kind: NoticeKind) -> Option<NoticeLine> {
-        let NoticeGroup { count, before, .. } = self.0[kind as usize];
+    fn line(&self, kind: NoticeKind, group: &NoticeGroup) -> Option<NoticeLine> {
+        let NoticeGroup { count, before, .. } = *group;
         if count + before == 0 {
             return None;
         }

@@ -128,30 +128,33 @@ impl std::fmt::Debug for HashKey {
 
 impl HashKey {
     /// Takes 32 bytes that nobody can guess.
-    #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
     /// A key for another purpose, which reveals nothing of this one.
-    pub(crate) fn derive(&self, purpose: &str) -> [u8; 32] {
-        blake3::derive_key(purpose, &self.0)
+    pub(crate) fn derive(&self, purpose: &str) -> Self {
+        Self(blake3::derive_key(purpose, &self.0))
+    }
+
+    /// So many bytes that only this key gives for the customer.
+    pub(crate) fn pad(&self, customer: CustomerKey, len: usize) -> Vec<u8> {
+        let mut pad = vec![0; len];
+        blake3::Hasher::new_keyed(&self.0).update(&customer.0).finalize_xof().fill(&mut pad);
+        pad
     }
 
     /// A customer's key.
-    #[must_use]
     pub fn customer(&self, customer: &Customer) -> CustomerKey {
         self.customer_id(customer.brand_id, customer.primary_id.as_str())
     }
 
     /// The key of the customer with this id of this brand.
-    #[must_use]
     pub fn customer_id(&self, brand_id: u64, primary_id: &str) -> CustomerKey {
         CustomerKey(self.hash(b"customer", &brand_id.to_le_bytes(), primary_id.as_bytes()))
     }
 
     /// An address's hash, the same for two spellings of one address.
-    #[must_use]
     pub fn address(&self, address: &Address) -> AddressHash {
         self.address_identity(address.channel(), &address.identity())
     }
@@ -162,7 +165,6 @@ impl HashKey {
     }
 
     /// For rows that are mapped in one way, which `mapping` identifies.
-    #[must_use]
     pub fn fingerprinter(&self, mapping: &[u8]) -> RowFingerprinter {
         let seed = u64::from_le_bytes(self.hash(b"row", mapping, b""));
         RowFingerprinter { seed, buffer: Vec::new() }

@@ -88,12 +88,10 @@ impl Counts {
     }
 
     /// The rows with that outcome.
-    #[must_use]
     pub fn get(&self, outcome: Outcome) -> u64 {
         self.0[outcome as usize]
     }
 
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }

@@ -38,7 +38,6 @@ pub enum CustomerState {
 
 impl CustomerState {
     /// A customer of whom nothing but the existence is known.
-    #[must_use]
     pub fn existing() -> Self {
         Self::Acknowledged(Acked::default())
     }
@@ -104,7 +103,6 @@ impl Acked {
     /// Whether a row asks for just this and nothing has vanished from it. As
     /// long as that holds, a row with the same cells needs no mapping. It does
     /// not hold for a row with warnings: those are counted every time.
-    #[must_use]
     pub fn is_all_of(&self, intent: &Intent, key: &HashKey) -> bool {
         intent.operation == crate::mapping::Operation::Sync
             && intent.warnings.is_empty()

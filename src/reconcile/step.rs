@@ -49,7 +49,6 @@ pub struct Situation {
 
 impl Situation {
     /// At the start of a row.
-    #[must_use]
     pub fn new(state: CustomerState, progress: RowProgress) -> Self {
         Self { state, progress, turn: Turn::None }
     }
@@ -83,7 +82,6 @@ static NOTHING: Acked = Acked {
 };
 
 /// Which call the row needs next, or what it came to.
-#[must_use]
 pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     if intent.operation == Operation::Purge {
         return next_purge(intent, situation, policy);
@@ -284,7 +282,6 @@ pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation) -> bool
 
 /// What is certain of a customer while `call` is on its way. What it may change
 /// is not: if the answer is lost, it must not pass for unchanged.
-#[must_use]
 pub(crate) fn state_during(call: &Call, state: &CustomerState, policy: &Policy) -> CustomerState {
     match (state, &call.action) {
         (CustomerState::Acknowledged(acked), Action::Update { fields }) => {
@@ -332,7 +329,6 @@ pub(crate) fn confirm(intent: &Intent, situation: &mut Situation, policy: &Polic
 /// The safe probe for a create whose answer was lost: an update of the same
 /// customer. Success means that the customer exists. A row that only adds an
 /// address changes no field by it.
-#[must_use]
 pub(crate) fn probe_call(intent: &Intent) -> Call {
     let fields = if intent.operation == Operation::AddChannel { Vec::new() } else { intent.fields.clone() };
     Call { customer: intent.customer.clone(), action: Action::Update { fields } }

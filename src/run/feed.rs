@@ -13,74 +13,65 @@ use crate::source::{Row, Rows};
 /// Rows handed over at once; one at a time costs a tenth of the speed.
 const BATCH_ROWS: usize = 64;
 
-/// Rows still to be visited.
-pub(super) struct WorklistRows<'a> {
-    prepared: &'a PreparedExport,
+/// Visits every pending row, mapped, until `visit` returns `false`.
+pub(super) fn each_row(
+    prepared: &PreparedExport,
     pending: PendingRows,
-    key: HashKey,
+    mut visit: impl FnMut(&Row, RowResult<Option<Intent>>) -> Result<bool, RunError>,
+) -> Result<(), RunError> {
+    let export = &prepared.export;
+    let (mut row, mut read) = (Row::default(), 0);
+    let mut reader: Option<Rows> = None;
+    for (next, entry) in pending {
+        let rows = match reader.take() {
+            Some(rows) if entry.number <= read + 1 => rows,
+            _ => {
+                read = entry.number - 1;
+                export.rows_from(entry)
+            }
+        };
+        let rows = reader.insert(rows);
+        while read < next {
+            if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
+                export.check_unchanged()?;
+                return Err(bug(next));
+            }
+            read += 1;
+        }
+        if !visit(&row, prepared.mapping.map(&row))? {
+            break;
+        }
+    }
+    Ok(())
 }
 
-impl<'a> WorklistRows<'a> {
-    pub(super) fn new(prepared: &'a PreparedExport, pending: PendingRows, key: HashKey) -> Self {
-        Self { prepared, pending, key }
-    }
-
-    /// Visits every row, mapped, until `visit` returns `false`.
-    pub(super) fn each(
-        self,
-        mut visit: impl FnMut(&Row, RowResult<Option<Intent>>) -> Result<bool, RunError>,
-    ) -> Result<(), RunError> {
-        let export = &self.prepared.export;
-        let (mut row, mut read) = (Row::default(), 0);
-        let mut reader: Option<Rows> = None;
-        for (next, entry) in self.pending {
-            let rows = match reader.take() {
-                Some(rows) if entry.number <= read + 1 => rows,
-                _ => {
-                    read = entry.number - 1;
-                    export.rows_from(entry)
-                }
-            };
-            let rows = reader.insert(rows);
-            while read < next {
-                if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
-                    export.check_unchanged()?;
-                    return Err(bug(next));
-                }
-                read += 1;
-            }
-            if !visit(&row, self.prepared.mapping.map(&row))? {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends the rows to the scheduler, until it takes no more.
-    pub(super) fn feed(self, jobs: &mpsc::Sender<Vec<Job>>) -> Result<(), RunError> {
-        let (prepared, key) = (self.prepared, self.key);
-        let mut batch = Vec::with_capacity(BATCH_ROWS);
-        let mut fingerprinter = prepared.fingerprinter(&key);
-        self.each(|row, mapped| {
-            let Ok(Some(intent)) = mapped else {
-                prepared.export.check_unchanged()?;
-                return Err(bug(row.at().number));
-            };
-            let fingerprint = fingerprinter.fingerprint(prepared.mapping.deciding_cells(row));
-            let key = key.customer(&intent.customer);
-            batch.push(Job { key, fingerprint, intent: Box::new(intent) });
-            if batch.len() < BATCH_ROWS {
-                return Ok(true);
-            }
-            // The guards have judged this content and no other.
+/// Sends the pending rows to the scheduler, until it takes no more.
+pub(super) fn feed_rows(
+    prepared: &PreparedExport,
+    pending: PendingRows,
+    key: &HashKey,
+    jobs: &mpsc::Sender<Vec<Job>>,
+) -> Result<(), RunError> {
+    let mut batch = Vec::with_capacity(BATCH_ROWS);
+    let mut fingerprinter = prepared.fingerprinter(key);
+    each_row(prepared, pending, |row, mapped| {
+        let Ok(Some(intent)) = mapped else {
             prepared.export.check_unchanged()?;
-            Ok(jobs.blocking_send(std::mem::take(&mut batch)).is_ok())
-        })?;
+            return Err(bug(row.at().number));
+        };
+        let fingerprint = fingerprinter.fingerprint(prepared.mapping.deciding_cells(row));
+        batch.push(Job { key: key.customer(&intent.customer), fingerprint, intent: Box::new(intent) });
+        if batch.len() < BATCH_ROWS {
+            return Ok(true);
+        }
+        // The guards have judged this content and no other.
         prepared.export.check_unchanged()?;
-        // The scheduler takes none any more once the run has stopped.
-        let _ = jobs.blocking_send(batch);
-        Ok(())
-    }
+        Ok(jobs.blocking_send(std::mem::take(&mut batch)).is_ok())
+    })?;
+    prepared.export.check_unchanged()?;
+    // The scheduler takes none any more once the run has stopped.
+    let _ = jobs.blocking_send(batch);
+    Ok(())
 }
 
 /// Sends the missing customers who are to be purged, behind all rows.

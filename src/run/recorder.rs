@@ -9,7 +9,7 @@
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
-use super::feed::WorklistRows;
+use super::feed::each_row;
 use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, RejectionKind, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
 use crate::mapping::Place;
@@ -34,16 +34,6 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(
-        checkpoint: Checkpoint,
-        run: OpenRun,
-        files: RunFiles,
-        progress: ProgressDisplay,
-    ) -> Self {
-        let (tally, causes) = (Tally::default(), Causes::default());
-        Self { checkpoint, run, files, progress, tally, causes }
-    }
-
     /// Writes down the rejected rows before the first call: they are known even
     /// if the run stops at once.
     pub(super) fn settle_rejected(
@@ -51,11 +41,11 @@ impl Recorder {
         prepared: &PreparedExport,
         policy: &Policy,
     ) -> Result<(), RunError> {
-        let rows = WorklistRows::new(prepared, self.run.pending(Work::Rejected), policy.key);
+        let pending = self.run.pending(Work::Rejected);
         // As they were decided: an override that came since counts for the next run.
         let policy = Policy { allow_recreate: false, ..*policy };
         let mut waiting = Vec::new();
-        rows.each(|row, mapped| {
+        each_row(prepared, pending, |row, mapped| {
             let at = row.at();
             let bug = |is: &str| RunError::Bug(format!("row {} was rejected, and is {is}", at.number));
             let (operation, rejection, rejected) = match mapped {

@@ -8,7 +8,7 @@ use tokio::task::LocalSet;
 
 use super::begin::StartedRun;
 use super::error::RunError;
-use super::feed::{WorklistRows, feed_missing};
+use super::feed::{feed_missing, feed_rows};
 use super::options::Execution;
 use super::recorder::Recorder;
 use super::signals::Interrupts;
@@ -16,7 +16,7 @@ use crate::checkpoint::{OpenRun, Work};
 use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, StopSwitch};
 use crate::omnidesk::{Client, RefusalTexts};
 use crate::reconcile::{MissingAction, Outcome, Policy};
-use crate::report::{ProgressDisplay, RunFiles};
+use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 
 /// Batches of records on their way to the recorder.
 const RECORDS_AHEAD: usize = 16;
@@ -39,20 +39,21 @@ impl Execution<'_> {
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
         let progress = ProgressDisplay::start(options.progress, heartbeat, rows, done);
         self.log.watch(&progress);
-        let mut recorder = Recorder::new(checkpoint, run, files, progress);
+        let (tally, causes) = (Tally::default(), Causes::default());
+        let mut recorder = Recorder { checkpoint, run, files, progress, tally, causes };
         recorder.settle_rejected(self.prepared, &policy)?;
         if done == rows {
             return Ok((recorder, DispatchEnd::default()));
         }
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
-        let rows = WorklistRows::new(self.prepared, recorder.run.pending(Work::Calls), policy.key);
+        let pending = recorder.run.pending(Work::Calls);
         let settings = self.dispatch_settings(&recorder, policy)?;
         let purge_list = (missing.pending() > 0).then(|| recorder.checkpoint.purge_list()).transpose()?;
         std::thread::scope(|scope| {
             let recording = scope.spawn(move || recorder.record(inbox));
             let feeding = scope.spawn(move || {
-                rows.feed(&jobs)?;
+                feed_rows(self.prepared, pending, &policy.key, &jobs)?;
                 purge_list.map_or(Ok(()), |list| feed_missing(&list, &jobs))
             });
             let mut end = self.dispatch(settings, client, feed, records, interrupts)?;
