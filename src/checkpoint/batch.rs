@@ -4,7 +4,7 @@ use rusqlite::{Params, params};
 
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{Encoded, FileLengths, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress};
+use super::format::{Encoded, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress};
 use super::lookups::Lookups;
 use super::open_run::OpenRun;
 use crate::guards::vanished_customer;
@@ -43,14 +43,9 @@ impl Batch<'_> {
         Lookups { entry: Some(&self.entry), ..self.checkpoint.lookups() }
     }
 
-    /// A call is about to be sent.
-    pub fn set_pending(&mut self, key: CustomerKey, call: &PendingCall) {
-        self.entry.pending.insert(key, Some(StoredCall(*call)));
-    }
-
-    /// No call of the customer is pending any more.
-    pub fn clear_pending(&mut self, key: CustomerKey) {
-        self.entry.pending.insert(key, None);
+    /// A call is about to be sent, or none of the customer is pending any more.
+    pub fn set_pending(&mut self, key: CustomerKey, call: Option<PendingCall>) {
+        self.entry.pending.insert(key, call.map(StoredCall));
     }
 
     pub fn set_state(&mut self, key: CustomerKey, state: &CustomerState) -> Result<(), CheckpointError> {
@@ -103,7 +98,7 @@ impl Batch<'_> {
     ) -> Result<(), CheckpointError> {
         self.execute("DELETE FROM missing WHERE nth = ?", [nth.cast_signed()])?;
         self.forget_progress(RowKey::Missing(nth));
-        if matches!(self.lookups().state(key)?, CustomerState::Unknown | CustomerState::Purged(_)) {
+        if !self.lookups().state(key)?.may_exist() {
             self.forget_id(key)?;
         }
         if let Some(missing) = &mut run.record.missing {
@@ -134,7 +129,7 @@ impl Batch<'_> {
     }
 
     /// Makes everything durable, together with the lengths of the result files.
-    pub fn commit(mut self, run: &mut OpenRun, files: FileLengths) -> Result<(), CheckpointError> {
+    pub fn commit(mut self, run: &mut OpenRun, files: Vec<(String, u64)>) -> Result<(), CheckpointError> {
         if !self.is_changed && self.entry.is_empty() {
             return Ok(());
         }

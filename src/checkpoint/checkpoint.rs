@@ -74,10 +74,6 @@ impl Checkpoint {
         if self.database.connection.is_autocommit() { Ok(()) } else { self.database.execute("COMMIT", []) }
     }
 
-    pub fn path(&self) -> &Path {
-        &self.database.path
-    }
-
     /// Whether it was opened for a run, and not only for reading.
     pub(crate) fn is_writable(&self) -> bool {
         self.file.is_locked()
@@ -93,7 +89,7 @@ impl Checkpoint {
         if found == wanted {
             return Ok(());
         }
-        let path = self.path().to_owned();
+        let path = self.database.path.clone();
         Err(CheckpointError::OtherTenant { path, found, wanted: wanted.to_owned() })
     }
 

@@ -124,10 +124,6 @@ impl RunState {
     }
 }
 
-/// Result files of a run, with the bytes that are known to be whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileLengths(pub Vec<(String, u64)>);
-
 /// Hash of settings, to be compared with those of another run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsHash(pub [u8; 16]);
@@ -185,7 +181,8 @@ pub struct RunRecord {
     pub watermark: u64,
     /// Up to here every rejected row is settled.
     pub rejected_watermark: u64,
-    pub files: FileLengths,
+    /// Its result files, with the bytes that are known to be whole.
+    pub files: Vec<(String, u64)>,
     /// Known customers whom the export does not hold, if they were looked for.
     #[serde(with = "missing")]
     pub missing: Option<MissingCustomers>,
@@ -547,7 +544,7 @@ mod tests {
             purges_planned: 12,
             calls_done: 13,
             counts,
-            files: FileLengths(vec![("failed.csv".to_owned(), 70)]),
+            files: vec![("failed.csv".to_owned(), 70)],
             missing: Some(MissingCustomers {
                 action: MissingAction::Purge,
                 found: 2,
@@ -595,7 +592,7 @@ mod tests {
             if at < customers {
                 batch.set_state(keys[at], state).expect("a state");
             }
-            batch.set_pending(keys[at], &pending_calls()[at]);
+            batch.set_pending(keys[at], Some(pending_calls()[at]));
             batch.set_progress(Place::Row(row_ref(6 + at as u64)), &progress()[at]);
         }
         batch.set_progress(Place::Missing(1), &progress()[3]);

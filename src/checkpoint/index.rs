@@ -5,7 +5,7 @@
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
 use super::format;
-use crate::guards::{VanishedAddress, brand_address_tag, vanished_customer};
+use crate::guards::{SharedAddressSearch, VanishedAddress, brand_address_tag, vanished_customer};
 use crate::reconcile::{AddressHash, CustomerKey, RowFingerprint};
 
 /// Customers between two entries of an index.
@@ -40,26 +40,19 @@ pub(crate) struct PresenceSet {
     addresses: Vec<u64>,
 }
 
-/// Whether an index holds addresses too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AddressLoading {
-    Load,
-    Skip,
-}
-
 impl Checkpoint {
     /// Reads all customers. A customer with a vanished address, of which the list
     /// is sorted, gets no fingerprint: a row may bring the address back.
     pub(crate) fn index(
         &self,
         vanished: &[VanishedAddress],
-        loading: AddressLoading,
+        search: SharedAddressSearch,
     ) -> Result<(CustomerIndex, PresenceSet), CheckpointError> {
         let (mut index, mut presence) = (CustomerIndex::default(), PresenceSet::default());
         let customers = usize::try_from(self.journal.in_blocks).unwrap_or(0) + self.journal.states.len();
         index.customers.reserve_exact(customers);
         presence.counts.reserve_exact(customers);
-        if loading == AddressLoading::Load {
+        if search.is_active() {
             presence.addresses.reserve(customers);
         }
         self.each_customer(|key, state| {
@@ -69,7 +62,7 @@ impl Checkpoint {
                 fingerprint = RowFingerprint::NONE;
             }
             index.customers.push((key.short(), fingerprint));
-            let kept = if loading == AddressLoading::Load { ADDRESSES_MAX } else { 0 };
+            let kept = if search.is_active() { ADDRESSES_MAX } else { 0 };
             presence.push(&addresses[..addresses.len().min(kept)]);
             Ok(())
         })?;
@@ -219,7 +212,7 @@ mod tests {
             batch.set_state(key(number), &state).expect("set");
         }
         batch.commit_states().expect("durable");
-        checkpoint.index(vanished, AddressLoading::Load).expect("sound")
+        checkpoint.index(vanished, SharedAddressSearch::All).expect("sound")
     }
 
     #[test]

@@ -13,17 +13,14 @@ use super::format::{self, damage};
 use super::id_pad::IdPad;
 use super::open_run::OpenRun;
 use crate::mapping::Customer;
-use crate::reconcile::CustomerKey;
+use crate::reconcile::{CustomerKey, MissingCustomers};
 
 /// Known customers whom an export does not hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MissingKeys {
+    pub(crate) counts: MissingCustomers,
     /// With a stored id, of brands that the export has; sorted.
     pub(crate) keys: Vec<CustomerKey>,
-    /// Without a stored id.
-    pub(crate) without_id: u64,
-    /// Of brands that no row has.
-    pub(crate) other_brands: u64,
     /// Customers of the export whose id is not stored yet.
     pub(crate) to_store: u64,
 }
@@ -82,15 +79,16 @@ impl Checkpoint {
             } else if is_present {
                 missing.to_store += 1;
             } else {
-                missing.without_id += 1;
+                missing.counts.without_id += 1;
             }
             Ok(())
         })?;
         for key in keys {
             if self.stored_id(key)?.is_some_and(|customer| brands.contains(&customer.brand_id)) {
+                missing.counts.found += 1;
                 missing.keys.push(key);
             } else {
-                missing.other_brands += 1;
+                missing.counts.other_brands += 1;
             }
         }
         Ok(missing)
@@ -98,7 +96,7 @@ impl Checkpoint {
 
     /// The list of the open run, to be read while another connection writes.
     pub(crate) fn purge_list(&self) -> Result<PurgeList, CheckpointError> {
-        let database = Database::open(self.path())?;
+        let database = Database::open(&self.database.path)?;
         database.set_log_on_close(LogOnClose::Keep)?;
         Ok(PurgeList { database, ids: self.ids })
     }

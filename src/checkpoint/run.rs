@@ -185,7 +185,7 @@ impl Batch<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FileLengths, Work};
+    use super::super::Work;
     use super::*;
     use crate::reconcile::Outcome;
     use crate::source::RowRef;
@@ -216,7 +216,7 @@ mod tests {
         {
             let mut batch = checkpoint.batch().expect("a batch");
             batch.settle(&mut run, row, Outcome::Created).expect("settled");
-            batch.commit(&mut run, FileLengths::default()).expect("durable");
+            batch.commit(&mut run, Vec::new()).expect("durable");
             assert_eq!(checkpoint.journal.settled.len(), ahead.len(), "row {row}: none is left behind");
             let kept = checkpoint.open_run().expect("a run").expect("open");
             for run in [&run, &kept] {

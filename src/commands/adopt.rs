@@ -1,7 +1,7 @@
 //! `adopt`: records that Omnidesk already holds an export. Sends nothing.
 
 use super::{plan_options, print};
-use crate::checkpoint::{Checkpoint, FileLengths, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
+use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
 use crate::guards::{RunProfile, SharedAddressSearch};
@@ -105,7 +105,7 @@ fn record_run(
         batch.settle_rejected(&mut run, next, RejectionKind::Temporary)?;
         row = next;
     }
-    batch.commit(&mut run, FileLengths::default())?;
+    batch.commit(&mut run, Vec::new())?;
     Ok(checkpoint.close_run(&mut run, RunState::Finished, &now)?)
 }
 
@@ -122,7 +122,7 @@ impl AdoptionWriter<'_> {
             batch.set_state(key, &state)?;
             // The adoption resolves a create in doubt.
             if batch.lookups().pending(key).is_some() {
-                batch.clear_pending(key);
+                batch.set_pending(key, None);
             }
         }
         Ok(batch.commit_states()?)

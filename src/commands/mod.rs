@@ -9,14 +9,14 @@ mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::Instant;
 
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
 use crate::config::LimitsSection;
-use crate::plan::PlanOptions;
+use crate::plan::{PlanError, PlanOptions, Window};
 use crate::report::{LogWriter, print_data};
 use crate::run::{Exit, RunError};
 
@@ -92,8 +92,9 @@ fn plan_options(common: &Common) -> PlanOptions {
 }
 
 /// The command line overrides the configuration.
-fn max_duration(args: &WindowArgs, limits: &LimitsSection) -> Option<Duration> {
-    args.max_duration.or(limits.max_duration).map(|duration| duration.0)
+fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<Option<Window>, PlanError> {
+    let max_duration = args.max_duration.or(limits.max_duration).map(|duration| duration.0);
+    Window::new(max_duration, args.stop_at, began)
 }
 
 fn print(text: &[u8]) -> Result<Exit, RunError> {

@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{max_duration, plan_options, print};
+use super::{plan_options, print, window};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::guards::judge_guards;
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
 use crate::plan::{
-    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, make_plan, prepare_beside,
+    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, make_plan, prepare_beside,
 };
 use crate::report::report_line;
 use crate::run::{Exit, RunError, report_lost_checkpoint};
@@ -24,7 +24,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.unwrap_or(config.limits.rate);
-    let window = Window::new(max_duration(&args.window, &config.limits), args.window.stop_at, began)?;
+    let window = window(&args.window, &config.limits, began)?;
     let open = || {
         let checkpoint = Checkpoint::open_to_read(&config.checkpoint.path)?;
         if let Some(found) = &checkpoint {

@@ -12,11 +12,11 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut monitors = Monitors::new(args.metrics_file.clone(), began)?;
     let finished =
-        options(args, &mut monitors).and_then(|options| run::run(options, log, began, &mut monitors));
+        options(args, began, &mut monitors).and_then(|options| run::run(options, log, began, &mut monitors));
     monitors.report(finished)
 }
 
-fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunError> {
+fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<RunOptions, RunError> {
     let mut config = Config::read(&args.common.config)?;
     if !args.sandbox {
         monitors.set_notify(config.notify.clone());
@@ -28,8 +28,7 @@ fn options(args: &RunArgs, monitors: &mut Monitors) -> Result<RunOptions, RunErr
         allow_recreate: args.allow_recreate,
         fresh: args.fresh,
         sandbox: args.sandbox,
-        max_duration: super::max_duration(&args.window, &config.limits),
-        stop_at: args.window.stop_at,
+        window: super::window(&args.window, &config.limits, began)?,
         json: args.common.json,
         quiet: args.common.quiet,
         progress: if args.common.quiet { ProgressSetting::Never } else { args.common.progress },

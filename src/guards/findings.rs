@@ -31,7 +31,6 @@ pub(crate) struct Findings {
 #[derive(Debug)]
 pub(crate) struct Inspection {
     key: HashKey,
-    keys: Vec<MappedKey>,
     pub(crate) shared_addresses: SharedAddressTracker,
     pub(crate) vanished: VanishedTracker,
     pub(crate) mapping_changes: MappingChanges,
@@ -51,7 +50,6 @@ impl Inspection {
         let before = profile.map(|profile| (profile.shared_addresses_tag, profile.shared_addresses));
         Self {
             key,
-            keys: keys.to_vec(),
             shared_addresses: SharedAddressTracker::new(search, before),
             vanished: VanishedTracker::new(&baseline.vanished),
             mapping_changes: MappingChanges::new(keys, profile),
@@ -93,6 +91,7 @@ impl Inspection {
     pub(crate) fn finish<'a>(
         mut self,
         fill: &Fill,
+        keys: &[MappedKey],
         repeated: impl Iterator<Item = (CustomerKey, &'a RepeatedRows, Option<&'a Acked>)> + Clone,
     ) -> Findings {
         let customers: HashSet<i64> = repeated.clone().map(|(key, ..)| vanished_customer(key)).collect();
@@ -111,7 +110,7 @@ impl Inspection {
             shared_addresses_tag,
             shared_addresses,
             notices: notices.lines(),
-            ..RunProfile::new(fill, &self.keys)
+            ..RunProfile::new(fill, keys)
         };
         Findings { notices: self.notices, mapping_changes: self.mapping_changes, vanished, profile }
     }

@@ -35,6 +35,12 @@ pub(crate) enum SharedAddressSearch {
     None,
 }
 
+impl SharedAddressSearch {
+    pub(crate) fn is_active(self) -> bool {
+        self != Self::None
+    }
+}
+
 impl SharedAddressesPolicy {
     /// A run that is not blocked reports each address once.
     pub(crate) fn search_of_run(self) -> SharedAddressSearch {
@@ -88,10 +94,6 @@ impl SharedAddressTracker {
         Self { search, before, ..Self::default() }
     }
 
-    pub(crate) fn is_active(&self) -> bool {
-        self.search != SharedAddressSearch::None
-    }
-
     /// First reading: the tags of a row's addresses, see [`brand_address_tag`].
     pub(crate) fn add_row(
         &mut self,
@@ -99,7 +101,7 @@ impl SharedAddressTracker {
         tags: impl Iterator<Item = u64>,
         order: RowOrder,
     ) {
-        if !self.is_active() {
+        if !self.search.is_active() {
             return;
         }
         if order == RowOrder::First {
@@ -112,7 +114,7 @@ impl SharedAddressTracker {
 
     /// First reading: the tags of all customers whose rows were unchanged.
     pub(crate) fn add_unchanged(&mut self, mut tags: Vec<u64>) {
-        if self.is_active() {
+        if self.search.is_active() {
             tags.append(&mut self.tags);
             self.tags = tags;
         }

@@ -14,9 +14,9 @@ use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowClass, SecondReading, read};
 use super::repeated_customer::RepeatedCustomer;
-use crate::checkpoint::{AddressLoading, Checkpoint, CustomerIndex, PresenceSet, Work};
+use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
 use crate::guards::{Inspection, NewCustomers, RowOrder, SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Fill, Operation, RowIdentity};
+use crate::mapping::{Fill, Operation};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
@@ -109,10 +109,8 @@ pub(crate) fn make_plan<O: PlanObserver>(
 ) -> Result<Plan, PlanError> {
     let key = context.policy.key;
     let inspection = Inspection::new(key, &prepared.keys, &context.baseline, search);
-    let addresses =
-        if inspection.shared_addresses.is_active() { AddressLoading::Load } else { AddressLoading::Skip };
     let (index, known) = match &checkpoint {
-        Some(checkpoint) => checkpoint.index(&context.baseline.vanished, addresses)?,
+        Some(checkpoint) => checkpoint.index(&context.baseline.vanished, search)?,
         None => Default::default(),
     };
     let wants_states = observer.wants_states();
@@ -139,7 +137,7 @@ pub(crate) fn make_plan<O: PlanObserver>(
         skips_unchanged: !needs_calls,
         // Rows that an earlier run has applied do not count as calls.
         skips_new: !needs_calls && context.rows_to_decide().is_none(),
-        addresses,
+        search,
         fingerprints_all: wants_states,
         fill: &mut fill,
     };
@@ -160,7 +158,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             prepared.export.check_end(near)?;
         }
         let repeated = repeated.iter().map(|(key, customer)| (*key, &customer.rows, customer.state.acked()));
-        plan.effects.findings = inspection.finish(fill, repeated);
+        plan.effects.findings = inspection.finish(fill, &prepared.keys, repeated);
         if prepared.missing != MissingAction::Ignore {
             let (checkpoint, has_own_operations) = (checkpoint.as_deref(), plan.has_own_operations);
             let is_present = |key| present.contains(key);
@@ -198,22 +196,16 @@ impl<O: PlanObserver> FirstPass<'_, O> {
                     }
                 }
                 RowClass::Skipped(presence) => {
-                    self.add_presence(at, presence);
+                    self.missing.add_row(at, presence.as_deref(), &self.context.policy.key);
                     self.plan.decide(at, Outcome::Skipped, &[]);
                 }
                 RowClass::Rejected(rejection, presence) => {
-                    self.add_presence(at, presence);
+                    self.missing.add_row(at, presence.as_deref(), &self.context.policy.key);
                     self.plan.reject(at, *rejection);
                 }
             }
         }
         if self.fingerprints.len() >= BATCH_FINGERPRINTS { self.write_fingerprints() } else { Ok(()) }
-    }
-
-    fn add_presence(&mut self, at: RowRef, presence: Option<Box<RowIdentity>>) {
-        if let Some(presence) = presence {
-            self.missing.add_row(at, &presence, &self.context.policy.key);
-        }
     }
 
     fn add_unchanged(&mut self, at: RowRef, customer: CustomerRef) -> Result<(), PlanError> {

@@ -7,7 +7,7 @@ use super::prepare::PreparedExport;
 use super::reading::read;
 use crate::checkpoint::{Checkpoint, MissingKeys};
 use crate::mapping::{Customer, Operation, PrimaryId, RowIdentity};
-use crate::reconcile::{CustomerKey, CustomerState, HashKey, MissingAction, MissingCustomers};
+use crate::reconcile::{CustomerKey, HashKey, MissingAction, MissingCustomers};
 use crate::source::{Row, RowRef};
 
 /// Customers whose ids are written at once.
@@ -66,7 +66,8 @@ impl MissingSearch {
     }
 
     /// A row that is skipped or rejected: its customer is present all the same.
-    pub(super) fn add_row(&mut self, at: RowRef, presence: &RowIdentity, key: &HashKey) {
+    pub(super) fn add_row(&mut self, at: RowRef, identity: Option<&RowIdentity>, key: &HashKey) {
+        let Some(presence) = identity else { return };
         if let Some(customer) = &presence.customer {
             self.add_brand(customer.brand_id);
             self.keys.insert(key.customer(customer).short());
@@ -92,20 +93,14 @@ impl MissingSearch {
     ) -> Result<MissingPlan, PlanError> {
         let is_present = |key: CustomerKey| is_present(key) || self.keys.contains(&key.short());
         let found = checkpoint.map(|checkpoint| checkpoint.find_missing(is_present, &self.brands));
-        let MissingKeys { keys, without_id, other_brands, to_store } = found.transpose()?.unwrap_or_default();
+        let MissingKeys { counts, keys, to_store } = found.transpose()?.unwrap_or_default();
         let obstacle = if prepared.is_part() {
             Some(SearchObstacle::Part)
         } else {
             (self.has_own_operations || has_own_operations).then_some(SearchObstacle::OwnOperations)
         };
-        let missing = MissingCustomers {
-            action: prepared.missing,
-            found: keys.len() as u64,
-            without_id,
-            other_brands,
-            unreadable_rows: self.unreadable_rows,
-            ..MissingCustomers::default()
-        };
+        let missing =
+            MissingCustomers { action: prepared.missing, unreadable_rows: self.unreadable_rows, ..counts };
         Ok(MissingPlan {
             result: obstacle.map_or(Ok(missing), Err),
             keys: if obstacle.is_none() { keys } else { Vec::new() },
@@ -137,7 +132,7 @@ pub(crate) fn store_ids(
         waiting.sort_unstable_by_key(|(key, _)| *key);
         let mut batch = checkpoint.batch()?;
         for (key, customer) in waiting.drain(..) {
-            if !matches!(batch.lookups().state(key)?, CustomerState::Unknown | CustomerState::Purged(_)) {
+            if batch.lookups().state(key)?.may_exist() {
                 batch.store_id(key, &customer)?;
             }
         }

@@ -3,9 +3,6 @@
 
 use crate::guards::GuardVerdict;
 
-/// Options of `plan` that `run` does not have, with whether a value follows.
-const PLAN_OPTIONS: [(&str, bool); 1] = [("--show", true)];
-
 /// The command line of this process with the overrides. `None` where something
 /// has to be fixed that no option overrides.
 pub(crate) fn override_command(verdicts: &[GuardVerdict]) -> Option<String> {
@@ -23,9 +20,10 @@ fn command(words: impl Iterator<Item = String>, verdicts: &[GuardVerdict]) -> St
         overrides.retain(|(known, _)| *known != option);
         overrides.push((option, value));
     }
-    let own = overrides.iter().map(|(option, value)| (*option, value.is_some()));
-    for (option, has_value) in own.chain(PLAN_OPTIONS) {
-        remove(&mut words, option, has_value);
+    // `run` does not have this option of `plan`.
+    remove(&mut words, "--show", 1);
+    for (option, value) in &overrides {
+        remove(&mut words, option, value.iter().len());
     }
     let arguments = words.split_off(words.len().min(2));
     let program = words.into_iter().next().unwrap_or_else(|| "omnidesk-sync".to_owned());
@@ -47,10 +45,10 @@ fn options(text: &str) -> Vec<(&str, Option<&str>)> {
     options
 }
 
-/// Removes an option that was given with another value.
-fn remove(words: &mut Vec<String>, option: &str, has_value: bool) {
+/// Removes an option that was given, with its values.
+fn remove(words: &mut Vec<String>, option: &str, values: usize) {
     while let Some(at) = words.iter().position(|word| word == option) {
-        let end = (at + 1 + usize::from(has_value)).min(words.len());
+        let end = (at + 1 + values).min(words.len());
         words.drain(at..end);
     }
     words.retain(|word| !word.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')));

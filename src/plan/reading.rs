@@ -12,8 +12,8 @@ use std::thread;
 
 use super::error::PlanError;
 use super::prepare::PreparedExport;
-use crate::checkpoint::{AddressLoading, CustomerIndex};
-use crate::guards::brand_address_tag;
+use crate::checkpoint::CustomerIndex;
+use crate::guards::{SharedAddressSearch, brand_address_tag};
 use crate::mapping::{Draft, Fill, Intent, Mapping, Operation, Rejection, RowIdentity};
 use crate::reconcile::{
     BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
@@ -140,7 +140,7 @@ pub(super) struct FirstReading<'a> {
     pub(super) skips_unchanged: bool,
     /// Whether a row that creates a customer may be handed over without its values.
     pub(super) skips_new: bool,
-    pub(super) addresses: AddressLoading,
+    pub(super) search: SharedAddressSearch,
     /// Whether the fingerprint of every row is wanted, not only of known customers.
     pub(super) fingerprints_all: bool,
     /// How full the mapped columns are.
@@ -228,7 +228,7 @@ impl FirstReading<'_> {
             return None;
         }
         let (mut tags, addresses) = ([0; ADDRESSES_MAX], draft.addresses.len());
-        if self.addresses == AddressLoading::Load {
+        if self.search.is_active() {
             for (tag, address) in tags.iter_mut().zip(&draft.addresses) {
                 let hash = self.key.address_identity(address.channel(), &address.identity());
                 *tag = brand_address_tag(hash, customer.brand_id);

@@ -53,6 +53,10 @@ impl CustomerState {
         *self == Self::Unknown
     }
 
+    pub(crate) fn may_exist(&self) -> bool {
+        matches!(self, Self::Acknowledged(_) | Self::PerhapsPurged(_))
+    }
+
     pub(crate) fn is_purged(&self) -> bool {
         matches!(self, Self::Purged(_))
     }

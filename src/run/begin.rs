@@ -41,8 +41,8 @@ impl Execution<'_> {
         mut checkpoint: Checkpoint,
         interrupts: &mut Interrupts,
     ) -> Result<StartedRun, RunError> {
-        let Self { options, prepared, window, .. } = *self;
-        let config = &options.config;
+        let Self { options, prepared, .. } = *self;
+        let (config, window) = (&options.config, options.window.as_ref());
         let mut context = RunContext::new(prepared, Some(&checkpoint))?;
         context.policy.allow_recreate = options.allow_recreate;
         let mut open = checkpoint.open_run()?;

@@ -23,7 +23,7 @@ use std::time::Instant;
 use crate::checkpoint::{Checkpoint, Lock, path_beside};
 use crate::config::Config;
 use crate::omnidesk::{ApiKey, ApiSettings, Client};
-use crate::plan::{Window, prepare_beside};
+use crate::plan::prepare_beside;
 use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 
@@ -47,7 +47,6 @@ pub(crate) fn run(
     began: Instant,
     monitors: &mut Monitors,
 ) -> Result<FinishedRun, RunError> {
-    let window = Window::new(options.max_duration, options.stop_at, began)?;
     let sandbox = start_sandbox(&mut options)?;
     let (options, config) = (&options, &options.config);
     // The lock comes first: a second process ends at once.
@@ -64,7 +63,7 @@ pub(crate) fn run(
     let (prepared, (checkpoint, client)) = prepare_beside(config, options.plan, &options.export, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
-    let execution = Execution { options, prepared: &prepared, window: window.as_ref(), log, began };
+    let execution = Execution { options, prepared: &prepared, log, began };
     let started = execution.begin(checkpoint, &mut interrupts)?;
     let was_resumed = started.was_resumed;
     let (recorder, end) = execution.run_second_pass(started, client, interrupts)?;

@@ -1,7 +1,7 @@
 //! What a run gets from the configuration and the command line.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::Config;
 use crate::plan::{PlanOptions, PreparedExport, Window};
@@ -17,8 +17,7 @@ pub(crate) struct RunOptions {
     pub(crate) fresh: bool,
     /// A rehearsal: an in-process sandbox instead of the tenant.
     pub(crate) sandbox: bool,
-    pub(crate) max_duration: Option<Duration>,
-    pub(crate) stop_at: Option<jiff::civil::Time>,
+    pub(crate) window: Option<Window>,
     pub(crate) json: bool,
     pub(crate) quiet: bool,
     pub(crate) progress: ProgressSetting,
@@ -37,7 +36,6 @@ impl RunOptions {
 pub(super) struct Execution<'a> {
     pub(super) options: &'a RunOptions,
     pub(super) prepared: &'a PreparedExport,
-    pub(super) window: Option<&'a Window>,
     pub(super) log: &'a LogWriter,
     pub(super) began: Instant,
 }

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::each_row;
-use crate::checkpoint::{Batch, Checkpoint, FileLengths, Lookups, OpenRun, RejectionKind, Work};
+use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, RejectionKind, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
 use crate::mapping::Place;
 use crate::plan::PreparedExport;
-use crate::reconcile::{CustomerKey, CustomerState, Outcome, Policy, rehearse};
+use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 
 /// Records in one commit, at most: it bounds what a crash can leave in doubt.
@@ -74,7 +74,7 @@ impl Recorder {
         if rows.is_empty() {
             return Ok(());
         }
-        let lengths = FileLengths(self.files.flush()?);
+        let lengths = self.files.flush()?;
         let mut batch = self.checkpoint.batch()?;
         for (row, rejected) in rows.drain(..) {
             batch.settle_rejected(&mut self.run, row, rejected)?;
@@ -121,7 +121,7 @@ impl Recorder {
                     if !state.is_unknown() {
                         batch.set_state(key, &state)?;
                     }
-                    batch.set_pending(key, &call);
+                    batch.set_pending(key, Some(call));
                     replies.push(reply);
                 }
                 Record::Confirm { key, state } => batch.set_state(key, &state)?,
@@ -152,7 +152,7 @@ impl Recorder {
             }
         }
         self.progress.add_rows(settled);
-        let lengths = FileLengths(self.files.flush()?);
+        let lengths = self.files.flush()?;
         batch.commit(&mut self.run, lengths)?;
         Ok(replies)
     }
@@ -175,14 +175,12 @@ fn record_call_end(batch: &mut Batch, end: &CallEnd) -> Result<(), RunError> {
     // An id is stored as long as the customer exists. That of a missing customer
     // is needed until the purge is settled.
     if let (Some(customer), Place::Row(_)) = (&end.customer, end.line.at) {
-        match end.state {
-            CustomerState::Unknown | CustomerState::Purged(_) => batch.forget_id(end.key)?,
-            _ => batch.store_id(end.key, customer)?,
+        if end.state.may_exist() {
+            batch.store_id(end.key, customer)?;
+        } else {
+            batch.forget_id(end.key)?;
         }
     }
-    match &end.pending {
-        Some(call) => batch.set_pending(end.key, call),
-        None => batch.clear_pending(end.key),
-    }
+    batch.set_pending(end.key, end.pending);
     Ok(())
 }

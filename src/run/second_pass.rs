@@ -32,7 +32,7 @@ impl Execution<'_> {
     ) -> Result<(Recorder, DispatchEnd), RunError> {
         let StartedRun { checkpoint, run, policy, .. } = started;
         let folder = PathBuf::from(&run.record.folder);
-        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files.0)?;
+        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files)?;
         let missing = run.record.missing.unwrap_or_default();
         let rows = run.worklist.count(Work::Calls) + missing.purges();
         let done = rows - run.pending_rows(Work::Calls) - missing.pending();
@@ -89,7 +89,7 @@ impl Execution<'_> {
             }
         };
         let window_closed = async {
-            match self.window {
+            match &self.options.window {
                 Some(window) => tokio::time::sleep(window.time_for_work()).await,
                 None => std::future::pending().await,
             }
@@ -137,7 +137,11 @@ impl Execution<'_> {
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: config.omnidesk.in_doubt,
             settle: config.omnidesk.settle.0,
-            max_duration: self.window.map(|window| window.time_for_new(config.omnidesk.timeout.0)),
+            max_duration: self
+                .options
+                .window
+                .as_ref()
+                .map(|window| window.time_for_new(config.omnidesk.timeout.0)),
             stores_ids: config.missing.action != MissingAction::Ignore,
             texts,
             policy,

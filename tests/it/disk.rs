@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use omnidesk_sync::checkpoint::{
-    Checkpoint, CheckpointError, ExportId, FileLengths, FirstPassResult, OpenRun, PlanVersion, RejectionKind,
-    RunRecord, RunState, SettingsHash, Work, Worklist,
+    Checkpoint, CheckpointError, ExportId, FirstPassResult, OpenRun, PlanVersion, RejectionKind, RunRecord,
+    RunState, SettingsHash, Work, Worklist,
 };
 use omnidesk_sync::mapping::{Customer, Place, PrimaryId};
 use omnidesk_sync::omnidesk::CallKind;
@@ -73,10 +73,11 @@ fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
         batch.settle(&mut run, row, outcome).expect("settled");
     }
     batch.set_state(keys[8], &CustomerState::Purged(by(8))).expect("a state");
-    batch.set_pending(keys[4], &PendingCall { by: by(4), kind: CallKind::Create, address: None });
+    let call = PendingCall { by: by(4), kind: CallKind::Create, address: None };
+    batch.set_pending(keys[4], Some(call));
     let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
     batch.set_progress(Place::Row(row_ref(7)), &created);
-    batch.commit(&mut run, FileLengths(vec![("failed.csv".into(), 70)])).expect("committed");
+    batch.commit(&mut run, vec![("failed.csv".into(), 70)]).expect("committed");
     run
 }
 

@@ -81,7 +81,7 @@ fn a_purge_for_which_there_is_no_leave_is_not_sent() {
         run.record.purges_planned = 2;
         let files = run.record.files.clone();
         let mut batch = checkpoint.batch().expect("a batch");
-        batch.clear_pending(CustomerKey([0; 16]));
+        batch.set_pending(CustomerKey([0; 16]), None);
         batch.commit(&mut run, files).expect("committed");
     }
     for _ in 0..2 {

@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use omnidesk_sync::checkpoint::{
-    Checkpoint, ExportId, FileLengths, FirstPassResult, OpenRun, RunRecord, RunState, Work, Worklist,
+    Checkpoint, ExportId, FirstPassResult, OpenRun, RunRecord, RunState, Work, Worklist,
 };
 use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
 use omnidesk_sync::mapping::{
@@ -599,17 +599,14 @@ impl World {
                         if state != CustomerState::Unknown {
                             batch.set_state(key, &state).expect("recorded");
                         }
-                        batch.set_pending(key, &call);
+                        batch.set_pending(key, Some(call));
                         waiting.push(reply);
                     }
                     Record::Confirm { key, state } => batch.set_state(key, &state).expect("recorded"),
                     Record::End(end) => {
                         batch.set_state(end.key, &end.state).expect("recorded");
                         batch.set_progress(end.line.at, &end.progress);
-                        match &end.pending {
-                            Some(call) => batch.set_pending(end.key, call),
-                            None => batch.clear_pending(end.key),
-                        }
+                        batch.set_pending(end.key, end.pending);
                     }
                     Record::Settle { at: Place::Row(at), outcome, .. } => {
                         batch.settle(run, at.number, outcome).expect("recorded");
@@ -623,7 +620,7 @@ impl World {
                 heard.notify_one();
                 return std::future::pending().await;
             }
-            batch.commit(run, FileLengths::default()).expect("committed");
+            batch.commit(run, Vec::new()).expect("committed");
             for (row, outcome) in settled {
                 self.add_outcome(row, outcome);
             }
