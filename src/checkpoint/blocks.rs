@@ -14,7 +14,6 @@
 //! that finds no customer in it shows that there is none: a block that is
 //! damaged or missing is an error and never an unknown customer.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::iter::Peekable;
 use std::slice::Iter;
@@ -46,6 +45,9 @@ const CHANGES_AT_ONCE: usize = 4096;
 const BLOCKS_AT_ONCE: usize = 16;
 
 const UNSOUND: &str = "a block of customers is not the one that was written";
+
+/// A customer's state, as written.
+type Record<'a> = (CustomerKey, &'a [u8]);
 
 /// The new state of a customer, or none.
 pub(super) type BlockChange<'a> = (CustomerKey, Option<&'a [u8]>);
@@ -183,47 +185,42 @@ impl<'a> Finder<'a> {
 /// Replaces neighbouring blocks by as many as are needed. Returns how many
 /// customers were added.
 fn replace(database: &Database, blocks: &[Block], changes: &[BlockChange]) -> Result<i64, CheckpointError> {
-    let (merged, more) = merged(blocks, changes);
-    let most = BLOCK_BYTES_MAX - HEAD_BYTES;
-    let mut left: usize = merged.iter().map(|(_, record)| RECORD_HEAD_BYTES + record.len()).sum();
-    // Equal pieces, so that each has room for later changes.
-    let piece = left.div_ceil(left.div_ceil(most).max(1));
-    let (mut first, mut rest) = (blocks[0].first, merged.as_slice());
-    let mut old = blocks.iter().map(|block| block.first).collect::<BTreeSet<u64>>();
-    while left > most {
-        let (len, bytes) = cut(rest, piece);
-        let (piece, later) = rest.split_at(len);
-        // Keys with the same beginning stay together, if need be in too large a block.
-        let Some((next, _)) = later.first() else { break };
-        write(database, first, piece, Some(next.short()))?;
-        old.remove(&first);
-        (first, rest, left) = (next.short(), later, left - bytes);
-    }
+    let (merged, added) = merged(blocks, changes);
+    let pieces = cut(&merged);
+    let mut starts = vec![blocks[0].first];
+    starts.extend(pieces[1..].iter().map(|piece| piece[0].0.short()));
     let end = blocks.last().and_then(|last| range_end(&last.bytes));
-    write(database, first, rest, end)?;
-    old.remove(&first);
-    for first in old {
-        database.execute("DELETE FROM customers WHERE first = ?", [signed(first)])?;
+    for (at, piece) in pieces.iter().enumerate() {
+        write(database, starts[at], piece, starts.get(at + 1).copied().or(end))?;
     }
-    Ok(more)
+    for old in blocks.iter().filter(|block| !starts.contains(&block.first)) {
+        database.execute("DELETE FROM customers WHERE first = ?", [signed(old.first)])?;
+    }
+    Ok(added)
 }
 
-/// How many records make a piece of at most so many bytes, and how many they
-/// have: one at least, and all that begin with the same key.
-fn cut(records: &[(CustomerKey, &[u8])], most: usize) -> (usize, usize) {
-    let (mut len, mut bytes) = (0, 0);
-    for (at, (key, record)) in records.iter().enumerate() {
-        let more = RECORD_HEAD_BYTES + record.len();
-        if at > 0 && bytes + more > most && key.short() != records[at - 1].0.short() {
-            break;
+/// Cuts records into pieces for a block each. Equal pieces leave room for later
+/// changes. Keys with the same beginning stay together, if need be in too large a
+/// block.
+fn cut<'a, 'r>(records: &'r [Record<'a>]) -> Vec<&'r [Record<'a>]> {
+    let size = |(_, record): &Record| RECORD_HEAD_BYTES + record.len();
+    let (mut left, most) = (records.iter().map(size).sum(), BLOCK_BYTES_MAX - HEAD_BYTES);
+    let piece = usize::div_ceil(left, left.div_ceil(most).max(1));
+    let (mut pieces, mut start, mut bytes) = (Vec::new(), 0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let can_cut = at > start && record.0.short() != records[at - 1].0.short();
+        if can_cut && left > most && bytes + size(record) > piece {
+            pieces.push(&records[start..at]);
+            (start, left, bytes) = (at, left - bytes, 0);
         }
-        (len, bytes) = (at + 1, bytes + more);
+        bytes += size(record);
     }
-    (len, bytes)
+    pieces.push(&records[start..]);
+    pieces
 }
 
 /// The records of blocks with changes applied, and how many were added.
-fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<(CustomerKey, &'a [u8])>, i64) {
+fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<Record<'a>>, i64) {
     let mut merged = Vec::with_capacity(64 * blocks.len() + changes.len());
     let (mut before, mut changes) = (0_i64, changes.iter().peekable());
     for (key, record) in blocks.iter().flat_map(|block| records(&block.bytes)) {
@@ -234,8 +231,8 @@ fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<(Custome
         });
     }
     merged.extend(changes.filter_map(|(new, change)| Some((*new, (*change)?))));
-    let more = merged.len() as i64 - before;
-    (merged, more)
+    let added = merged.len() as i64 - before;
+    (merged, added)
 }
 
 /// Visits the changes in front of a record, and then the record, if it is not
@@ -258,7 +255,7 @@ fn merge<'a, 'c: 'a, E>(
 fn write(
     database: &Database,
     first: u64,
-    records: &[(CustomerKey, &[u8])],
+    records: &[Record],
     end: Option<u64>,
 ) -> Result<(), CheckpointError> {
     let mut bytes = Vec::with_capacity(BLOCK_BYTES_MAX);
@@ -292,7 +289,7 @@ fn range_end(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The records of a sound block.
-fn records(bytes: &[u8]) -> impl Iterator<Item = (CustomerKey, &[u8])> {
+fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
     let mut rest = &bytes[HEAD_BYTES..];
     std::iter::from_fn(move || {
         let (key, behind) = rest.split_first_chunk::<16>()?;

@@ -49,7 +49,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     writer.write()?;
     drop(reader);
     if config.missing.action != MissingAction::Ignore {
-        store_ids(&prepared, &context.policy.key, &mut checkpoint)?;
+        store_ids(&prepared, &mut checkpoint)?;
     }
     record_run(&mut checkpoint, &prepared, &context, &plan)?;
     report(args, &plan)

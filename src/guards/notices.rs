@@ -102,10 +102,8 @@ impl Notice {
         let field = field.as_ref().map(|field| format!(" ({field})")).unwrap_or_default();
         match (kind, other) {
             (NoticeKind::SharedAddress, Some(other)) => format!("rows {other} and {}{field}", at.number),
-            (NoticeKind::ConflictingRow, Some(other)) => {
-                format!("row {} on line {} against row {other}{field}", at.number, at.line)
-            }
-            _ => format!("row {} on line {}{field}", at.number, at.line),
+            (NoticeKind::ConflictingRow, Some(other)) => format!("{at} against row {other}{field}"),
+            _ => format!("{at}{field}"),
         }
     }
 }

@@ -186,12 +186,8 @@ fn judge_changes(settings: &GuardSettings, effects: &ExportEffects) -> Option<Gu
 fn judge_recreated(found: RecreatedCustomers) -> GuardVerdict {
     let RecreatedCustomers { customers, first: (purge, sync) } = found;
     let message = format!(
-        "one row would purge and a later row would create anew {}, such as row {} on line {} and row {} on line {}; keep one row a customer",
-        counted(customers, "customer"),
-        purge.number,
-        purge.line,
-        sync.number,
-        sync.line
+        "one row would purge and a later row would create anew {}, such as {purge} and {sync}; keep one row a customer",
+        counted(customers, "customer")
     );
     GuardVerdict::new("purge_and_recreate", message, "--allow-recreate".to_owned())
 }
@@ -285,7 +281,7 @@ fn judge_missing(effects: &ExportEffects) -> Option<GuardVerdict> {
     if unreadable == 0 || missing == 0 {
         return None;
     }
-    let first = effects.first_unreadable.map(|at| format!(", first row {} on line {}", at.number, at.line));
+    let first = effects.first_unreadable.map(|at| format!(", first {at}"));
     let message = format!(
         "{} missing from the export would be purged, but {} no readable id{}: fix these rows (`plan` shows what is wrong), or set action = \"report\" in [missing]",
         counted(missing, "customer"),

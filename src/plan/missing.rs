@@ -94,19 +94,16 @@ impl MissingSearch {
         let is_present = |key: CustomerKey| is_present(key) || self.keys.contains(&key.short());
         let found = checkpoint.map(|checkpoint| checkpoint.find_missing(is_present, &self.brands));
         let MissingKeys { counts, keys, to_store } = found.transpose()?.unwrap_or_default();
-        let obstacle = if prepared.is_part() {
-            Some(SearchObstacle::Part)
+        let (action, unreadable_rows) = (prepared.missing, self.unreadable_rows);
+        let result = if prepared.is_part() {
+            Err(SearchObstacle::Part)
+        } else if self.has_own_operations || has_own_operations {
+            Err(SearchObstacle::OwnOperations)
         } else {
-            (self.has_own_operations || has_own_operations).then_some(SearchObstacle::OwnOperations)
+            Ok(MissingCustomers { action, unreadable_rows, ..counts })
         };
-        let missing =
-            MissingCustomers { action: prepared.missing, unreadable_rows: self.unreadable_rows, ..counts };
-        Ok(MissingPlan {
-            result: obstacle.map_or(Ok(missing), Err),
-            keys: if obstacle.is_none() { keys } else { Vec::new() },
-            ids_to_store: to_store,
-            first_unreadable: self.first_unreadable,
-        })
+        let keys = if result.is_ok() { keys } else { Vec::new() };
+        Ok(MissingPlan { result, keys, ids_to_store: to_store, first_unreadable: self.first_unreadable })
     }
 }
 
@@ -122,11 +119,8 @@ impl MissingPlan {
 
 /// Stores the ids of known customers in the export. It reads the export once
 /// more, on the first night that `[missing]` asks for them.
-pub(crate) fn store_ids(
-    prepared: &PreparedExport,
-    key: &HashKey,
-    checkpoint: &mut Checkpoint,
-) -> Result<(), PlanError> {
+pub(crate) fn store_ids(prepared: &PreparedExport, checkpoint: &mut Checkpoint) -> Result<(), PlanError> {
+    let key = checkpoint.key();
     let mut waiting: Vec<(CustomerKey, Customer)> = Vec::new();
     let mut write = |waiting: &mut Vec<(CustomerKey, Customer)>| -> Result<(), PlanError> {
         waiting.sort_unstable_by_key(|(key, _)| *key);

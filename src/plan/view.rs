@@ -1,9 +1,10 @@
 //! A plan as text and as JSON; `run` shows the same before it starts.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::overrides::override_command;
 use super::plan::Plan;
@@ -15,7 +16,7 @@ use crate::guards::GuardVerdict;
 use crate::mapping::suggest_region;
 use crate::omnidesk::CallKind;
 use crate::reconcile::MissingAction;
-use crate::units::{Count, Period, counted};
+use crate::units::{Count, Period, counted, pluralize};
 
 /// Fewer numbers say nothing of where they are from.
 const BAD_PHONES_MIN: usize = 3;
@@ -46,11 +47,9 @@ pub(crate) fn rejections_text(plan: &Plan, values: Values) -> String {
         let value = value.map(|value| format!(", {value:?}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{} rejected ({}), first row {} on line {}{column}{value}: {}\n    hint: {}",
+            "{} rejected ({}), first {at}{column}{value}: {}\n    hint: {}",
             Count(cause.rows),
             code.as_str(),
-            at.number,
-            at.line,
             example.message,
             example.hint
         );
@@ -80,8 +79,7 @@ impl PlanView<'_> {
 
     pub(crate) fn json(&self) -> Value {
         let plan = self.plan;
-        let calls: Map<String, Value> =
-            CallKind::ALL.iter().map(|kind| (kind.as_str().to_owned(), plan.calls(*kind).into())).collect();
+        let calls = BTreeMap::from(CallKind::ALL.map(|kind| (kind.as_str(), plan.calls(kind))));
         let rejected: Vec<Value> = plan
             .rejected
             .iter()
@@ -98,11 +96,8 @@ impl PlanView<'_> {
                 })
             })
             .collect();
-        let warnings: Map<String, Value> = plan
-            .warnings
-            .iter()
-            .map(|(warning, rows)| (warning.as_str().to_owned(), (*rows).into()))
-            .collect();
+        let warnings: BTreeMap<&str, u64> =
+            plan.warnings.iter().map(|(warning, rows)| (warning.as_str(), *rows)).collect();
         json!({
             "tenant": self.config.omnidesk.base_url.to_string(),
             "brands": plan.effects.brands,
@@ -204,11 +199,10 @@ impl PlanView<'_> {
             let _ = writeln!(text, "  {:<14} {:>10}", outcome.as_str(), Count(rows));
         }
         if plan.repeated_rows > 0 {
-            let noun = if plan.repeated_rows == 1 { "row has" } else { "rows have" };
+            let rows = pluralize(plan.repeated_rows, "row has", "rows have");
             let _ = writeln!(
                 text,
-                "{} {noun} a customer of an earlier row; rows of a customer are applied in the export's order",
-                Count(plan.repeated_rows)
+                "{rows} a customer of an earlier row; rows of a customer are applied in the export's order"
             );
         }
         text.push_str(&rejections_text(plan, Values::Shown));

@@ -95,7 +95,7 @@ impl Execution<'_> {
         files.write_notices(&plan.effects.findings.notices)?;
         if let Some(missing) = &plan.missing {
             if missing.ids_to_store > 0 {
-                store_ids(self.prepared, &context.policy.key, checkpoint)?;
+                store_ids(self.prepared, checkpoint)?;
             }
             write_missing(checkpoint, missing, Path::new(&record.folder))?;
         }

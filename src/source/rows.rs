@@ -27,6 +27,12 @@ pub struct RowRef {
     pub len: u64,
 }
 
+impl fmt::Display for RowRef {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        write!(out, "row {} on line {}", self.number, self.line)
+    }
+}
+
 /// Why a row cannot be split into cells.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowFault {
