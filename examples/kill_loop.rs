@@ -1,18 +1,17 @@
-//! The long attack on one promise: after any number of kills at any moment, the
-//! same command line ends in the state of one clean run.
+//! A long test of one promise: after any number of kills at any moment, the same
+//! command line ends in the state of one undisturbed run.
 //!
 //! ```text
 //! cargo build --release && cargo run --release --example kill_loop -- --kills 1000 --seed 1
 //! ```
 //!
-//! Each round makes an export, rehearses it once undisturbed, then runs it
-//! against a sandbox with faults and latency, kills it again and again at
-//! random moments, lets it finish and compares what the two sandboxes hold. In
-//! some rounds the killed run is never finished: the export of the night after
-//! takes its place. A round is replayed with the seed that its line names:
-//! `--seed N --rounds 1`.
+//! Each round makes an export and runs it once undisturbed. Then it runs the export
+//! against a sandbox with faults and latency, and interrupts the run again and again
+//! at random moments. At last it lets the run finish, and compares the two sandboxes.
+//! In some rounds the interrupted run never finishes, and the export of the next night
+//! supersedes it. `--seed N --rounds 1` replays a round.
 
-#![expect(clippy::print_stdout, reason = "its figures are what this program is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 #[path = "../tests/it/rows.rs"]
 mod rows;
@@ -27,12 +26,12 @@ use omnidesk_sync::sandbox::{Counters, Duplicates, Faults, Sandbox, Settings, St
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longer than any `late_for` below, as a person would set it.
+/// Longer than any `late_for` below.
 const SETTLE: &str = "400ms";
-/// Shorter than any `stall_for` below: a stalled answer is a lost one.
+/// Shorter than any `stall_for` below, so a stalled answer is lost.
 const TIMEOUT: &str = "700ms";
 
-/// Faults of a round, of which one is drawn.
+/// Each round draws one of these.
 const FAULTS: [&str; 6] = [
     "refuse_before=0.01,error_after=0.01,reset_before=0.01,reset_after=0.01",
     "refuse_before=0.03,error_after=0.03,reset_before=0.03,reset_after=0.03,late=0.02,late_for=150ms",
@@ -42,26 +41,26 @@ const FAULTS: [&str; 6] = [
     "refuse_before=0.02,error_after=0.02,reset_before=0.02,reset_after=0.02,late=0.02,late_for=100ms,stall=0.005,stall_for=900ms",
 ];
 
-/// Kills runs and looks at what is left.
+/// Interrupts runs, and checks the result
 #[derive(Debug, Parser)]
 struct Args {
-    /// Rounds go on until so many runs were killed
+    /// Stop after this many interrupted runs
     #[arg(long, default_value_t = 100)]
     kills: u64,
-    /// Or until so many rounds are over
+    /// Stop after this many rounds
     #[arg(long)]
     rounds: Option<u64>,
-    /// Of the first round; each further one has the next
+    /// The seed of the first round; each further round has the next one
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The program, if it is not beside this one's folder
+    /// The program, if it is not in the folder above this one's
     #[arg(long)]
     binary: Option<PathBuf>,
 }
 
-/// What was done and what came of it.
+/// The totals of all rounds.
 #[derive(Debug, Default)]
-struct Tally {
+struct Totals {
     rounds: u64,
     failures: Vec<String>,
     rows: u64,
@@ -70,14 +69,14 @@ struct Tally {
     sigterm: u64,
     sigterm_twice: u64,
     before_first_request: u64,
-    of_a_resumed_run: u64,
+    resumed: u64,
     faults: u64,
     doubled: u64,
     lost: u64,
 }
 
-impl Tally {
-    fn hits(&self) -> u64 {
+impl Totals {
+    fn interruptions(&self) -> u64 {
         self.sigkill + self.sigterm + self.sigterm_twice
     }
 }
@@ -88,36 +87,36 @@ fn main() -> ExitCode {
         let own = std::env::current_exe().expect("this program's own path");
         own.ancestors().nth(2).expect("a target folder").join("omnidesk-sync")
     });
-    let mut tally = Tally::default();
-    while tally.hits() < args.kills && args.rounds.is_none_or(|rounds| tally.rounds < rounds) {
-        let seed = args.seed + tally.rounds;
+    let mut totals = Totals::default();
+    while totals.interruptions() < args.kills && args.rounds.is_none_or(|rounds| totals.rounds < rounds) {
+        let seed = args.seed + totals.rounds;
         let mut round = Round::new(seed, &binary);
-        let failures = round.play(&mut tally);
+        let failures = round.play(&mut totals);
         for failure in &failures {
             println!("seed {seed}: FAILED: {failure}");
-            println!("  look at {}", round.keep().display());
+            println!("  its files are in {}", round.keep_folder().display());
         }
-        tally.failures.extend(failures.into_iter().map(|failure| format!("seed {seed}: {failure}")));
-        tally.rounds += 1;
+        totals.failures.extend(failures.into_iter().map(|failure| format!("seed {seed}: {failure}")));
+        totals.rounds += 1;
     }
     println!(
         "seeds {} to {}: {} rounds, {} rows, {} calls received, {} faults injected",
         args.seed,
-        args.seed + tally.rounds - 1,
-        tally.rounds,
-        tally.rows,
-        tally.requests,
-        tally.faults
+        args.seed + totals.rounds - 1,
+        totals.rounds,
+        totals.rows,
+        totals.requests,
+        totals.faults
     );
     println!(
-        "runs ended: {} SIGKILL, {} SIGTERM, {} SIGTERM twice; of them {} before their first request, {} resumed ones",
-        tally.sigkill, tally.sigterm, tally.sigterm_twice, tally.before_first_request, tally.of_a_resumed_run
+        "interruptions: {} SIGKILL, {} SIGTERM, {} SIGTERM twice; {} before the first request, {} of resumed runs",
+        totals.sigkill, totals.sigterm, totals.sigterm_twice, totals.before_first_request, totals.resumed
     );
-    println!("lost {}, doubled {}, failures {}", tally.lost, tally.doubled, tally.failures.len());
-    if tally.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    println!("lost {}, doubled {}, failures {}", totals.lost, totals.doubled, totals.failures.len());
+    if totals.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A program in a folder, a sandbox, and what is tried on them.
+/// A folder with a configuration, and a sandbox.
 struct World {
     folder: TempDir,
     sandbox: Sandbox,
@@ -144,7 +143,7 @@ impl World {
             .current_dir(self.folder.path())
             .args(["run", "--json", "--allow-purge", "--max-purge", "100%", "--progress", "never"])
             .args(["--concurrency", &self.concurrency.to_string(), export])
-            .env("OMNIDESK_API_KEY", "of-no-worth")
+            .env("OMNIDESK_API_KEY", "worthless")
             .stdin(Stdio::null())
             .stdout(create("stdout"))
             .stderr(create("stderr"))
@@ -157,12 +156,12 @@ impl World {
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
-    fn last_words(&self) -> String {
+    fn last_message(&self) -> String {
         let text = std::fs::read_to_string(self.folder.path().join("stderr")).expect("stderr");
         text.lines().last().unwrap_or_default().to_owned()
     }
 
-    /// What it holds once calls that come late have come.
+    /// The state after all late calls.
     fn state(&self) -> State {
         loop {
             let state = self.sandbox.state();
@@ -177,8 +176,8 @@ impl World {
         self.sandbox.state().counters
     }
 
-    /// The lines of `rejected.csv` of all runs, which is one unless another
-    /// export has taken its place.
+    /// The lines of `rejected.csv` of all runs. It is one run unless another export has
+    /// superseded it.
     fn rejected(&self) -> Vec<String> {
         let Ok(runs) = std::fs::read_dir(self.folder.path().join("runs")) else { return Vec::new() };
         let files = runs.map(|run| run.expect("a run").path().join("rejected.csv"));
@@ -191,32 +190,32 @@ impl World {
     }
 }
 
-/// How an execution is ended.
+/// How a run is interrupted.
 #[derive(Debug, Clone, Copy)]
-enum Hit {
+enum Interruption {
     Kill,
     Term,
     TermTwice,
 }
 
-/// When it is ended. The waits are the attack itself and order nothing.
+/// When a run is interrupted. The waits synchronise nothing.
 #[derive(Debug, Clone, Copy)]
 enum Moment {
-    /// So long after its start: reading, planning, the first calls.
+    /// After its start, while it reads, plans or makes its first calls.
     After(Duration),
-    /// When the sandbox has received so many requests.
+    /// Once the sandbox has received this many requests.
     Requests(u64),
 }
 
 struct Round {
     seed: u64,
     random: fastrand::Rng,
-    /// Exports that are killed and never finished, then the one that is.
+    /// Exports whose runs never finish, and the last one, whose run does.
     exports: Vec<String>,
-    calm: World,
-    stormy: World,
+    undisturbed: World,
+    disturbed: World,
     concurrency: u32,
-    hits: u64,
+    interruptions: u64,
 }
 
 impl Round {
@@ -228,7 +227,7 @@ impl Round {
             _ => vec![rows::mixed_rows(rows, &mut random)],
         };
         let faults = Faults::parse(FAULTS[random.usize(..FAULTS.len())]).expect("faults");
-        // Duplicates must show and not be refused.
+        // Allowed doubles show.
         let settings = |faults| Settings {
             faults,
             seed,
@@ -237,107 +236,113 @@ impl Round {
             ..Settings::default()
         };
         let concurrency = random.u32(1..=32);
-        let calm = World::new(settings(Faults::default()), binary, 32);
-        let stormy = World::new(settings(faults), binary, concurrency);
-        for world in [&calm, &stormy] {
+        let undisturbed = World::new(settings(Faults::default()), binary, 32);
+        let disturbed = World::new(settings(faults), binary, concurrency);
+        for world in [&undisturbed, &disturbed] {
             for (at, export) in exports.iter().enumerate() {
-                std::fs::write(world.folder.path().join(format!("{at}.csv")), export).expect("an export");
+                let text = format!("{}{export}", rows::HEADER);
+                std::fs::write(world.folder.path().join(format!("{at}.csv")), text).expect("an export");
             }
         }
-        let hits = random.u64(4..16);
-        Self { seed, random, exports, calm, stormy, concurrency, hits }
+        let interruptions = random.u64(4..16);
+        Self { seed, random, exports, undisturbed, disturbed, concurrency, interruptions }
     }
 
-    /// Leaves the folder where it is, and says where.
-    fn keep(&mut self) -> PathBuf {
-        self.stormy.folder.disable_cleanup(true);
-        self.stormy.folder.path().to_owned()
+    /// Keeps the folder of the interrupted runs.
+    fn keep_folder(&mut self) -> PathBuf {
+        self.disturbed.folder.disable_cleanup(true);
+        self.disturbed.folder.path().to_owned()
     }
 
-    fn play(&mut self, tally: &mut Tally) -> Vec<String> {
+    fn play(&mut self, totals: &mut Totals) -> Vec<String> {
         let last = format!("{}.csv", self.exports.len() - 1);
-        let clean = self.calm.start(&last).wait().expect("an end");
-        let clean_summary = self.calm.summary();
-        let calls = self.calm.counters().requests;
+        let expected = self.undisturbed.start(&last).wait().expect("an end");
+        let expected_summary = self.undisturbed.summary();
+        let calls = self.undisturbed.counters().requests;
 
-        let (mut failures, before) = (Vec::new(), tally.hits());
-        let mut ended = None;
+        let (mut failures, before) = (Vec::new(), totals.interruptions());
+        let mut end = None;
         for at in 0..self.exports.len() {
             let name = format!("{at}.csv");
-            let hits = self.hits.div_ceil(self.exports.len() as u64);
-            ended = self.storm(&name, hits, calls, tally, &mut failures);
+            let count = self.interruptions.div_ceil(self.exports.len() as u64);
+            end = self.interrupt_runs(&name, count, calls, totals, &mut failures);
         }
-        let ended = ended.unwrap_or_else(|| self.stormy.start(&last).wait().expect("an end"));
-        if ended.code() != clean.code() {
-            let words = self.stormy.last_words();
-            failures.push(format!("it ended with {ended}, the clean run with {clean}: {words}"));
+        let end = end.unwrap_or_else(|| self.disturbed.start(&last).wait().expect("an end"));
+        if end.code() != expected.code() {
+            let message = self.disturbed.last_message();
+            failures.push(format!("it ended with {end}, the undisturbed run with {expected}: {message}"));
         }
-        let summary = self.stormy.summary();
-        let state = self.stormy.state();
-        self.compare(&clean_summary, &summary, &state, tally, &mut failures);
-        let again = self.stormy.start(&last).wait().expect("an end");
-        let (made, requests) = (calls_of(&self.stormy.summary()), self.stormy.counters().requests);
-        if made != Some(0) || requests != state.counters.requests {
-            failures.push(format!("one more run ended with {again} and made {made:?} calls"));
+        let summary = self.disturbed.summary();
+        let state = self.disturbed.state();
+        self.compare(&expected_summary, &summary, &state, totals, &mut failures);
+        let again = self.disturbed.start(&last).wait().expect("an end");
+        let (calls_made, requests) =
+            (calls_of(&self.disturbed.summary()), self.disturbed.counters().requests);
+        if calls_made != Some(0) || requests != state.counters.requests {
+            failures.push(format!("one more run ended with {again} and made {calls_made:?} calls"));
         }
-        self.tell(tally.hits() - before, calls, &state, failures.len(), tally);
+        self.report(totals.interruptions() - before, calls, &state, failures.len(), totals);
         failures
     }
 
-    /// Runs an export and ends it again and again. If it came to its own end
-    /// in spite of that, says how.
-    fn storm(
+    /// Runs an export and interrupts it again and again. Returns how it ended if it
+    /// finished all the same.
+    fn interrupt_runs(
         &mut self,
         export: &str,
-        hits: u64,
+        count: u64,
         calls: u64,
-        tally: &mut Tally,
+        totals: &mut Totals,
         failures: &mut Vec<String>,
     ) -> Option<ExitStatus> {
-        for nth in 0..hits {
-            let before = self.stormy.counters().requests;
-            let mut child = self.stormy.start(export);
-            let moment = self.moment(before, calls / hits + 1);
-            if let Some(ended) = self.wait_for(moment, &mut child) {
-                if matches!(ended.code(), Some(0 | 1)) {
-                    return Some(ended);
+        for nth in 0..count {
+            let before = self.disturbed.counters().requests;
+            let mut child = self.disturbed.start(export);
+            let moment = self.moment(before, calls / count + 1);
+            if let Some(end) = self.wait_for(moment, &mut child) {
+                if matches!(end.code(), Some(0 | 1)) {
+                    return Some(end);
                 }
-                failures.push(format!("undisturbed, it ended with {ended}: {}", self.stormy.last_words()));
+                failures.push(format!("it ended by itself with {end}: {}", self.disturbed.last_message()));
                 continue;
             }
-            let hit = [Hit::Kill, Hit::Kill, Hit::Kill, Hit::Term, Hit::TermTwice][self.random.usize(..5)];
-            let ended = self.hit(hit, &mut child);
-            let is_expected = match (hit, ended.code()) {
-                (_, None) => true,
-                (Hit::Kill, Some(0 | 1)) => true,
-                (Hit::Kill, _) => false,
-                (Hit::Term | Hit::TermTwice, code) => matches!(code, Some(0 | 1 | 4)),
+            let interruption = match self.random.usize(..5) {
+                0..3 => Interruption::Kill,
+                3 => Interruption::Term,
+                _ => Interruption::TermTwice,
+            };
+            let end = self.interrupt(interruption, &mut child);
+            let is_expected = match (interruption, end.code()) {
+                (_, None | Some(0 | 1)) => true,
+                (Interruption::Kill, _) => false,
+                (Interruption::Term | Interruption::TermTwice, code) => code == Some(4),
             };
             if !is_expected {
-                failures.push(format!("at {hit:?} it ended with {ended}: {}", self.stormy.last_words()));
+                let message = self.disturbed.last_message();
+                failures.push(format!("after {interruption:?} it ended with {end}: {message}"));
             }
-            if matches!(ended.code(), Some(0 | 1)) {
-                return Some(ended);
+            if matches!(end.code(), Some(0 | 1)) {
+                return Some(end);
             }
-            match hit {
-                Hit::Kill => tally.sigkill += 1,
-                Hit::Term => tally.sigterm += 1,
-                Hit::TermTwice => tally.sigterm_twice += 1,
+            match interruption {
+                Interruption::Kill => totals.sigkill += 1,
+                Interruption::Term => totals.sigterm += 1,
+                Interruption::TermTwice => totals.sigterm_twice += 1,
             }
-            tally.before_first_request += u64::from(self.stormy.counters().requests == before);
-            tally.of_a_resumed_run += u64::from(nth > 0 && before > 0);
+            totals.before_first_request += u64::from(self.disturbed.counters().requests == before);
+            totals.resumed += u64::from(nth > 0 && before > 0);
         }
         None
     }
 
-    fn moment(&mut self, requests: u64, most: u64) -> Moment {
+    fn moment(&mut self, requests: u64, requests_max: u64) -> Moment {
         match self.random.u8(..3) {
             0 => Moment::After(Duration::from_micros(self.random.u64(..60_000))),
-            _ => Moment::Requests(requests + self.random.u64(1..=most)),
+            _ => Moment::Requests(requests + self.random.u64(1..=requests_max)),
         }
     }
 
-    /// Says how it ended, if it did so before the moment came.
+    /// Waits for the moment. Returns how the run ended if it ended before.
     fn wait_for(&self, moment: Moment, child: &mut Child) -> Option<ExitStatus> {
         let requests = match moment {
             Moment::After(wait) => {
@@ -346,20 +351,20 @@ impl Round {
             }
             Moment::Requests(requests) => requests,
         };
-        while self.stormy.counters().requests < requests {
-            if let Some(ended) = child.try_wait().expect("a child") {
-                return Some(ended);
+        while self.disturbed.counters().requests < requests {
+            if let Some(end) = child.try_wait().expect("a child") {
+                return Some(end);
             }
             std::thread::yield_now();
         }
         None
     }
 
-    fn hit(&mut self, hit: Hit, child: &mut Child) -> ExitStatus {
-        match hit {
-            Hit::Kill => child.kill().expect("killed"),
-            Hit::Term => terminate(child),
-            Hit::TermTwice => {
+    fn interrupt(&mut self, interruption: Interruption, child: &mut Child) -> ExitStatus {
+        match interruption {
+            Interruption::Kill => child.kill().expect("killed"),
+            Interruption::Term => terminate(child),
+            Interruption::TermTwice => {
                 terminate(child);
                 std::thread::sleep(Duration::from_micros(self.random.u64(..5_000)));
                 terminate(child);
@@ -370,22 +375,22 @@ impl Round {
 
     fn compare(
         &self,
-        clean: &Value,
+        expected_summary: &Value,
         summary: &Value,
         state: &State,
-        tally: &mut Tally,
+        totals: &mut Totals,
         failures: &mut Vec<String>,
     ) {
-        let expected = self.calm.state();
+        let expected = self.undisturbed.state();
         let missing = expected.customers.iter().filter(|customer| !state.customers.contains(customer));
         let lost = missing.count() as u64;
         if lost > 0 || expected.customers.len() != state.customers.len() {
             let first = expected.customers.iter().find(|customer| !state.customers.contains(customer));
-            let instead =
+            let actual =
                 state.customers.iter().filter(|customer| first.is_some_and(|first| first.id == customer.id));
             failures.push(format!(
-                "{lost} customers are not as they should be, such as {first:?}, which is {:?}",
-                instead.collect::<Vec<_>>()
+                "{lost} customers are wrong, such as {first:?}, which is {:?}",
+                actual.collect::<Vec<_>>()
             ));
         }
         if expected.purged != state.purged {
@@ -399,34 +404,37 @@ impl Round {
             .as_object()
             .map_or(0, |outcomes| outcomes.values().filter_map(Value::as_u64).sum());
         if Some(rows) != summary["rows"].as_u64() {
-            failures.push(format!("the books do not balance: {summary}"));
+            failures.push(format!("the outcomes do not add up to the rows read: {summary}"));
         }
-        // Where another export took over, rows may have less to do.
-        if self.exports.len() == 1 && clean["outcomes"] != summary["outcomes"] {
-            failures.push(format!("outcomes: {} instead of {}", summary["outcomes"], clean["outcomes"]));
+        // Rows of an export that supersedes another one may have less to do.
+        if self.exports.len() == 1 && expected_summary["outcomes"] != summary["outcomes"] {
+            failures.push(format!(
+                "outcomes: {} instead of {}",
+                summary["outcomes"], expected_summary["outcomes"]
+            ));
         }
-        if self.exports.len() == 1 && self.calm.rejected() != self.stormy.rejected() {
-            failures.push("rejected.csv is another one".to_owned());
+        if self.exports.len() == 1 && self.undisturbed.rejected() != self.disturbed.rejected() {
+            failures.push("rejected.csv differs".to_owned());
         }
-        tally.lost += lost;
-        tally.doubled += state.counters.doubled;
+        totals.lost += lost;
+        totals.doubled += state.counters.doubled;
     }
 
-    fn tell(&self, hits: u64, calls: u64, state: &State, failures: usize, tally: &mut Tally) {
-        let rows: u64 = self.exports.iter().map(|export| export.lines().count() as u64 - 1).sum();
+    fn report(&self, interruptions: u64, calls: u64, state: &State, failures: usize, totals: &mut Totals) {
+        let rows: u64 = self.exports.iter().map(|export| export.lines().count() as u64).sum();
         let faults: u64 = state.counters.faults.values().sum();
         println!(
-            "seed {}: {rows} rows in {} exports, {calls} calls when calm, {} received, {} at once, {faults} faults, {hits} times ended, {} doubled: {}",
+            "seed {}: {rows} rows in {} exports, {calls} calls undisturbed, {} disturbed, concurrency {}, {faults} faults, {interruptions} interruptions, {} doubled: {}",
             self.seed,
             self.exports.len(),
             state.counters.requests,
             self.concurrency,
             state.counters.doubled,
-            if failures == 0 { "as it should be" } else { "FAILED" }
+            if failures == 0 { "passed" } else { "FAILED" }
         );
-        tally.rows += rows;
-        tally.requests += state.counters.requests;
-        tally.faults += faults;
+        totals.rows += rows;
+        totals.requests += state.counters.requests;
+        totals.faults += faults;
     }
 }
 
@@ -435,7 +443,7 @@ fn calls_of(summary: &Value) -> Option<u64> {
     ["create", "update", "add-channel", "purge"].iter().map(|call| calls[*call].as_u64()).sum()
 }
 
-/// An error means that it has gone meanwhile.
+/// Ignores a process that has ended meanwhile.
 fn terminate(child: &Child) {
     let sent =
         Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).stderr(Stdio::null()).status();

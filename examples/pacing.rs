@@ -1,12 +1,11 @@
-//! How exactly the program keeps its rate, and how well it finds the rate that
-//! a server tolerates: the release binary against a sandbox in this process,
-//! judged by when the requests arrived there.
+//! Measures how exactly the program keeps its rate, and how well it finds the rate
+//! that a server tolerates: the release binary against a sandbox in this process.
 //!
 //! ```text
 //! cargo build --release && cargo run --release --example pacing
 //! ```
 
-#![expect(clippy::print_stdout, reason = "its figures are what this program is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -22,49 +21,49 @@ type Error = Box<dyn std::error::Error>;
 /// Rate, its unit in seconds, and rows.
 const RATES: [(u32, u64, u32); 6] =
     [(1, 1, 12), (600, 60, 150), (10, 1, 100), (200, 1, 2000), (1000, 1, 10_000), (10_000, 1, 50_000)];
-/// The canary's calls go one by one: they are no measure.
-const FIRST: usize = 5;
+/// The calls of the canary go one by one and are not measured.
+const CANARY: usize = 5;
 
-struct Ended {
-    took: Duration,
+struct Measurement {
+    duration: Duration,
     summary: Value,
-    /// When requests arrived, in seconds.
+    /// Times of the requests, in seconds.
     arrivals: Vec<f64>,
 }
 
 fn main() -> Result<(), Error> {
     println!(
-        "| rate | rows | share of the rate used | fullest window of its unit | over |\n|---|---|---|---|---|"
+        "| rate | rows | share of the rate used | most calls in one unit | over |\n|---|---|---|---|---|"
     );
     for (calls, per, rows) in RATES {
         let unit = if per == 1 { "s" } else { "min" };
         let rate = format!("{calls}/{unit}");
-        let ended = run(&rate, rows, Settings::default())?;
-        let times = &ended.arrivals[FIRST..];
+        let measurement = run(&rate, rows, Settings::default())?;
+        let times = &measurement.arrivals[CANARY..];
         let span = times[times.len() - 1] - times[0];
         let used = (times.len() - 1) as f64 * per as f64 / f64::from(calls) / span;
-        let fullest = fullest(&ended.arrivals, per as f64);
-        let over = fullest.saturating_sub(calls as usize);
-        println!("| {rate} | {rows} | {used:.4} | {fullest} | {over} |");
+        let count_max = count_max(&measurement.arrivals, per as f64);
+        let over = count_max.saturating_sub(calls as usize);
+        println!("| {rate} | {rows} | {used:.4} | {count_max} | {over} |");
     }
     println!(
-        "\n| told | tolerated | Retry-After | refused | time, of the ideal one | said |\n|---|---|---|---|---|---|"
+        "\n| rate | limit | Retry-After | refused | duration, × ideal | tolerated rate |\n|---|---|---|---|---|---|"
     );
     for retry_after in [true, false] {
         let calls = 100.try_into()?;
         let limit = RateLimit { calls, per: Duration::from_secs(1), retry_after };
-        let ended = run("1000/s", 6000, Settings { rate_limit: Some(limit), ..Settings::default() })?;
-        let refused = ended.summary["pace"]["refused"].as_u64().unwrap_or_default() as f64;
-        let share = 100.0 * refused / ended.arrivals.len() as f64;
-        let longer = ended.took.as_secs_f64() / 60.0;
-        let said = &ended.summary["pace"]["tolerated"];
-        println!("| 1000/s | 100/s | {retry_after} | {share:.2} % | {longer:.3} | {said} |");
+        let measurement = run("1000/s", 6000, Settings { rate_limit: Some(limit), ..Settings::default() })?;
+        let refused = measurement.summary["pace"]["refused"].as_u64().unwrap_or_default() as f64;
+        let share = 100.0 * refused / measurement.arrivals.len() as f64;
+        let slowdown = measurement.duration.as_secs_f64() / 60.0;
+        let tolerated = &measurement.summary["pace"]["tolerated"];
+        println!("| 1000/s | 100/s | {retry_after} | {share:.2} % | {slowdown:.3} | {tolerated} |");
     }
     Ok(())
 }
 
-/// The most arrivals in any window of so many seconds.
-fn fullest(times: &[f64], window: f64) -> usize {
+/// The highest number of arrivals in a window of this many seconds.
+fn count_max(times: &[f64], window: f64) -> usize {
     let mut last = 0;
     let counts = times.iter().enumerate().map(|(first, from)| {
         while last < times.len() && times[last] - from < window {
@@ -75,7 +74,7 @@ fn fullest(times: &[f64], window: f64) -> usize {
     counts.max().unwrap_or_default()
 }
 
-fn run(rate: &str, rows: u32, settings: Settings) -> Result<Ended, Error> {
+fn run(rate: &str, rows: u32, settings: Settings) -> Result<Measurement, Error> {
     let sandbox = Sandbox::start(settings)?;
     let folder = tempfile::TempDir::new()?;
     let export: String = (0..rows).map(|row| format!("C{row},Ann\n")).collect();
@@ -85,22 +84,22 @@ fn run(rate: &str, rows: u32, settings: Settings) -> Result<Ended, Error> {
         sandbox.base_url()
     );
     std::fs::write(folder.path().join("omnidesk-sync.toml"), config)?;
-    let began = Instant::now();
+    let start = Instant::now();
     let output = Command::new(binary()?)
         .current_dir(folder.path())
         .args(["run", "--json", "--quiet", "--rate", rate, "export.csv"])
         .env("OMNIDESK_API_KEY", "none")
         .stderr(Stdio::inherit())
         .output()?;
-    let took = began.elapsed();
+    let duration = start.elapsed();
     let summary = serde_json::from_slice(&output.stdout)?;
-    Ok(Ended { took, summary, arrivals: arrivals(&sandbox.base_url())? })
+    Ok(Measurement { duration, summary, arrivals: arrivals(&sandbox.base_url())? })
 }
 
-/// Beside this program's folder.
+/// The program in the folder above this one's.
 fn binary() -> Result<PathBuf, Error> {
-    let own = std::env::current_exe()?;
-    let folder = own.parent().and_then(|examples| examples.parent()).ok_or("no folder")?;
+    let path = std::env::current_exe()?;
+    let folder = path.parent().and_then(|examples| examples.parent()).ok_or("no folder")?;
     Ok(folder.join("omnidesk-sync"))
 }
 

@@ -12,9 +12,10 @@ const REFERENCE: &str = include_str!("../../docs/configuration.md");
 /// Each usage block in the reference starts with the command that prints it.
 #[test]
 fn the_reference_shows_the_help_of_every_command() {
-    let world = World::at("http://127.0.0.1:9");
-    let help =
-        |arguments: &str| world.ends(&arguments.split_whitespace().collect::<Vec<&str>>()).expect(0).stdout;
+    let world = World::with_server("http://127.0.0.1:9");
+    let help = |arguments: &str| {
+        world.execute(&arguments.split_whitespace().collect::<Vec<&str>>()).expect_code(0).stdout
+    };
     let mut shown = BTreeSet::new();
     for block in REFERENCE.split("```console\n$ omnidesk-sync ").skip(1) {
         let (arguments, rest) = block.split_once('\n').expect("a command");

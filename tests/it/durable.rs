@@ -1,90 +1,74 @@
-//! A call is on the disk before it is on the wire. A kill cannot show that,
-//! since the kernel keeps what a killed process has written; the order of the
-//! system calls can.
+//! A call is on the disk before it is on the wire. A kill cannot show that, since
+//! the kernel keeps the writes of a killed process. The order of the system calls
+//! can.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Command, Stdio};
 
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::mapping::{Customer, PrimaryId};
-use omnidesk_sync::sandbox::Settings;
 
-use crate::world::{HEADER, KEY, World};
+use crate::strace;
+use crate::world::{World, rows};
 
 const CUSTOMERS: usize = 12;
 
-fn has_strace() -> bool {
-    let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "-e", "inject=fsync:delay_enter=1", "true"])
-        .stderr(Stdio::null())
-        .status();
-    tried.is_ok_and(|status| status.success())
-}
-
 #[test]
-#[expect(clippy::print_stdout, reason = "a test that was skipped says so")]
-fn nothing_is_sent_before_its_record_is_synced() {
-    if !has_strace() {
-        println!("skipped: strace is not here, or may not trace");
+fn no_call_is_sent_before_its_record_is_synced() {
+    if !strace::is_available() {
         return;
     }
-    let world = World::new(Settings::default());
-    let rows: String =
-        (0..CUSTOMERS).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,sync\n")).collect();
-    world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
-    let ended = Command::new("strace")
-        .current_dir(world.path("."))
-        .args(["-f", "-y", "-xx", "-s", "4200", "-o", "trace"])
-        .args(["-e", "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg"])
-        // A slow disk: who does not wait for it is well ahead of it.
-        .args(["-e", "inject=fsync,fdatasync:delay_enter=20000"])
-        .arg(env!("CARGO_BIN_EXE_omnidesk-sync"))
-        .args(["run", "--quiet", "--concurrency", "2", "export.csv"])
-        .env("OMNIDESK_API_KEY", KEY)
-        .status();
-    assert!(ended.expect("strace").success());
-    check(&world.read("trace"), &hashes(&world));
+    let world = World::default();
+    world.write_export(&rows(CUSTOMERS));
+    let calls = "trace=pwrite64,fsync,fdatasync,write,writev,sendto,sendmsg";
+    // On a slow disk, a call that does not wait for it is sent much too early.
+    let slow_disk = "inject=fsync,fdatasync:delay_enter=20000";
+    let options = ["-xx", "-s", "4200", "-e", calls, "-e", slow_disk];
+    let run = ["run", "--quiet", "--concurrency", "2", "export.csv"];
+    strace::run(&world, &options, &run).expect_code(0);
+    check(&world.read("trace"), &customer_hashes(&world));
 }
 
-/// The hash of each customer, as the checkpoint has it and as a trace shows it.
-fn hashes(world: &World) -> Vec<String> {
-    let checkpoint =
-        Checkpoint::open_to_read(&world.path("omnidesk-sync.checkpoint")).expect("whole").expect("there");
+/// The key hashes of the customers, as a trace shows them.
+fn customer_hashes(world: &World) -> Vec<String> {
+    let checkpoint = Checkpoint::open_to_read(&world.path("omnidesk-sync.checkpoint"))
+        .expect("a checkpoint")
+        .expect("a checkpoint");
     let hash = |id| {
         let primary_id = PrimaryId::new(&format!("C{id}")).expect("an id");
-        shown(&checkpoint.key().customer(&Customer { brand_id: 2, primary_id }).0)
+        traced(&checkpoint.key().customer(&Customer { brand_id: 2, primary_id }).0)
     };
     (0..CUSTOMERS).map(hash).collect()
 }
 
-/// Bytes as a trace shows them.
-fn shown(bytes: &[u8]) -> String {
+/// Bytes, as a trace shows them.
+fn traced(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
-/// Each customer's hash is written to the log, and the log synced, before the
-/// customer's request is sent.
+/// Each customer's hash is written and synced before the customer's request is
+/// sent.
 fn check(trace: &str, hashes: &[String]) {
-    let log = format!("{}>", shown(b"-wal"));
+    let log = format!("{}>", traced(b"-wal"));
     let requests: Vec<String> =
-        (0..CUSTOMERS).map(|id| shown(format!("\"primary_id\":\"C{id}\"").as_bytes())).collect();
-    let (mut written, mut durable, mut sent) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    // What was written when a thread began to sync the log.
-    let mut under_way = BTreeMap::new();
+        (0..CUSTOMERS).map(|id| traced(format!("\"primary_id\":\"C{id}\"").as_bytes())).collect();
+    let (mut written, mut synced, mut sent) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    // The customers written before a thread began to sync.
+    let mut unfinished = BTreeMap::new();
     for line in trace.lines() {
         let thread = line.split(' ').next().unwrap_or_default();
         if line.contains("pwrite64(") && line.contains(&log) {
             written.extend((0..CUSTOMERS).filter(|id| line.contains(&hashes[*id])));
         } else if line.contains("sync(") && line.contains(&log) {
-            match line.contains("<unfinished") {
-                true => drop(under_way.insert(thread, written.clone())),
-                false => durable.extend(written.iter().copied()),
+            if line.contains("<unfinished") {
+                unfinished.insert(thread, written.clone());
+            } else {
+                synced.extend(written.iter().copied());
             }
         } else if line.contains("sync resumed>") {
-            durable.extend(under_way.remove(thread).unwrap_or_default());
+            synced.extend(unfinished.remove(thread).unwrap_or_default());
         } else if let Some(id) = requests.iter().position(|request| line.contains(request)) {
             sent.insert(id);
-            assert!(durable.contains(&id), "C{id} was sent before its record was on the disk");
+            assert!(synced.contains(&id), "C{id} is sent before its record is synced");
         }
     }
     assert_eq!(sent.len(), CUSTOMERS, "requests in the trace");

@@ -1,6 +1,7 @@
-//! `config.example.toml` is what a new user copies: it holds every key, and
-//! what it says is what holds without it.
+//! `config.example.toml` is the file that a new user copies: it holds every key
+//! with its default.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use omnidesk_sync::config::Config;
@@ -63,13 +64,13 @@ const KEYS: &[(&str, &[&str])] = &[
     ("notify", &["start", "success", "failure", "method", "success_codes"]),
 ];
 
-/// Optional keys stand in the example as comments.
+/// Optional keys are comments in the example.
 fn with_optional_keys() -> toml::Table {
     let keys = ["max_duration", "start", "success", "failure"];
-    let shown = keys
+    let text = keys
         .iter()
         .fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("\n# {key} "), &format!("\n{key} ")));
-    shown.parse().expect("TOML")
+    text.parse().expect("TOML")
 }
 
 fn parsed(text: &str) -> Config {
@@ -77,37 +78,34 @@ fn parsed(text: &str) -> Config {
 }
 
 #[test]
-fn it_holds_every_key_and_no_other() {
+fn the_example_holds_every_key_and_no_other() {
     let table = with_optional_keys();
     assert_eq!(table.len(), KEYS.len());
     for (section, keys) in KEYS {
-        let found = table[*section].as_table().expect("a section");
-        let mut found: Vec<&str> = found.keys().map(String::as_str).collect();
-        let mut keys = keys.to_vec();
-        found.sort_unstable();
-        keys.sort_unstable();
-        assert_eq!(found, keys, "[{section}]");
+        let found: BTreeSet<&str> =
+            table[*section].as_table().expect("a section").keys().map(String::as_str).collect();
+        assert_eq!(found, keys.iter().copied().collect(), "[{section}]");
     }
     parsed(&toml::to_string(&table).expect("TOML"));
 }
 
 #[test]
-fn what_has_a_default_shows_the_default() {
+fn the_example_shows_the_defaults() {
     let example = parsed(EXAMPLE);
-    let bare = "[omnidesk]\nbase_url = \"https://account.omnidesk.com\"\n[customer]\nprimary_id = \"a\"\nbrand_id = \"b\"\n";
-    let bare = parsed(bare);
-    assert_eq!(example.omnidesk, bare.omnidesk);
-    assert_eq!(example.limits, bare.limits);
-    assert_eq!(example.input, bare.input);
-    assert_eq!(example.missing, bare.missing);
-    assert_eq!(example.guard, bare.guard);
-    assert_eq!(example.checkpoint, bare.checkpoint);
-    assert_eq!(example.report, bare.report);
-    assert_eq!(example.notify, bare.notify);
+    let minimal = "[omnidesk]\nbase_url = \"https://account.omnidesk.com\"\n[customer]\nprimary_id = \"a\"\nbrand_id = \"b\"\n";
+    let minimal = parsed(minimal);
+    assert_eq!(example.omnidesk, minimal.omnidesk);
+    assert_eq!(example.limits, minimal.limits);
+    assert_eq!(example.input, minimal.input);
+    assert_eq!(example.missing, minimal.missing);
+    assert_eq!(example.guard, minimal.guard);
+    assert_eq!(example.checkpoint, minimal.checkpoint);
+    assert_eq!(example.report, minimal.report);
+    assert_eq!(example.notify, minimal.notify);
 }
 
 #[test]
-fn mistakes_are_shown_with_their_place_and_the_near_name() {
+fn mistakes_are_reported_with_place_and_remedy() {
     let cases = [
         ("[omnidesk]\nbase_url = \"https://a.b\"\n[limits]\nrte = \"5/s\"\n", ":4:1", "did you mean `rate`?"),
         ("[omnidesk]\nbase_url = \"http://a.b\"\n", ":2:12", "write https"),
@@ -135,9 +133,9 @@ fn mistakes_are_shown_with_their_place_and_the_near_name() {
         ("[customer]\nprimary_id = { colum = \"x\" }\n", ":2:16", "did you mean `column`?"),
         ("[customer]\nprimary_id = { column = \"x\", value = 1 }\n", ":2:14", "only one of"),
     ];
-    for (text, place, words) in cases {
+    for (text, place, message) in cases {
         let error = Config::parse(text, Path::new("x.toml")).expect_err(text).to_string();
-        assert!(error.starts_with(&format!("x.toml{place}")) && error.contains(words), "{error}");
+        assert!(error.starts_with(&format!("x.toml{place}")) && error.contains(message), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

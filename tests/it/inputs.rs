@@ -1,5 +1,5 @@
-//! Inputs that nobody would write: a bounded form of the fuzz targets in
-//! `fuzz/`, and a round trip through another program's CSV writer.
+//! Unusual inputs: a bounded form of the fuzz targets in `fuzz/`, and a round trip
+//! through the CSV writer of the `csv` crate.
 
 use omnidesk_sync::source::{DelimiterSetting, EncodingSetting, FormatSetting, InputSettings, Row, RowFault};
 use proptest::collection::vec;
@@ -7,11 +7,12 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::properties::{
-    COLUMNS, MappingCase, answers_have_a_meaning, config_is_read_or_explained, config_keeps_the_key_quiet,
-    mapping_is_sound, opened, rows_cover_the_export,
+    COLUMNS, MappingCase, check_answer, check_config, check_config_hides_key, check_mapping, check_rows,
+    open_export,
 };
+use crate::world::proptest_config;
 
-/// What files are made of where readers go wrong.
+/// Parts of files that readers get wrong.
 const CSV_PARTS: [&[u8]; 26] = [
     b",",
     b",",
@@ -73,12 +74,12 @@ const JSON_PARTS: [&[u8]; 26] = [
 const HEADS: [&[u8]; 7] =
     [b"", b"id,name\n", b"id;name\r\n", b"\xef\xbb\xbfid\n", b"sep=;\r\nid;b\r\n", b"sep=|\n\nid\n", b"id\r"];
 
-fn bytes_of(parts: &'static [&'static [u8]], most: usize) -> impl Strategy<Value = Vec<u8>> {
+fn bytes_of(parts: &'static [&'static [u8]], count_max: usize) -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         9 => select(parts).prop_map(<[u8]>::to_vec),
         1 => vec(any::<u8>(), 1..4),
     ];
-    vec(part, 0..most).prop_map(|parts| parts.concat())
+    vec(part, 0..count_max).prop_map(|parts| parts.concat())
 }
 
 fn settings() -> impl Strategy<Value = InputSettings> {
@@ -93,25 +94,21 @@ fn settings() -> impl Strategy<Value = InputSettings> {
     })
 }
 
-fn bounded(cases: u32) -> ProptestConfig {
-    crate::world::cases(cases)
-}
-
 proptest! {
-    #![proptest_config(bounded(400))]
+    #![proptest_config(proptest_config(400))]
 
     #[test]
-    fn any_bytes_are_rows_without_a_gap(
+    fn any_bytes_are_csv_rows_without_a_gap(
         head in select(&HEADS[..]),
         tail in bytes_of(&CSV_PARTS, 60),
         settings in settings(),
     ) {
-        rows_cover_the_export(&[head, &tail].concat(), &settings);
+        check_rows(&[head, &tail].concat(), &settings);
     }
 
     #[test]
     fn any_bytes_are_json_lines_without_a_gap(bytes in bytes_of(&JSON_PARTS, 60), settings in settings()) {
-        rows_cover_the_export(&bytes, &InputSettings { format: FormatSetting::Jsonl, ..settings });
+        check_rows(&bytes, &InputSettings { format: FormatSetting::Jsonl, ..settings });
     }
 
     #[test]
@@ -121,23 +118,23 @@ proptest! {
         wait in "[0-9]{0,30}|.{0,10}|Mon, [0-9]{2} Nov [0-9]{4} 10:00:00 GMT",
         body in prop_oneof![
             bytes_of(&JSON_PARTS, 40),
-            "\\PC{0,400}|.{0,400}".prop_map(|said| serde_json::json!({"status": "error", "message": said}).to_string().into_bytes()),
+            "\\PC{0,400}|.{0,400}".prop_map(|message| serde_json::json!({"status": "error", "message": message}).to_string().into_bytes()),
         ],
     ) {
-        answers_have_a_meaning(status, kind, &wait, &body);
+        check_answer(status, kind, &wait, &body);
     }
 
     #[test]
-    fn no_error_of_a_configuration_tells_the_key(
+    fn no_error_of_a_configuration_shows_the_key(
         before in vec(config_line(), 0..8),
         form in any::<u8>(),
         after in vec(config_line(), 0..8),
     ) {
-        config_keeps_the_key_quiet(&before.join("\n"), form, &after.join("\n"));
+        check_config_hides_key(&before.join("\n"), form, &after.join("\n"));
     }
 }
 
-/// Lines of configurations, right and wrong.
+/// Valid and invalid lines of configurations.
 const CONFIG_LINES: [&str; 24] = [
     "[omnidesk]",
     "base_url = \"https://a.omnidesk.com\"",
@@ -173,7 +170,7 @@ fn config_line() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Cells with something to get wrong, by column.
+/// Cells that are easy to misread.
 const CELLS: [&str; 30] = [
     "",
     " ",
@@ -239,7 +236,7 @@ fn mapping_case() -> impl Strategy<Value = MappingCase> {
         .prop_map(|(template, condition, cells, choice)| MappingCase { template, condition, cells, choice })
 }
 
-/// How another program writes CSV.
+/// A form of CSV.
 #[derive(Debug, Clone, Copy)]
 struct Style {
     quotes: csv::QuoteStyle,
@@ -255,7 +252,7 @@ fn style() -> impl Strategy<Value = Style> {
         .prop_map(|(quotes, delimiter, terminator)| Style { quotes, delimiter, terminator })
 }
 
-fn written(style: Style, rows: &[Vec<Vec<u8>>]) -> Vec<u8> {
+fn csv_text(style: Style, rows: &[Vec<Vec<u8>>]) -> Vec<u8> {
     let mut writer = csv::WriterBuilder::new()
         .quote_style(style.quotes)
         .delimiter(style.delimiter)
@@ -267,7 +264,7 @@ fn written(style: Style, rows: &[Vec<Vec<u8>>]) -> Vec<u8> {
     writer.into_inner().expect("in memory")
 }
 
-/// Whether some line of a row with line ends has the cells of one, whatever is quoted.
+/// Whether a row with line ends has a line with as many cells as a row, quoted or not.
 fn looks_like_rows(row: &[Vec<u8>], style: Style) -> bool {
     let text = row.join(&style.delimiter);
     let end = if let csv::Terminator::Any(end) = style.terminator { end } else { b'\n' };
@@ -277,37 +274,36 @@ fn looks_like_rows(row: &[Vec<u8>], style: Style) -> bool {
 }
 
 proptest! {
-    #![proptest_config(bounded(300))]
+    #![proptest_config(proptest_config(300))]
 
     #[test]
-    fn any_row_is_an_intent_that_can_be_sent_or_is_rejected(case in mapping_case()) {
-        mapping_is_sound(&case);
+    fn any_row_is_a_valid_intent_or_rejected(case in mapping_case()) {
+        check_mapping(&case);
     }
 
     #[test]
     fn any_text_is_a_configuration_or_an_error_with_its_place(lines in vec(config_line(), 0..12)) {
-        config_is_read_or_explained(&lines.join("\n"));
+        check_config(&lines.join("\n"));
     }
 
-    /// The oracle: cells of any bytes, as the `csv` crate writes them, come
-    /// back as they were.
+    /// The `csv` crate is the oracle: cells of any bytes come back unchanged.
     #[test]
-    fn what_another_program_writes_is_read_back(
+    fn rows_of_another_csv_writer_are_read_back(
         style in style(),
         rows in (2..5_usize).prop_flat_map(|width| vec(vec(bytes_of(&CSV_PARTS, 5), width), 0..12)),
     ) {
         let width = rows.first().map_or(2, Vec::len);
-        // A file of an old Mac is known by having no other line end at all.
+        // A file of an old Mac has no other line end.
         let old_mac = matches!(style.terminator, csv::Terminator::Any(b'\r'));
         prop_assume!(!old_mac || !rows.iter().flatten().flatten().any(|byte| *byte == b'\n'));
         let header = (0..width).map(|at| format!("column {at}").into_bytes()).collect();
         let all = [vec![header], rows.clone()].concat();
         let settings = InputSettings { delimiter: DelimiterSetting(Some(style.delimiter)), ..InputSettings::default() };
-        let export = opened(&written(style, &all), &settings).expect("a header");
+        let export = open_export(&csv_text(style, &all), &settings).expect("a header");
         let (mut stream, mut row, mut found) = (export.rows(), Row::default(), Vec::new());
         while stream.read(&mut row).expect("readable") {
             if let Some(RowFault::HoldsRows { .. }) = row.fault() {
-                // Such a cell cannot be told from one that has swallowed rows.
+                // Nothing distinguishes such a cell from one that has swallowed rows.
                 prop_assert!(looks_like_rows(&rows[found.len()], style));
                 found.push(rows[found.len()].clone());
                 continue;

@@ -27,6 +27,7 @@ mod run;
 mod sandbox;
 mod server;
 mod snapshots;
+mod strace;
 mod syscalls;
 mod templates;
 mod tls;

@@ -1,10 +1,10 @@
-//! The state machine against a simple model: dispatch, planning and checkpoint
-//! as they are, a server that is a map, and any interleaving of answers, lost
-//! answers, crashes and resumes.
+//! The state machine against a simple model: the real dispatch, reconcile and
+//! checkpoint, a server that is a map, and any interleaving of answers, lost answers,
+//! crashes and resumes.
 //!
-//! Time is tokio's, paused: it moves when nothing else can, so that a case
-//! with minutes of waiting takes milliseconds. A crash drops everything and
-//! opens the checkpoint again; what real kills add is in `kill`.
+//! The clock is tokio's, paused: it moves when nothing else can, so a case with
+//! minutes of waiting takes milliseconds. A crash drops everything and opens the
+//! checkpoint again. `kill` adds real kills.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,20 +37,22 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
+use crate::world::{open_checkpoint, proptest_config};
+
 const CUSTOMERS: u8 = 3;
 const NAMES: [&str; 4] = ["Ann", "Bob", "Cor", "Dik"];
 const EMAILS: [&str; 3] = ["a@example.org", "b@example.org", "c@example.org"];
-/// How long the server takes, so that other customers get between.
+/// How long the server takes, so that calls of other customers come between.
 const LATENCY: Duration = Duration::from_millis(3);
-/// How much later a late call is carried out, and how long a client waits for
-/// that; also after a crash, before anything is looked at.
+/// How much later a late call takes effect, and how long a client waits for it, also
+/// after a crash.
 const LATE: Duration = Duration::from_secs(10);
 const SETTLE: Duration = Duration::from_secs(30);
-/// Below the attempts, so that nobody is given up.
+/// Below the attempts, so that no row is given up.
 const FAULTS_PER_CUSTOMER: u32 = 3;
-/// A call that failed is not tried again at once: `send::PAUSE_MIN`.
+/// The shortest pause before a retry: `send::PAUSE_MIN`.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-/// Never: a clock that jumps must not end an exchange.
+/// Endless, since a jump of the clock must not end an exchange.
 const TIMEOUT: Duration = Duration::from_secs(1_000_000);
 
 #[derive(Debug, Clone)]
@@ -62,25 +64,25 @@ struct Row {
     emails: BTreeSet<usize>,
 }
 
-/// What becomes of a request.
+/// What happens to a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Answered,
-    LostAndDone,
-    LostAndNotDone,
-    /// No answer, and carried out later.
-    LostAndLate,
+    DoneAndLost,
+    NotDoneAndLost,
+    /// It takes effect later, without an answer.
+    LateAndLost,
     Throttled,
     Refused,
 }
 
-/// Where an execution ends.
+/// When an execution crashes.
 #[derive(Debug, Clone, Copy)]
 enum Crash {
     BeforeCommit(u64),
-    /// And before anybody hears of it.
+    /// Before the replies.
     AfterCommit(u64),
-    /// When the server has carried it out, or not, and before its answer.
+    /// Before the answer, whether the request has taken effect or not.
     AtRequest(u64),
 }
 
@@ -104,13 +106,16 @@ fn cases() -> impl Strategy<Value = Case> {
         |(customer, operation, first, last, emails)| Row { customer, operation, first, last, emails },
     );
     let fate = prop_oneof![
-        8 => Just(Fate::Answered), 2 => Just(Fate::LostAndDone), 2 => Just(Fate::LostAndNotDone),
-        2 => Just(Fate::LostAndLate), 1 => Just(Fate::Throttled),
+        8 => Just(Fate::Answered), 2 => Just(Fate::DoneAndLost), 2 => Just(Fate::NotDoneAndLost),
+        2 => Just(Fate::LateAndLost), 1 => Just(Fate::Throttled),
     ];
-    // In one case of four the API refuses calls too: then rows fail.
+    // In every fourth case the API also refuses calls, so rows fail.
     let fates = (proptest::collection::vec((fate, 0..10_u8), 0..50), 0..4_u8).prop_map(|(fates, refuses)| {
-        let refused = |one| refuses == 0 && one == 0;
-        fates.into_iter().map(|(fate, one)| if refused(one) { Fate::Refused } else { fate }).collect()
+        let is_refused = |choice| refuses == 0 && choice == 0;
+        fates
+            .into_iter()
+            .map(|(fate, choice)| if is_refused(choice) { Fate::Refused } else { fate })
+            .collect()
     });
     let crash = prop_oneof![
         (1..12_u64).prop_map(Crash::BeforeCommit),
@@ -126,11 +131,11 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// The first row of a customer makes one, whichever way.
+/// The first row of a customer always creates it.
 fn begin_with_creates(rows: &mut [Row]) {
-    let mut known = BTreeSet::new();
+    let mut customers = BTreeSet::new();
     for row in rows {
-        if known.insert(row.customer) {
+        if customers.insert(row.customer) {
             row.first.get_or_insert(0);
             if matches!(row.operation, Operation::AddChannel | Operation::Purge) {
                 row.operation = Operation::Sync;
@@ -172,169 +177,167 @@ impl Row {
     }
 }
 
-/// What the server holds of a customer.
+/// A customer on the server.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct Holds {
+struct ServerCustomer {
     names: BTreeMap<&'static str, String>,
     emails: BTreeSet<String>,
 }
 
-/// The model: rows applied one after the other, by a client who is always
-/// answered.
-fn in_order(rows: &[Row]) -> BTreeMap<String, Holds> {
-    let (mut held, mut purged) = (BTreeMap::<String, Holds>::new(), BTreeSet::new());
+/// The model: the rows applied in order, with every call answered.
+fn apply_in_order(rows: &[Row]) -> BTreeMap<String, ServerCustomer> {
+    let (mut customers, mut purged) = (BTreeMap::<String, ServerCustomer>::new(), BTreeSet::new());
     for row in rows {
         let id = id(row.customer);
-        let exists = held.contains_key(&id);
-        let makes = match row.operation {
+        let exists = customers.contains_key(&id);
+        let changes = match row.operation {
             Operation::Sync | Operation::Create => true,
-            // A customer who was purged does not come back by an update.
+            // An update recreates no purged customer.
             Operation::Update => exists || !purged.contains(&id),
             _ => exists,
         };
         if row.operation == Operation::Purge {
-            held.remove(&id);
+            customers.remove(&id);
             purged.insert(id);
-        } else if makes {
-            let holds = held.entry(id).or_default();
+        } else if changes {
+            let customer = customers.entry(id).or_default();
             if row.operation != Operation::AddChannel {
                 for (name, value) in [("firstname", row.first), ("lastname", row.last)] {
-                    holds.names.extend(value.map(|value| (name, NAMES[value].to_owned())));
+                    customer.names.extend(value.map(|value| (name, NAMES[value].to_owned())));
                 }
             }
             if row.operation != Operation::Update || !exists {
-                holds.emails.extend(row.emails.iter().map(|at| EMAILS[*at].to_owned()));
+                customer.emails.extend(row.emails.iter().map(|at| EMAILS[*at].to_owned()));
             }
         }
     }
-    held
+    customers
 }
 
-/// The server, and what it has seen that must not be.
+/// The state of the server, and the violations that it has noticed.
 #[derive(Default)]
-struct Truth {
-    held: BTreeMap<String, Holds>,
+struct ServerState {
+    customers: BTreeMap<String, ServerCustomer>,
     fates: VecDeque<Fate>,
     faults: BTreeMap<String, u32>,
-    busy: BTreeSet<String>,
-    refused: bool,
-    /// When a customer's last request got no answer that settles it.
+    in_flight: BTreeSet<String>,
+    has_refused: bool,
+    /// When the answer to a customer's last request was lost.
     lost_at: BTreeMap<String, Instant>,
     violations: Vec<String>,
-    /// Requests until the crash, and who is to hear of it.
+    /// Requests until the crash, and its notification.
     crash: Option<(u64, Rc<Notify>)>,
 }
 
-type Shared = Rc<RefCell<Truth>>;
+type Shared = Rc<RefCell<ServerState>>;
 
 #[derive(Debug, thiserror::Error)]
 #[error("closed without an answer")]
 struct Lost;
 
-impl Truth {
+impl ServerState {
     fn fate(&mut self, id: &str) -> Fate {
         let fate = self.fates.pop_front().unwrap_or(Fate::Answered);
-        let met = self.faults.entry(id.to_owned()).or_default();
-        *met += u32::from(fate != Fate::Answered);
-        if *met > FAULTS_PER_CUSTOMER { Fate::Answered } else { fate }
+        let faults = self.faults.entry(id.to_owned()).or_default();
+        *faults += u32::from(fate != Fate::Answered);
+        if *faults > FAULTS_PER_CUSTOMER { Fate::Answered } else { fate }
     }
 
     fn act(&mut self, path: &str, id: &str, body: &Value) -> (u16, &'static str) {
         let text = |name: &str| body[name].as_str().map(str::to_owned);
         let names = ["firstname", "lastname"].into_iter().filter_map(|name| Some((name, text(name)?)));
-        let known = self.held.get_mut(id);
-        match (path, known) {
+        match (path, self.customers.get_mut(id)) {
             ("/api/v2/customer", Some(_)) => {
                 self.violations.push(format!("a second create of {id}"));
                 (200, "Fine.")
             }
             ("/api/v2/customer", None) => {
                 let emails = text("customer_link_channel").into_iter().collect();
-                self.held.insert(id.to_owned(), Holds { names: names.collect(), emails });
+                self.customers.insert(id.to_owned(), ServerCustomer { names: names.collect(), emails });
                 (200, "Fine.")
             }
             (_, None) => (400, "Customer not found."),
-            ("/api/v2/customer/updateCustomer", Some(holds)) => {
-                holds.names.extend(names);
+            ("/api/v2/customer/updateCustomer", Some(customer)) => {
+                customer.names.extend(names);
                 (200, "Fine.")
             }
-            ("/api/v2/customer/addchannelonly", Some(holds)) => {
-                match holds.emails.insert(text("extra_email").expect("an address")) {
+            ("/api/v2/customer/addchannelonly", Some(customer)) => {
+                match customer.emails.insert(text("extra_email").expect("an address")) {
                     true => (200, "Fine."),
                     false => (400, "Channel already exists for this customer."),
                 }
             }
             (_, Some(_)) => {
-                self.held.remove(id);
+                self.customers.remove(id);
                 (200, "Fine.")
             }
         }
     }
 
     fn note_request(&mut self) {
-        if let Some((left, heard)) = &mut self.crash {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                heard.notify_one();
+        if let Some((remaining, crashed)) = &mut self.crash {
+            *remaining = remaining.saturating_sub(1);
+            if *remaining == 0 {
+                crashed.notify_one();
             }
         }
     }
 }
 
-/// A customer with a request under way, until the request's end.
-struct Busy(Shared, String);
+/// A customer with a request in flight.
+struct InFlight(Shared, String);
 
-impl Busy {
-    fn new(truth: &Shared, id: &str) -> Self {
-        if !truth.borrow_mut().busy.insert(id.to_owned()) {
-            truth.borrow_mut().violations.push(format!("two calls of {id} at once"));
+impl InFlight {
+    fn new(server: &Shared, id: &str) -> Self {
+        if !server.borrow_mut().in_flight.insert(id.to_owned()) {
+            server.borrow_mut().violations.push(format!("two concurrent calls of {id}"));
         }
-        Self(Rc::clone(truth), id.to_owned())
+        Self(Rc::clone(server), id.to_owned())
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.borrow_mut().busy.remove(&self.1);
+        self.0.borrow_mut().in_flight.remove(&self.1);
     }
 }
 
-async fn serve(truth: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
+async fn serve(server: Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Lost> {
     let path = request.uri().path().to_owned();
     let body = request.into_body().collect().await.map_err(|_| Lost)?.to_bytes();
     let body: Value = serde_json::from_slice(&body).expect("JSON");
     let names = ["primary_id", "externalPrimaryID", "external_id"];
     let id = names.iter().find_map(|name| body[*name].as_str()).expect("an id").to_owned();
-    let _busy = Busy::new(&truth, &id);
-    let lost_at = truth.borrow_mut().lost_at.remove(&id);
+    let _in_flight = InFlight::new(&server, &id);
+    let lost_at = server.borrow_mut().lost_at.remove(&id);
     if lost_at.is_some_and(|lost| lost.elapsed() < PAUSE_MIN) {
-        truth.borrow_mut().violations.push(format!("{id} was tried again at once"));
+        server.borrow_mut().violations.push(format!("{id} was retried without a pause"));
     }
-    let fate = truth.borrow_mut().fate(&id);
+    let fate = server.borrow_mut().fate(&id);
     let customer = id.clone();
     let (status, message) = match fate {
-        Fate::Answered | Fate::LostAndDone => truth.borrow_mut().act(&path, &id, &body),
-        Fate::LostAndNotDone => (500, ""),
+        Fate::Answered | Fate::DoneAndLost => server.borrow_mut().act(&path, &id, &body),
+        Fate::NotDoneAndLost => (500, ""),
         Fate::Throttled => (429, "Too many requests."),
         Fate::Refused => {
-            truth.borrow_mut().refused = true;
+            server.borrow_mut().has_refused = true;
             (400, "No.")
         }
-        Fate::LostAndLate => {
-            let truth = Rc::clone(&truth);
+        Fate::LateAndLost => {
+            let server = Rc::clone(&server);
             tokio::task::spawn_local(async move {
                 tokio::time::sleep(LATE).await;
-                truth.borrow_mut().act(&path, &id, &body);
+                server.borrow_mut().act(&path, &id, &body);
             });
             (504, "")
         }
     };
-    truth.borrow_mut().note_request();
+    server.borrow_mut().note_request();
     tokio::time::sleep(LATENCY).await;
-    if matches!(fate, Fate::LostAndDone | Fate::LostAndNotDone | Fate::LostAndLate) {
-        truth.borrow_mut().lost_at.insert(customer, Instant::now());
+    if matches!(fate, Fate::DoneAndLost | Fate::NotDoneAndLost | Fate::LateAndLost) {
+        server.borrow_mut().lost_at.insert(customer, Instant::now());
     }
-    if matches!(fate, Fate::LostAndDone | Fate::LostAndNotDone) {
+    if matches!(fate, Fate::DoneAndLost | Fate::NotDoneAndLost) {
         return Err(Lost);
     }
     let kind = if status == 200 { "result" } else { "error" };
@@ -343,28 +346,28 @@ async fn serve(truth: Shared, request: Request<Incoming>) -> Result<Response<Ful
     response.map_err(|_| Lost)
 }
 
-async fn listen(truth: Shared) -> String {
+async fn listen(server: Shared) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::task::spawn_local(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let truth = Rc::clone(&truth);
-            let service = service_fn(move |request| serve(Rc::clone(&truth), request));
+            let server = Rc::clone(&server);
+            let service = service_fn(move |request| serve(Rc::clone(&server), request));
             let connection = hyper::server::conn::http1::Builder::new()
                 .header_read_timeout(None)
                 .serve_connection(TokioIo::new(stream), service);
-            // How a client leaves is of no interest.
+            // An error is only that the client hangs up.
             tokio::task::spawn_local(async move { drop(connection.await) });
         }
     });
     format!("http://{address}")
 }
 
-/// What all cases share, since it is slow to make.
+/// Shared by all cases, since it is slow to make.
 struct Stage {
     runtime: tokio::runtime::Runtime,
     local: LocalSet,
-    truth: Shared,
+    server: Shared,
     client: Client,
 }
 
@@ -375,8 +378,8 @@ impl Stage {
             .start_paused(true)
             .build()
             .expect("a runtime");
-        let (local, truth) = (LocalSet::new(), Shared::default());
-        let base_url = local.block_on(&runtime, listen(Rc::clone(&truth)));
+        let (local, server) = (LocalSet::new(), Shared::default());
+        let base_url = local.block_on(&runtime, listen(Rc::clone(&server)));
         let settings = ApiSettings {
             base_url: base_url.try_into().expect("a base URL"),
             auth: omnidesk::Auth::Header,
@@ -385,17 +388,18 @@ impl Stage {
             connections: 8,
         };
         let client = Client::new(&settings, &ApiKey::for_sandbox()).expect("a client");
-        Self { runtime, local, truth, client }
+        Self { runtime, local, server, client }
     }
 
     fn play(&self, case: Case) {
-        *self.truth.borrow_mut() = Truth { fates: case.fates.clone().into(), ..Truth::default() };
-        // Thousands of syncs: in memory, where there is such a place.
+        *self.server.borrow_mut() =
+            ServerState { fates: case.fates.clone().into(), ..ServerState::default() };
+        // In memory if possible: a case syncs often.
         let folder = tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new());
         let folder = folder.expect("a folder");
         let world = World {
             case,
-            truth: Rc::clone(&self.truth),
+            server: Rc::clone(&self.server),
             client: self.client.clone(),
             checkpoint: folder.path().join("checkpoint"),
             settled: RefCell::default(),
@@ -404,10 +408,10 @@ impl Stage {
     }
 }
 
-/// One case on its way.
+/// A case and its state.
 struct World {
     case: Case,
-    truth: Shared,
+    server: Shared,
     client: Client,
     checkpoint: PathBuf,
     /// Rows whose outcome is durable.
@@ -416,7 +420,7 @@ struct World {
 
 impl World {
     fn open(&self) -> (Checkpoint, OpenRun) {
-        let mut checkpoint = crate::world::open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint");
+        let mut checkpoint = open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint");
         let run = match checkpoint.open_run().expect("a run") {
             Some(run) => run,
             None => {
@@ -435,7 +439,7 @@ impl World {
         (checkpoint, run)
     }
 
-    /// The run's counts are what is durable, and the watermark passes no row that is not.
+    /// The run counts the durable outcomes, and the watermark passes no other row.
     fn check_counts(&self, run: &OpenRun) {
         let rows = self.case.rows.len() as u64;
         let mut counted: BTreeSet<u64> = (1..=run.record.watermark).collect();
@@ -446,9 +450,8 @@ impl World {
         assert_eq!(run.pending_rows(Work::Calls), rows - settled.len() as u64);
     }
 
-    /// What the checkpoint claims that the server holds, it holds; unless a call
-    /// is recorded that may still change it.
-    fn check_claims(&self, checkpoint: &Checkpoint) {
+    /// The server holds the acknowledged state, unless a pending call may change it.
+    fn check_acknowledged(&self, checkpoint: &Checkpoint) {
         let policy = Policy { key: checkpoint.key(), export: 99, full: false, allow_recreate: true };
         for number in 0..CUSTOMERS {
             let key = policy.key.customer(&customer(number));
@@ -460,11 +463,11 @@ impl World {
             if !is_purged && !matches!(state, CustomerState::Acknowledged(_)) {
                 continue;
             }
-            let truth = self.truth.borrow();
-            let holds = truth.held.get(&id(number));
-            assert_eq!(is_purged, holds.is_none(), "customer {number}");
-            let Some(holds) = holds else { continue };
-            let claims = |row: Row| {
+            let server = self.server.borrow();
+            let server_customer = server.customers.get(&id(number));
+            assert_eq!(is_purged, server_customer.is_none(), "customer {number}");
+            let Some(server_customer) = server_customer else { continue };
+            let is_acknowledged = |row: Row| {
                 let situation = Situation::new(state.clone(), Default::default());
                 matches!(next(&row.intent(1), &situation, &policy), Step::Done(_))
             };
@@ -476,15 +479,16 @@ impl World {
                 emails: BTreeSet::new(),
             };
             for (at, name) in NAMES.iter().enumerate() {
-                let held = |field| holds.names.get(field).is_some_and(|held| held == name);
+                let has = |field| server_customer.names.get(field).is_some_and(|value| value == name);
                 let (first, last) =
                     (Row { first: Some(at), ..blank.clone() }, Row { last: Some(at), ..blank.clone() });
-                assert!(!claims(first) || held("firstname"), "customer {number} does not have {name}");
-                assert!(!claims(last) || held("lastname"), "customer {number} does not have {name}");
+                assert!(!is_acknowledged(first) || has("firstname"), "customer {number} is not {name}");
+                assert!(!is_acknowledged(last) || has("lastname"), "customer {number} is not {name}");
             }
             for (at, email) in EMAILS.iter().enumerate() {
                 let row = Row { emails: [at].into(), ..blank.clone() };
-                assert!(!claims(row) || holds.emails.contains(*email), "customer {number} has no {email}");
+                let has_email = server_customer.emails.contains(*email);
+                assert!(!is_acknowledged(row) || has_email, "customer {number} has no {email}");
             }
         }
     }
@@ -494,7 +498,7 @@ impl World {
             rate: "100000/s".parse().expect("a rate"),
             concurrency: NonZeroU32::new(self.case.concurrency).expect("a worker"),
             attempts: NonZeroU32::new(FAULTS_PER_CUSTOMER + 2).expect("attempts"),
-            // The paused clock runs ahead while a socket is waited for.
+            // The paused clock runs ahead while a socket waits.
             patience: Duration::MAX,
             max_errors: Amount::Count(1000),
             failed_before: 0,
@@ -525,23 +529,23 @@ impl World {
         .collect()
     }
 
-    /// Runs until the end or the crash; whether it came to its end.
+    /// Runs until the end or the crash. Returns whether the run has ended.
     async fn execute(&self, crash: Option<Crash>) -> bool {
         let (mut checkpoint, mut run) = self.open();
         self.check_counts(&run);
-        self.check_claims(&checkpoint);
+        self.check_acknowledged(&checkpoint);
         let policy =
             Policy { key: checkpoint.key(), export: run.export.ordinal, full: false, allow_recreate: false };
         let (feed, jobs) = mpsc::channel(1);
         feed.try_send(self.jobs(&run, &policy)).expect("room for one");
         drop(feed);
         let (records, inbox) = mpsc::channel(64);
-        let heard = Rc::new(Notify::new());
-        self.truth.borrow_mut().crash = match crash {
-            Some(Crash::AtRequest(requests)) => Some((requests, Rc::clone(&heard))),
+        let crashed = Rc::new(Notify::new());
+        self.server.borrow_mut().crash = match crash {
+            Some(Crash::AtRequest(requests)) => Some((requests, Rc::clone(&crashed))),
             _ => None,
         };
-        let ended = {
+        let has_ended = {
             let dispatching = dispatch::run(
                 self.settings(policy),
                 self.client.clone(),
@@ -549,35 +553,35 @@ impl World {
                 records,
                 StopSwitch::default(),
             );
-            let recording = self.record(&mut checkpoint, &mut run, inbox, crash, &heard);
+            let recording = self.record(&mut checkpoint, &mut run, inbox, crash, &crashed);
             tokio::select! {
                 biased;
-                () = heard.notified() => false,
+                () = crashed.notified() => false,
                 (end, ()) = async { tokio::join!(dispatching, recording) } => {
                     assert_eq!(end.stop, None);
                     true
                 }
             }
         };
-        if ended {
+        if has_ended {
             self.check_counts(&run);
             assert_eq!(run.pending_rows(Work::Calls), 0);
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
         }
         drop(checkpoint);
-        // What was sent before the crash is still carried out.
+        // Requests from before the crash still take effect.
         tokio::time::sleep(2 * LATE).await;
-        ended
+        has_ended
     }
 
-    /// As `run::recorder` does, without result files.
+    /// Like `run::recorder`, without result files.
     async fn record(
         &self,
         checkpoint: &mut Checkpoint,
         run: &mut OpenRun,
         mut inbox: mpsc::Receiver<Vec<Record>>,
         crash: Option<Crash>,
-        heard: &Notify,
+        crashed: &Notify,
     ) {
         let mut commits = 0;
         while let Some(mut records) = inbox.recv().await {
@@ -612,12 +616,12 @@ impl World {
                         batch.settle(run, at.number, outcome).expect("recorded");
                         settled.push((at.number, outcome));
                     }
-                    Record::Settle { at: Place::Missing(_), .. } => panic!("nobody is missing"),
+                    Record::Settle { at: Place::Missing(_), .. } => panic!("no customer is missing"),
                 }
             }
             if matches!(crash, Some(Crash::BeforeCommit(at)) if at == commits) {
                 drop(batch);
-                heard.notify_one();
+                crashed.notify_one();
                 return std::future::pending().await;
             }
             batch.commit(run, Vec::new()).expect("committed");
@@ -625,11 +629,11 @@ impl World {
                 self.add_outcome(row, outcome);
             }
             if matches!(crash, Some(Crash::AfterCommit(at)) if at == commits) {
-                heard.notify_one();
+                crashed.notify_one();
                 return std::future::pending().await;
             }
             for reply in waiting {
-                // Whoever asked may be gone.
+                // The receiver may have been dropped.
                 let _ = reply.send(());
             }
         }
@@ -642,21 +646,21 @@ impl World {
 
     async fn play(&self) {
         fastrand::seed(self.case.seed);
-        let mut ended = false;
+        let mut has_ended = false;
         for crash in &self.case.crashes {
-            if !ended {
-                ended = self.execute(Some(*crash)).await;
+            if !has_ended {
+                has_ended = self.execute(Some(*crash)).await;
             }
         }
-        if !ended {
+        if !has_ended {
             assert!(self.execute(None).await);
         }
         assert_eq!(self.settled.borrow().len(), self.case.rows.len());
-        self.check_claims(&crate::world::open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint"));
-        let truth = self.truth.borrow();
-        assert_eq!(truth.violations, Vec::<String>::new());
-        if !truth.refused {
-            assert_eq!(truth.held, in_order(&self.case.rows));
+        self.check_acknowledged(&open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint"));
+        let server = self.server.borrow();
+        assert_eq!(server.violations, Vec::<String>::new());
+        if !server.has_refused {
+            assert_eq!(server.customers, apply_in_order(&self.case.rows));
         }
     }
 }
@@ -664,17 +668,17 @@ impl World {
 #[test]
 fn any_interleaving_ends_where_the_rows_in_order_do() {
     let stage = Stage::new();
-    let played = TestRunner::new(crate::world::cases(256)).run(&cases(), |case| {
+    let result = TestRunner::new(proptest_config(256)).run(&cases(), |case| {
         stage.play(case);
         Ok(())
     });
-    played.unwrap_or_else(|failure| panic!("{failure}"));
+    result.unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// Found by the test above: the lost update was done, its second try refused,
-/// and the checkpoint went on claiming the first name.
+/// Found by the test above: the lost update had taken effect, its second attempt was
+/// refused, and the checkpoint kept the first name as acknowledged.
 #[test]
-fn a_refusal_does_not_undo_an_earlier_try() {
+fn a_refusal_does_not_undo_an_earlier_attempt() {
     let row = |first| Row {
         customer: 0,
         operation: Operation::Sync,
@@ -684,15 +688,15 @@ fn a_refusal_does_not_undo_an_earlier_try() {
     };
     Stage::new().play(Case {
         rows: vec![row(0), row(1)],
-        fates: vec![Fate::Answered, Fate::LostAndDone, Fate::Refused],
+        fates: vec![Fate::Answered, Fate::DoneAndLost, Fate::Refused],
         crashes: Vec::new(),
         concurrency: 1,
         seed: 0,
     });
 }
 
-/// Found by the test above: a purge was done and its answer lost, its second
-/// try refused, and the next call of the customer let that be forgotten.
+/// Found by the test above: the lost purge had taken effect, its second attempt was
+/// refused, and the customer's next call made the checkpoint forget it.
 #[test]
 fn a_purge_that_may_have_been_done_is_not_forgotten() {
     let row = |operation, first, emails: &[usize]| Row {
@@ -708,7 +712,7 @@ fn a_purge_that_may_have_been_done_is_not_forgotten() {
             row(Operation::Purge, None, &[]),
             row(Operation::Sync, None, &[0]),
         ],
-        fates: vec![Fate::Answered, Fate::LostAndDone, Fate::Refused, Fate::Refused],
+        fates: vec![Fate::Answered, Fate::DoneAndLost, Fate::Refused, Fate::Refused],
         crashes: Vec::new(),
         concurrency: 1,
         seed: 0,

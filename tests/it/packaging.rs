@@ -1,14 +1,13 @@
-//! The files in `packaging/` are right as far as this machine can tell; what
-//! it has no tool for is left out with a word.
+//! The files in `packaging/` work, as far as the tools of this machine show. A test
+//! without its tool is skipped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use omnidesk_sync::sandbox::Settings;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Ended, HEADER, KEY, World};
+use crate::world::{CommandOutput, KEY, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_omnidesk-sync");
 
@@ -20,21 +19,21 @@ fn text(name: &str) -> String {
     std::fs::read_to_string(packaged(name)).expect("a file")
 }
 
-#[expect(clippy::print_stdout, reason = "a test that was skipped says so")]
-fn has(tool: &str, arguments: &[&str]) -> bool {
-    let tried = Command::new(tool).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let works = tried.is_ok_and(|status| status.success());
-    if !works {
-        println!("skipped: {tool} is not here");
+#[expect(clippy::print_stdout, reason = "a skipped test prints why")]
+fn has_tool(tool: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(tool).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let is_available = status.is_ok_and(|status| status.success());
+    if !is_available {
+        println!("SKIPPED: {tool} is not installed");
     }
-    works
+    is_available
 }
 
-fn runs(command: &mut Command) -> Ended {
-    Ended::of(command.output().expect("a tool")).expect(0)
+fn run(command: &mut Command) -> CommandOutput {
+    CommandOutput::read(command).expect_code(0)
 }
 
-/// The units, with the program where it is.
+/// The units, with the path of this build.
 fn units() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     for name in ["omnidesk-sync.service", "omnidesk-sync.timer"] {
@@ -45,88 +44,92 @@ fn units() -> TempDir {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_units() {
-    if !has("systemd-analyze", &["--version"]) {
+fn systemd_accepts_the_units() {
+    if !has_tool("systemd-analyze", &["--version"]) {
         return;
     }
     let folder = units();
     for unit in ["omnidesk-sync.service", "omnidesk-sync.timer"] {
         let unit = folder.path().join(unit);
-        let verified = runs(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
+        let verified = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
         assert!(!verified.stderr.contains("omnidesk-sync"), "{}", verified.stderr);
     }
-    // An exposure of 2.0 of 10.0 at the most.
+    // The exposure level is 2.0 or less.
     let service = folder.path().join("omnidesk-sync.service");
     let security = ["security", "--offline=true", "--threshold=20", "--no-pager"];
-    runs(Command::new("systemd-analyze").args(security).arg(service));
+    run(Command::new("systemd-analyze").args(security).arg(service));
 }
 
-/// What a unit or a table starts: the program's arguments.
+/// The arguments of the program in a unit or table.
 fn arguments_after<'a>(text: &'a str, program: &str) -> Vec<&'a str> {
     let line = text.lines().find(|line| !line.starts_with('#') && line.contains(program)).expect("a command");
     line.split_once(program).expect("arguments").1.split_whitespace().collect()
 }
 
-/// The program runs with these arguments, when folders that only the real
-/// machine has are the world's own.
+/// The program runs with these arguments. Paths of the real machine become paths of
+/// the world.
 fn assert_runs(arguments: &[&str]) {
-    let world = World::new(Settings::default());
-    world.file("customers.csv", format!("{HEADER}C1,Ann,Smit,ann@example.org,,,sync\n").as_bytes());
-    let own = |argument: &&str| match argument.rsplit_once('/') {
-        Some((_, "customers.csv")) => "customers.csv".to_owned(),
+    let world = World::default();
+    world.write_export("C1,Ann,Smit,ann@example.org,,,sync\n");
+    let adapt = |argument: &&str| match argument.rsplit_once('/') {
+        Some((_, "customers.csv")) => "export.csv".to_owned(),
         Some((_, "config.toml")) => argument.replace("/etc/omnidesk-sync/config.toml", "omnidesk-sync.toml"),
         _ => (*argument).to_owned(),
     };
-    let own: Vec<String> = arguments.iter().map(own).collect();
-    let own: Vec<&str> = own.iter().map(String::as_str).collect();
-    let ended = world.ends(&own).expect(0);
-    assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{}", ended.stderr);
+    let arguments: Vec<String> = arguments.iter().map(adapt).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let output = world.execute(&arguments).expect_code(0);
+    assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{}", output.stderr);
     assert_eq!(world.state().counters.create, 1);
 }
 
 #[test]
-fn the_service_starts_a_run_that_works() {
+fn the_command_of_the_service_works() {
     assert_runs(&arguments_after(&text("omnidesk-sync.service"), "/usr/local/bin/omnidesk-sync "));
 }
 
 #[test]
-fn the_line_for_cron_is_one_and_starts_a_run_that_works() {
+fn the_cron_table_is_valid_and_its_command_works() {
     let table = text("omnidesk-sync.cron");
-    assert!(table.ends_with('\n'), "cron ignores a last line without its end");
+    assert!(table.ends_with('\n'), "cron ignores a last line without a line end");
     let lines = table.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     let (settings, jobs): (Vec<&str>, Vec<&str>) =
         lines.partition(|line| line.split_whitespace().next().is_some_and(|word| word.contains('=')));
     assert_eq!(settings.len(), 2, "{settings:?}");
     let [job] = jobs[..] else { panic!("{jobs:?}") };
     let fields: Vec<&str> = job.split_whitespace().take(6).collect();
-    for (field, most) in fields[..5].iter().zip([59, 23, 31, 12, 7]) {
-        assert!(*field == "*" || field.parse::<u32>().is_ok_and(|number| number <= most), "{field}");
+    for (field, max) in fields[..5].iter().zip([59, 23, 31, 12, 7]) {
+        assert!(*field == "*" || field.parse::<u32>().is_ok_and(|number| number <= max), "{field}");
     }
     assert_eq!(fields[5], "omnidesk");
-    assert!(!job.contains('%'), "cron would make a line end of it");
-    runs(Command::new("sh").args(["-n", "-c", job.split_once("omnidesk  ").expect("a command").1]));
+    assert!(!job.contains('%'), "cron replaces it with a line end");
+    run(Command::new("sh").args(["-n", "-c", job.split_once("omnidesk  ").expect("a command").1]));
     assert_runs(&arguments_after(&table, "omnidesk-sync && omnidesk-sync "));
 }
 
-/// Every value of `wanted` is in `found`, at its place.
-fn missing(wanted: &Value, found: &Value, place: &str, gone: &mut Vec<String>) {
-    match (wanted, found) {
-        (Value::Object(wanted), Value::Object(found)) => wanted.iter().for_each(|(key, value)| {
-            missing(value, found.get(key).unwrap_or(&Value::Null), &format!("{place}.{key}"), gone);
-        }),
-        (Value::Array(wanted), Value::Array(found)) if wanted.len() == found.len() => {
-            wanted.iter().zip(found).for_each(|(value, found)| missing(value, found, place, gone));
+/// The paths of the values in `expected` that `found` lacks.
+fn missing_paths(expected: &Value, found: &Value, path: &str) -> Vec<String> {
+    match (expected, found) {
+        (Value::Object(expected), Value::Object(found)) => {
+            let members =
+                expected.iter().map(|(key, value)| (value, found.get(key), format!("{path}.{key}")));
+            members
+                .flat_map(|(value, found, path)| missing_paths(value, found.unwrap_or(&Value::Null), &path))
+                .collect()
         }
-        _ if wanted == found => {}
-        _ => gone.push(place.to_owned()),
+        (Value::Array(expected), Value::Array(found)) if expected.len() == found.len() => {
+            expected.iter().zip(found).flat_map(|(value, found)| missing_paths(value, found, path)).collect()
+        }
+        _ if expected == found => Vec::new(),
+        _ => vec![path.to_owned()],
     }
 }
 
-/// Without a cluster kubectl still knows the types of what holds a pod: what it
-/// does not know, it leaves out.
+/// Without a cluster, kubectl still knows the types around a pod, and drops unknown
+/// fields.
 #[test]
 fn kubernetes_knows_every_field_of_the_job() {
-    if !has("kubectl", &["version", "--client"]) {
+    if !has_tool("kubectl", &["version", "--client"]) {
         return;
     }
     let folder = TempDir::new().expect("a folder");
@@ -139,7 +142,7 @@ fn kubernetes_knows_every_field_of_the_job() {
             std::fs::write(&path, document).expect("a document");
             let mut kubectl = Command::new("kubectl");
             kubectl.args(["label", "--local", "checked=yes", "-o", "json", "-f"]).arg(&path);
-            serde_json::from_str(&runs(&mut kubectl).stdout).expect("JSON")
+            serde_json::from_str(&run(&mut kubectl).stdout).expect("JSON")
         })
         .collect();
     let kinds: Vec<&str> = parsed.iter().filter_map(|document| document["kind"].as_str()).collect();
@@ -147,13 +150,12 @@ fn kubernetes_knows_every_field_of_the_job() {
 
     let path = folder.path().join("document.yaml");
     let mut kubectl = Command::new("kubectl");
-    // It prints what it has changed, and nothing if it had nothing to change.
+    // It prints nothing if it changes nothing.
     kubectl.args(["set", "image", "--local", "omnidesk-sync=omnidesk-sync:another", "-o", "json", "-f"]);
-    let typed = runs(kubectl.arg(&path)).stdout.replace("omnidesk-sync:another", "omnidesk-sync:0.1.0");
+    let typed = run(kubectl.arg(&path)).stdout.replace("omnidesk-sync:another", "omnidesk-sync:0.1.0");
     let typed: Value = serde_json::from_str(&typed).expect("JSON");
-    let mut gone = Vec::new();
-    missing(&parsed[2]["spec"], &typed["spec"], "spec", &mut gone);
-    assert_eq!(gone, Vec::<String>::new(), "fields that Kubernetes does not know");
+    let unknown = missing_paths(&parsed[2]["spec"], &typed["spec"], "spec");
+    assert_eq!(unknown, Vec::<String>::new(), "fields that Kubernetes does not know");
 
     let spec = &parsed[2]["spec"]["jobTemplate"]["spec"]["template"]["spec"];
     assert_eq!(parsed[2]["spec"]["concurrencyPolicy"], "Forbid");
@@ -161,7 +163,7 @@ fn kubernetes_knows_every_field_of_the_job() {
     let arguments: Vec<&str> =
         container["args"].as_array().expect("args").iter().filter_map(Value::as_str).collect();
     assert_runs(&arguments);
-    // The configuration in it is one.
+    // The configuration in it is valid.
     let config = folder.path().join("config.toml");
     std::fs::write(&config, parsed[0]["data"]["config.toml"].as_str().expect("text")).expect("a file");
     omnidesk_sync::config::Config::read(&config).expect("a configuration");
@@ -169,21 +171,21 @@ fn kubernetes_knows_every_field_of_the_job() {
 }
 
 #[test]
-fn the_container_copies_what_is_there_and_is_nobodys_root() {
+fn the_container_copies_existing_files_and_does_not_run_as_root() {
     let recipe = text("Containerfile");
     let steps = recipe.lines().filter(|line| !line.starts_with('#'));
     let ignored = text("Containerfile.dockerignore");
     let mut copied = Vec::new();
     for step in steps.clone().filter(|step| step.starts_with("COPY ") && !step.contains("--from=")) {
-        let words: Vec<&str> = step.split_whitespace().skip(1).collect();
-        copied.extend_from_slice(&words[..words.len() - 1]);
+        let paths: Vec<&str> = step.split_whitespace().skip(1).collect();
+        copied.extend_from_slice(&paths[..paths.len() - 1]);
     }
     for path in &copied {
         let path = path.trim_start_matches("./");
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
-        assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is not let in");
+        assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is ignored");
     }
-    // What the manifest names has to be there, or cargo reads no further.
+    // Cargo fails if a folder that the manifest names does not exist.
     for folder in ["benches", "examples"] {
         let named = include_str!("../../Cargo.toml").contains(match folder {
             "benches" => "[[bench]]",

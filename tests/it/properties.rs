@@ -1,7 +1,7 @@
-//! What has to hold for any input whatever.
+//! Properties that hold for any input.
 //!
-//! The bounded tests in `inputs.rs` and the fuzz targets in `fuzz/` judge by
-//! the same functions, so that what one of them finds the other can replay.
+//! The bounded tests in `inputs.rs` and the fuzz targets in `fuzz/` check the same
+//! functions, so each can replay a finding of the other.
 
 use std::io::Write;
 use std::path::Path;
@@ -14,18 +14,18 @@ use omnidesk_sync::mapping::{
 use omnidesk_sync::omnidesk::{CallKind, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
 use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, Row, RowRef};
 
-/// Rows that are read a second time, from their own offset.
+/// How many rows are read a second time, from their own offsets.
 const REREAD_MAX: u64 = 4;
 
-/// Opens `bytes` as an export, or not: an export that cannot be read is an
-/// error with a place and never a panic.
-pub(crate) fn opened(bytes: &[u8], settings: &InputSettings) -> Option<Export> {
+/// Opens an export of these bytes. One that cannot be read is an error with a
+/// message, never a panic.
+pub(crate) fn open_export(bytes: &[u8], settings: &InputSettings) -> Option<Export> {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
     file.write_all(bytes).expect("written");
     match source::open(file.path(), settings) {
         Ok(mut export) => {
             for name in ["id", "a", "a.b", "name"] {
-                // A CSV file may be without it.
+                // A CSV file may not have it.
                 let _ = export.columns_mut().require(name);
             }
             Some(export)
@@ -37,24 +37,24 @@ pub(crate) fn opened(bytes: &[u8], settings: &InputSettings) -> Option<Export> {
     }
 }
 
-/// Every byte behind the header is in exactly one row or in a blank line, each
-/// row knows its line, and is the same when read from its own offset.
-pub(crate) fn rows_cover_the_export(bytes: &[u8], settings: &InputSettings) {
-    let Some(export) = opened(bytes, settings) else { return };
+/// Every byte after the header is in exactly one row or in a blank line. Each row
+/// knows its line, and is the same when it is read from its own offset.
+pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
+    let Some(export) = open_export(bytes, settings) else { return };
     let content = is_read_in_place(bytes, settings).then_some(bytes);
     let (mut rows, mut row) = (export.rows(), Row::default());
     let mut last: Option<RowRef> = None;
     while rows.read(&mut row).expect("readable") {
         let at = row.at();
-        assert_eq!(at.number, last.map_or(1, |last| last.number + 1), "numbers follow one another");
+        assert_eq!(at.number, last.map_or(1, |last| last.number + 1), "numbers are consecutive");
         if let Some(last) = last {
             assert!(at.offset > last.offset + last.len && at.line > last.line, "rows overlap: {at:?}");
         }
         if let Some(content) = content {
-            row_is_whole(content, &export, at, last);
+            check_row(content, &export, at, last);
         }
         if at.number <= REREAD_MAX {
-            row_is_the_same_again(&export, &row);
+            check_reread(&export, &row);
         }
         last = Some(at);
     }
@@ -71,11 +71,11 @@ fn is_read_in_place(bytes: &[u8], settings: &InputSettings) -> bool {
     let packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     let encoding = settings.encoding.0.unwrap_or(encoding_rs::UTF_8);
-    let marked = bytes.starts_with(b"\xef\xbb\xbf");
-    !packed && !wide && (marked || encoding == encoding_rs::UTF_8 || encoding.is_single_byte())
+    let has_mark = bytes.starts_with(b"\xef\xbb\xbf");
+    !packed && !wide && (has_mark || encoding == encoding_rs::UTF_8 || encoding.is_single_byte())
 }
 
-fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) {
+fn check_row(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) {
     let terminator = export.dialect().line_end.terminator();
     let (start, end) = (at.offset as usize, (at.offset + at.len) as usize);
     let lines_before = content[..start].iter().filter(|byte| **byte == terminator).count() as u64;
@@ -89,12 +89,11 @@ fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef
     if let Some(last) = last {
         assert_blank(&content[(last.offset + last.len) as usize..start]);
     }
-    let as_it_stands = export.result_extension() == "csv" && !export.is_result_file().expect("readable");
-    if as_it_stands && end - start <= RECORD_BYTES_MAX {
-        // Results stand behind a row, and behind the cells without a name that it
-        // leaves out.
+    let is_copied = export.result_extension() == "csv" && !export.is_result_file().expect("readable");
+    if is_copied && end - start <= RECORD_BYTES_MAX {
+        // Results follow the row, and the unnamed cells that it lacks.
         let line = export.result_row(at, &[("_sync_line", 7.into())]).expect("readable");
-        let behind = line.strip_prefix(&content[start..end]).expect("the row as it stands");
+        let behind = line.strip_prefix(&content[start..end]).expect("the row itself");
         let delimiters = behind.trim_ascii_end().strip_suffix(b"7").expect("the result");
         assert!(
             !delimiters.is_empty() && delimiters.iter().all(|byte| b",;\t|".contains(byte)),
@@ -103,12 +102,12 @@ fn row_is_whole(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef
     }
 }
 
-/// Between two rows is nothing but blank lines.
+/// Only blank lines are between two rows.
 fn assert_blank(gap: &[u8]) {
     assert!(gap.iter().all(u8::is_ascii_whitespace), "belongs to no row: {:?}", String::from_utf8_lossy(gap));
 }
 
-fn row_is_the_same_again(export: &Export, row: &Row) {
+fn check_reread(export: &Export, row: &Row) {
     let mut again = Row::default();
     assert!(export.rows_from(row.at()).read(&mut again).expect("readable"));
     assert_eq!((again.at(), again.fault()), (row.at(), row.fault()));
@@ -118,14 +117,14 @@ fn row_is_the_same_again(export: &Export, row: &Row) {
     }
 }
 
-/// A row and a mapping, both as odd as may be.
+/// An unusual row and an unusual mapping.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MappingCase {
-    /// For a custom field.
+    /// Of a custom field.
     pub(crate) template: String,
-    /// For a rule.
+    /// Of a rule.
     pub(crate) condition: String,
-    /// A cell for each of [`COLUMNS`]; missing ones are blank.
+    /// A cell for each of [`COLUMNS`]. Further ones are blank.
     pub(crate) cells: Vec<Vec<u8>>,
     /// Picks one of each kind of setting.
     pub(crate) choice: u16,
@@ -136,8 +135,8 @@ pub(crate) const COLUMNS: [&str; 12] = [
     "id", "brand", "first", "last", "mail", "mail 2", "phone", "twitter", "facebook", "ticket", "flag", "op",
 ];
 
-/// A row is an intent that holds only what may be sent, or is rejected.
-pub(crate) fn mapping_is_sound(case: &MappingCase) {
+/// A row becomes a valid intent or a rejection, and the same one each time.
+pub(crate) fn check_mapping(case: &MappingCase) {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(COLUMNS).expect("written");
     let blank = Vec::new();
@@ -145,8 +144,8 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
     writer.write_record(cells).expect("written");
     let bytes = writer.into_inner().expect("in memory");
     let input = input(case.choice);
-    // Cells that are UTF-8 by chance are refused under another encoding.
-    let Some(mut export) = opened(&bytes, &input) else {
+    // Cells that happen to be UTF-8 are refused in another encoding.
+    let Some(mut export) = open_export(&bytes, &input) else {
         assert!(input.encoding.0.is_some() && std::str::from_utf8(&bytes).is_ok() && !bytes.is_ascii());
         return;
     };
@@ -161,13 +160,13 @@ pub(crate) fn mapping_is_sound(case: &MappingCase) {
     while rows.read(&mut row).expect("readable") {
         match (mapping.map(&row), mapping.map(&row)) {
             (Ok(Some(intent)), Ok(Some(again))) => {
-                assert_eq!(sendable(&intent), sendable(&again), "the same row means the same");
+                assert_eq!(checked_texts(&intent), checked_texts(&again), "the same row means the same");
             }
             (Err(rejection), Err(_)) => {
                 assert!(!rejection.message.is_empty() && !rejection.hint.is_empty());
             }
             (Ok(None), Ok(None)) => {}
-            _ => panic!("the same row means two things"),
+            _ => panic!("the same row has two meanings"),
         }
     }
 }
@@ -205,7 +204,7 @@ fn customer(case: &MappingCase) -> CustomerSettings {
         facebook: Some(FieldSource { invalid, ..column("facebook") }),
         ticket_id: Some(column("ticket")),
         no_sync: Some(column("flag")),
-        custom: [("made".to_owned(), FieldOrigin::Template(case.template.clone()).into())].into(),
+        custom: [("computed".to_owned(), FieldOrigin::Template(case.template.clone()).into())].into(),
     }
 }
 
@@ -218,8 +217,8 @@ fn operation(case: &MappingCase) -> OperationSettings {
     }
 }
 
-/// Everything of an intent that goes to the API, checked.
-fn sendable(intent: &Intent) -> Vec<String> {
+/// Checks the texts of an intent that are sent, and returns them.
+fn checked_texts(intent: &Intent) -> Vec<String> {
     let id = intent.customer.primary_id.as_str();
     assert!(!id.trim().is_empty() && id.len() <= 255 && !id.chars().any(char::is_control), "{id:?}");
     let mut parts = vec![id.to_owned(), intent.customer.brand_id.to_string(), format!("{intent:?}")];
@@ -232,7 +231,7 @@ fn sendable(intent: &Intent) -> Vec<String> {
             assert!((4..=15).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit()));
         }
         let identity = (channel, address.identity());
-        assert!(!identities.contains(&identity), "an address is there twice");
+        assert!(!identities.contains(&identity), "an address occurs twice");
         identities.push(identity);
         parts.push(text.to_owned());
     }
@@ -243,10 +242,10 @@ fn sendable(intent: &Intent) -> Vec<String> {
     parts
 }
 
-/// A key that somebody has put into the configuration itself.
+/// A key in the configuration itself, where it does not belong.
 pub(crate) const MISPLACED_KEY: &str = "k3y-0f-th3-t3nant";
 
-/// The ways in which people write it there.
+/// The mistakes with which people write it there.
 const KEY_FORMS: [&str; 12] = [
     "api_key = \"{}\"",
     "api_key = {}",
@@ -262,35 +261,35 @@ const KEY_FORMS: [&str; 12] = [
     "[omnidesk.api_key]\nkey = \"{}\"",
 ];
 
-/// Any text is a configuration or an error that does not tell the key.
-pub(crate) fn config_keeps_the_key_quiet(before: &str, form: u8, after: &str) {
+/// Any text is a configuration, or an error that does not show the key.
+pub(crate) fn check_config_hides_key(before: &str, form: u8, after: &str) {
     let line = KEY_FORMS[form as usize % KEY_FORMS.len()].replace("{}", MISPLACED_KEY);
     let text = format!("{before}\n{line}\n{after}");
-    // Where an earlier text is still open, the quotes of this form close it, and
-    // the key stands on a line of its own, which nothing tells from any other.
-    let stands_alone = line.contains("\"\"\"") && before.contains("\"\"\"");
-    if stands_alone || before.contains(MISPLACED_KEY) || after.contains(MISPLACED_KEY) {
+    // If an earlier text is open, the quotes of this form close it. The key is then
+    // on a line of its own, like any other text.
+    let is_alone = line.contains("\"\"\"") && before.contains("\"\"\"");
+    if is_alone || before.contains(MISPLACED_KEY) || after.contains(MISPLACED_KEY) {
         return;
     }
     if let Err(error) = Config::parse(&text, Path::new("some.toml")) {
-        let told = error.to_string();
-        assert!(!told.contains(MISPLACED_KEY), "{told}");
-        assert!(told.starts_with("some.toml"), "{told}");
+        let message = error.to_string();
+        assert!(!message.contains(MISPLACED_KEY), "{message}");
+        assert!(message.starts_with("some.toml"), "{message}");
     }
 }
 
-/// Any text at all is a configuration or an error with its place.
-pub(crate) fn config_is_read_or_explained(text: &str) {
+/// Any text is a configuration, or an error with its place.
+pub(crate) fn check_config(text: &str) {
     if let Err(error) = Config::parse(text, Path::new("some.toml")) {
         assert!(error.to_string().starts_with("some.toml"), "{error}");
     }
 }
 
-/// Characters of a message that a person may be shown.
+/// A message for people has no more characters than this.
 const MESSAGE_CHARS_MAX: usize = 400;
 
-/// Any answer has a meaning, in few and printable words.
-pub(crate) fn answers_have_a_meaning(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
+/// Any answer has a meaning and a short, printable message.
+pub(crate) fn check_answer(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
     let kind = CallKind::ALL[kind as usize % CallKind::ALL.len()];
     let retry_after = parse_retry_after(retry_after, None);
     let exchange = Exchange::Answered { status, retry_after, quota_wait: None, body: body.to_vec() };

@@ -1,10 +1,10 @@
-//! Imports go one way: which room may use which.
+//! Imports go one way: which rooms a room may use.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// Each room and the rooms it may use, in the order of `lib.rs`. `units` is
-/// everybody's.
+/// Each room and the rooms that it may use, in the order of `lib.rs`. All may use
+/// `units`.
 const MAY_USE: &[(&str, &str)] = &[
     ("source", ""),
     ("mapping", "source"),
@@ -24,30 +24,30 @@ const MAY_USE: &[(&str, &str)] = &[
     ("units", ""),
 ];
 
-fn used_by(path: &Path) -> BTreeSet<String> {
-    let mut used = BTreeSet::new();
+fn imports(path: &Path) -> BTreeSet<String> {
+    let mut rooms = BTreeSet::new();
     if path.is_dir() {
         for entry in std::fs::read_dir(path).expect("a room") {
-            used.append(&mut used_by(&entry.expect("a file").path()));
+            rooms.append(&mut imports(&entry.expect("a file").path()));
         }
-        return used;
+        return rooms;
     }
     let text = std::fs::read_to_string(path).expect("source");
-    // Unit tests stand last, and may make what they need of any room's types.
+    // Unit tests come last, and may use any room.
     let program = text.split("\nmod tests {").next().unwrap_or_default();
     for rest in program.split("crate::").skip(1) {
-        used.insert(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
+        rooms.insert(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
     }
-    used
+    rooms
 }
 
 #[test]
-fn rooms_use_only_what_they_may() {
+fn rooms_use_only_the_rooms_in_their_line() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (room, may_use) in MAY_USE {
         let folder = source.join(room);
         let path = if folder.is_dir() { folder } else { source.join(format!("{room}.rs")) };
-        for used in used_by(&path) {
+        for used in imports(&path) {
             assert!(
                 used == *room || used == "units" || may_use.split(' ').any(|room| room == used),
                 "{room} uses {used}, which tests/it/rooms.rs does not allow"
@@ -62,7 +62,7 @@ fn every_room_is_in_the_table() {
     for entry in std::fs::read_dir(source).expect("src") {
         let name = entry.expect("a room").file_name().into_string().expect("UTF-8");
         let room = name.trim_end_matches(".rs");
-        let is_door = ["lib", "main"].contains(&room);
-        assert!(is_door || MAY_USE.iter().any(|(known, _)| *known == room), "{room} is not in the table");
+        let is_root = ["lib", "main"].contains(&room);
+        assert!(is_root || MAY_USE.iter().any(|(name, _)| *name == room), "{room} is not in the table");
     }
 }

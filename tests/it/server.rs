@@ -1,7 +1,8 @@
-//! A server that does what a test says, down to the bytes.
+//! A server whose every byte a test decides.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -9,7 +10,6 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// A request as it came.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The connection it came on, from 0.
@@ -25,78 +25,71 @@ impl Request {
     }
 }
 
-/// What the server answers: bytes, or nothing and a closed connection.
-pub(crate) type Answer = Option<Vec<u8>>;
+/// Bytes, and what happens to the connection after them.
+#[derive(Debug, Clone)]
+pub(crate) struct Reaction {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) ending: Ending,
+}
 
-/// What happens to the connection once the bytes are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// The next request is awaited.
-    GoOn,
-    /// Closed in order.
+pub(crate) enum Ending {
+    /// The connection waits for the next request.
+    KeepOpen,
+    /// It is closed in order.
     Close,
-    /// Torn down.
+    /// It is torn down.
     Reset,
-    /// Nothing more, until the client hangs up.
+    /// Nothing more comes until the client hangs up.
     Hang,
-    /// A byte now and then, until the client hangs up.
+    /// A byte comes now and then until the client hangs up.
     Trickle,
-    /// This again and again, until the client hangs up.
+    /// This text comes again and again until the client hangs up.
     Flood(&'static str),
-    /// What comes is passed on to this port, and what it says is passed back.
+    /// Both directions are connected to this port.
     Tunnel(u16),
 }
 
-/// Bytes, and what follows them.
-pub(crate) type Deed = (Vec<u8>, Then);
+/// A connection's reaction before its first request is read, by the number of
+/// the connection from 0. Without bytes, the request stays unread.
+type Greet = dyn Fn(usize) -> Option<Reaction> + Send + Sync;
+/// The reaction to a request, by its number from 0.
+type React = dyn Fn(usize, &Request) -> Reaction + Send + Sync;
 
-/// What a connection gets before its first request is read, by its number
-/// from 0; nothing and a reset leave the request unread.
-type Greet = dyn Fn(usize) -> Option<Deed> + Send + Sync;
-type Behave = dyn Fn(usize, &Request) -> Deed + Send + Sync;
-
-/// Answers each request by `behave`, which gets its number from 0.
 pub(crate) struct Server {
     port: u16,
-    seen: Arc<RunProfile>,
+    traffic: Arc<Traffic>,
 }
 
 #[derive(Default)]
-struct RunProfile {
+struct Traffic {
     connections: AtomicUsize,
     requests: Mutex<Vec<Request>>,
-    flooded: AtomicUsize,
+    flooded_bytes: AtomicUsize,
 }
 
 impl Server {
-    pub(crate) fn new(behave: impl Fn(usize, &Request) -> Answer + Send + Sync + 'static) -> Self {
-        Self::doing(
-            |_| None,
-            move |number, request| match behave(number, request) {
-                Some(answer) => (answer, Then::GoOn),
-                None => (Vec::new(), Then::Close),
-            },
-        )
+    pub(crate) fn new(react: impl Fn(usize, &Request) -> Reaction + Send + Sync + 'static) -> Self {
+        Self::with_greeting(|_| None, react)
     }
 
-    /// With everything in its hands.
-    pub(crate) fn doing(
-        greet: impl Fn(usize) -> Option<Deed> + Send + Sync + 'static,
-        behave: impl Fn(usize, &Request) -> Deed + Send + Sync + 'static,
+    pub(crate) fn with_greeting(
+        greet: impl Fn(usize) -> Option<Reaction> + Send + Sync + 'static,
+        react: impl Fn(usize, &Request) -> Reaction + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
-        let seen = Arc::new(RunProfile::default());
-        let (greet, behave): (Arc<Greet>, Arc<Behave>) = (Arc::new(greet), Arc::new(behave));
-        let noted = Arc::clone(&seen);
+        let traffic = Arc::new(Traffic::default());
+        let (greet, react): (Arc<Greet>, Arc<React>) = (Arc::new(greet), Arc::new(react));
+        let shared = Arc::clone(&traffic);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let connection = noted.connections.fetch_add(1, Relaxed);
-                let (seen, greet, behave) = (Arc::clone(&noted), Arc::clone(&greet), Arc::clone(&behave));
-                thread::spawn(move || serve(stream, connection, &seen, &*greet, &*behave));
+                let connection = shared.connections.fetch_add(1, Relaxed);
+                let (traffic, greet, react) = (Arc::clone(&shared), Arc::clone(&greet), Arc::clone(&react));
+                thread::spawn(move || serve(stream, connection, &traffic, &*greet, &*react));
             }
         });
-        Self { port, seen }
+        Self { port, traffic }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -104,69 +97,88 @@ impl Server {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.seen.requests.lock().expect("requests").clone()
+        self.traffic.requests.lock().expect("requests").clone()
+    }
+
+    /// The requests as `METHOD /path`.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.requests().iter().map(Request::line).collect()
+    }
+
+    /// Waits until this many requests have come.
+    pub(crate) fn wait_for_requests(&self, requests: usize, child: &mut Child) {
+        while self.requests().len() < requests {
+            assert!(child.try_wait().expect("a child").is_none(), "the program has ended");
+            thread::yield_now();
+        }
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.seen.connections.load(Relaxed)
+        self.traffic.connections.load(Relaxed)
     }
 
-    /// Bytes of floods that went out.
-    pub(crate) fn flooded(&self) -> usize {
-        self.seen.flooded.load(Relaxed)
+    pub(crate) fn flooded_bytes(&self) -> usize {
+        self.traffic.flooded_bytes.load(Relaxed)
     }
 }
 
-fn serve(stream: TcpStream, connection: usize, seen: &RunProfile, greet: &Greet, behave: &Behave) {
+/// A port on which nobody listens.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn serve(stream: TcpStream, connection: usize, traffic: &Traffic, greet: &Greet, react: &React) {
     let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
-    if let Some(deed) = greet(connection) {
-        // The client has spoken, but only what is answered is read.
-        if deed.0.is_empty() {
+    if let Some(reaction) = greet(connection) {
+        // The greeting waits for the client's first byte. It reads the request
+        // only if it has an answer.
+        if reaction.bytes.is_empty() {
             stream.peek(&mut [0]).is_ok()
         } else {
             reader.fill_buf().is_ok()
         };
-        let _ = act(&stream, &mut reader, seen, deed);
+        let _ = act(&stream, &mut reader, traffic, &reaction);
         return;
     }
     while let Some(request) = read(&mut reader, connection) {
         let number = {
-            let mut seen = seen.requests.lock().expect("requests");
-            seen.push(request.clone());
-            seen.len() - 1
+            let mut requests = traffic.requests.lock().expect("requests");
+            requests.push(request.clone());
+            requests.len() - 1
         };
-        if act(&stream, &mut reader, seen, behave(number, &request)).is_none() {
+        if act(&stream, &mut reader, traffic, &react(number, &request)).is_none() {
             return;
         }
     }
 }
 
-/// Some if the connection stays of use.
+/// `Some` if the connection takes another request.
 fn act(
     mut stream: &TcpStream,
     reader: &mut BufReader<TcpStream>,
-    seen: &RunProfile,
-    (bytes, then): Deed,
+    traffic: &Traffic,
+    reaction: &Reaction,
 ) -> Option<()> {
-    stream.write_all(&bytes).ok()?;
-    match then {
-        Then::GoOn => return Some(()),
-        Then::Close => stream.shutdown(Shutdown::Both).ok()?,
-        // Closed with no time to linger, the connection is reset.
-        Then::Reset => SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()?,
-        Then::Hang => while reader.read(&mut [0]).ok()? > 0 {},
-        Then::Trickle => loop {
+    stream.write_all(&reaction.bytes).ok()?;
+    match reaction.ending {
+        Ending::KeepOpen => return Some(()),
+        Ending::Close => stream.shutdown(Shutdown::Both).ok()?,
+        // A close with no time to linger resets the connection.
+        Ending::Reset => SockRef::from(stream).set_linger(Some(Duration::ZERO)).ok()?,
+        Ending::Hang => while reader.read(&mut [0]).ok()? > 0 {},
+        Ending::Trickle => loop {
             stream.write_all(b"x").ok()?;
             thread::sleep(Duration::from_millis(20));
         },
-        Then::Flood(words) => {
-            let flood = words.repeat(1 << 10);
+        Ending::Flood(text) => {
+            let flood = text.repeat(1 << 10);
             loop {
                 stream.write_all(flood.as_bytes()).ok()?;
-                seen.flooded.fetch_add(flood.len(), Relaxed);
+                traffic.flooded_bytes.fetch_add(flood.len(), Relaxed);
             }
         }
-        Then::Tunnel(port) => tunnel(stream, port).ok()?,
+        Ending::Tunnel(port) => tunnel(stream, port).ok()?,
     }
     None
 }
@@ -204,22 +216,32 @@ fn read(reader: &mut BufReader<TcpStream>, connection: usize) -> Option<Request>
 }
 
 /// An answer with a JSON body.
-pub(crate) fn json(status: u16, body: &str) -> Answer {
+pub(crate) fn json(status: u16, body: &str) -> Reaction {
     with_headers(status, "", body)
 }
 
 /// An answer with further header lines, each with its line end.
-pub(crate) fn with_headers(status: u16, headers: &str, body: &str) -> Answer {
+pub(crate) fn with_headers(status: u16, headers: &str, body: &str) -> Reaction {
     let length = body.len();
-    Some(
-        format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}")
-            .into_bytes(),
-    )
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    Reaction { bytes: answer.into_bytes(), ending: Ending::KeepOpen }
 }
 
 pub(crate) const RESULT: &str = r#"{"type":"result","message":"Fine."}"#;
 
+/// A call that works.
+pub(crate) fn success() -> Reaction {
+    json(200, RESULT)
+}
+
 /// The vendor's form of a refusal.
-pub(crate) fn refusal(message: &str) -> Answer {
+pub(crate) fn refusal(message: &str) -> Reaction {
     json(400, &format!(r#"{{"status":"error","message":"{message}"}}"#))
+}
+
+/// No answer at all.
+pub(crate) fn no_answer(ending: Ending) -> Reaction {
+    Reaction { bytes: Vec::new(), ending }
 }

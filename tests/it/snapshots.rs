@@ -1,19 +1,19 @@
-//! What people and scripts see, word for word: help, plans, summaries, result
-//! files, guards, errors, exit codes. A change here is a decision:
-//! `INSTA_UPDATE=always cargo test snapshots`, then read the difference.
+//! The output for people and scripts: help, plans, summaries, result files, guards,
+//! errors, exit codes. Run `INSTA_UPDATE=always cargo test snapshots` after a change,
+//! and review each difference.
 
 use std::fmt::Write as _;
 
 use omnidesk_sync::sandbox::Settings;
 
-use crate::world::{Ended, MAPPING, World};
+use crate::world::{CommandOutput, HEADER, World};
 
-/// Hides what differs from run to run: ports, times, folders, hashes.
+/// Hides ports, times, folders and hashes, which differ from run to run.
 fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    for (found, shown) in [
+    for (pattern, replacement) in [
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"/tmp/\.tmp\w+", "FOLDER"),
         (r"\d{8}T\d{6}Z", "TIME"),
@@ -27,7 +27,7 @@ fn settings() -> insta::Settings {
         (r"in \d+ m?s\b", "in DURATION"),
         (r", \d+ m?s\b", ", DURATION"),
     ] {
-        settings.add_filter(found, shown);
+        settings.add_filter(pattern, replacement);
     }
     settings
 }
@@ -36,9 +36,9 @@ fn check(name: &str, text: &str) {
     settings().bind(|| insta::assert_snapshot!(name, text));
 }
 
-/// What a command line printed, and how it ended.
-fn shown(world: &World, arguments: &[&str]) -> String {
-    let Ended { code, stdout, stderr } = world.ends(arguments);
+/// A command with its output and exit code.
+fn transcript(world: &World, arguments: &[&str]) -> String {
+    let CommandOutput { code, stdout, stderr } = world.execute(arguments);
     let json: Result<serde_json::Value, _> = serde_json::from_str(&stdout);
     let stdout = json.map_or(stdout, |json| format!("{json:#}\n"));
     let code = code.unwrap_or(-1);
@@ -48,16 +48,14 @@ fn shown(world: &World, arguments: &[&str]) -> String {
 const COMMANDS: [&str; 8] = ["run", "plan", "init", "adopt", "status", "sandbox", "completions", "man"];
 
 #[test]
-fn help() {
-    let world = World::at("http://127.0.0.1:9");
-    let mut text = shown(&world, &["--help"]);
+fn the_help_matches_its_snapshot() {
+    let world = World::with_server("http://127.0.0.1:9");
+    let mut text = transcript(&world, &["--help"]);
     for command in COMMANDS {
-        text += &shown(&world, &[command, "--help"]);
+        text += &transcript(&world, &[command, "--help"]);
     }
     check("help", &text);
 }
-
-const HEADER: &str = "id,first,last,email,email2,phone,op\n";
 
 /// One row of each kind.
 const ROWS: &str = "\
@@ -78,9 +76,9 @@ const ROWS: &str = "\
 ";
 
 #[test]
-fn a_night() {
-    let world = World::new(Settings::default()).with_mapping(MAPPING, "concurrency = 1");
-    world.file("export.csv", format!("{HEADER}{ROWS}").as_bytes());
+fn the_commands_of_a_night_match_their_snapshot() {
+    let world = World::default().with_settings("concurrency = 1");
+    world.write_export(ROWS);
     let mut text = String::new();
     for arguments in [
         &["plan", "--show", "2", "export.csv"][..],
@@ -92,16 +90,16 @@ fn a_night() {
         &["run", "export.csv"],
         &["run", "--quiet", "--full", "export.csv"],
     ] {
-        text += &shown(&world, arguments);
+        text += &transcript(&world, arguments);
     }
     check("a_night", &text);
 }
 
 #[test]
-fn result_files() {
-    let world = World::new(Settings::default()).with_mapping(MAPPING, "concurrency = 1");
-    world.file("export.csv", format!("{HEADER}{ROWS}").as_bytes());
-    world.ends(&["run", "export.csv"]).expect(1);
+fn result_files_match_their_snapshot() {
+    let world = World::default().with_settings("concurrency = 1");
+    world.write_export(ROWS);
+    world.execute(&["run", "export.csv"]).expect_code(1);
     let mut text = String::new();
     for name in ["summary.json", "rejected.csv", "failed.csv", "notices.csv", "outcomes.csv"] {
         let content = world.result(name).unwrap_or_default();
@@ -111,33 +109,31 @@ fn result_files() {
 }
 
 #[test]
-fn guards_and_the_missing() {
-    let rest = format!(
-        "{MAPPING}\n[missing]\naction = \"purge\"\n[guard]\nmax_purge = 3\nshared_addresses = \"block\"\n"
-    );
-    let world = World::new(Settings::default()).with_mapping(&rest, "");
+fn guards_and_missing_customers_match_their_snapshot() {
+    let settings = "[missing]\naction = \"purge\"\n[guard]\nmax_purge = 3\nshared_addresses = \"block\"\n";
+    let world = World::default().with_settings(settings);
     let row = |id: usize| format!("C{id},Ann{id},Smit,c{id}@example.org,,,\n");
     let rows: String = (0..40).map(row).collect();
     let mut text = String::new();
     world.file("all.csv", format!("{HEADER}{rows}").as_bytes());
-    text += &shown(&world, &["run", "all.csv"]);
+    text += &transcript(&world, &["run", "all.csv"]);
     let few: String = (0..10).map(row).collect();
     world.file("few.csv", format!("{HEADER}{few}").as_bytes());
-    text += &shown(&world, &["run", "few.csv"]);
-    text += &shown(&world, &["plan", "few.csv"]);
+    text += &transcript(&world, &["run", "few.csv"]);
+    text += &transcript(&world, &["plan", "few.csv"]);
     let shared: String = (0..39).map(|id| format!("C{id},Ann{id},Smit,same@example.org,,,\n")).collect();
     world.file("shared.csv", format!("{HEADER}{shared}").as_bytes());
-    text += &shown(&world, &["run", "--allow-purge", "shared.csv"]);
+    text += &transcript(&world, &["run", "--allow-purge", "shared.csv"]);
     let most: String = (0..39).map(row).collect();
     world.file("most.csv", format!("{HEADER}{most}").as_bytes());
-    text += &shown(&world, &["run", "--allow-purge", "most.csv"]);
-    text += &shown(&world, &["run", "all.csv"]);
+    text += &transcript(&world, &["run", "--allow-purge", "most.csv"]);
+    text += &transcript(&world, &["run", "all.csv"]);
     check("guards_and_the_missing", &text);
 }
 
 #[test]
-fn errors() {
-    let world = World::at("http://127.0.0.1:9");
+fn error_messages_match_their_snapshot() {
+    let world = World::with_server("http://127.0.0.1:9");
     let mut text = String::new();
     world.file("export.csv", b"id,first,last,email,email2,phone,op\n1,Ann,Smit,ann@example.org,,,\n");
     world.file("empty.csv", b"");
@@ -145,10 +141,10 @@ fn errors() {
     world.file("cut.csv", b"id,first,last,email,email2,phone,op\n1,Ann,Smit,ann@example.org,,,\n2,Bo");
     world.file("list.json", b"[{\"id\":1}]");
     for export in ["export.csv", "none.csv", "empty.csv", "twice.csv", "cut.csv", "list.json"] {
-        text += &shown(&world, &["run", export]);
+        text += &transcript(&world, &["run", export]);
     }
     let config = world.read("omnidesk-sync.toml");
-    for (found, put) in [
+    for (from, to) in [
         ("base_url", "base_ulr"),
         ("firstname = \"first\"", "firstname = \"frist\""),
         ("rate = \"20000/s\"", "rate = \"fast\""),
@@ -159,35 +155,35 @@ fn errors() {
         ("settle = ", "names = \"sent\"\nsettle = "),
         ("email = [\"email\", \"email2\"]", "email = { template = \"{{ emial }}\" }"),
     ] {
-        world.file("omnidesk-sync.toml", config.replace(found, put).as_bytes());
-        let _ = writeln!(text, "# {found} -> {put}");
-        text += &shown(&world, &["plan", "export.csv"]);
+        world.file("omnidesk-sync.toml", config.replace(from, to).as_bytes());
+        let _ = writeln!(text, "# {from} -> {to}");
+        text += &transcript(&world, &["plan", "export.csv"]);
     }
-    text += &shown(&world, &["plan", "-c", "none.toml", "export.csv"]);
+    text += &transcript(&world, &["plan", "-c", "none.toml", "export.csv"]);
     world.file("omnidesk-sync.toml", config.as_bytes());
     world.file("omnidesk-sync.checkpoint", b"no checkpoint at all, but a text of some length");
-    text += &shown(&world, &["run", "export.csv"]);
+    text += &transcript(&world, &["run", "export.csv"]);
     check("errors", &text);
 }
 
 #[test]
-fn stopped_runs() {
+fn stopped_runs_match_their_snapshot() {
     let world = World::new(Settings { brands: Some(vec![7]), ..Settings::default() });
     let rows: String = (0..8).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect();
-    world.file("export.csv", format!("{HEADER}{rows}").as_bytes());
-    let mut text = shown(&world, &["run", "export.csv"]);
-    text += &shown(&world, &["plan", "export.csv"]);
+    world.write_export(&rows);
+    let mut text = transcript(&world, &["run", "export.csv"]);
+    text += &transcript(&world, &["plan", "export.csv"]);
     world.file("other.csv", format!("{HEADER}C1,,,,,,purge\n").as_bytes());
-    text += &shown(&world, &["run", "--allow-purge", "other.csv"]);
-    text += &shown(&world, &["status"]);
-    text += &shown(&world, &["adopt", "export.csv"]);
-    text += &shown(&world, &["run", "--stop-at", "25:00", "export.csv"]);
+    text += &transcript(&world, &["run", "--allow-purge", "other.csv"]);
+    text += &transcript(&world, &["status"]);
+    text += &transcript(&world, &["adopt", "export.csv"]);
+    text += &transcript(&world, &["run", "--stop-at", "25:00", "export.csv"]);
     check("stopped_runs", &text);
 }
 
 #[test]
-fn proposed_configurations() {
-    let world = World::at("http://127.0.0.1:9");
+fn proposed_configurations_match_their_snapshot() {
+    let world = World::with_server("http://127.0.0.1:9");
     let mut text = String::new();
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
     for name in [
@@ -200,7 +196,7 @@ fn proposed_configurations() {
         let export = if name.ends_with("jsonl") { "export.jsonl" } else { "export.csv" };
         std::fs::copy(format!("{fixtures}/{name}"), world.path(export)).expect("a copy");
         let _ = writeln!(text, "# {name}");
-        text += &shown(&world, &["init", export]);
+        text += &transcript(&world, &["init", export]);
     }
     check("proposed_configurations", &text);
 }

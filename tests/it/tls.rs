@@ -1,4 +1,4 @@
-//! A server behind TLS, with certificates of every sort and HTTP/1.1 or 2.
+//! A server behind TLS, with any certificate, and HTTP/1.1 or 2.
 
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +20,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::server::RESULT;
 
-/// An authority that a client may be told to trust.
+/// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key.
@@ -40,7 +40,7 @@ impl Authority {
     }
 
     /// A certificate for `name` that ends with the year before `until`.
-    pub(crate) fn certifies(&self, name: &str, until: i32) -> Identity {
+    pub(crate) fn certify(&self, name: &str, until: i32) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
         params.not_after = rcgen::date_time_ymd(until, 1, 1);
         let key = KeyPair::generate().expect("a key");
@@ -50,27 +50,26 @@ impl Authority {
 }
 
 impl Identity {
-    /// A certificate that vouches for itself.
-    pub(crate) fn of_itself(name: &str) -> Self {
+    pub(crate) fn self_signed(name: &str) -> Self {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new([name.to_owned()]).expect("a name");
         Self(params.self_signed(&key).expect("a certificate").der().clone(), key.into())
     }
 }
 
-/// What the first request meets; all others succeed.
+/// What happens to the first request; all others succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum First {
+pub(crate) enum FirstRequest {
     Succeeds,
     /// Its HTTP/2 stream is refused.
     IsReset,
-    /// Its connection stays open, and dead.
-    GetsStuck,
-    /// It succeeds, and so does every other; each connection says GOAWAY after some.
-    IsFollowedByGoAway,
+    /// It gets no answer, and its connection stays open.
+    Hangs,
+    /// It succeeds. Each connection ends with GOAWAY after some requests.
+    PrecedesGoAway,
 }
 
-/// Answers every request with success, but perhaps the first.
+/// Answers every request with success, except perhaps the first.
 pub(crate) struct TlsServer {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -79,7 +78,7 @@ pub(crate) struct TlsServer {
 
 impl TlsServer {
     /// Offers the protocol `alpn`.
-    pub(crate) fn new(identity: Identity, alpn: &str, first: First) -> Self {
+    pub(crate) fn new(identity: Identity, alpn: &str, first: FirstRequest) -> Self {
         let Identity(certificate, key) = identity;
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
@@ -90,15 +89,15 @@ impl TlsServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (requests, connections) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
-        let (seen, counted) = (Arc::clone(&requests), Arc::clone(&connections));
+        let (shared, count) = (Arc::clone(&requests), Arc::clone(&connections));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                counted.fetch_add(1, Relaxed);
-                let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
-                // A thread each, so that one that is stuck is stuck alone.
+                count.fetch_add(1, Relaxed);
+                let (acceptor, requests) = (acceptor.clone(), Arc::clone(&shared));
+                // A thread for each connection: one that hangs holds up no other.
                 thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                    runtime.expect("a runtime").block_on(serve(stream, acceptor, seen, first))
+                    runtime.expect("a runtime").block_on(serve(stream, acceptor, requests, first))
                 });
             }
         });
@@ -109,45 +108,49 @@ impl TlsServer {
         self.port
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Relaxed)
     }
 
-    /// `HTTP/2.0 POST /path`, as they came.
+    /// The requests as `HTTP/2.0 POST /path`.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("requests").clone()
     }
 }
 
-/// Before the server says GOAWAY, where it does.
-const REQUESTS_OF_A_CONNECTION: usize = 10;
+/// Requests of a connection before its GOAWAY.
+const REQUESTS_BEFORE_GOAWAY: usize = 10;
 
-/// However the client leaves is fine.
+/// Any error is only that the client hangs up.
 async fn serve(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    seen: Arc<Mutex<Vec<String>>>,
-    first: First,
+    requests: Arc<Mutex<Vec<String>>>,
+    first: FirstRequest,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     stream.set_nonblocking(true)?;
     let stream = acceptor.accept(tokio::net::TcpStream::from_std(stream)?).await?;
-    let is_two = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let served = Arc::new(Notify::new());
-    let (count, enough) = (AtomicUsize::new(0), Arc::clone(&served));
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let limit = Arc::new(Notify::new());
+    let (count, reached) = (AtomicUsize::new(0), Arc::clone(&limit));
     let service = service_fn(move |request| {
-        if count.fetch_add(1, Relaxed) + 1 == REQUESTS_OF_A_CONNECTION {
-            enough.notify_one();
+        if count.fetch_add(1, Relaxed) + 1 == REQUESTS_BEFORE_GOAWAY {
+            reached.notify_one();
         }
-        answer(request, Arc::clone(&seen), first)
+        answer(request, Arc::clone(&requests), first)
     });
     let stream = TokioIo::new(stream);
-    match is_two {
-        true if first == First::IsFollowedByGoAway => {
+    match is_http2 {
+        true if first == FirstRequest::PrecedesGoAway => {
             let connection = http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service);
             let mut connection = std::pin::pin!(connection);
             tokio::select! {
-                ended = connection.as_mut() => return Ok(ended?),
-                () = served.notified() => connection.as_mut().graceful_shutdown(),
+                end = connection.as_mut() => return Ok(end?),
+                () = limit.notified() => connection.as_mut().graceful_shutdown(),
             }
             connection.await?;
         }
@@ -159,19 +162,19 @@ async fn serve(
 
 async fn answer(
     request: Request<Incoming>,
-    seen: Arc<Mutex<Vec<String>>>,
-    first: First,
+    requests: Arc<Mutex<Vec<String>>>,
+    first: FirstRequest,
 ) -> Result<Response<Full<Bytes>>, Box<dyn Error + Send + Sync>> {
     let line = format!("{:?} {} {}", request.version(), request.method(), request.uri().path());
     request.into_body().collect().await?;
     let is_first = {
-        let mut seen = seen.lock().expect("requests");
-        seen.push(line);
-        seen.len() == 1
+        let mut requests = requests.lock().expect("requests");
+        requests.push(line);
+        requests.len() == 1
     };
     match first {
-        First::IsReset if is_first => Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into()),
-        First::GetsStuck if is_first => loop {
+        FirstRequest::IsReset if is_first => Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into()),
+        FirstRequest::Hangs if is_first => loop {
             thread::park();
         },
         _ => Ok(Response::new(Full::from(RESULT))),

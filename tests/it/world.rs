@@ -1,9 +1,10 @@
-//! What most tests need: a folder, a sandbox, a configuration and the binary.
+//! What most tests need: a folder, a sandbox, a configuration and the program.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use omnidesk_sync::checkpoint::{Checkpoint, CheckpointError};
 use omnidesk_sync::sandbox::{Sandbox, Settings, State};
@@ -13,8 +14,13 @@ use tempfile::TempDir;
 
 pub(crate) use crate::rows::{HEADER, MAPPING};
 
-/// The key that every test uses; it must never be seen again.
+/// The key of every test. No output may show it.
 pub(crate) const KEY: &str = "s3cr3t-k3y-0f-the-tests";
+
+/// The command line of most runs.
+pub(crate) const RUN: [&str; 3] = ["run", "--json", "export.csv"];
+
+const CONFIG: &str = "omnidesk-sync.toml";
 
 /// A folder with a configuration for a server.
 pub(crate) struct World {
@@ -23,11 +29,17 @@ pub(crate) struct World {
     base_url: String,
 }
 
-/// How a command ended.
-pub(crate) struct Ended {
+/// What a command printed, and its exit code.
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
 }
 
 impl World {
@@ -35,28 +47,51 @@ impl World {
     pub(crate) fn new(settings: Settings) -> Self {
         let sandbox = Sandbox::start(settings).expect("a sandbox");
         let base_url = sandbox.base_url();
-        Self { sandbox: Some(sandbox), ..Self::at(&base_url) }.with_mapping(MAPPING, "")
+        Self { sandbox: Some(sandbox), ..Self::with_server(&base_url) }
+    }
+
+    pub(crate) fn with_latency_ms(latency: u64) -> Self {
+        Self::new(Settings { latency: Duration::from_millis(latency), ..Settings::default() })
     }
 
     /// With any other server.
-    pub(crate) fn at(base_url: &str) -> Self {
+    pub(crate) fn with_server(base_url: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
-        Self { folder, sandbox: None, base_url: base_url.to_owned() }.with_mapping(MAPPING, "")
+        Self { folder, sandbox: None, base_url: base_url.to_owned() }.with_settings("")
     }
 
-    /// `limits` goes into `[limits]` and what follows it.
-    pub(crate) fn with_mapping(self, mapping: &str, limits: &str) -> Self {
+    /// With keys of `[limits]`, and then other sections.
+    pub(crate) fn with_settings(self, settings: &str) -> Self {
+        self.with_mapping(MAPPING, settings)
+    }
+
+    /// The same with another mapping.
+    pub(crate) fn with_mapping(self, mapping: &str, settings: &str) -> Self {
         let config = format!(
-            "[omnidesk]\nbase_url = \"{}\"\nsettle = \"300ms\"\ntimeout = \"5s\"\n\n[limits]\nrate = \"20000/s\"\n{limits}\n{mapping}",
+            "[omnidesk]\nbase_url = \"{}\"\nsettle = \"300ms\"\ntimeout = \"5s\"\n\n[limits]\nrate = \"20000/s\"\n{settings}\n{mapping}",
             self.base_url
         );
-        // Exports of tests are made a moment before they are run.
-        let config = match config.contains("[input]\n") {
-            true => config.replace("[input]\n", "[input]\nmin_age = \"0s\"\n"),
-            false => format!("{config}\n[input]\nmin_age = \"0s\"\n"),
+        // A test runs its export right after it has written it.
+        let config = if config.contains("[input]\n") {
+            config.replace("[input]\n", "[input]\nmin_age = \"0s\"\n")
+        } else {
+            format!("{config}\n[input]\nmin_age = \"0s\"\n")
         };
-        self.file("omnidesk-sync.toml", config.as_bytes());
+        self.file(CONFIG, config.as_bytes());
         self
+    }
+
+    /// Replaces a part of the configuration.
+    pub(crate) fn edit_config(&self, from: &str, to: &str) {
+        let config = self.read(CONFIG);
+        assert!(config.contains(from), "{from:?} is not in {config}");
+        self.file(CONFIG, config.replace(from, to).as_bytes());
+    }
+
+    /// Writes a second configuration, with a checkpoint of its own.
+    pub(crate) fn write_other_config(&self, name: &str) {
+        let config = format!("{}\n[checkpoint]\npath = \"{name}\"\n", self.read(CONFIG));
+        self.file(&format!("{name}.toml"), config.as_bytes());
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -69,21 +104,31 @@ impl World {
         path
     }
 
+    /// Writes `export.csv`: the header and these rows.
+    pub(crate) fn write_export(&self, rows: &str) {
+        self.file("export.csv", format!("{HEADER}{rows}").as_bytes());
+    }
+
     pub(crate) fn read(&self, name: &str) -> String {
         let bytes = std::fs::read(self.path(name)).expect("a file");
         String::from_utf8(bytes).expect("UTF-8")
     }
 
-    /// The result file of that name in the folder of the last run.
+    /// A result file of the last run, if it exists.
     pub(crate) fn result(&self, name: &str) -> Option<Vec<u8>> {
         self.result_in("runs", name)
     }
 
-    /// The same for another folder of runs, if there is a run.
+    /// The same for another folder of runs.
     pub(crate) fn result_in(&self, folder: &str, name: &str) -> Option<Vec<u8>> {
         let runs = std::fs::read_dir(self.path(folder)).expect("runs");
         let last = runs.map(|run| run.expect("a run").path()).max();
         std::fs::read(last?.join(name)).ok()
+    }
+
+    /// The text of a result file that must exist.
+    pub(crate) fn result_text(&self, name: &str) -> String {
+        String::from_utf8(self.result(name).expect(name)).expect("UTF-8")
     }
 
     pub(crate) fn base_url(&self) -> String {
@@ -94,17 +139,23 @@ impl World {
         self.sandbox.as_ref().expect("a sandbox").state()
     }
 
-    /// Waits until the sandbox has received so many requests.
+    /// The requests that the sandbox has received.
+    pub(crate) fn requests(&self) -> u64 {
+        self.state().counters.requests
+    }
+
+    pub(crate) fn assert_no_violations(&self) {
+        assert_eq!(self.state().violations, Vec::<String>::new());
+    }
+
+    /// Waits until the sandbox has received this many requests, or the program has ended.
     pub(crate) fn wait_for_requests(&self, requests: u64, child: &mut Child) {
-        while self.state().counters.requests < requests {
-            if child.try_wait().expect("a child").is_some() {
-                return;
-            }
+        while self.requests() < requests && child.try_wait().expect("a child").is_none() {
             std::thread::yield_now();
         }
     }
 
-    /// Everything that the sandbox received, in order.
+    /// The sandbox's log of requests, in order.
     pub(crate) fn log(&self) -> Vec<Value> {
         let mut server =
             TcpStream::connect(self.base_url.trim_start_matches("http://")).expect("the sandbox");
@@ -128,37 +179,97 @@ impl World {
     }
 
     /// Runs the program to its end.
-    pub(crate) fn ends(&self, arguments: &[&str]) -> Ended {
-        Ended::of(self.command(arguments).output().expect("the program"))
+    pub(crate) fn execute(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::read(&mut self.command(arguments))
     }
 
-    /// Starts the program; its output is not looked at.
-    pub(crate) fn starts(&self, arguments: &[&str]) -> Child {
+    /// Starts the program and ignores its output.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
     }
 
-    /// `run --json` of a file with this content.
-    pub(crate) fn run(&self, export: &str) -> Ended {
-        self.file("export.csv", format!("{HEADER}{export}").as_bytes());
-        self.ends(&["run", "--json", "export.csv"])
+    /// Starts the program. [`CommandOutput::wait`] reads its output.
+    pub(crate) fn spawn_piped(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program")
+    }
+
+    /// Starts the program and kills it after this many more requests.
+    pub(crate) fn kill_after(&self, requests: u64, arguments: &[&str]) {
+        let requests = self.requests() + requests;
+        let mut child = self.spawn(arguments);
+        self.wait_for_requests(requests, &mut child);
+        kill(&mut child);
+    }
+
+    /// Runs an export with these rows.
+    pub(crate) fn run(&self, rows: &str) -> CommandOutput {
+        self.write_export(rows);
+        self.execute(&RUN)
+    }
+
+    /// Runs `export.csv` with further options.
+    pub(crate) fn run_with(&self, options: &[&str]) -> CommandOutput {
+        self.execute(&[&["run", "--json"], options, &["export.csv"]].concat())
+    }
+
+    pub(crate) fn status(&self) -> Value {
+        self.execute(&["status", "--json"]).expect_code(0).json()
     }
 }
 
-impl Ended {
-    pub(crate) fn of(output: Output) -> Self {
-        let ended = Self {
+impl CommandOutput {
+    pub(crate) fn new(output: Output) -> Self {
+        let output = Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
         };
-        for stream in [&ended.stdout, &ended.stderr] {
+        for stream in [&output.stdout, &output.stderr] {
             assert!(!stream.contains(KEY), "the key is shown: {stream}");
         }
-        ended
+        output
     }
 
-    pub(crate) fn expect(self, code: i32) -> Self {
+    /// Runs a command to its end.
+    pub(crate) fn read(command: &mut Command) -> Self {
+        Self::new(command.output().expect("the program"))
+    }
+
+    /// Waits for the end of a child with pipes.
+    pub(crate) fn wait(child: Child) -> Self {
+        Self::new(child.wait_with_output().expect("an end"))
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// The text is in stderr.
+    #[track_caller]
+    pub(crate) fn expect_stderr(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is not in {}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_outcomes(self, outcomes: &str) -> Self {
+        assert_eq!(self.outcomes(), outcomes, "{}", self.stderr);
+        self
+    }
+
+    /// Why the run stopped.
+    #[track_caller]
+    pub(crate) fn expect_stop(self, reason: &str) -> Self {
+        assert_eq!(self.json()["stopped"]["reason"], reason, "{}", self.stderr);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_calls(self, calls: u64) -> Self {
+        assert_eq!(self.calls(), calls, "{}", self.stdout);
         self
     }
 
@@ -166,13 +277,13 @@ impl Ended {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 
-    /// Rows by outcome, those that there are, and that the books balance.
+    /// The outcomes that occur, with their counts. They must add up to the rows read.
     pub(crate) fn outcomes(&self) -> String {
         let summary = self.json();
         let outcomes = summary["outcomes"].as_object().expect("outcomes");
         let sum: u64 = outcomes.values().filter_map(Value::as_u64).sum();
-        assert_eq!(Some(sum), summary["rows"].as_u64(), "the books do not balance: {summary}");
-        let some: Vec<String> = [
+        assert_eq!(Some(sum), summary["rows"].as_u64(), "outcomes do not add up to the rows: {summary}");
+        let counts: Vec<String> = [
             "created",
             "updated",
             "channel_added",
@@ -188,18 +299,42 @@ impl Ended {
         .filter(|outcome| outcomes[**outcome] != 0)
         .map(|outcome| format!("{} {outcome}", outcomes[*outcome]))
         .collect();
-        some.join(", ")
+        counts.join(", ")
     }
 
     pub(crate) fn calls(&self) -> u64 {
         let calls = &self.json()["calls"];
         ["create", "update", "add-channel", "purge"].iter().filter_map(|call| calls[*call].as_u64()).sum()
     }
+
+    /// New notices of a kind, and those of earlier runs.
+    pub(crate) fn notices(&self, code: &str) -> (u64, u64) {
+        let summary = self.json();
+        let mut notices = summary["notices"].as_array().expect("notices").iter();
+        let Some(notice) = notices.find(|notice| notice["code"] == code) else { return (0, 0) };
+        let count = |name: &str| notice[name].as_u64().expect("a count");
+        (count("count"), count("before"))
+    }
 }
 
-/// Opens a checkpoint in this process. Its lock may be taken a moment longer
-/// than its last holder lived: a child that another test starts shares every
-/// open file until it becomes the program.
+/// Rows of new customers.
+pub(crate) fn rows(count: usize) -> String {
+    (0..count).map(|id| format!("C{id},Ann,Smit,c{id}@example.org,,,\n")).collect()
+}
+
+pub(crate) fn kill(child: &mut Child) {
+    child.kill().expect("killed");
+    child.wait().expect("an end");
+}
+
+pub(crate) fn send_signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &process.to_string()]).status();
+    assert!(sent.expect("kill").success());
+}
+
+/// Opens a checkpoint in this process. Its lock can outlive its last holder for
+/// a moment: a child that another test starts shares all open files until it
+/// becomes the program.
 pub(crate) fn open_checkpoint(path: &Path, tenant: &str) -> Result<Checkpoint, CheckpointError> {
     for _ in 0..1_000_000 {
         match Checkpoint::open(path, tenant) {
@@ -210,13 +345,13 @@ pub(crate) fn open_checkpoint(path: &Path, tenant: &str) -> Result<Checkpoint, C
     Checkpoint::open(path, tenant)
 }
 
-/// So many cases, the same ones each time: a change is judged by what it does,
-/// not by its luck. `PROPTEST_RNG_SEED` goes to others.
-pub(crate) fn cases(cases: u32) -> ProptestConfig {
-    let chosen = ProptestConfig::default();
-    let rng_seed = match chosen.rng_seed {
+/// This many cases, the same in every run, so that a failure is due to a change
+/// and not to chance. `PROPTEST_RNG_SEED` picks others.
+pub(crate) fn proptest_config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let rng_seed = match default.rng_seed {
         RngSeed::Random => RngSeed::Fixed(20_261_123),
         fixed => fixed,
     };
-    ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 500, ..chosen }
+    ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 500, ..default }
 }
