@@ -1,4 +1,4 @@
-"""POST every line of a file, 64 at once: benches/whole.rs compares with it."""
+"""POST the lines of a file, 64 at once, for a comparison in benches/whole.rs."""
 
 import asyncio
 import sys

@@ -1,5 +1,4 @@
-//! What one row costs in each room that does no I/O of its own, and at the
-//! doors of those that do: `cargo bench --bench pure`.
+//! The cost of one row in each room: `cargo bench --bench pure`.
 
 use std::hint::black_box;
 use std::io::Write as _;
@@ -50,7 +49,7 @@ fn write_exports(folder: &Path) {
     std::fs::write(folder.join("export.jsonl"), json).expect("an export");
 }
 
-fn opened(folder: &Path, name: &str, mail: &str) -> (Export, Mapping) {
+fn open(folder: &Path, name: &str, mail: &str) -> (Export, Mapping) {
     let path = folder.join("config.toml");
     let mut file = std::fs::File::create(&path).expect("a file");
     file.write_all(CONFIG.replace("MAIL", mail).as_bytes()).expect("a configuration");
@@ -76,13 +75,13 @@ fn all_rows(export: &Export) -> Vec<Row> {
     all
 }
 
-fn reading(criterion: &mut Criterion) {
+fn read_rows(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a folder");
     write_exports(folder.path());
     let mut group = criterion.benchmark_group("rows are read");
     group.throughput(Throughput::Elements(ROWS));
     for name in ["export.csv", "export.jsonl"] {
-        let (export, _mapping) = opened(folder.path(), name, "");
+        let (export, _mapping) = open(folder.path(), name, "");
         group.bench_function(name, |bench| {
             bench.iter(|| {
                 let (mut rows, mut row) = (export.rows(), Row::default());
@@ -95,29 +94,29 @@ fn reading(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn mapping(criterion: &mut Criterion) {
+fn map_rows(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a folder");
     write_exports(folder.path());
     let mut group = criterion.benchmark_group("rows are mapped");
     group.throughput(Throughput::Elements(ROWS));
     let telephone = "email = \"email\"\ntelephone = { column = \"phone\", region = \"NL\" }";
-    for (what, mail) in [
+    for (name, mail) in [
         ("plain columns", ""),
         ("with e-mail", "email = \"email\""),
         ("with e-mail and telephone", telephone),
     ] {
-        let (export, mapping) = opened(folder.path(), "export.csv", mail);
+        let (export, mapping) = open(folder.path(), "export.csv", mail);
         let rows = all_rows(&export);
-        group.bench_with_input(BenchmarkId::new("checked", what), &rows, |bench, rows| {
+        group.bench_with_input(BenchmarkId::new("checked", name), &rows, |bench, rows| {
             bench.iter(|| rows.iter().filter(|row| matches!(mapping.draft(row), Ok(Some(_)))).count());
         });
-        group.bench_with_input(BenchmarkId::new("copied", what), &rows, |bench, rows| {
+        group.bench_with_input(BenchmarkId::new("copied", name), &rows, |bench, rows| {
             bench.iter(|| rows.iter().filter(|row| matches!(mapping.map(row), Ok(Some(_)))).count());
         });
     }
-    let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
+    let (export, mapping) = open(folder.path(), "export.csv", "email = \"email\"");
     let rows = all_rows(&export);
-    group.bench_function("recognized by their fingerprints", |bench| {
+    group.bench_function("recognised by fingerprint", |bench| {
         let mut fingerprinter = KEY.fingerprinter(&[1; 8]);
         bench.iter(|| {
             let fingerprints = rows.iter().map(|row| {
@@ -130,25 +129,25 @@ fn mapping(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn addresses(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("an address is checked");
-    for (what, channel, text) in [
+fn check_addresses(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("addresses are checked");
+    for (name, channel, text) in [
         ("e-mail, the common shape", Channel::Email, "anna.de-vries@mail.example.org"),
         ("e-mail, by the library", Channel::Email, "anna!de'vries@example.org"),
         ("telephone, E.164", Channel::Telephone, "+31612345678"),
         ("telephone, by the library", Channel::Telephone, "+31 6 1234 5678"),
     ] {
-        group.bench_function(what, |bench| {
+        group.bench_function(name, |bench| {
             bench.iter(|| Address::parse(channel, black_box(text), None).expect("an address"));
         });
     }
     group.finish();
 }
 
-fn deciding(criterion: &mut Criterion) {
+fn decide_rows(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a folder");
     write_exports(folder.path());
-    let (export, mapping) = opened(folder.path(), "export.csv", "email = \"email\"");
+    let (export, mapping) = open(folder.path(), "export.csv", "email = \"email\"");
     let intents: Vec<_> = all_rows(&export).iter().filter_map(|row| mapping.map(row).ok()?).collect();
     let states: Vec<CustomerState> = intents
         .iter()
@@ -181,7 +180,7 @@ fn deciding(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn looking_up(criterion: &mut Criterion) {
+fn look_up_states(criterion: &mut Criterion) {
     const CUSTOMERS: u32 = 100_000;
     let folder = tempfile::TempDir::new().expect("a folder");
     let mut checkpoint = Checkpoint::open(&folder.path().join("checkpoint"), "tenant").expect("new");
@@ -194,11 +193,11 @@ fn looking_up(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("customers are looked up");
     let keys: Vec<Option<CustomerKey>> = (0..1024).map(|nth| Some(key(nth * 97))).collect();
     group.throughput(Throughput::Elements(keys.len() as u64));
-    group.bench_function("their states, in the file", |bench| {
-        bench.iter(|| checkpoint.lookups().states(&keys).expect("sound"));
+    group.bench_function("states in the file", |bench| {
+        bench.iter(|| checkpoint.lookups().states(&keys).expect("states"));
     });
     group.finish();
 }
 
-criterion_group!(benches, reading, mapping, addresses, deciding, looking_up);
+criterion_group!(benches, read_rows, map_rows, check_addresses, decide_rows, look_up_states);
 criterion_main!(benches);

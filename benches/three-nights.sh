@@ -1,11 +1,11 @@
 #!/bin/sh
-# Three nights in a row: a first load, a night in which one customer in a
-# hundred changed, and one in which nothing did. Each night is one process
-# under `time`, against a sandbox in a process of its own.
+# Three nights: a first load, a night with one changed customer in a hundred, and a
+# night without changes. Each night is one process under `time`, against a sandbox in
+# a process of its own.
 #
 #   cargo build --release && benches/three-nights.sh [CUSTOMERS]
 #
-# Needs GNU time. The folder it works in is removed.
+# Needs GNU time.
 set -eu
 cd "$(dirname "$0")/.."
 customers=${1:-1000000}
@@ -39,8 +39,8 @@ tier = "tier"
 EOF
 export OMNIDESK_API_KEY=key
 
-# Every hundredth customer has another tier from the night on that is given.
-export_of() {
+# With 1, every hundredth customer has another tier.
+write_export() {
     awk -v n="$customers" -v changed="$1" 'BEGIN {
         print "id,first,last,email,city,tier,street,zip,country,since,orders,notes"
         for (i = 1; i <= n; i++)
@@ -50,8 +50,7 @@ export_of() {
 }
 
 night() {
-    export_of "$2" >customers.csv
-
+    write_export "$2" >customers.csv
     /usr/bin/time -f 'wall %e s, user %U s, system %S s, memory %M kB' -o time "$program" run --quiet --json customers.csv >summary.json 2>summary ||
         { cat summary >&2; exit 1; }
     printf '%s: %s\n  requests received: %s\n  %s\n' "$1" "$(cat summary)" "$(sed -n 's/.*"attempts": *\([0-9]*\).*/\1/p' summary.json)" "$(cat time)"

@@ -1,16 +1,18 @@
-//! The whole program against the bare tools beneath it, as a table of ratios:
+//! The whole program against the bare tools beneath it, as tables of ratios:
 //! `cargo bench --bench whole`.
 //!
-//! Reading and deciding against the bare `csv` crate; sending against a bare
-//! reqwest loop with the same bodies, in pairs, against one server in a process
-//! of its own, and against whatever of curl, aiohttp and qsv is here; how long
-//! it takes to the first request, from nothing and in the middle of an export.
-//! `WHOLE_ROWS` (a million), `WHOLE_PAIRS` (ten), `WHOLE_PAIR_ROWS` (a hundred
-//! thousand) and `WHOLE_RESUME_ROWS` (a million) change the sizes; 0 leaves a
-//! part out. CPU is user and system together and comes in hundredths of a
-//! second.
+//! | part | is compared with |
+//! |---|---|
+//! | reading and deciding | the bare `csv` crate |
+//! | sending, in pairs against one server | a bare reqwest loop with the same bodies |
+//! | sending | curl, aiohttp and qsv, where they are installed |
+//! | time to the first request | none: of a new run, and of a resumed one |
+//!
+//! `WHOLE_ROWS` (1,000,000), `WHOLE_PAIRS` (10), `WHOLE_PAIR_ROWS` (100,000) and
+//! `WHOLE_RESUME_ROWS` (1,000,000) change the sizes; 0 skips a part. CPU is user and
+//! system time, in hundredths of a second.
 
-#![expect(clippy::print_stdout, reason = "the figures are what it is for")]
+#![expect(clippy::print_stdout, reason = "the program prints its results")]
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read as _, Write as _};
@@ -25,8 +27,8 @@ const CONCURRENCY: usize = 64;
 const HEADER: &str =
     "customer_number,first_name,last_name,email,mobile,tier,country,segment,city,street,postcode,updated_at";
 
-/// What one process used.
-struct Used {
+/// The resources of one process.
+struct Usage {
     wall: Duration,
     cpu: Duration,
     peak_kb: u64,
@@ -41,23 +43,25 @@ fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let rows = setting("WHOLE_ROWS", 1_000_000);
     if rows > 0 {
-        deciding(folder.path(), rows);
+        compare_deciding(folder.path(), rows);
     }
     let (pairs, rows) = (setting("WHOLE_PAIRS", 10), setting("WHOLE_PAIR_ROWS", 100_000));
     if pairs > 0 {
-        sending(folder.path(), pairs, rows);
-        others(folder.path(), rows.min(20_000));
+        compare_sending(folder.path(), pairs, rows);
+        compare_tools(folder.path(), rows.min(20_000));
     }
-    starting(folder.path(), setting("WHOLE_RESUME_ROWS", 1_000_000));
+    measure_start(folder.path(), setting("WHOLE_RESUME_ROWS", 1_000_000));
 }
 
 fn number(text: &str) -> u64 {
     text.parse().expect("a whole number")
 }
 
-/// Row `row` of the export, the same every time; a third has a telephone.
+/// The cells of a row, the same in every run. A third of the rows have a telephone.
 fn cells(row: u64) -> [String; 12] {
-    let pick = |of: &[&str], shift: u64| of[((row * 2_654_435_761) >> shift) as usize % of.len()].to_owned();
+    let pick = |texts: &[&str], shift: u64| {
+        texts[((row * 2_654_435_761) >> shift) as usize % texts.len()].to_owned()
+    };
     let first = pick(&["Anna", "Jan", "Sanne", "Daan", "Zoë", "René"], 7);
     let last = pick(&["Jansen", "de Vries", "Bakker", "Meijer", "Müller"], 11);
     let mobile = if row.is_multiple_of(3) {
@@ -110,8 +114,8 @@ fn configure(folder: &Path, name: &str, base_url: &str, addresses: &str) {
 }
 
 /// Runs a command to its end.
-fn used(command: &mut Command) -> Used {
-    let (before, began) = (children_cpu(), Instant::now());
+fn measure(command: &mut Command) -> Usage {
+    let (cpu_before, start) = (children_cpu(), Instant::now());
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     let mut peak_kb = 0;
     let status = loop {
@@ -122,11 +126,11 @@ fn used(command: &mut Command) -> Used {
         }
     };
     assert!(status.success(), "{command:?}: {status}");
-    Used { wall: began.elapsed(), cpu: children_cpu() - before, peak_kb }
+    Usage { wall: start.elapsed(), cpu: children_cpu() - cpu_before, peak_kb }
 }
 
-fn program(folder: &Path, arguments: &[&str]) -> Used {
-    used(Command::new(PROGRAM).current_dir(folder).env("WHOLE_KEY", "none").args(arguments))
+fn program(folder: &Path, arguments: &[&str]) -> Usage {
+    measure(Command::new(PROGRAM).current_dir(folder).env("WHOLE_KEY", "none").args(arguments))
 }
 
 /// The highest resident memory so far.
@@ -136,17 +140,17 @@ fn peak_of(child: &Child) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// Of the children that have ended: proc(5), `stat`, fields 16 and 17, in the
-/// hundredths of a second that Linux tells programs.
+/// The CPU time of ended children: fields 16 and 17 of `stat` in proc(5), in
+/// hundredths of a second.
 fn children_cpu() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let behind_name = stat.rsplit(')').next().unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks: u64 =
-        behind_name.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+        after_name.split_whitespace().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
 
-fn deciding(folder: &Path, rows: u64) {
+fn compare_deciding(folder: &Path, rows: u64) {
     write_exports(folder, rows);
     let nowhere = "http://127.0.0.1:9";
     configure(folder, "plain", nowhere, "");
@@ -156,7 +160,7 @@ fn deciding(folder: &Path, rows: u64) {
     println!("{rows} rows of 12 columns; the bare csv crate reads them in {:.2} s\n", bare.as_secs_f64());
     println!("| reading and deciding | wall, s | CPU, s | rows/s of wall | × bare csv | peak, MB |");
     println!("|---|---|---|---|---|---|");
-    for (what, arguments) in [
+    for (name, arguments) in [
         ("plan, new, plain columns", ["plan", "-c", "plain.toml", "export.csv"]),
         ("plan, new, with e-mail", ["plan", "-c", "mail.toml", "export.csv"]),
         ("plan, new, with e-mail and a third telephones", ["plan", "-c", "phone.toml", "export.csv"]),
@@ -165,19 +169,19 @@ fn deciding(folder: &Path, rows: u64) {
         ("plan, unchanged, with e-mail", ["plan", "-c", "mail.toml", "export.csv"]),
         ("run, unchanged, with e-mail", ["run", "-c", "mail.toml", "export.csv"]),
     ] {
-        let mut used = program(folder, &arguments);
-        // What is quick is done three times.
-        if what.starts_with("run") {
-            let again = (0..2).map(|_| program(folder, &arguments).wall);
-            used.wall = median(again.chain([used.wall]).collect());
+        let mut usage = program(folder, &arguments);
+        // A quick command runs three times.
+        if name.starts_with("run") {
+            let more = (0..2).map(|_| program(folder, &arguments).wall);
+            usage.wall = median(more.chain([usage.wall]).collect());
         }
         println!(
-            "| {what} | {:.2} | {:.2} | {:.0} | {:.1} | {:.0} |",
-            used.wall.as_secs_f64(),
-            used.cpu.as_secs_f64(),
-            rows as f64 / used.wall.as_secs_f64(),
-            used.wall.as_secs_f64() / bare.as_secs_f64(),
-            used.peak_kb as f64 / 1024.0
+            "| {name} | {:.2} | {:.2} | {:.0} | {:.1} | {:.0} |",
+            usage.wall.as_secs_f64(),
+            usage.cpu.as_secs_f64(),
+            rows as f64 / usage.wall.as_secs_f64(),
+            usage.wall.as_secs_f64() / bare.as_secs_f64(),
+            usage.peak_kb as f64 / 1024.0
         );
     }
     let size = std::fs::metadata(folder.join("mail.checkpoint")).map_or(0, |file| file.len());
@@ -190,14 +194,14 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 fn bare_csv(path: &Path) -> Duration {
-    let began = Instant::now();
+    let start = Instant::now();
     let mut reader = csv::Reader::from_path(path).expect("an export");
     let mut record = csv::ByteRecord::new();
     while reader.read_byte_record(&mut record).expect("a record") {}
-    began.elapsed()
+    start.elapsed()
 }
 
-/// A server of its own for each half of a pair, so that both begin with nothing.
+/// Starts a server for each half of a pair, so both begin with no customers.
 fn with_server<T>(folder: &Path, work: impl FnOnce(&str) -> T) -> T {
     let mut server = Command::new(PROGRAM)
         .current_dir(folder)
@@ -207,15 +211,15 @@ fn with_server<T>(folder: &Path, work: impl FnOnce(&str) -> T) -> T {
         .spawn()
         .expect("a server");
     let mut line = String::new();
-    BufReader::new(server.stdout.take().expect("its words")).read_line(&mut line).expect("a line");
+    BufReader::new(server.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
     let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL").to_owned();
-    let done = work(&url);
+    let result = work(&url);
     server.kill().and_then(|()| server.wait()).expect("ended");
-    done
+    result
 }
 
-/// A run of `pair.csv`, with its checkpoint in a folder of that name.
-fn ours(folder: &Path, name: &str, checkpoints: &Path) -> Used {
+/// Runs `pair.csv` with a checkpoint in this folder.
+fn run_pair(folder: &Path, name: &str, checkpoints: &Path) -> Usage {
     with_server(folder, |url| {
         configure(folder, name, url, "");
         let config = folder.join(format!("{name}.toml"));
@@ -232,69 +236,70 @@ fn write_pair(folder: &Path, rows: u64) {
     std::fs::write(folder.join("pair.csv"), format!("{HEADER}\n{export}")).expect("an export");
 }
 
-fn sending(folder: &Path, pairs: u64, rows: u64) {
+fn compare_sending(folder: &Path, pairs: u64, rows: u64) {
     write_pair(folder, rows);
     let memory = tempfile::TempDir::new_in("/dev/shm").ok();
     let (mut speeds, mut cpus, mut durable, mut peak_kb) = (Vec::new(), Vec::new(), Vec::new(), 0);
     for pair in 0..pairs {
         let bare = with_server(folder, |url| {
-            let me = std::env::current_exe().expect("this program");
-            used(Command::new(me).args(["--bare", url, &rows.to_string()]))
+            let program = std::env::current_exe().expect("this program");
+            measure(Command::new(program).args(["--bare", url, &rows.to_string()]))
         });
-        let ours_on_disk = ours(folder, &format!("pair{pair}"), folder);
-        speeds.push(bare.wall.as_secs_f64() / ours_on_disk.wall.as_secs_f64());
-        cpus.push(ours_on_disk.cpu.as_secs_f64() / bare.cpu.as_secs_f64().max(0.01));
-        peak_kb = peak_kb.max(ours_on_disk.peak_kb);
+        let on_disk = run_pair(folder, &format!("pair{pair}"), folder);
+        speeds.push(bare.wall.as_secs_f64() / on_disk.wall.as_secs_f64());
+        cpus.push(on_disk.cpu.as_secs_f64() / bare.cpu.as_secs_f64().max(0.01));
+        peak_kb = peak_kb.max(on_disk.peak_kb);
         if let Some(memory) = &memory {
-            let in_memory = ours(folder, &format!("memory{pair}"), memory.path());
-            durable.push(in_memory.wall.as_secs_f64() / ours_on_disk.wall.as_secs_f64());
+            let in_memory = run_pair(folder, &format!("memory{pair}"), memory.path());
+            durable.push(in_memory.wall.as_secs_f64() / on_disk.wall.as_secs_f64());
         }
     }
     println!(
         "\n{pairs} pairs of {rows} creates at concurrency {CONCURRENCY}, from the start of the process to its end"
     );
-    println!("\n| against | what | median | lowest | highest |\n|---|---|---|---|---|");
-    for (against, what, ratios) in [
+    println!("\n| compared with | measure | median | lowest | highest |\n|---|---|---|---|---|");
+    for (baseline, measure, ratios) in [
         ("a bare reqwest loop", "rows/s, × its", &mut speeds),
         ("a bare reqwest loop", "CPU, × its", &mut cpus),
         ("a checkpoint in memory", "rows/s with one on the disk, × its", &mut durable),
     ] {
         ratios.sort_by(f64::total_cmp);
         let (Some(lowest), Some(highest)) = (ratios.first(), ratios.last()) else { continue };
-        println!("| {against} | {what} | {:.2} | {lowest:.2} | {highest:.2} |", ratios[ratios.len() / 2]);
+        println!("| {baseline} | {measure} | {:.2} | {lowest:.2} | {highest:.2} |", ratios[ratios.len() / 2]);
     }
     println!("\nits peak memory was {:.0} MiB", peak_kb as f64 / 1024.0);
 }
 
-/// The same creates by other tools, three times each, in turn with ours.
-fn others(folder: &Path, rows: u64) {
+/// Other tools make the same creates, three times each, in turn with the program.
+fn compare_tools(folder: &Path, rows: u64) {
     write_pair(folder, rows);
     let bodies: Vec<String> = (1..=rows).map(body).collect();
     let lines: String = bodies.iter().map(|body| format!("{body}\n")).collect();
     std::fs::write(folder.join("bodies.jsonl"), lines).expect("bodies");
     let aiohttp = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/aiohttp_posts.py");
-    let is_here = |program: &str, arguments: &[&str]| {
-        let tried =
+    let is_installed = |program: &str, arguments: &[&str]| {
+        let status =
             Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
+        status.is_ok_and(|status| status.success())
     };
-    println!("\n| {rows} creates, 64 at once | rows/s of it | rows/s of ours, × its |\n|---|---|---|");
-    let row = |what: &str, is_here: bool, run: &dyn Fn(&str) -> Command| {
-        if !is_here {
-            println!("| {what} | not here | |");
+    println!("\n| {rows} creates, 64 at once | rows/s | rows/s of omnidesk-sync, × that |\n|---|---|---|");
+    let print_row = |tool: &str, is_installed: bool, run: &dyn Fn(&str) -> Command| {
+        if !is_installed {
+            println!("| {tool} | not installed | |");
             return;
         }
         let mut ratios: Vec<(f64, f64)> = (0..3)
             .map(|nth| {
-                let theirs = with_server(folder, |url| used(&mut run(url))).wall.as_secs_f64();
-                let ours = ours(folder, &format!("{}{nth}", &what[..4]), folder).wall.as_secs_f64();
-                (theirs / ours, rows as f64 / theirs)
+                let tool_seconds = with_server(folder, |url| measure(&mut run(url))).wall.as_secs_f64();
+                let own_seconds =
+                    run_pair(folder, &format!("{}{nth}", &tool[..4]), folder).wall.as_secs_f64();
+                (tool_seconds / own_seconds, rows as f64 / tool_seconds)
             })
             .collect();
         ratios.sort_by(|one, other| one.0.total_cmp(&other.0));
-        println!("| {what} | {:.0} | {:.1} |", ratios[1].1, ratios[1].0);
+        println!("| {tool} | {:.0} | {:.1} |", ratios[1].1, ratios[1].0);
     };
-    row("curl -Z", is_here("curl", &["--version"]), &|url| {
+    print_row("curl -Z", is_installed("curl", &["--version"]), &|url| {
         let one = |body: &String| {
             format!(
                 "url = \"{url}/api/v2/customer\"\nheader = \"content-type: application/json\"\noutput = \"/dev/null\"\ndata = {body:?}\n"
@@ -306,14 +311,14 @@ fn others(folder: &Path, rows: u64) {
         curl.current_dir(folder).args(["-s", "-Z", "--parallel-max", "64", "-K", "curl.conf"]);
         curl
     });
-    row("aiohttp", is_here("python3", &["-c", "import aiohttp"]), &|url| {
+    print_row("aiohttp", is_installed("python3", &["-c", "import aiohttp"]), &|url| {
         let mut python = Command::new("python3");
         python.current_dir(folder).arg(&aiohttp).args([url, "bodies.jsonl"]);
         python
     });
     let qsv = std::env::var("WHOLE_QSV").unwrap_or("qsv".to_owned());
-    let has_it = is_here(&qsv, &["fetchpost", "--help"]);
-    row("qsv fetchpost", has_it, &|url| {
+    let has_qsv = is_installed(&qsv, &["fetchpost", "--help"]);
+    print_row("qsv fetchpost", has_qsv, &|url| {
         std::fs::write(folder.join("body.tpl"), QSV_BODY).expect("a template");
         std::fs::write(folder.join("qsv.toml"), url).expect("a file");
         let mut command = Command::new(&qsv);
@@ -324,33 +329,33 @@ fn others(folder: &Path, rows: u64) {
     });
 }
 
-/// The same body as the others', in the template language of `qsv fetchpost`.
+/// The same body in the template language of `qsv fetchpost`.
 const QSV_BODY: &str = r#"{"brand_id":2,"primary_id":"{{customer_number}}","firstname":"{{first_name}}","lastname":"{{last_name}}","country":"{{country}}","segment":"{{segment}}"{% if tier %},"tier":"{{tier}}"{% endif %}}"#;
 
-/// A server that answers every create, `most` of them, and says when the first one came.
-struct Listening {
+/// A server that answers this many creates, and reports when each came.
+struct CountingServer {
     url: String,
-    first: std::sync::mpsc::Receiver<Instant>,
+    requests: std::sync::mpsc::Receiver<Instant>,
 }
 
-fn listen(most: u64) -> Listening {
+fn listen(answers_max: u64) -> CountingServer {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let (sender, first) = std::sync::mpsc::channel();
+    let (sender, requests) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        let left = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(most));
+        let remaining = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(answers_max));
         for stream in listener.incoming().map_while(Result::ok) {
-            let (sender, left) = (sender.clone(), std::sync::Arc::clone(&left));
-            std::thread::spawn(move || answer(stream, &sender, &left));
+            let (sender, remaining) = (sender.clone(), std::sync::Arc::clone(&remaining));
+            std::thread::spawn(move || answer(stream, &sender, &remaining));
         }
     });
-    Listening { url, first }
+    CountingServer { url, requests }
 }
 
 fn answer(
     mut stream: TcpStream,
-    first: &std::sync::mpsc::Sender<Instant>,
-    left: &std::sync::atomic::AtomicU64,
+    requests: &std::sync::mpsc::Sender<Instant>,
+    remaining: &std::sync::atomic::AtomicU64,
 ) {
     use std::sync::atomic::Ordering;
     let mut reader = BufReader::new(stream.try_clone().expect("a socket"));
@@ -365,13 +370,14 @@ fn answer(
                 length = value.trim().parse().unwrap_or(0);
             }
         }
-        let _ = first.send(Instant::now());
+        let _ = requests.send(Instant::now());
         let mut body = vec![0; length];
         if reader.read_exact(&mut body).is_err() {
             return;
         }
-        if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
-            // It keeps the caller waiting.
+        let take_one = |remaining: u64| remaining.checked_sub(1);
+        if remaining.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_err() {
+            // The client waits until it is killed.
             std::thread::park();
         }
         let text = r#"{"type":"result","message":"User created and channel linked."}"#;
@@ -385,9 +391,9 @@ fn answer(
     }
 }
 
-/// From the start of the process to its first request; then it is killed.
-fn to_first_request(folder: &Path, config: &str, export: &str, server: &Listening) -> Duration {
-    let began = Instant::now();
+/// The time from the start of the process to its first request. Then it is killed.
+fn time_to_first_request(folder: &Path, config: &str, export: &str, server: &CountingServer) -> Duration {
+    let start = Instant::now();
     let mut child = Command::new(PROGRAM)
         .current_dir(folder)
         .env("WHOLE_KEY", "none")
@@ -396,15 +402,15 @@ fn to_first_request(folder: &Path, config: &str, export: &str, server: &Listenin
         .stderr(Stdio::null())
         .spawn()
         .expect("started");
-    let first = server.first.recv_timeout(Duration::from_secs(600)).expect("a request");
-    // The canary's calls, so that the next process need not begin with them.
-    let calls = (0..9).take_while(|_| server.first.recv_timeout(Duration::from_secs(2)).is_ok()).count();
+    let first = server.requests.recv_timeout(Duration::from_secs(600)).expect("a request");
+    // The calls of the canary, so that the next process does not repeat them.
+    let calls = (0..9).take_while(|_| server.requests.recv_timeout(Duration::from_secs(2)).is_ok()).count();
     assert!(calls < 10);
     child.kill().and_then(|()| child.wait()).expect("ended");
-    first - began
+    first - start
 }
 
-fn starting(folder: &Path, rows: u64) {
+fn measure_start(folder: &Path, rows: u64) {
     let times: Vec<Duration> = (0..11)
         .map(|nth| {
             let (server, name) = (listen(u64::MAX), format!("start{nth}"));
@@ -412,7 +418,7 @@ fn starting(folder: &Path, rows: u64) {
             write_pair(folder, 1);
             let export = std::fs::read_to_string(folder.join("pair.csv")).expect("an export");
             std::fs::write(folder.join(format!("{name}.csv")), export).expect("an export");
-            to_first_request(folder, &format!("{name}.toml"), &format!("{name}.csv"), &server)
+            time_to_first_request(folder, &format!("{name}.toml"), &format!("{name}.csv"), &server)
         })
         .collect();
     let start = median(times).as_secs_f64() * 1e3;
@@ -420,30 +426,30 @@ fn starting(folder: &Path, rows: u64) {
     if rows == 0 {
         return;
     }
-    // All rows but the last five thousand are known; of those, ten are sent before the end.
+    // All rows but the last 5,000 are acknowledged. Ten more calls are answered.
     write_pair(folder, rows);
-    std::fs::rename(folder.join("pair.csv"), folder.join("known.csv")).expect("an export");
+    std::fs::rename(folder.join("pair.csv"), folder.join("resume.csv")).expect("an export");
     configure(folder, "resume", "http://127.0.0.1:9", "");
-    program(folder, &["adopt", "-c", "resume.toml", "known.csv"]);
+    program(folder, &["adopt", "-c", "resume.toml", "resume.csv"]);
     let mut export =
-        std::fs::OpenOptions::new().append(true).open(folder.join("known.csv")).expect("the export");
+        std::fs::OpenOptions::new().append(true).open(folder.join("resume.csv")).expect("the export");
     for row in rows + 1..=rows + 5000 {
         writeln!(export, "{}", cells(row).join(",")).expect("written");
     }
     let server = listen(10);
     configure(folder, "resume", &server.url, "");
-    let begun = to_first_request(folder, "resume.toml", "known.csv", &server);
+    let new_run = time_to_first_request(folder, "resume.toml", "resume.csv", &server);
     let server = listen(u64::MAX);
     configure(folder, "resume", &server.url, "");
-    let resumed = to_first_request(folder, "resume.toml", "known.csv", &server);
+    let resumed_run = time_to_first_request(folder, "resume.toml", "resume.csv", &server);
     println!(
-        "from the start to the first request behind {rows} rows whose customers are known: {:.2} s to plan and begin, {:.2} s to resume there",
-        begun.as_secs_f64(),
-        resumed.as_secs_f64()
+        "from the start to the first request after {rows} unchanged rows: {:.2} s for a new run, {:.2} s for a resumed one",
+        new_run.as_secs_f64(),
+        resumed_run.as_secs_f64()
     );
 }
 
-/// The same creates without anything around them.
+/// The same creates with reqwest alone.
 fn bare_loop(url: &str, rows: u64) {
     let url = std::sync::Arc::new(format!("{}/api/v2/customer", url.trim_end_matches('/')));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
