@@ -1,7 +1,7 @@
-//! Status, `Retry-After` and body → a meaning.
+//! Status, `Retry-After` and body: a meaning.
 #![no_main]
 
-#[allow(dead_code, reason = "each target judges by some of them")]
+#[allow(dead_code, reason = "each target uses some of it")]
 #[path = "../../tests/it/properties.rs"]
 mod properties;
 
@@ -9,5 +9,5 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u16, u8, &str, &[u8])| {
     let (status, kind, retry_after, body) = input;
-    properties::answers_have_a_meaning(status % 700, kind, retry_after, body);
+    properties::check_answer(status % 700, kind, retry_after, body);
 });

@@ -1,7 +1,7 @@
-//! Bytes, and a byte that picks the settings → rows.
+//! Bytes, and one that picks the settings: rows.
 #![no_main]
 
-#[allow(dead_code, reason = "each target judges by some of them")]
+#[allow(dead_code, reason = "each target uses some of it")]
 #[path = "../../tests/it/properties.rs"]
 mod properties;
 
@@ -17,5 +17,5 @@ fuzz_target!(|data: &[u8]| {
         encoding: EncodingSetting(encodings[usize::from(choice >> 2 & 3)]),
         ..InputSettings::default()
     };
-    properties::rows_cover_the_export(bytes, &settings);
+    properties::check_rows(bytes, &settings);
 });

@@ -1,7 +1,7 @@
-//! Bytes → rows of JSON lines.
+//! Bytes: rows of JSON lines.
 #![no_main]
 
-#[allow(dead_code, reason = "each target judges by some of them")]
+#[allow(dead_code, reason = "each target uses some of it")]
 #[path = "../../tests/it/properties.rs"]
 mod properties;
 
@@ -10,5 +10,5 @@ use omnidesk_sync::source::{FormatSetting, InputSettings};
 
 fuzz_target!(|data: &[u8]| {
     let settings = InputSettings { format: FormatSetting::Jsonl, ..InputSettings::default() };
-    properties::rows_cover_the_export(data, &settings);
+    properties::check_rows(data, &settings);
 });
