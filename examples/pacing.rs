@@ -47,7 +47,7 @@ fn main() -> Result<(), Error> {
         println!("| {rate} | {rows} | {used:.4} | {count_max} | {over} |");
     }
     println!(
-        "\n| rate | limit | Retry-After | refused | duration, × ideal | tolerated rate |\n|---|---|---|---|---|---|"
+        "\n| rate | limit | Retry-After | refused | duration, × ideal | accepted rate |\n|---|---|---|---|---|---|"
     );
     for retry_after in [true, false] {
         let calls = 100.try_into()?;
@@ -56,8 +56,8 @@ fn main() -> Result<(), Error> {
         let refused = measurement.summary["pace"]["refused"].as_u64().unwrap_or_default() as f64;
         let share = 100.0 * refused / measurement.arrivals.len() as f64;
         let slowdown = measurement.duration.as_secs_f64() / 60.0;
-        let tolerated = &measurement.summary["pace"]["tolerated"];
-        println!("| 1000/s | 100/s | {retry_after} | {share:.2} % | {slowdown:.3} | {tolerated} |");
+        let accepted = &measurement.summary["pace"]["accepted"];
+        println!("| 1000/s | 100/s | {retry_after} | {share:.2} % | {slowdown:.3} | {accepted} |");
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ const BLOCKS_AT_ONCE: usize = 16;
 const UNSOUND: &str = "a block of customers is not the one that was written";
 
 /// A customer's state, as written.
-type Record<'a> = (CustomerKey, &'a [u8]);
+type StoredState<'a> = (CustomerKey, &'a [u8]);
 
 /// The new state of a customer, or none.
 pub(super) type BlockChange<'a> = (CustomerKey, Option<&'a [u8]>);
@@ -202,8 +202,8 @@ fn replace(database: &Database, blocks: &[Block], changes: &[BlockChange]) -> Re
 /// Cuts records into pieces for a block each. Equal pieces leave room for later
 /// changes. Keys with the same beginning stay together, if need be in too large a
 /// block.
-fn cut<'a, 'r>(records: &'r [Record<'a>]) -> Vec<&'r [Record<'a>]> {
-    let size = |(_, record): &Record| RECORD_HEAD_BYTES + record.len();
+fn cut<'a, 'r>(records: &'r [StoredState<'a>]) -> Vec<&'r [StoredState<'a>]> {
+    let size = |(_, record): &StoredState| RECORD_HEAD_BYTES + record.len();
     let (mut left, most) = (records.iter().map(size).sum(), BLOCK_BYTES_MAX - HEAD_BYTES);
     let piece = usize::div_ceil(left, left.div_ceil(most).max(1));
     let (mut pieces, mut start, mut bytes) = (Vec::new(), 0, 0);
@@ -220,7 +220,7 @@ fn cut<'a, 'r>(records: &'r [Record<'a>]) -> Vec<&'r [Record<'a>]> {
 }
 
 /// The records of blocks with changes applied, and how many were added.
-fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<Record<'a>>, i64) {
+fn merged<'a>(blocks: &'a [Block], changes: &[BlockChange<'a>]) -> (Vec<StoredState<'a>>, i64) {
     let mut merged = Vec::with_capacity(64 * blocks.len() + changes.len());
     let (mut before, mut changes) = (0_i64, changes.iter().peekable());
     for (key, record) in blocks.iter().flat_map(|block| records(&block.bytes)) {
@@ -255,7 +255,7 @@ fn merge<'a, 'c: 'a, E>(
 fn write(
     database: &Database,
     first: u64,
-    records: &[Record],
+    records: &[StoredState],
     end: Option<u64>,
 ) -> Result<(), CheckpointError> {
     let mut bytes = Vec::with_capacity(BLOCK_BYTES_MAX);
@@ -289,7 +289,7 @@ fn range_end(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The records of a sound block.
-fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+fn records(bytes: &[u8]) -> impl Iterator<Item = StoredState<'_>> {
     let mut rest = &bytes[HEAD_BYTES..];
     std::iter::from_fn(move || {
         let (key, behind) = rest.split_first_chunk::<16>()?;

@@ -10,8 +10,8 @@ use super::answer::{BODY_BYTES_MAX, Exchange, parse_retry_after};
 use super::call::{Call, CallKind};
 use super::key::ApiKey;
 use super::quota;
-use super::settings::{ApiSettings, Auth, BodyEncoding};
-use super::wire::Request;
+use super::settings::{ApiSettings, Auth};
+use super::wire::{BodyEncoding, Request};
 use crate::units::error_chain;
 
 /// For the connection alone, TLS included.

@@ -20,6 +20,7 @@ pub use call::{Action, Call, CallKind};
 pub use client::{Client, ClientError};
 pub(crate) use key::KeyError;
 pub use key::{ApiKey, KeySource};
-pub use settings::{ApiSettings, Auth, BaseUrl, BodyEncoding, RefusalTexts};
+pub use settings::{ApiSettings, Auth, BaseUrl, RefusalTexts};
 pub(crate) use settings::{custom_name_problems, is_loopback, parse_url};
+pub use wire::BodyEncoding;
 pub(crate) use wire::Request;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+use super::wire::{BodyEncoding, DOCUMENTED_FIELDS};
+
 /// How to send calls to a tenant.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
@@ -27,17 +29,6 @@ pub enum Auth {
     Header,
     /// `?apiKey=` in the URL, which is therefore never printed.
     Query,
-}
-
-/// `body`: the page of the customer API names neither.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BodyEncoding {
-    /// `application/json`
-    #[default]
-    Json,
-    /// `application/x-www-form-urlencoded`
-    Form,
 }
 
 /// Texts in the API's refusals that have a meaning, in any case. No page
@@ -143,7 +134,7 @@ pub(crate) fn custom_name_problems<'a>(
     let mut problems = Vec::new();
     for name in names {
         let field = format!("{prefix}{name}");
-        if super::wire::DOCUMENTED_FIELDS.iter().any(|documented| documented.eq_ignore_ascii_case(&field)) {
+        if DOCUMENTED_FIELDS.iter().any(|documented| documented.eq_ignore_ascii_case(&field)) {
             problems.push(format!("customer.custom.{name}: {field:?} is a field of the API itself; map it in [customer], or rename the custom field"));
         }
     }

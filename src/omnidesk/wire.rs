@@ -4,10 +4,9 @@
 use std::borrow::Cow;
 
 use reqwest::Method;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::call::{Action, Call, CallKind};
-use super::settings::BodyEncoding;
 use crate::mapping::{Channel, FieldName, FieldValue};
 
 /// Every field that the page of the customer API documents.
@@ -29,6 +28,17 @@ pub(super) const DOCUMENTED_FIELDS: [&str; 16] = [
     "external_id",
     "apiKey",
 ];
+
+/// `body`: the page of the customer API names neither.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyEncoding {
+    /// `application/json`
+    #[default]
+    Json,
+    /// `application/x-www-form-urlencoded`
+    Form,
+}
 
 /// A call as it is sent, without host and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
