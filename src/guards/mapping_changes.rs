@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::baseline::RunProfile;
 use crate::mapping::{MappedKey, Subject};
-use crate::omnidesk::{Action, Call};
+use crate::omnidesk::{Call, CallKind};
 use crate::units::Count;
 
 /// What happened to a mapped key since the last finished run.
@@ -125,12 +125,11 @@ impl KeyChange {
 
 /// What a call fills; `None` if no key leads to the call.
 fn subjects(call: &Call) -> Vec<Option<Subject>> {
-    match &call.action {
-        Action::Create { .. } => vec![Some(Subject::Customer)],
-        Action::Update { fields } => {
-            fields.iter().map(|(name, _)| Some(Subject::Field(name.clone()))).collect()
-        }
-        Action::AddChannel { address, .. } => vec![Some(Subject::Channel(address.channel()))],
-        Action::Purge => vec![None],
+    if call.kind() == CallKind::Create {
+        return vec![Some(Subject::Customer)];
     }
+    let fields = call.fields().iter().map(|(name, _)| Subject::Field(name.clone()));
+    let channel = call.address().map(|address| Subject::Channel(address.channel()));
+    let subjects: Vec<_> = fields.chain(channel).map(Some).collect();
+    if subjects.is_empty() { vec![None] } else { subjects }
 }

@@ -78,6 +78,14 @@ impl Call {
         }
     }
 
+    /// The names and custom fields that it sets.
+    pub(crate) fn fields(&self) -> &[(FieldName, FieldValue)] {
+        match &self.action {
+            Action::Create { fields, .. } | Action::Update { fields } => fields,
+            Action::AddChannel { .. } | Action::Purge => &[],
+        }
+    }
+
     /// The address that it links or adds.
     pub(crate) fn address(&self) -> Option<&Address> {
         match &self.action {

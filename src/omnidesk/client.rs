@@ -49,7 +49,7 @@ pub enum ClientError {
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
-    endpoints: [(Method, Url); 4],
+    endpoints: [(Method, Url); CallKind::ALL.len()],
     body: BodyEncoding,
     key: ApiKey,
     /// As in a URL.

@@ -34,7 +34,7 @@ pub(crate) struct Plan {
     pub(crate) worklist: Worklist,
     /// Known customers whom the export does not hold, if `[missing]` asks.
     pub(crate) missing: Option<MissingPlan>,
-    calls: [u64; 4],
+    calls: [u64; CallKind::ALL.len()],
 }
 
 /// Rejected rows that share a cause.
