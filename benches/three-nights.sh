@@ -53,7 +53,7 @@ night() {
     write_export "$2" >customers.csv
     /usr/bin/time -f 'wall %e s, user %U s, system %S s, memory %M kB' -o time "$program" run --quiet --json customers.csv >summary.json 2>summary ||
         { cat summary >&2; exit 1; }
-    printf '%s: %s\n  requests received: %s\n  %s\n' "$1" "$(cat summary)" "$(sed -n 's/.*"attempts": *\([0-9]*\).*/\1/p' summary.json)" "$(cat time)"
+    printf '%s: %s\n  requests received: %s\n  %s\n' "$1" "$(cat summary)" "$(sed -n 's/.*"requests": *\([0-9]*\).*/\1/p' summary.json)" "$(cat time)"
 }
 
 echo "$customers customers"
