@@ -130,6 +130,9 @@ pub(crate) struct RunArgs {
     /// Allow new customers with the addresses of known customers who are not in the export
     #[arg(long)]
     pub(crate) allow_new_ids: bool,
+    /// Create so many known customers again whom Omnidesk does not know any more
+    #[arg(long, value_name = "N")]
+    pub(crate) allow_vanished: Option<u64>,
     #[command(flatten)]
     pub(crate) window: WindowArgs,
     /// Allow purged customers to be created again

@@ -170,6 +170,8 @@ pub struct RunRecord {
     pub wire: SettingsHash,
     /// Whether calls by these settings have worked in an earlier run.
     pub proven_before: bool,
+    /// What a control request has shown by these settings.
+    pub probing: Probing,
     pub calls_planned: u64,
     pub purges_planned: u64,
     /// Calls acknowledged so far.
@@ -186,6 +188,19 @@ pub struct RunRecord {
     /// Known customers whom the export does not hold, if they were looked for.
     #[serde(with = "missing")]
     pub missing: Option<MissingCustomers>,
+}
+
+/// Whether a probe tells customers who exist from those who do not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probing {
+    #[default]
+    Untested,
+    Works,
+    /// The API answered success to an update of this customer, who did not exist.
+    Fails {
+        brand_id: u64,
+        id: String,
+    },
 }
 
 pub(super) type ByCustomer<V> = HashMap<CustomerKey, V, BuildKeyHasher>;
@@ -298,6 +313,8 @@ struct AckedLayout {
     by: ExportRow,
     #[serde(with = "fields")]
     fields: Vec<AckedField>,
+    #[serde(with = "export_row")]
+    purge: Option<ExportRow>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -322,7 +339,6 @@ struct PendingCallLayout {
     by: ExportRow,
     #[serde(with = "CallKindLayout")]
     kind: CallKind,
-    address: Option<AddressHash>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -347,6 +363,7 @@ struct RowProgressLayout {
 enum EffectLayout {
     None,
     Updated,
+    Found,
     Created,
     Purged,
 }
@@ -426,6 +443,7 @@ macro_rules! layout_in_container {
 }
 layout_in_container!(fields, Vec<AckedField>, "AckedFieldLayout", collect);
 layout_in_container!(notices, Vec<NoticeLine>, "NoticeLineLayout", collect);
+layout_in_container!(export_row, Option<ExportRow>, "ExportRowLayout", next);
 layout_in_container!(missing, Option<MissingCustomers>, "MissingCustomersLayout", next);
 
 /// Damage that is found while a row is read.
@@ -504,7 +522,13 @@ mod tests {
         let by = ExportRow { export: 2, row: 7 };
         let field = AckedField { tag: FieldTag([1; 4]), value: ValueHash([2; 8]), rows_before: 5 };
         let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
-        let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, fields: vec![field] };
+        let acked = Acked {
+            fingerprint: RowFingerprint([5; 8]),
+            addresses,
+            by,
+            fields: vec![field],
+            purge: Some(by),
+        };
         [
             CustomerState::Acknowledged(acked),
             CustomerState::PerhapsPurged(by),
@@ -515,15 +539,12 @@ mod tests {
 
     fn pending_calls() -> [PendingCall; 4] {
         let by = ExportRow { export: 2, row: 4 };
-        [CallKind::Create, CallKind::Update, CallKind::AddChannel, CallKind::Purge].map(|kind| PendingCall {
-            by,
-            kind,
-            address: (kind == CallKind::Create).then_some(AddressHash([6; 8])),
-        })
+        [CallKind::Create, CallKind::Update, CallKind::AddChannel, CallKind::Purge]
+            .map(|kind| PendingCall { by, kind })
     }
 
-    fn progress() -> [RowProgress; 4] {
-        [Effect::None, Effect::Updated, Effect::Created, Effect::Purged]
+    fn progress() -> [RowProgress; 5] {
+        [Effect::None, Effect::Updated, Effect::Found, Effect::Created, Effect::Purged]
             .map(|effect| RowProgress { effect, addresses: vec![AddressHash([7; 8])] })
     }
 
@@ -540,6 +561,7 @@ mod tests {
             mapping: SettingsHash([3; 16]),
             wire: SettingsHash([4; 16]),
             proven_before: true,
+            probing: Probing::Fails { brand_id: 2, id: "control".to_owned() },
             calls_planned: 11,
             purges_planned: 12,
             calls_done: 13,
@@ -595,7 +617,7 @@ mod tests {
             batch.set_pending(keys[at], Some(pending_calls()[at]));
             batch.set_progress(Place::Row(row_ref(6 + at as u64)), &progress()[at]);
         }
-        batch.set_progress(Place::Missing(1), &progress()[3]);
+        batch.set_progress(Place::Missing(1), &progress()[4]);
         batch.store_id(keys[0], &customer(0)).expect("stored");
         batch.settle_rejected(run, 5, RejectionKind::Temporary).expect("settled");
         batch.settle(run, 1, Outcome::Created).expect("settled");
@@ -650,7 +672,7 @@ mod tests {
             assert_eq!(lookups.pending(key), Some(pending_calls()[at]));
             assert_eq!(lookups.progress(Place::Row(row_ref(6 + at as u64))), progress()[at]);
         }
-        assert_eq!(lookups.progress(Place::Missing(1)), progress()[3]);
+        assert_eq!(lookups.progress(Place::Missing(1)), progress()[4]);
         let id = checkpoint.stored_id(run_key(&checkpoint, 0)).expect("sound");
         assert_eq!(id.map(|id| id.primary_id), Some(customer(0).primary_id));
         assert_eq!(checkpoint.profile(run.id).expect("sound"), Some(first_pass.profile));

@@ -198,8 +198,7 @@ mod tests {
                 }
                 Change::Pending(number, row) => {
                     let by = |row| ExportRow { export: 1, row };
-                    let pending =
-                        row.map(|row| PendingCall { by: by(row), kind: CallKind::Create, address: None });
+                    let pending = row.map(|row| PendingCall { by: by(row), kind: CallKind::Create });
                     entry.pending.insert(key(*number), pending.map(StoredCall));
                 }
                 Change::Progress(row, is_created) => {

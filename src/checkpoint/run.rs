@@ -87,14 +87,17 @@ impl Checkpoint {
     }
 
     /// The ordinal of an export whose rows are mapped by `mapping`: its own, if
-    /// the last run over it used the same mapping; else the next. Nothing is
-    /// written.
+    /// the last run over it used the same mapping and no other export came since;
+    /// else the next. An export whose rows name operations keeps it also then: it
+    /// is applied once. Nothing is written.
     pub fn export_id(&self, hash: ExportHash, mapping: SettingsHash) -> Result<ExportId, CheckpointError> {
-        let ordinal = match self.export_ordinal(&hash)? {
-            Some(ordinal) if self.last_mapping(ordinal)? == Some(mapping) => ordinal,
-            _ => self.database.value("SELECT coalesce(max(ordinal), 0) + 1 FROM export", [])?,
+        let last: u32 = self.database.value("SELECT coalesce(max(ordinal), 0) FROM export", [])?;
+        let known = self.export_ordinal(&hash)?;
+        let own = match known.map(|ordinal| self.last_record(ordinal)).transpose()?.flatten() {
+            Some(run) if run.mapping == mapping => known.filter(|own| *own == last || !run.only_sync),
+            _ => None,
         };
-        Ok(ExportId { hash, ordinal })
+        Ok(ExportId { hash, ordinal: own.unwrap_or(last + 1) })
     }
 
     /// The ordinal of an export: the same for the same content.
@@ -104,9 +107,9 @@ impl Checkpoint {
 
     /// `None` after an `adopt` that was killed before its run: something is
     /// acknowledged, and nothing says by which mapping.
-    fn last_mapping(&self, export: u32) -> Result<Option<SettingsHash>, CheckpointError> {
+    fn last_record(&self, export: u32) -> Result<Option<RunRecord>, CheckpointError> {
         let sql = "SELECT record FROM run WHERE export = ? ORDER BY id DESC LIMIT 1";
-        self.database.find(sql, [export], |row| Ok(row.get::<_, Encoded<RunRecord>>(0)?.0.mapping))
+        self.database.find(sql, [export], |row| Ok(row.get::<_, Encoded<RunRecord>>(0)?.0))
     }
 
     /// Writes down the ordinal of an export, before anything is acknowledged by it.

@@ -26,6 +26,7 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
         export: args.export.clone(),
         plan: super::plan_options(&args.common),
         allow_recreate: args.allow_recreate,
+        allow_vanished: args.allow_vanished.unwrap_or_default(),
         fresh: args.fresh,
         sandbox: args.sandbox,
         window: super::window(&args.window, &config.limits, began)?,

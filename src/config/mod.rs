@@ -15,7 +15,9 @@ use serde::Deserialize;
 use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
-use crate::omnidesk::{Auth, BaseUrl, BodyEncoding, KeySource, RefusalTexts, custom_name_problems};
+use crate::omnidesk::{
+    Auth, BaseUrl, BodyEncoding, KeySource, MessagePattern, RefusalTexts, custom_name_problems,
+};
 use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
@@ -83,10 +85,34 @@ pub struct OmnideskSection {
     /// How long the server may still work on a call whose answer was lost.
     #[serde(default = "default_timeout")]
     pub settle: Period,
-    #[serde(default = "default_exists")]
-    pub exists_texts: Vec<String>,
-    #[serde(default = "default_not_found")]
-    pub not_found_texts: Vec<String>,
+    /// Refusals that mean "exists already", beside the built-in ones.
+    #[serde(default)]
+    pub exists_texts: Vec<MessagePattern>,
+    /// Refusals that mean "no such customer", beside the built-in ones.
+    #[serde(default)]
+    pub not_found_texts: Vec<MessagePattern>,
+    /// Refusals that mean "the address is another customer's", beside the built-in ones.
+    #[serde(default)]
+    pub exists_elsewhere_texts: Vec<MessagePattern>,
+    /// Statuses that mean "exists already" without words.
+    #[serde(default)]
+    pub exists_status: Vec<u16>,
+    /// Statuses that mean "no such customer" without words.
+    #[serde(default)]
+    pub not_found_status: Vec<u16>,
+}
+
+impl OmnideskSection {
+    /// What refusals mean.
+    pub fn texts(&self) -> RefusalTexts {
+        RefusalTexts {
+            exists: self.exists_texts.clone(),
+            not_found: self.not_found_texts.clone(),
+            exists_elsewhere: self.exists_elsewhere_texts.clone(),
+            exists_status: self.exists_status.clone(),
+            not_found_status: self.not_found_status.clone(),
+        }
+    }
 }
 
 /// `[limits]`
@@ -169,14 +195,6 @@ fn default_timeout() -> Period {
     Period(Duration::from_secs(30))
 }
 
-fn default_exists() -> Vec<String> {
-    RefusalTexts::default().exists
-}
-
-fn default_not_found() -> Vec<String> {
-    RefusalTexts::default().not_found
-}
-
 impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
@@ -216,13 +234,16 @@ impl Config {
             problems.push("report.heartbeat: lines need some time between them, such as 60s".to_owned());
         }
         problems.extend(self.notify.problems());
-        let texts = [
-            ("exists_texts", &self.omnidesk.exists_texts),
-            ("not_found_texts", &self.omnidesk.not_found_texts),
+        let statuses = [
+            ("exists_status", &self.omnidesk.exists_status),
+            ("not_found_status", &self.omnidesk.not_found_status),
         ];
-        for (key, texts) in texts {
-            if texts.iter().any(|text| text.trim().is_empty()) {
-                problems.push(format!("omnidesk.{key}: a blank text would match every refusal"));
+        for (key, statuses) in statuses {
+            if statuses.iter().any(|status| !(400..500).contains(status) || matches!(status, 408 | 425 | 429))
+            {
+                problems.push(format!(
+                    "omnidesk.{key}: only a status from 400 to 499, and not 408, 425 or 429, can be the API's refusal"
+                ));
             }
         }
         problems

@@ -15,8 +15,11 @@
 mod admission;
 mod canary;
 mod circuit_breaker;
+mod control;
+mod judgement;
 mod pace;
 mod pacer;
+mod parking;
 mod probe;
 mod purge_grants;
 mod rate_finder;
@@ -27,6 +30,7 @@ mod scheduler;
 mod send;
 mod settings;
 mod stop;
+mod vanished_brake;
 
 pub use pace::DispatchEnd;
 pub(crate) use pace::Pace;

@@ -15,8 +15,15 @@ use super::row_task::{RowEnd, RowTask, problem};
 use super::send::SentCall;
 use super::settings::InDoubt;
 use crate::mapping::Operation;
-use crate::omnidesk::{CallKind, Meaning};
+use crate::omnidesk::Meaning;
 use crate::reconcile::{CustomerState, Outcome, PendingCall, acknowledge_probe, probe_call};
+
+const HELD: &str =
+    "a create of this customer was sent and its answer lost; nothing more is sent for this customer";
+const FOOLED: &str = "look for the customer in Omnidesk: the API answers success to updates of customers who do not exist, so a probe shows nothing";
+const UNPROBED: &str = "a create of this customer was sent and its answer lost; before the probe, a control request was answered: ";
+const PROBE_AGAIN: &str =
+    "run the same command again, which probes once more; or look for the customer in Omnidesk";
 
 impl RowTask {
     /// Finds out whether the lost create was carried out; `Some` if the row ends
@@ -27,9 +34,8 @@ impl RowTask {
         since: Instant,
     ) -> Result<Option<RowEnd>, RecorderClosed> {
         if self.dispatcher.settings.in_doubt == InDoubt::Hold {
-            let message = "a create of this customer was sent and its answer lost; with in_doubt = \"hold\" nothing more is sent";
             let hint = "look for the customer in Omnidesk, or set in_doubt = \"probe\" and run the same command again";
-            return Ok(Some(in_doubt(message.to_owned(), hint, &SentCall::default())));
+            return Ok(Some(in_doubt(HELD.to_owned(), hint, &SentCall::default())));
         }
         self.is_in_doubt = true;
         self.extend_cool_down(since);
@@ -46,9 +52,22 @@ impl RowTask {
 
     async fn probe(&mut self, pending: PendingCall) -> Result<Option<RowEnd>, RecorderClosed> {
         let dispatcher = Rc::clone(&self.dispatcher);
+        let brand_id = self.job.intent.customer.brand_id;
+        match dispatcher.probing_works(brand_id, self.at()).await? {
+            Ok(true) => {}
+            _ if dispatcher.switch.is_set() => return Ok(Some(RowEnd::Stopped)),
+            Ok(false) => return Ok(Some(in_doubt(HELD.to_owned(), FOOLED, &SentCall::default()))),
+            Err(message) => {
+                let message = format!("{UNPROBED}{message}");
+                return Ok(Some(in_doubt(message, PROBE_AGAIN, &SentCall::default())));
+            }
+        }
         let call = probe_call(&self.job.intent);
         // The record of the create stays until the answer is known.
-        let sent = dispatcher.send(&call, self.job.key, self.at(), None, Attempts::default()).await?;
+        let mut sent = dispatcher.send(&call, self.at(), None, Attempts::default()).await?;
+        if sent.is_suspicious() && !self.is_own_fault(&sent).await? {
+            sent.answer = None;
+        }
         self.count_call(&sent);
         if !sent.has_follow_up() {
             self.report_to_canary(&call, &sent);
@@ -58,9 +77,7 @@ impl RowTask {
                 self.is_in_doubt = false;
                 let policy = &dispatcher.settings.policy;
                 acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
-                // A probe whose answer was lost may itself come late.
-                let straggler = PendingCall { kind: CallKind::Update, address: None, ..pending };
-                self.record_end(&call, &sent, (sent.attempts.lost > 0).then_some(straggler))?;
+                self.record_end(&call, &sent, None)?;
                 Ok(None)
             }
             Some(Meaning::NotFound) => {
@@ -78,8 +95,7 @@ impl RowTask {
                     "a create was sent and its answer lost; the probe was answered: {}",
                     sent.message()
                 );
-                let hint = "run the same command again, which probes once more; or look for the customer in Omnidesk";
-                Ok(Some(in_doubt(message, hint, &sent)))
+                Ok(Some(in_doubt(message, PROBE_AGAIN, &sent)))
             }
         }
     }

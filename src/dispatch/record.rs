@@ -28,6 +28,9 @@ pub enum Record {
     End(Box<CallEnd>),
     /// A row without a call confirms the state of its customer.
     Confirm { key: CustomerKey, state: CustomerState },
+    /// A control request has been answered. `fooled_by`: the customer who cannot
+    /// exist, if the API answered success.
+    Control { fooled_by: Option<Customer> },
     /// A row has its outcome.
     Settle {
         customer: Customer,
@@ -93,9 +96,11 @@ impl CallLine {
             Meaning::NotFound => "not_found",
             Meaning::Unavailable if self.kind == CallKind::Create => "in_doubt",
             Meaning::Unavailable => "failed",
-            Meaning::Refused | Meaning::Unclear => "refused",
+            Meaning::Refused => "refused",
+            Meaning::Unclear | Meaning::KeyRefused | Meaning::Redirected | Meaning::Page => "unclear",
+            Meaning::Limited if self.kind == CallKind::Create => "in_doubt",
             // No call ends with these.
-            Meaning::KeyRefused | Meaning::Limited | Meaning::Unsent => "stopped",
+            Meaning::Limited | Meaning::Unsent => "stopped",
         }
     }
 

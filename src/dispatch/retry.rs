@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::omnidesk::{CallKind, Meaning};
+use crate::omnidesk::{Answer, CallKind, Meaning, Proof};
 
 /// Attempts of one call so far, the one just answered included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -13,7 +13,9 @@ pub(super) struct Attempts {
     pub(super) used: u32,
     /// Connections that could not be made, one after another.
     pub(super) unconnected: u32,
-    /// Requests whose answer was lost.
+    /// Requests that were perhaps carried out: no answer proves that they were not.
+    pub(super) perhaps_done: u32,
+    /// Of these, those that may still be carried out.
     pub(super) lost: u32,
 }
 
@@ -27,7 +29,6 @@ pub(super) enum Decision {
     Reconnect(Duration),
     /// All calls wait, then this one is sent again. No attempt is used.
     Hold,
-    StopRun,
 }
 
 /// First pause of a call's own; each further one may be twice as long.
@@ -37,24 +38,28 @@ const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn decide(
     kind: CallKind,
-    meaning: Meaning,
+    answer: &Answer,
     attempts: Attempts,
     attempts_max: NonZeroU32,
 ) -> Decision {
-    match meaning {
+    // A create that was perhaps carried out is probed before another one is sent.
+    let is_safe = kind.is_repeatable() || answer.proof == Proof::NotDone;
+    match answer.meaning {
         Meaning::Done
         | Meaning::DoneBefore
         | Meaning::Exists
         | Meaning::NotFound
         | Meaning::Refused
-        | Meaning::Unclear => Decision::End,
-        Meaning::KeyRefused => Decision::StopRun,
-        Meaning::Limited => Decision::Hold,
+        | Meaning::Unclear
+        | Meaning::KeyRefused
+        | Meaning::Redirected
+        | Meaning::Page => Decision::End,
         Meaning::Unsent => Decision::Reconnect(backoff(attempts.unconnected)),
-        // A create is in doubt, and is probed before another one is sent.
-        Meaning::Unavailable if !kind.is_repeatable() => Decision::End,
-        Meaning::Unavailable if attempts.used < attempts_max.get() => Decision::Retry(backoff(attempts.used)),
-        Meaning::Unavailable => Decision::End,
+        Meaning::Limited if is_safe => Decision::Hold,
+        Meaning::Unavailable if is_safe && attempts.used < attempts_max.get() => {
+            Decision::Retry(backoff(attempts.used))
+        }
+        Meaning::Limited | Meaning::Unavailable => Decision::End,
     }
 }
 
@@ -68,52 +73,49 @@ fn backoff(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::omnidesk::{Exchange, RefusalTexts, judge};
 
     const ATTEMPTS: NonZeroU32 = NonZeroU32::new(3).expect("three");
 
-    fn decided(kind: CallKind, meaning: Meaning, used: u32) -> &'static str {
-        match decide(kind, meaning, Attempts { used, ..Attempts::default() }, ATTEMPTS) {
-            Decision::End => "end",
-            Decision::Retry(_) => "retry",
-            Decision::Reconnect(_) => "reconnect",
-            Decision::Hold => "hold",
-            Decision::StopRun => "stop",
-        }
-    }
-
-    /// Every status code, for each call, first and last attempt.
+    /// What follows each meaning, for a create that was perhaps carried out and
+    /// for any other call, at the first and the last attempt.
     #[test]
-    fn the_table_of_status_codes() {
-        for status in 100..=599_u16 {
-            let body = if status < 300 {
-                r#"{"type":"result","message":"Fine."}"#
-            } else {
-                r#"{"status":"error","message":"No."}"#
+    fn what_follows_each_meaning() {
+        use Meaning::*;
+        for meaning in [
+            Done,
+            DoneBefore,
+            Exists,
+            NotFound,
+            Refused,
+            Unclear,
+            KeyRefused,
+            Redirected,
+            Page,
+            Limited,
+            Unavailable,
+            Unsent,
+        ] {
+            let (create, first, last) = match meaning {
+                Unavailable => ("end", "retry", "end"),
+                Limited => ("end", "hold", "hold"),
+                Unsent => ("reconnect", "reconnect", "reconnect"),
+                _ => ("end", "end", "end"),
             };
-            let exchange =
-                Exchange::Answered { status, retry_after: None, quota_wait: None, body: body.into() };
-            for kind in CallKind::ALL {
-                let meaning = judge(kind, &exchange, &RefusalTexts::default()).meaning;
-                let (first, last) = match (status, kind) {
-                    (401 | 403, _) => ("stop", "stop"),
-                    (429, _) => ("hold", "hold"),
-                    (408 | 425 | 500..=599, kind) if kind != CallKind::Create => ("retry", "end"),
-                    _ => ("end", "end"),
-                };
-                assert_eq!(decided(kind, meaning, 1), first, "{status} {kind:?}, first");
-                assert_eq!(decided(kind, meaning, 3), last, "{status} {kind:?}, last");
+            let decided = |kind, proof, used| {
+                let answer = Answer::new(meaning, proof, "");
+                match decide(kind, &answer, Attempts { used, ..Attempts::default() }, ATTEMPTS) {
+                    Decision::End => "end",
+                    Decision::Retry(_) => "retry",
+                    Decision::Reconnect(_) => "reconnect",
+                    Decision::Hold => "hold",
+                }
+            };
+            assert_eq!(decided(CallKind::Create, Proof::Nothing, 1), create, "{meaning:?}");
+            assert_eq!(decided(CallKind::Create, Proof::NotDone, 1), first, "{meaning:?}");
+            for kind in [CallKind::Update, CallKind::AddChannel, CallKind::Purge] {
+                assert_eq!(decided(kind, Proof::Nothing, 1), first, "{meaning:?} {kind:?}");
+                assert_eq!(decided(kind, Proof::Nothing, 3), last, "{meaning:?} {kind:?}");
             }
-        }
-    }
-
-    #[test]
-    fn the_table_of_lost_and_unsent_requests() {
-        for kind in CallKind::ALL {
-            let meaning = |exchange| judge(kind, &exchange, &RefusalTexts::default()).meaning;
-            let expected = if kind == CallKind::Create { "end" } else { "retry" };
-            assert_eq!(decided(kind, meaning(Exchange::Lost("reset".into())), 1), expected);
-            assert_eq!(decided(kind, meaning(Exchange::NotSent("refused".into())), 99), "reconnect");
         }
     }
 

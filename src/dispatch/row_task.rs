@@ -11,7 +11,7 @@ use super::retry::Attempts;
 use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
 use crate::mapping::{Intent, Place};
-use crate::omnidesk::{Call, CallKind, Meaning};
+use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
     CustomerKey, CustomerState, ExportRow, Outcome, PendingCall, RowFingerprint, Situation, Step,
     acknowledge, confirm, next, set_fingerprint, state_during, turn_to_create, turn_to_update,
@@ -151,14 +151,19 @@ impl RowTask {
             return Ok(Some(RowEnd::Stopped));
         }
         let record = CallRecord {
+            key: self.job.key,
             call: self.pending_call(call),
-            state: state_during(call, &self.situation.state, policy),
+            state: state_during(call, &self.job.intent, &self.situation.state, policy),
             has_begun: self.calls > 0,
         };
         let purge_lost = is_purge && matches!(self.situation.state, CustomerState::PerhapsPurged(_));
         let is_lost_before = self.sent_before.take() == Some(call.kind()) || purge_lost;
-        let attempts = Attempts { lost: is_lost_before.into(), ..Attempts::default() };
-        let sent = dispatcher.send(call, self.job.key, self.at(), Some(&record), attempts).await?;
+        let lost = is_lost_before.into();
+        let attempts = Attempts { lost, perhaps_done: lost, ..Attempts::default() };
+        let mut sent = dispatcher.send(call, self.at(), Some(&record), attempts).await?;
+        if sent.is_suspicious() && !self.is_own_fault(&sent).await? {
+            sent.answer = None;
+        }
         match grant {
             Some(grant) if sent.is_without_effect() => dispatcher.purge_grants.give_back(grant),
             Some(grant) => dispatcher.purge_grants.use_up(grant),
@@ -168,19 +173,34 @@ impl RowTask {
         if !sent.is_recorded {
             return Ok(Some(RowEnd::Stopped));
         }
+        let was_known = self.situation.state.acked().is_some();
         let has_next_step = match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore) => {
+                if was_known {
+                    self.note_found();
+                }
                 acknowledge(call, &self.job.intent, &mut self.situation, policy);
                 let state = &mut self.situation.state;
                 set_fingerprint(&self.job.intent, state, policy, self.job.fingerprint);
                 true
             }
             Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
-            Some(Meaning::NotFound) => turn_to_create(&self.job.intent, &mut self.situation),
-            // An earlier attempt whose answer was lost may have succeeded.
-            Some(Meaning::Refused) | None if sent.attempts.lost == 0 => false,
+            Some(Meaning::NotFound) => {
+                let before = was_known.then(|| self.situation.clone());
+                let can_create = turn_to_create(&self.job.intent, &mut self.situation);
+                match before {
+                    Some(before) if can_create && !self.may_recreate(sent.message()).await => {
+                        self.situation = before;
+                        sent.answer = None;
+                        false
+                    }
+                    _ => can_create,
+                }
+            }
             _ => {
-                self.situation.state = record.state.clone();
+                if sent.attempts.perhaps_done > 0 {
+                    self.situation.state = record.state.clone();
+                }
                 false
             }
         };
@@ -190,9 +210,13 @@ impl RowTask {
         self.record_end(call, &sent, self.stays_pending(call, &sent).then_some(record.call))?;
         match sent.meaning() {
             None => Ok(Some(RowEnd::Stopped)),
-            Some(Meaning::Unavailable) if call.kind() == CallKind::Create => {
-                self.lost_creates += 1;
-                self.resolve_create(record.call, sent.lost_at.unwrap_or_else(Instant::now)).await
+            Some(meaning) if call.kind() == CallKind::Create && sent.proves_nothing() => {
+                self.lost_creates += u32::from(meaning == Meaning::Unavailable);
+                let end = self.resolve_create(record.call, sent.lost_at.unwrap_or_else(Instant::now)).await?;
+                // Another create would be answered like this one.
+                let is_final = !matches!(meaning, Meaning::Unavailable | Meaning::Limited);
+                let is_absent = end.is_none() && !self.situation.state.may_exist();
+                Ok(if is_final && is_absent { Some(failure(call, meaning, &sent)) } else { end })
             }
             Some(meaning) => Ok((!has_next_step).then(|| failure(call, meaning, &sent))),
         }
@@ -202,15 +226,13 @@ impl RowTask {
     fn stays_pending(&self, call: &Call, sent: &SentCall) -> bool {
         let is_create = call.kind() == CallKind::Create;
         let was_lost = sent.attempts.lost > 0;
-        match sent.meaning() {
+        match sent.answer.as_ref().map(|answer| answer.proof) {
             // A create that is acknowledged is no longer in doubt.
-            Some(Meaning::Done | Meaning::DoneBefore) => was_lost && !is_create,
+            Some(Proof::Done) => was_lost && !is_create,
             // An earlier attempt may still be on its way, and overwrite what comes next.
-            Some(Meaning::Exists | Meaning::NotFound | Meaning::Refused) => was_lost,
-            // A create that may have worked is probed before the next one.
-            Some(Meaning::Unclear) => was_lost || is_create,
-            Some(_) => true,
-            None => was_lost || self.is_in_doubt,
+            Some(Proof::NotDone) => was_lost,
+            Some(Proof::Nothing) => true,
+            None => was_lost || is_create && sent.attempts.perhaps_done > 0 || self.is_in_doubt,
         }
     }
 
@@ -255,9 +277,7 @@ impl RowTask {
     }
 
     fn pending_call(&self, call: &Call) -> PendingCall {
-        let address = call.address().filter(|_| call.kind() == CallKind::Create);
-        let address = address.map(|address| self.dispatcher.settings.policy.key.address(address));
-        PendingCall { by: self.export_row(), kind: call.kind(), address }
+        PendingCall { by: self.export_row(), kind: call.kind() }
     }
 
     pub(super) fn record_end(
@@ -298,9 +318,15 @@ fn failure(call: &Call, meaning: Meaning, sent: &SentCall) -> RowEnd {
         (Meaning::Unavailable, _) => {
             ("gave_up", "the server failed at every attempt; run the same command again later")
         }
-        (_, Some(300..=399)) => ("redirected", "set base_url to the address that the API itself has"),
+        (Meaning::Redirected, _) => ("redirected", "other calls work: look for what is special in this row"),
+        (Meaning::KeyRefused | Meaning::Page | Meaning::Unclear, _) => (
+            "unclear",
+            "something in front of the API may have answered, and other calls work: look for what is special in this row",
+        ),
         _ => ("refused", "the API gives the reason; fix the row and run its result file"),
     };
+    let suggestion = (code == "refused").then(|| RefusalTexts::suggestion(call, sent.message())).flatten();
+    let hint = suggestion.map_or(Cow::Borrowed(hint), Cow::Owned);
     let message = format!("{} was refused: {}", call.kind().as_str(), sent.message());
     RowEnd::Settled(Outcome::Failed, Some(problem(code, message, hint, sent)))
 }
@@ -308,7 +334,7 @@ fn failure(call: &Call, meaning: Meaning, sent: &SentCall) -> RowEnd {
 pub(super) fn problem(
     code: &'static str,
     message: String,
-    hint: &'static str,
+    hint: impl Into<Cow<'static, str>>,
     sent: &SentCall,
 ) -> Box<Problem> {
     Box::new(Problem {
@@ -316,7 +342,7 @@ pub(super) fn problem(
         column: None,
         value: None,
         message,
-        hint: Cow::Borrowed(hint),
+        hint: hint.into(),
         status: sent.status(),
         attempts: sent.requests,
     })

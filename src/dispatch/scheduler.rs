@@ -102,6 +102,10 @@ async fn schedule(
         if scheduler.rows.is_empty() && scheduler.loads.is_empty() && (is_stopped || !has_more) {
             break;
         }
+        let is_fed = !has_more && scheduler.loads.is_empty();
+        let parking = &scheduler.dispatcher.parking;
+        parking.set_last(is_fed && parking.rows() == scheduler.rows.len());
+        let dispatcher = Rc::clone(&scheduler.dispatcher);
         tokio::select! {
             biased;
             Some(result) = scheduler.rows.join_next() => {
@@ -121,6 +125,7 @@ async fn schedule(
             },
             () = sleep_until(deadline), if !is_stopped => switch.stop(Stop::WindowClosed),
             () = switch.wait(), if !is_stopped => {}
+            () = dispatcher.parking.parked() => {}
         }
     }
     // A run with fewer calls than the canary ends here with all of its calls.

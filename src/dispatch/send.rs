@@ -3,21 +3,25 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::admission::{AdmissionQueue, Priority};
 use super::canary::{Canary, CanaryVerdict, Evidence};
 use super::circuit_breaker::{BreakerEvent, CircuitBreaker, OpenCause, Signal};
+use super::control::Control;
+use super::judgement::Judgement;
 use super::pace::{Gauge, Pace};
 use super::pacer::{Pacer, Permit};
+use super::parking::Parking;
 use super::purge_grants::PurgeGrants;
 use super::record::{RecordQueue, RecorderClosed};
 use super::retry::{Attempts, Decision, decide};
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
+use super::vanished_brake::VanishedBrake;
 use crate::mapping::Place;
-use crate::omnidesk::{Answer, Call, CallKind, Client, Meaning, judge};
+use crate::omnidesk::{Answer, Call, CallKind, Client, Meaning, Proof, judge};
 use crate::reconcile::{CustomerKey, CustomerState, PendingCall};
 use crate::units::Period;
 
@@ -38,6 +42,12 @@ pub(super) struct Dispatcher {
     pub(super) calls_ended: Cell<u64>,
     /// A server that has never answered is most likely a wrong address.
     has_answered: Cell<bool>,
+    /// Whether a call has worked with this key and these settings.
+    pub(super) has_worked: Cell<bool>,
+    pub(super) parking: Parking,
+    pub(super) judgement: RefCell<Judgement>,
+    pub(super) brake: RefCell<VanishedBrake>,
+    pub(super) control: Mutex<Control>,
 }
 
 /// Calls of this time may be recorded before a worker is free, so that many go
@@ -52,6 +62,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// The record of a call, which is made durable before the call is sent.
 #[derive(Debug)]
 pub(super) struct CallRecord {
+    pub(super) key: CustomerKey,
     pub(super) call: PendingCall,
     pub(super) state: CustomerState,
     /// Whether it is not the first call of its row.
@@ -95,7 +106,17 @@ impl SentCall {
 
     /// Whether the call certainly changed nothing.
     pub(super) fn is_without_effect(&self) -> bool {
-        self.attempts.lost == 0 && matches!(self.meaning(), None | Some(Meaning::NotFound | Meaning::Refused))
+        let has_worked = self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Done);
+        self.attempts.perhaps_done == 0 && !has_worked
+    }
+
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.meaning().is_some_and(Meaning::is_suspicious)
+    }
+
+    /// Whether nothing proves that the call's last request was not carried out.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Nothing)
     }
 }
 
@@ -116,6 +137,11 @@ impl Dispatcher {
             purge_grants: PurgeGrants::new(settings.purges_max, &settings.pending_purges),
             calls_ended: Cell::new(0),
             has_answered: Cell::new(false),
+            has_worked: Cell::new(settings.is_proven),
+            parking: Parking::default(),
+            judgement: RefCell::default(),
+            brake: RefCell::new(VanishedBrake::new(settings.max_vanished, settings.vanished_allowed)),
+            control: Mutex::new(Control::new(settings.probing)),
             start: Instant::now(),
             settings,
             client,
@@ -148,7 +174,6 @@ impl Dispatcher {
     pub(super) async fn send(
         &self,
         call: &Call,
-        key: CustomerKey,
         at: Place,
         record: Option<&CallRecord>,
         attempts: Attempts,
@@ -157,29 +182,33 @@ impl Dispatcher {
         let mut kept = None;
         loop {
             let worker = match kept.take() {
-                None => self.acquire_worker(key, record, &mut sent).await?,
+                None => self.acquire_worker(record, &mut sent).await?,
                 kept => kept,
             };
             let Some(worker) = worker else { return Ok(sent) };
             let Some(permit) = self.pacer.acquire(&self.switch).await else { return Ok(sent) };
             let exchange = self.client.send(call).await;
-            let mut answer = judge(call.kind(), &exchange, &self.settings.texts);
+            let mut answer = judge(call, &exchange, &self.settings.texts);
+            self.note_success(permit, &answer);
             self.report_signal(permit, at, signal(&answer));
             self.count(&mut sent, &answer);
-            if call.kind() == CallKind::Purge && answer.meaning == Meaning::NotFound && sent.attempts.lost > 0
-            {
-                // An earlier attempt, whose answer was lost, has purged it.
-                answer.meaning = Meaning::Done;
+            let was_perhaps_done = sent.attempts.perhaps_done > 0;
+            if call.kind() == CallKind::Purge && answer.meaning == Meaning::NotFound && was_perhaps_done {
+                // An earlier attempt has purged it.
+                (answer.meaning, answer.proof) = (Meaning::Done, Proof::Done);
             }
-            let decision = decide(call.kind(), answer.meaning, sent.attempts, self.settings.attempts);
+            let decision = decide(call.kind(), &answer, sent.attempts, self.settings.attempts);
             // Without the API's message, which may name a customer.
             tracing::debug!(%at, call = call.kind().as_str(), status = ?answer.status, ?decision, "answered");
             let stop = match decision {
+                // Where nothing has ever worked, the key is to blame.
+                Decision::End if answer.meaning == Meaning::KeyRefused && !self.has_worked.get() => {
+                    Some(Stop::KeyRefused { at, message: answer.message })
+                }
                 Decision::End => {
                     sent.answer = Some(answer);
                     return Ok(sent);
                 }
-                Decision::StopRun => Some(Stop::KeyRefused { at, message: answer.message }),
                 Decision::Reconnect(_) if self.is_unreachable(sent.attempts) => {
                     Some(Stop::Unreachable { message: answer.message })
                 }
@@ -202,7 +231,6 @@ impl Dispatcher {
     /// A worker is needed to send, not to wait for that or for another attempt.
     async fn acquire_worker(
         &self,
-        key: CustomerKey,
         record: Option<&CallRecord>,
         sent: &mut SentCall,
     ) -> Result<Option<SemaphorePermit<'_>>, RecorderClosed> {
@@ -212,7 +240,7 @@ impl Dispatcher {
         if self.switch.is_set() {
             return Ok(None);
         }
-        self.records.begin(key, record.call, record.state.clone()).await?;
+        self.records.begin(record.key, record.call, record.state.clone()).await?;
         sent.is_recorded = true;
         Ok(self.worker().await)
     }
@@ -233,13 +261,30 @@ impl Dispatcher {
                 // The row is not to blame if the whole server fails.
                 let is_outage = self.pacer.with_breaker(|breaker| breaker.is_outage());
                 sent.attempts.used += u32::from(!is_outage);
-                sent.attempts.lost += 1;
                 sent.attempts.unconnected = 0;
-                // From now on, not from the send: the server has been at work on a
-                // request that timed out, and may be for as long again.
-                sent.lost_at = Some(Instant::now());
             }
             _ => sent.attempts.used += 1,
+        }
+        if answer.proof == Proof::Nothing {
+            sent.attempts.perhaps_done += 1;
+        }
+        // A limiter does not come back to a request that it has refused.
+        if answer.proof == Proof::Nothing && answer.meaning != Meaning::Limited {
+            sent.attempts.lost += 1;
+            // From now on, not from the send: the server has been at work on a
+            // request that timed out, and may be for as long again.
+            sent.lost_at = Some(Instant::now());
+        }
+    }
+
+    /// The API itself has answered: the key and the way to it are right.
+    fn note_success(&self, permit: Permit, answer: &Answer) {
+        use Meaning::{Done, DoneBefore, Exists, NotFound};
+        if matches!(answer.meaning, Done | DoneBefore | Exists | NotFound) {
+            self.has_worked.set(self.has_worked.get() || answer.proof == Proof::Done);
+            if self.judgement.borrow_mut().succeed(permit.at) {
+                self.parking.notify();
+            }
         }
     }
 

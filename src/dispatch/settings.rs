@@ -33,6 +33,12 @@ pub struct DispatchSettings {
     /// Whether calls by these settings have worked before.
     pub is_proven: bool,
     pub in_doubt: InDoubt,
+    /// What an earlier control request has shown.
+    pub probing: Option<bool>,
+    /// Known customers whom the API may not know before the run stops.
+    pub max_vanished: Amount,
+    /// Of these, those that are created without a wait.
+    pub vanished_allowed: u64,
     /// How long the server may still be at work on a lost call.
     pub settle: Duration,
     /// How long calls may begin.

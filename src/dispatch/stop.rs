@@ -16,6 +16,10 @@ pub enum Stop {
     WindowClosed,
     /// 401 or 403: no other call would fare better.
     KeyRefused { at: Place, message: String },
+    /// Something in front of the API answers in its place.
+    Intercepted { at: Place, message: String },
+    /// The API does not know customers whom the checkpoint knows.
+    Vanished { at: Place, message: String },
     /// None of the first calls worked.
     CanaryFailed { reasons: Vec<(Place, String)> },
     /// More failed calls than `max_errors`.

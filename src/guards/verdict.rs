@@ -31,6 +31,9 @@ pub struct GuardSettings {
     pub(crate) max_changes: Amount,
     /// The first calls of a run, sent one by one.
     pub(crate) canary: u32,
+    /// The most known customers whom the API does not know any more, of the last
+    /// hundred known customers.
+    pub(crate) max_vanished: Amount,
     /// The fewest rows, of those that the last finished run read.
     pub(crate) min_rows: Amount,
     /// The least share of rows with a value in a mapped column, of the share in
@@ -60,6 +63,7 @@ impl Default for GuardSettings {
             max_purge: Amount::Count(20),
             max_changes: Amount::Percent(100.0),
             canary: 5,
+            max_vanished: Amount::Percent(5.0),
             min_rows: Amount::Percent(50.0),
             min_fill: Share { percent: 50.0 },
             shared_addresses: SharedAddressesPolicy::Report,

@@ -1,13 +1,13 @@
 //! The meaning of an exchange. [`judge`] is the whole table of status codes.
 
-use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::call::CallKind;
-use super::settings::RefusalTexts;
+use super::call::{Call, CallKind};
+use super::refusal::RefusalTexts;
 
 /// How one HTTP exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,7 @@ pub(super) fn server_time(date: Option<&str>) -> SystemTime {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub meaning: Meaning,
+    pub proof: Proof,
     /// The HTTP status, if an answer came.
     pub(crate) status: Option<u16>,
     /// The API's message, or the problem; empty if the call worked.
@@ -74,196 +75,361 @@ pub enum Meaning {
     NotFound,
     /// Refused for another reason; sending it again would not help.
     Refused,
-    /// A success status with another body: it may have been carried out.
+    /// Not the API's answer, such as a gateway's: sending it again would not help.
     Unclear,
-    /// The key was refused: every other call would fail too.
+    /// 401 or 403: the key was refused, or something in front of the API refused
+    /// this call.
     KeyRefused,
+    /// A redirect, which is never followed.
+    Redirected,
+    /// A web page with a status that is no success and no fault of the server.
+    Page,
     /// Too many requests: all calls have to wait.
     Limited,
-    /// A fault of the server or on the way to it, after the request was sent: it
-    /// may have been carried out.
+    /// A fault of the server or on the way to it, after the request was sent.
     Unavailable,
     /// Nothing was sent.
     Unsent,
 }
 
+/// What an exchange proves of its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    Done,
+    NotDone,
+    /// Something between may have answered in the API's place, after the API
+    /// acted.
+    Nothing,
+}
+
 impl Answer {
-    fn new(meaning: Meaning, status: impl Into<Option<u16>>, message: impl Into<String>) -> Self {
-        Self { meaning, status: status.into(), message: message.into(), wait: None }
+    pub(crate) fn new(meaning: Meaning, proof: Proof, message: &str) -> Self {
+        Self { meaning, proof, status: None, message: message.to_owned(), wait: None }
     }
 }
 
-/// A success has `type`, an error has `status`.
-#[derive(Deserialize)]
-struct Success<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+impl Meaning {
+    /// Whether something in front of the API may have answered, or the key is
+    /// refused: then all calls are in danger, and the row may not be to blame.
+    pub(crate) fn is_suspicious(self) -> bool {
+        matches!(self, Self::KeyRefused | Self::Redirected | Self::Page)
+    }
 }
 
-/// The meaning of an exchange for a call of this kind.
-pub fn judge(kind: CallKind, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
+/// The kind of body of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Empty,
+    /// An object whose `type` is `result`.
+    Success,
+    /// An object with a text `message`, and `status: "error"` or another text as
+    /// its `type`: the API's refusal.
+    Error,
+    /// A web page.
+    Page,
+    Other,
+}
+
+/// A line of [`RULES`].
+#[derive(Debug)]
+struct Rule {
+    status: RangeInclusive<u16>,
+    bodies: &'static [Body],
+    calls: &'static [CallKind],
+    meaning: Meaning,
+    proof: Proof,
+}
+
+const ANY_CALL: &[CallKind] = &CallKind::ALL;
+const ANY_BODY: &[Body] = &[Body::Empty, Body::Success, Body::Error, Body::Page, Body::Other];
+
+const fn rule(
+    status: RangeInclusive<u16>,
+    bodies: &'static [Body],
+    calls: &'static [CallKind],
+    meaning: Meaning,
+    proof: Proof,
+) -> Rule {
+    Rule { status, bodies, calls, meaning, proof }
+}
+
+/// What an answer means and proves: the first line that fits.
+///
+/// Only the API's own words prove that a call was not carried out, and a status
+/// that the settings name. A limiter answers before it forwards, but only a create
+/// needs that: sent again, the other calls change nothing. 503 may come from a
+/// proxy after the API acted.
+const RULES: &[Rule] = &[
+    rule(200..=299, &[Body::Success], ANY_CALL, Meaning::Done, Proof::Done),
+    rule(200..=299, &[Body::Empty], &[CallKind::Purge], Meaning::Done, Proof::Done),
+    rule(200..=200, &[Body::Error], ANY_CALL, Meaning::Refused, Proof::NotDone),
+    rule(200..=299, &[Body::Page], ANY_CALL, Meaning::Unavailable, Proof::Nothing),
+    rule(300..=399, ANY_BODY, ANY_CALL, Meaning::Redirected, Proof::Nothing),
+    rule(401..=401, &[Body::Error], ANY_CALL, Meaning::KeyRefused, Proof::NotDone),
+    rule(403..=403, &[Body::Error], ANY_CALL, Meaning::KeyRefused, Proof::NotDone),
+    rule(401..=401, ANY_BODY, ANY_CALL, Meaning::KeyRefused, Proof::Nothing),
+    rule(403..=403, ANY_BODY, ANY_CALL, Meaning::KeyRefused, Proof::Nothing),
+    rule(408..=408, ANY_BODY, ANY_CALL, Meaning::Unavailable, Proof::Nothing),
+    rule(425..=425, ANY_BODY, ANY_CALL, Meaning::Unavailable, Proof::Nothing),
+    rule(429..=429, ANY_BODY, &[CallKind::Create], Meaning::Limited, Proof::NotDone),
+    rule(429..=429, ANY_BODY, ANY_CALL, Meaning::Limited, Proof::Nothing),
+    rule(400..=499, &[Body::Error], ANY_CALL, Meaning::Refused, Proof::NotDone),
+    rule(500..=599, ANY_BODY, ANY_CALL, Meaning::Unavailable, Proof::Nothing),
+    rule(0..=u16::MAX, &[Body::Page], ANY_CALL, Meaning::Page, Proof::Nothing),
+    rule(0..=u16::MAX, ANY_BODY, ANY_CALL, Meaning::Unclear, Proof::Nothing),
+];
+
+/// The meaning of an exchange for a call.
+pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     let (status, retry_after, quota_wait, body) = match exchange {
-        Exchange::NotSent(message) => return Answer::new(Meaning::Unsent, None, message),
-        Exchange::Lost(message) => return Answer::new(Meaning::Unavailable, None, message),
+        Exchange::NotSent(message) => return Answer::new(Meaning::Unsent, Proof::NotDone, message),
+        Exchange::Lost(message) => return Answer::new(Meaning::Unavailable, Proof::Nothing, message),
         Exchange::Answered { status, retry_after, quota_wait, body } => {
             (*status, *retry_after, *quota_wait, body.as_slice())
         }
     };
-    let limited = |wait| Answer { wait, ..Answer::new(Meaning::Limited, status, "too many requests") };
-    match status {
-        200..=299 => Answer { wait: quota_wait, ..judge_success(kind, status, body, texts) },
-        401 | 403 => Answer::new(Meaning::KeyRefused, status, message(body)),
-        429 => limited(retry_after.or(quota_wait)),
-        // Without the header, it may come from something that failed while the
-        // call was carried out. The fields of a limit, which go with every
-        // answer, prove nothing of this one.
-        503 if retry_after.is_some() => limited(retry_after),
-        408 | 425 | 500..=599 => Answer::new(Meaning::Unavailable, status, message(body)),
-        300..=399 => {
-            let message = "the server redirects, which is never followed; is base_url right?";
-            Answer { wait: quota_wait, ..Answer::new(Meaning::Refused, status, message) }
+    let kind = Body::of(body);
+    let rule = RULES.iter().find(|rule| {
+        rule.status.contains(&status) && rule.bodies.contains(&kind) && rule.calls.contains(&call.kind())
+    });
+    let (mut meaning, mut proof) =
+        rule.map_or((Meaning::Unclear, Proof::Nothing), |rule| (rule.meaning, rule.proof));
+    if meaning == Meaning::Unavailable && status == 503 && retry_after.is_some() {
+        meaning = Meaning::Limited;
+    }
+    if matches!(meaning, Meaning::Refused | Meaning::Unclear | Meaning::KeyRefused) && kind != Body::Page {
+        let refusal = (meaning == Meaning::Refused).then(|| message(body));
+        if let Some(known) = texts.meaning(call, status, refusal.as_deref()) {
+            (meaning, proof) = (known, Proof::NotDone);
         }
-        _ => Answer { wait: quota_wait, ..judge_refusal(kind, status, message(body), texts) },
     }
-}
-
-fn judge_success(kind: CallKind, status: u16, body: &[u8], texts: &RefusalTexts) -> Answer {
-    let text = body.trim_ascii();
-    let done = Answer::new(Meaning::Done, status, "");
-    if text.is_empty() && kind == CallKind::Purge {
-        return done;
-    }
-    if text.first() == Some(&b'<') {
-        let message = "a web page came instead of the API's answer: maintenance, a portal of the network, or a wrong base_url";
-        return Answer::new(Meaning::Unavailable, status, message);
-    }
-    // Nothing else of it matters, so nothing else is copied.
-    let is_object = text.first() == Some(&b'{');
-    if is_object && serde_json::from_slice::<Success>(text).is_ok_and(|success| success.kind == "result") {
-        return done;
-    }
-    if json_message(body).is_some() {
-        return judge_refusal(kind, status, message(body), texts);
-    }
-    // No page explains such an answer; the call may have worked.
-    let message = format!("a success status without a success message: {}", message(body));
-    Answer::new(Meaning::Unclear, status, message)
-}
-
-fn judge_refusal(kind: CallKind, status: u16, message: String, texts: &RefusalTexts) -> Answer {
-    let lower = message.to_lowercase();
-    let contains = |texts: &[String]| texts.iter().any(|text| lower.contains(&text.to_lowercase()));
-    let (is_absent, exists) = (contains(&texts.not_found), contains(&texts.exists));
-    let meaning = match kind {
-        CallKind::Update | CallKind::AddChannel | CallKind::Purge if is_absent => Meaning::NotFound,
-        CallKind::Create if exists && !is_absent => Meaning::Exists,
-        // The address exists, but elsewhere.
-        CallKind::AddChannel if exists && !is_of_another(&lower) => Meaning::DoneBefore,
-        _ => Meaning::Refused,
+    let wait = match meaning {
+        Meaning::Limited => retry_after.or(quota_wait),
+        // The fields of a limit, which go with every answer, prove nothing of this one.
+        Meaning::Unavailable => None,
+        _ => quota_wait,
     };
-    Answer::new(meaning, status, message)
+    Answer { meaning, proof, status: Some(status), message: describe(meaning, kind, body), wait }
 }
 
-/// Whether the address of the refusal belongs to another customer.
-fn is_of_another(message: &str) -> bool {
-    let owners = ["other customer", "other user", "different customer", "different user"];
-    owners.iter().any(|owner| message.contains(owner))
+impl Body {
+    fn of(body: &[u8]) -> Self {
+        let text = body.trim_ascii();
+        match text.first() {
+            None => Self::Empty,
+            Some(b'<') => Self::Page,
+            Some(b'{') => match serde_json::from_slice::<ApiBody>(text) {
+                Ok(ApiBody { status: Some(status), message: Some(_), .. }) if status == "error" => {
+                    Self::Error
+                }
+                Ok(ApiBody { kind: Some(kind), .. }) if kind == "result" => Self::Success,
+                Ok(ApiBody { kind: Some(_), message: Some(_), .. }) => Self::Error,
+                _ => Self::Other,
+            },
+            Some(_) => Self::Other,
+        }
+    }
 }
 
 /// Characters of the API's message that are shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
+/// What the answer says, on one line; empty if the call worked.
+fn describe(meaning: Meaning, kind: Body, body: &[u8]) -> String {
+    match (meaning, kind) {
+        (Meaning::Done, _) => String::new(),
+        (Meaning::Redirected, _) => {
+            "a redirect, which is never followed; is base_url right, or does a login page answer?".to_owned()
+        }
+        (Meaning::Limited, _) => "too many requests".to_owned(),
+        (_, Body::Page) => match title(body) {
+            Some(title) => format!("a web page came instead of the API's answer: {title:?}"),
+            None => "a web page came instead of the API's answer".to_owned(),
+        },
+        (Meaning::Unclear, Body::Success | Body::Error | Body::Other) => {
+            format!("an answer that is not the API's: {}", message(body))
+        }
+        _ => message(body),
+    }
+}
+
+/// The title of a web page.
+fn title(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let start = text.to_ascii_lowercase().find("<title")?;
+    let (_, rest) = text[start..].split_once('>')?;
+    let title = one_line(rest.split('<').next()?);
+    (!title.is_empty()).then_some(title)
+}
+
 /// The API's message, or the start of whatever came instead, on one line.
 fn message(body: &[u8]) -> String {
-    let text = json_message(body).unwrap_or_else(|| {
-        String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)]).into_owned()
-    });
-    let line = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
-    let line = line.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let text = serde_json::from_slice::<ApiBody>(body).ok().and_then(|body| body.message);
+    let line = match text {
+        Some(text) => one_line(&text),
+        None => one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)])),
+    };
+    if line.is_empty() { "the answer is empty".to_owned() } else { line }
+}
+
+fn one_line(text: &str) -> String {
+    let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
+    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MESSAGE_CHARS_MAX) {
-        _ if line.is_empty() => "the answer is empty".to_owned(),
         Some((cut, _)) => format!("{}…", &line[..cut]),
         None => line,
     }
 }
 
-/// The `message` of a JSON object.
-fn json_message(body: &[u8]) -> Option<String> {
-    let mut body: Value = serde_json::from_slice(body).ok()?;
-    match body.get_mut("message")?.take() {
-        Value::Null => None,
-        Value::String(message) => Some(message),
-        other => Some(other.to_string()),
-    }
+/// The members of an answer that matter. A success has `type`, an error `status`.
+#[derive(Deserialize)]
+struct ApiBody {
+    #[serde(rename = "type", default, deserialize_with = "text")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    message: Option<String>,
+}
+
+/// A text; any other value is none.
+fn text<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(value)?.as_str().map(str::to_owned))
 }
 
 #[cfg(test)]
 mod tests {
     use super::Meaning::{
-        Done, DoneBefore, Exists, KeyRefused, Limited, NotFound, Refused, Unavailable, Unclear,
+        Done, DoneBefore, Exists, KeyRefused, Limited, NotFound, Page, Redirected, Refused, Unavailable,
+        Unclear,
     };
     use super::*;
+    use crate::mapping::{Address, Channel, Customer, PrimaryId};
+    use crate::omnidesk::Action;
 
     const RESULT: &str = r#"{"type":"result","message":"Customer updated.","ticketID":1}"#;
+    const BODIES: [(Body, &str); 9] = [
+        (Body::Empty, " \n"),
+        (Body::Success, RESULT),
+        (Body::Error, r#"{"status":"error","message":"No."}"#),
+        (Body::Error, r#"{"type":"failure","message":"No."}"#),
+        (Body::Page, "<!doctype html><title>Sign in</title>"),
+        (Body::Other, r#"{"status":"error"}"#),
+        (Body::Other, r#"{"status":7,"message":"No."}"#),
+        (Body::Other, "[1]"),
+        (Body::Other, "{\"type\":\"res"),
+    ];
 
-    fn answered(status: u16, body: &str) -> Exchange {
-        Exchange::Answered { status, retry_after: None, quota_wait: None, body: body.as_bytes().to_vec() }
+    fn call(kind: CallKind) -> Call {
+        let address = Address::parse(Channel::Email, "ann@example.org", None).expect("an address");
+        let action = match kind {
+            CallKind::Create => {
+                Action::Create { fields: Vec::new(), first: None, ticket_id: None, no_sync: false }
+            }
+            CallKind::Update => Action::Update { fields: Vec::new() },
+            CallKind::AddChannel => Action::AddChannel { address, no_sync: false },
+            CallKind::Purge => Action::Purge,
+        };
+        let primary_id = PrimaryId::new("C1").expect("an id");
+        Call { customer: Customer { brand_id: 2, primary_id }, action }
     }
 
-    fn meaning(kind: CallKind, exchange: &Exchange) -> Meaning {
-        judge(kind, exchange, &RefusalTexts::default()).meaning
+    fn answer(kind: CallKind, status: u16, body: &str) -> Answer {
+        let body = body.as_bytes().to_vec();
+        let exchange = Exchange::Answered { status, retry_after: None, quota_wait: None, body };
+        judge(&call(kind), &exchange, &RefusalTexts::default())
     }
 
+    /// The whole table: each call, status and kind of body.
     #[test]
-    fn every_status_code_has_its_meaning() {
-        for status in 100..=599 {
-            let expected = match status {
-                200..=299 => Done,
-                401 | 403 => KeyRefused,
-                429 => Limited,
-                408 | 425 | 500..=599 => Unavailable,
-                _ => Refused,
-            };
-            for kind in CallKind::ALL {
-                let body = if status < 300 { RESULT } else { r#"{"status":"error","message":"No."}"# };
-                assert_eq!(meaning(kind, &answered(status, body)), expected, "{status} {kind:?}");
+    fn what_every_answer_means_and_proves() {
+        for (kind, status) in
+            CallKind::ALL.into_iter().flat_map(|kind| (100..=999).map(move |code| (kind, code)))
+        {
+            for (body, text) in BODIES {
+                let is_limit_before_create = status == 429 && kind == CallKind::Create;
+                let meaning = match (status, body) {
+                    (200..=299, Body::Success) => Done,
+                    (200..=299, Body::Empty) if kind == CallKind::Purge => Done,
+                    (200, Body::Error) => Refused,
+                    (200..=299, Body::Page) | (408 | 425 | 500..=599, _) => Unavailable,
+                    (300..=399, _) => Redirected,
+                    (401 | 403, _) => KeyRefused,
+                    (429, _) => Limited,
+                    (400..=499, Body::Error) => Refused,
+                    (_, Body::Page) => Page,
+                    _ => Unclear,
+                };
+                let proof = match meaning {
+                    Done => Proof::Done,
+                    Refused => Proof::NotDone,
+                    KeyRefused if body == Body::Error => Proof::NotDone,
+                    Limited if is_limit_before_create => Proof::NotDone,
+                    _ => Proof::Nothing,
+                };
+                let found = answer(kind, status, text);
+                assert_eq!((found.meaning, found.proof), (meaning, proof), "{kind:?} {status} {text:?}");
+                assert_eq!(found.message.is_empty(), meaning == Done, "{kind:?} {status} {text:?}");
             }
         }
     }
 
+    /// The page for users shows each line of the table.
     #[test]
-    fn answers_by_their_body() {
+    fn the_documentation_has_the_whole_table() {
+        let page = include_str!("../../docs/answers.md");
+        for rule in RULES {
+            let (first, last) = rule.status.clone().into_inner();
+            let status = match (first, last) {
+                (0, _) => "any other".to_owned(),
+                (first, last) if first == last => first.to_string(),
+                (first, last) => format!("{first} to {last}"),
+            };
+            let any = |all: bool, names: Vec<String>| if all { "any".to_owned() } else { names.join(", ") };
+            let bodies = rule.bodies.iter().map(|body| format!("{body:?}").to_lowercase()).collect();
+            let calls = rule.calls.iter().map(|call| call.as_str().to_owned()).collect();
+            let proof = match rule.proof {
+                Proof::Done => "done",
+                Proof::NotDone => "not done",
+                Proof::Nothing => "nothing",
+            };
+            let (bodies, calls) = (any(rule.bodies.len() == 5, bodies), any(rule.calls.len() == 4, calls));
+            let line =
+                format!("| {status} | {bodies} | {calls} | {:?} | {proof} |", rule.meaning).to_lowercase();
+            assert!(page.to_lowercase().contains(&line), "docs/answers.md lacks {line}");
+        }
+    }
+
+    #[test]
+    fn the_words_of_a_refusal_have_a_meaning() {
         use CallKind::{AddChannel, Create, Purge, Update};
-        let cases = [
-            (Purge, 200, "", Done),
-            (Purge, 204, "", Done),
-            (Purge, 200, RESULT, Done),
-            (Create, 200, "", Unclear),
-            (Create, 200, r#"{"status":"error","message":"This form does not exist."}"#, Refused),
-            (Create, 200, r#"{"status":"error","message":"Customer already exists."}"#, Exists),
-            (Create, 400, r#"{"status":"error","message":"CUSTOMER ALREADY EXISTS"}"#, Exists),
-            (Update, 400, r#"{"status":"error","message":"Customer not found."}"#, NotFound),
-            (Update, 404, r#"{"status":"error","message":"Customer does not exist."}"#, NotFound),
-            (Update, 404, "<html>not found</html>", Refused),
-            (Update, 400, r#"{"status":"error","message":"Brand not found."}"#, Refused),
-            (AddChannel, 400, r#"{"status":"error","message":"Channel already exists."}"#, DoneBefore),
+        let not_found = r#"{"status":"error","message":"Customer not found."}"#;
+        let exists = r#"{"status":"error","message":"Customer already exists."}"#;
+        for (kind, status, body, meaning, proof) in [
+            (Create, 200, exists, Exists, Proof::NotDone),
+            (Create, 400, exists, Exists, Proof::NotDone),
+            (Update, 404, not_found, NotFound, Proof::NotDone),
+            (Purge, 400, not_found, NotFound, Proof::NotDone),
+            (Update, 404, "<html>Customer not found.</html>", Page, Proof::Nothing),
+            (Update, 404, "Customer not found.", Unclear, Proof::Nothing),
             (
                 AddChannel,
-                400,
-                r#"{"status":"error","message":"Already exists for another customer."}"#,
-                Refused,
+                409,
+                r#"{"status":"error","message":"Channel already exists."}"#,
+                DoneBefore,
+                Proof::NotDone,
             ),
-            (Update, 400, r#"{"status":"error","message":"Customer already exists."}"#, Refused),
-            (Create, 400, r#"{"status":"error","message":"Customer not found."}"#, Refused),
-            (AddChannel, 200, "<!doctype html><title>Maintenance</title>", Unavailable),
-            (AddChannel, 200, "{\"type\":\"res", Unclear),
-            (AddChannel, 200, "{}", Unclear),
-            (AddChannel, 200, "[1]", Unclear),
-            (AddChannel, 400, "\u{0}\u{1}", Refused),
-        ];
-        for (kind, status, body, expected) in cases {
-            assert_eq!(meaning(kind, &answered(status, body)), expected, "{kind:?} {status} {body:?}");
+            (Create, 500, exists, Unavailable, Proof::Nothing),
+        ] {
+            let found = answer(kind, status, body);
+            assert_eq!((found.meaning, found.proof), (meaning, proof), "{kind:?} {status} {body}");
         }
+    }
+
+    #[test]
+    fn a_page_is_called_a_page() {
+        let found = answer(CallKind::Create, 403, "<html><head><TITLE>\nAccess\ndenied </title></head>");
+        assert_eq!(found.message, "a web page came instead of the API's answer: \"Access denied\"");
     }
 
     #[test]
@@ -271,15 +437,16 @@ mod tests {
         let quota_wait = Some(Duration::from_secs(4));
         let answer = |status, retry_after| {
             let exchange = Exchange::Answered { status, retry_after, quota_wait, body: vec![] };
-            let answer = judge(CallKind::Create, &exchange, &RefusalTexts::default());
-            (answer.meaning, answer.wait)
+            let answer = judge(&call(CallKind::Create), &exchange, &RefusalTexts::default());
+            (answer.meaning, answer.proof, answer.wait)
         };
         let wait = Duration::from_secs(7);
-        assert_eq!(answer(429, None), (Limited, quota_wait));
-        assert_eq!(answer(429, Some(wait)), (Limited, Some(wait)));
-        assert_eq!(answer(503, Some(wait)), (Limited, Some(wait)));
+        assert_eq!(answer(429, None), (Limited, Proof::NotDone, quota_wait));
+        assert_eq!(answer(429, Some(wait)), (Limited, Proof::NotDone, Some(wait)));
+        // It may come from a proxy after the API acted.
+        assert_eq!(answer(503, Some(wait)), (Limited, Proof::Nothing, Some(wait)));
         // The fields of a limit make no 503 one.
-        assert_eq!(answer(503, None), (Unavailable, None));
+        assert_eq!(answer(503, None), (Unavailable, Proof::Nothing, None));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! The four calls.
 
-use crate::mapping::{Address, Customer, FieldName, FieldValue};
+use crate::mapping::{Address, Customer, FieldName, FieldValue, PrimaryId};
 
 /// One request that the program means to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    pub(crate) customer: Customer,
-    pub(crate) action: Action,
+    pub customer: Customer,
+    pub action: Action,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,15 @@ impl CallKind {
 }
 
 impl Call {
+    /// An update of a customer who cannot exist: it shows the API's own answer to
+    /// that, and changes nothing.
+    pub(crate) fn control(brand_id: u64) -> Self {
+        let id = format!("omnidesk-sync-control-{:016x}", fastrand::u64(..));
+        // Letters, digits and hyphens always make an id.
+        let primary_id = PrimaryId::new(&id).unwrap_or_else(|_| unreachable!("an id"));
+        Self { customer: Customer { brand_id, primary_id }, action: Action::Update { fields: Vec::new() } }
+    }
+
     pub(crate) fn kind(&self) -> CallKind {
         match self.action {
             Action::Create { .. } => CallKind::Create,

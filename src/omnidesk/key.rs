@@ -97,6 +97,13 @@ impl ApiKey {
         Ok(Self(SecretString::from(key.to_owned())))
     }
 
+    /// Tells one key from another, and nothing else.
+    pub(crate) fn fingerprint(&self) -> String {
+        blake3::derive_key("omnidesk-sync 2026 API key", self.expose().as_bytes())[..8]
+            .escape_ascii()
+            .to_string()
+    }
+
     pub(super) fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -31,32 +31,6 @@ pub enum Auth {
     Query,
 }
 
-/// Texts in the API's refusals that have a meaning, in any case. No page
-/// documents them, so they are settings. A message that matches none is a refusal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusalTexts {
-    /// The customer, or the address, exists already.
-    pub(crate) exists: Vec<String>,
-    /// There is no such customer.
-    pub(crate) not_found: Vec<String>,
-}
-
-impl Default for RefusalTexts {
-    /// Only sentences about a customer mean "not found". A missing brand or field
-    /// must not look like a missing customer, or it would be created.
-    fn default() -> Self {
-        let mut not_found = vec!["no such customer".to_owned(), "no such user".to_owned()];
-        for noun in ["customer", "user"] {
-            for end in ["not found", "does not exist", "doesn't exist", "could not be found", "is unknown"] {
-                not_found.push(format!("{noun} {end}"));
-            }
-            not_found.push(format!("unknown {noun}"));
-            not_found.push(format!("no {noun} found"));
-        }
-        Self { exists: vec!["already exists".to_owned(), "exists already".to_owned()], not_found }
-    }
-}
-
 /// Reads a URL that is HTTPS, or HTTP to this machine itself. Over HTTP elsewhere,
 /// anybody could read the `exposed` data.
 pub(crate) fn parse_url(text: &str, exposed: &str) -> Result<Url, String> {

@@ -6,8 +6,8 @@ use super::outcome::Outcome;
 use crate::mapping::{FieldName, FieldValue, Intent};
 use crate::omnidesk::{Action, Call, CallKind};
 
-/// A row of an export. Exports have ordinals; a missing customer stands behind
-/// all rows.
+/// A row of an export. Exports have ordinals, which rise with time; a missing
+/// customer stands behind all rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExportRow {
     pub export: u32,
@@ -15,9 +15,9 @@ pub struct ExportRow {
 }
 
 impl ExportRow {
-    /// Whether this row stands behind `other` in the same export.
+    /// Whether this row stands behind `other`, or in a later export.
     pub(crate) fn is_after(self, other: Self) -> bool {
-        self.export == other.export && self.row > other.row
+        (self.export, self.row) > (other.export, other.row)
     }
 }
 
@@ -29,8 +29,8 @@ pub enum CustomerState {
     Unknown,
     /// The customer exists, and the API has acknowledged this.
     Acknowledged(Acked),
-    /// A purge was sent and its answer lost. The row is the one that was
-    /// acknowledged last.
+    /// This row has perhaps purged the customer's data: nothing proves that its
+    /// call was not carried out.
     PerhapsPurged(ExportRow),
     /// This row has purged the customer's data: a tombstone.
     Purged(ExportRow),
@@ -61,13 +61,13 @@ impl CustomerState {
         matches!(self, Self::Purged(_))
     }
 
-    /// What is left to build on when the API acknowledges a call: nothing of a
-    /// customer who was purged.
+    /// What is left to build on when the API acknowledges a call: of a customer who
+    /// was purged, only by which row.
     pub(super) fn into_acked(self) -> Acked {
         match self {
             Self::Acknowledged(acked) => acked,
-            Self::PerhapsPurged(by) => Acked { by, ..Acked::default() },
-            Self::Unknown | Self::Purged(_) => Acked::default(),
+            Self::PerhapsPurged(by) | Self::Purged(by) => Acked { purge: Some(by), ..Acked::default() },
+            Self::Unknown => Acked::default(),
         }
     }
 }
@@ -81,6 +81,9 @@ pub struct Acked {
     /// The last row of the last export that was acknowledged.
     pub by: ExportRow,
     pub fields: Vec<AckedField>,
+    /// The row that has, or has perhaps, purged the customer before. Rows before it
+    /// are dead: what they ask for was purged.
+    pub purge: Option<ExportRow>,
 }
 
 /// An acknowledged field of a customer.
@@ -121,27 +124,38 @@ impl Acked {
         self.field(tag).is_some_and(|field| field.value == key.value(tag, value.as_str()))
     }
 
-    /// Whether a row behind `by` in the same export has decided the field. A
-    /// row that is tried again must not undo a later one.
+    /// Whether a row behind `by`, or a later export, has decided the field. A row
+    /// that is tried again must not undo it.
     pub(super) fn has_later(&self, key: &HashKey, name: &FieldName, by: ExportRow) -> bool {
-        self.by.export == by.export
-            && self
-                .field(key.field(name))
-                .is_some_and(|field| self.by.row.saturating_sub(field.rows_before) > by.row)
+        self.field(key.field(name)).is_some_and(|field| {
+            let row = self.by.row.saturating_sub(field.rows_before);
+            self.by.export > by.export || self.by.export == by.export && row > by.row
+        })
     }
 
     pub(super) fn has_address(&self, address: AddressHash) -> bool {
         self.addresses.contains(&address)
     }
 
-    pub(super) fn set(&mut self, key: &HashKey, name: &FieldName, value: &FieldValue, row: u64) {
+    pub(super) fn set(&mut self, key: &HashKey, name: &FieldName, value: &FieldValue, by: ExportRow) {
         self.fingerprint = RowFingerprint::NONE;
         let tag = key.field(name);
         let value = key.value(tag, value.as_str());
+        let row = if by.export == self.by.export { by.row } else { 0 };
         let acked = AckedField { tag, value, rows_before: self.by.row.saturating_sub(row) };
         match self.fields.iter_mut().find(|field| field.tag == tag) {
             Some(field) => *field = acked,
             None => self.fields.push(acked),
+        }
+    }
+
+    /// The row `by` asks for these fields. It decides those that hold its value
+    /// already, so that an earlier row which is tried again does not undo it.
+    pub(super) fn decide(&mut self, key: &HashKey, intent: &Intent, by: ExportRow) {
+        for (name, value) in &intent.fields {
+            if self.has(key, name, value) && !self.has_later(key, name, by) {
+                self.set(key, name, value, by);
+            }
         }
     }
 
@@ -161,7 +175,7 @@ impl Acked {
     /// A call of the row `by` is acknowledged. An earlier row that is tried
     /// again moves nothing.
     pub(super) fn advance(&mut self, by: ExportRow) {
-        if self.by.export != by.export {
+        if by.export > self.by.export {
             self.by = by;
             // Fields of earlier exports are never later than any row of this.
             self.fields.iter_mut().for_each(|field| field.rows_before = by.row);
@@ -182,8 +196,6 @@ impl Acked {
 pub struct PendingCall {
     pub by: ExportRow,
     pub kind: CallKind,
-    /// The address that a create carries.
-    pub address: Option<AddressHash>,
 }
 
 /// The gravest effect that a row had so far.
@@ -192,6 +204,9 @@ pub enum Effect {
     #[default]
     None,
     Updated,
+    /// A probe has found the customer whom its lost create made. Nothing that the
+    /// create carried is certain.
+    Found,
     Created,
     Purged,
 }
@@ -209,6 +224,7 @@ impl RowProgress {
     pub(super) fn advance(&mut self, call: &Call, key: &HashKey) {
         let effect = match call.action {
             Action::Create { .. } => Effect::Created,
+            Action::Update { .. } if self.effect == Effect::Found => Effect::Created,
             Action::Update { .. } => Effect::Updated,
             Action::AddChannel { .. } => Effect::None,
             Action::Purge => Effect::Purged,
@@ -220,7 +236,7 @@ impl RowProgress {
     /// What the row has come to if nothing more is to be done.
     pub(super) fn outcome(&self) -> Outcome {
         match self.effect {
-            Effect::Created => Outcome::Created,
+            Effect::Found | Effect::Created => Outcome::Created,
             Effect::Updated => Outcome::Updated,
             Effect::Purged => Outcome::Purged,
             Effect::None if self.addresses.is_empty() => Outcome::Unchanged,
@@ -248,9 +264,9 @@ mod tests {
     fn set_by_10_and_20(key: &HashKey) -> Acked {
         let mut acked = Acked::default();
         acked.advance(at(1, 10));
-        acked.set(key, &First, &text("a"), 10);
+        acked.set(key, &First, &text("a"), at(1, 10));
         acked.advance(at(1, 20));
-        acked.set(key, &Last, &text("b"), 20);
+        acked.set(key, &Last, &text("b"), at(1, 20));
         acked
     }
 
@@ -261,7 +277,8 @@ mod tests {
         for row in 1..30 {
             assert_eq!(acked.has_later(&key, &First, at(1, row)), row < 10, "first, {row}");
             assert_eq!(acked.has_later(&key, &Last, at(1, row)), row < 20, "last, {row}");
-            assert!(!acked.has_later(&key, &First, at(2, row)), "another export");
+            assert!(!acked.has_later(&key, &First, at(2, row)), "a later export");
+            assert!(acked.has_later(&key, &First, at(0, row)), "an earlier export");
         }
     }
 
@@ -270,7 +287,7 @@ mod tests {
         let key = HashKey::new(KEY);
         let mut acked = set_by_10_and_20(&key);
         acked.advance(at(1, 15));
-        acked.set(&key, &First, &text("c"), 15);
+        acked.set(&key, &First, &text("c"), at(1, 15));
         assert_eq!(acked.by, at(1, 20));
         assert!(acked.has(&key, &First, &text("c")) && acked.has(&key, &Last, &text("b")));
         for row in 1..30 {
@@ -291,12 +308,39 @@ mod tests {
     }
 
     #[test]
+    fn a_row_decides_also_the_fields_that_it_does_not_change() {
+        let key = HashKey::new(KEY);
+        let mut acked = set_by_10_and_20(&key);
+        let customer = crate::mapping::Customer {
+            brand_id: 2,
+            primary_id: crate::mapping::PrimaryId::new("C1").expect("an id"),
+        };
+        let intent = Intent {
+            at: crate::mapping::Place::Missing(1),
+            customer,
+            operation: crate::mapping::Operation::Sync,
+            fields: vec![(First, text("a")), (Last, text("other"))],
+            addresses: Vec::new(),
+            ticket_id: None,
+            no_sync: false,
+            warnings: Vec::new(),
+        };
+        acked.advance(at(1, 30));
+        acked.decide(&key, &intent, at(1, 30));
+        assert!(acked.has_later(&key, &First, at(1, 29)), "it has this value");
+        assert!(!acked.has_later(&key, &Last, at(1, 29)), "it asks for another");
+        // An earlier row takes nothing back.
+        acked.decide(&key, &intent, at(1, 5));
+        assert!(acked.has_later(&key, &First, at(1, 29)));
+    }
+
+    #[test]
     fn a_value_stays_until_it_is_replaced_or_forgotten() {
         let key = HashKey::new(KEY);
         let mut acked = set_by_10_and_20(&key);
         assert!(!acked.has(&key, &First, &text("A")) && !acked.has(&key, &First, &FieldValue::Clear));
         assert!(!acked.has(&key, &Last, &text("a")), "another field");
-        acked.set(&key, &First, &FieldValue::Clear, 20);
+        acked.set(&key, &First, &FieldValue::Clear, at(1, 20));
         assert!(acked.has(&key, &First, &FieldValue::Clear) && !acked.has(&key, &First, &text("a")));
         acked.forget(&key, &First);
         assert!(!acked.has(&key, &First, &FieldValue::Clear) && acked.has(&key, &Last, &text("b")));

@@ -79,6 +79,7 @@ static NOTHING: Acked = Acked {
     addresses: Vec::new(),
     by: ExportRow { export: 0, row: 0 },
     fields: Vec::new(),
+    purge: None,
 };
 
 /// Which call the row needs next, or what it came to.
@@ -87,13 +88,20 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         return next_purge(intent, situation, policy);
     }
     let creates = matches!(intent.operation, Operation::Sync | Operation::Create) || situation.was_absent();
+    let row = policy.row(intent);
     let acked = match &situation.state {
-        CustomerState::Purged(by) if by.export != policy.export && !policy.allow_recreate => {
+        // A later row has purged the customer: this one is dead.
+        CustomerState::Purged(by) | CustomerState::PerhapsPurged(by) if by.is_after(row) => {
+            return Step::Done(situation.progress.outcome());
+        }
+        CustomerState::Acknowledged(Acked { purge: Some(by), .. }) if by.is_after(row) => {
+            return Step::Done(situation.progress.outcome());
+        }
+        CustomerState::Purged(by) if by.export != row.export && !policy.allow_recreate => {
             return Step::Rejected(purged_before());
         }
-        // A later row has purged the customer: that decides.
-        CustomerState::Purged(by) if by.is_after(policy.row(intent)) => {
-            return Step::Done(situation.progress.outcome());
+        CustomerState::PerhapsPurged(_) if !policy.allow_recreate => {
+            return Step::Rejected(perhaps_purged_before());
         }
         CustomerState::Purged(_) | CustomerState::Unknown if creates => return create(intent),
         CustomerState::Purged(_) | CustomerState::Unknown | CustomerState::PerhapsPurged(_) => &NOTHING,
@@ -116,7 +124,7 @@ fn next_change(intent: &Intent, acked: &Acked, situation: &Situation, policy: &P
     }
     // An update that became a create brings its addresses with it.
     let adds_addresses =
-        intent.operation != Operation::Update || situation.was_absent() || progress.effect == Effect::Created;
+        intent.operation != Operation::Update || situation.was_absent() || progress.effect >= Effect::Found;
     let every = policy.full || intent.operation == Operation::AddChannel && !situation.was_absent();
     let is_left = |hash| !progress.addresses.contains(&hash) && (every || !acked.has_address(hash));
     let mut left = intent.addresses.iter().filter(|address| is_left(policy.key.address(address)));
@@ -183,6 +191,14 @@ fn purged_before() -> Box<Rejection> {
     )
 }
 
+fn perhaps_purged_before() -> Box<Rejection> {
+    Rejection::new(
+        RejectionCode::PurgedBefore,
+        "the customer's data was perhaps purged: a purge was sent, and no answer of the API proves that it was not carried out",
+        "purge the customer again, or run with --allow-recreate if the customer is really to come back",
+    )
+}
+
 /// Takes in that the API has acknowledged `call`.
 pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, policy: &Policy) {
     let (key, by) = (&policy.key, policy.row(intent));
@@ -191,7 +207,7 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
         // Neither brings anybody back, whatever the API answers.
         (purged @ CustomerState::Purged(_), Action::Update { .. } | Action::AddChannel { .. }) => purged,
         // A customer who was purged by an earlier export stays purged by it.
-        (CustomerState::Purged(before), Action::Purge) if before.export != by.export => {
+        (CustomerState::Purged(before), Action::Purge) if before.export < by.export => {
             CustomerState::Purged(before)
         }
         (_, Action::Purge) => CustomerState::Purged(by),
@@ -204,7 +220,10 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
                 Action::Update { fields } => fields,
                 Action::AddChannel { .. } | Action::Purge => &[],
             };
-            fields.iter().for_each(|(name, value)| acked.set(key, name, value, by.row));
+            fields.iter().for_each(|(name, value)| acked.set(key, name, value, by));
+            if intent.operation != Operation::AddChannel {
+                acked.decide(key, intent, by);
+            }
             call.address().into_iter().for_each(|address| acked.add_address(key.address(address)));
             CustomerState::Acknowledged(acked)
         }
@@ -282,14 +301,20 @@ pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation) -> bool
 
 /// What is certain of a customer while `call` is on its way. What it may change
 /// is not: if the answer is lost, it must not pass for unchanged.
-pub(crate) fn state_during(call: &Call, state: &CustomerState, policy: &Policy) -> CustomerState {
+pub(crate) fn state_during(
+    call: &Call,
+    intent: &Intent,
+    state: &CustomerState,
+    policy: &Policy,
+) -> CustomerState {
     match (state, &call.action) {
         (CustomerState::Acknowledged(acked), Action::Update { fields }) => {
             let mut acked = acked.clone();
             fields.iter().for_each(|(name, _)| acked.forget(&policy.key, name));
             CustomerState::Acknowledged(acked)
         }
-        (CustomerState::Acknowledged(acked), Action::Purge) => CustomerState::PerhapsPurged(acked.by),
+        (CustomerState::Purged(_), _) => state.clone(),
+        (_, Action::Purge) => CustomerState::PerhapsPurged(policy.row(intent)),
         _ => state.clone(),
     }
 }
@@ -314,24 +339,19 @@ pub(crate) fn set_fingerprint(
 pub(crate) fn confirm(intent: &Intent, situation: &mut Situation, policy: &Policy) -> bool {
     let (key, by) = (&policy.key, policy.row(intent));
     let CustomerState::Acknowledged(acked) = &mut situation.state else { return false };
-    if intent.operation == Operation::Purge || acked.by.is_after(by) {
+    let asks_for_fields = matches!(intent.operation, Operation::Sync | Operation::Create | Operation::Update);
+    if !asks_for_fields || acked.by.is_after(by) {
         return false;
     }
     acked.advance(by);
-    for (name, value) in &intent.fields {
-        if acked.has(key, name, value) {
-            acked.set(key, name, value, by.row);
-        }
-    }
+    acked.decide(key, intent, by);
     true
 }
 
-/// The safe probe for a create whose answer was lost: an update of the same
-/// customer. Success means that the customer exists. A row that only adds an
-/// address changes no field by it.
+/// The safe probe for a create whose answer was lost: an update of the same customer
+/// without a field. Success means that the customer exists.
 pub(crate) fn probe_call(intent: &Intent) -> Call {
-    let fields = if intent.operation == Operation::AddChannel { Vec::new() } else { intent.fields.clone() };
-    Call { customer: intent.customer.clone(), action: Action::Update { fields } }
+    Call { customer: intent.customer.clone(), action: Action::Update { fields: Vec::new() } }
 }
 
 /// Takes in that the probe has found the customer of the lost create `pending`.
@@ -341,16 +361,12 @@ pub(crate) fn acknowledge_probe(
     situation: &mut Situation,
     policy: &Policy,
 ) {
-    // A customer who was purged before that create is there again.
-    if situation.state.is_purged() {
-        situation.state = CustomerState::Unknown;
-    }
-    acknowledge(&probe_call(intent), intent, situation, policy);
-    let is_own = pending.by == policy.row(intent);
-    situation.progress.effect = if is_own { Effect::Created } else { Effect::Updated };
-    if let (CustomerState::Acknowledged(acked), Some(address)) = (&mut situation.state, pending.address) {
-        acked.add_address(address);
-        situation.progress.addresses.push(address);
+    let by = policy.row(intent);
+    let mut acked = std::mem::take(&mut situation.state).into_acked();
+    acked.advance(by);
+    situation.state = CustomerState::Acknowledged(acked);
+    if pending.by == by {
+        situation.progress.effect = Effect::Found;
     }
 }
 
@@ -575,22 +591,23 @@ mod tests {
         let (first, last) = (FieldName::First, FieldName::Last);
         let (jan, vis) = (FieldValue::Text("Jan".into()), FieldValue::Text("Vis".into()));
         let mut acked = Acked { by: at(1, 4), ..Acked::default() };
-        acked.set(key, &first, &jan, 4);
-        acked.set(key, &last, &vis, 4);
+        acked.set(key, &first, &jan, at(1, 4));
+        acked.set(key, &last, &vis, at(1, 4));
         let state = CustomerState::Acknowledged(acked);
-        let customer = intent(Sync, 1, "").customer;
+        let asked = intent(Sync, 6, "");
         let during = |action, state: &CustomerState| {
-            state_during(&Call { customer: customer.clone(), action }, state, &POLICY)
+            state_during(&Call { customer: asked.customer.clone(), action }, &asked, state, &POLICY)
         };
         let update = during(Action::Update { fields: vec![(first.clone(), jan.clone())] }, &state);
         let update = update.acked().expect("acknowledged");
         assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
-        assert_eq!(during(Action::Purge, &state), CustomerState::PerhapsPurged(at(1, 4)));
+        let purged = CustomerState::PerhapsPurged(at(1, 6));
+        assert_eq!(during(Action::Purge, &state), purged);
+        assert_eq!(during(Action::Purge, &CustomerState::Unknown), purged);
         let address = intent(Sync, 1, "a").addresses.remove(0);
         assert_eq!(during(Action::AddChannel { address, no_sync: false }, &state), state);
-        for state in [CustomerState::Unknown, CustomerState::Purged(at(1, 2))] {
-            assert_eq!(during(Action::Purge, &state), state);
-        }
+        let purged_before = CustomerState::Purged(at(1, 2));
+        assert_eq!(during(Action::Purge, &purged_before), purged_before);
     }
 
     #[test]
@@ -600,7 +617,7 @@ mod tests {
             (confirm(asked, &mut situation, &POLICY), situation.state)
         };
         let mut acked = Acked { by: at(1, 10), ..Acked::default() };
-        acked.set(&POLICY.key, &FieldName::First, &FieldValue::Text("Jan".into()), 10);
+        acked.set(&POLICY.key, &FieldName::First, &FieldValue::Text("Jan".into()), at(1, 10));
         let known = CustomerState::Acknowledged(acked);
         let (is_recorded, after) = confirmed(&known, &intent(Sync, 20, "first=Jan last=Vis"));
         let after = after.acked().expect("acknowledged");
@@ -623,19 +640,57 @@ mod tests {
     #[test]
     fn a_probe_finds_the_customer_of_this_row_or_of_another() {
         let asked = intent(Sync, 3, "first=Jan a");
-        let address = POLICY.key.address(&asked.addresses[0]);
-        assert_eq!(call_text(&probe_call(&asked)), "update first=Jan");
-        assert_eq!(call_text(&probe_call(&intent(AddChannel, 3, "first=Jan a"))), "update");
-        for (by, effect) in
-            [(at(1, 3), Effect::Created), (at(1, 2), Effect::Updated), (at(2, 3), Effect::Updated)]
+        assert_eq!(call_text(&probe_call(&asked)), "update");
+        for (by, outcome) in
+            [(at(1, 3), Outcome::Created), (at(1, 2), Outcome::Updated), (at(2, 3), Outcome::Updated)]
         {
             let mut situation = Situation::default();
-            let pending = PendingCall { by, kind: CallKind::Create, address: Some(address) };
+            let pending = PendingCall { by, kind: CallKind::Create };
             acknowledge_probe(&pending, &asked, &mut situation, &POLICY);
-            assert_eq!(situation.progress, RowProgress { effect, addresses: vec![address] }, "{by:?}");
-            assert!(situation.state.acked().is_some_and(|acked| acked.has_address(address)));
-            let (calls, _) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
-            assert!(calls.is_empty(), "nothing is left to do: {calls:?}");
+            // Nothing that the create carried is certain.
+            let found = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
+            let calls: Vec<_> = found.0.iter().map(call_text).collect();
+            assert_eq!((calls.join(", ").as_str(), found.1), ("update first=Jan, add a", outcome), "{by:?}");
         }
+    }
+
+    /// Create, purge and create anew: the first row is dead.
+    #[test]
+    fn rows_before_a_purge_are_dead() {
+        let create = intent(Sync, 1, "first=Jan a");
+        let states = [
+            CustomerState::Purged(at(1, 2)),
+            CustomerState::PerhapsPurged(at(1, 2)),
+            CustomerState::Purged(at(2, 1)),
+            CustomerState::Acknowledged(Acked { by: at(1, 3), purge: Some(at(1, 2)), ..Acked::default() }),
+        ];
+        for state in states {
+            for operation in [Sync, Create, Update, AddChannel] {
+                let dead = Intent { operation, ..create.clone() };
+                let mut after = state.clone();
+                let (calls, outcome) = rehearse(&dead, &mut after, &POLICY).expect("no rejection");
+                assert_eq!((calls.len(), outcome), (0, Outcome::Unchanged), "{operation:?} {state:?}");
+                assert_eq!(after, state);
+            }
+        }
+        let mut state = CustomerState::Purged(at(1, 2));
+        rehearse(&intent(Sync, 3, "first=Ann"), &mut state, &POLICY).expect("made anew");
+        assert_eq!(state.acked().and_then(|acked| acked.purge), Some(at(1, 2)), "it is remembered");
+    }
+
+    #[test]
+    fn a_customer_who_is_perhaps_purged_does_not_come_back() {
+        let state = CustomerState::PerhapsPurged(at(1, 2));
+        for row in [at(1, 3), at(2, 1)] {
+            let policy = Policy { export: row.export, ..POLICY };
+            let asked = intent(Sync, row.row, "first=Ann");
+            let rejection = rehearse(&asked, &mut state.clone(), &policy).expect_err("rejected");
+            assert_eq!(rejection.code, RejectionCode::PurgedBefore);
+            let policy = Policy { allow_recreate: true, ..policy };
+            assert!(rehearse(&asked, &mut state.clone(), &policy).is_ok());
+        }
+        let mut state = state;
+        let (calls, outcome) = rehearse(&intent(Purge, 2, ""), &mut state, &POLICY).expect("calls");
+        assert_eq!((calls.len(), outcome, state), (1, Outcome::Purged, CustomerState::Purged(at(1, 2))));
     }
 }

@@ -10,11 +10,11 @@ use super::error::RunError;
 use super::options::Execution;
 use super::signals::{Interrupts, PassLimits};
 use crate::checkpoint::{
-    Checkpoint, FirstPassResult, OpenRun, RetryRows, RunRecord, RunState, SettingsHash, Work,
+    Checkpoint, FirstPassResult, OpenRun, Probing, RetryRows, RunRecord, RunState, SettingsHash, Work,
 };
 use crate::config::Config;
 use crate::guards::{GuardVerdict, PurgeCounts, judge_guards, judge_purges};
-use crate::omnidesk::CallKind;
+use crate::omnidesk::{ApiKey, CallKind};
 use crate::plan::{
     MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, is_same_run,
     make_plan, override_command, store_ids, target_line,
@@ -86,10 +86,10 @@ impl Execution<'_> {
         checkpoint: &mut Checkpoint,
         plan: Plan,
     ) -> Result<OpenRun, RunError> {
-        let wire = wire_settings(&self.options.config, &plan);
+        let wire = wire_settings(&self.options.config, self.key, &plan);
         let retry = context.retry.as_ref().map(|retry| &retry.record);
-        let record =
-            RunRecord { proven_before: is_proven(checkpoint, wire, retry)?, wire, ..self.new_record(&plan)? };
+        let record = RunRecord { wire, ..self.new_record(&plan)? };
+        let record = with_evidence(checkpoint, record, retry)?;
         // Before the run begins: whatever the checkpoint holds as reported is in the file.
         let files = RunFiles::open(PathBuf::from(&record.folder), Arc::clone(&self.prepared.export), &[])?;
         files.write_notices(&plan.effects.findings.notices)?;
@@ -241,23 +241,29 @@ fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> Strin
 
 /// All settings that can make every call fail, but for the key, which the API
 /// refuses in its own way.
-fn wire_settings(config: &Config, plan: &Plan) -> SettingsHash {
+fn wire_settings(config: &Config, key: &ApiKey, plan: &Plan) -> SettingsHash {
     let omnidesk = &config.omnidesk;
-    let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body]);
+    let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body, key.fingerprint()]);
     let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, plan.effects.brands]);
     SettingsHash::new(&json!([wire, mapped]))
 }
 
-/// Whether calls by these settings have worked before. A night that begins with
-/// rows that failed before is not stopped by them.
-fn is_proven(
+/// Adds what earlier runs by the same key and settings have shown. A night that
+/// begins with rows that failed before is not stopped by them.
+fn with_evidence(
     checkpoint: &Checkpoint,
-    wire: SettingsHash,
+    mut record: RunRecord,
     retried: Option<&RunRecord>,
-) -> Result<bool, RunError> {
-    let has_worked = |run: &RunRecord| run.wire == wire && (run.calls_done > 0 || run.proven_before);
+) -> Result<RunRecord, RunError> {
     let runs = checkpoint.runs(PROOF_RUNS)?;
-    Ok(retried.is_some_and(has_worked) || runs.iter().any(|(_, run)| has_worked(run)))
+    let mut same = retried.into_iter().chain(runs.iter().map(|(_, run)| run));
+    for run in same.by_ref().filter(|run| run.wire == record.wire) {
+        record.proven_before |= run.calls_done > 0 || run.proven_before;
+        if record.probing == Probing::Untested {
+            record.probing.clone_from(&run.probing);
+        }
+    }
+    Ok(record)
 }
 
 /// An override may be missing when a run is resumed.

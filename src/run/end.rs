@@ -120,6 +120,18 @@ impl Execution<'_> {
                     "the API refused the key at {at}: {message}\nhint: the key needs the permission CUSTOMER_CUD. Give it one, or set auth = \"header\" or \"query\" in [omnidesk]; then {resume}"
                 ),
             ),
+            Stop::Intercepted { at, message } => (
+                "intercepted",
+                format!(
+                    "several customers in a row, the last at {at}, were answered in the API's place: {message}\nhint: no row is to blame. Look for maintenance, a login page or a firewall in front of {base_url}; then {resume}"
+                ),
+            ),
+            Stop::Vanished { at, message } => (
+                "vanished",
+                format!(
+                    "the API does not know customers whom the checkpoint knows, the last at {at}: {message}\nhint: none of them was created again. Check base_url, brand_id and not_found_texts. If Omnidesk has really lost them, {resume} with --allow-vanished N, the number of customers who may be created again"
+                ),
+            ),
             Stop::CanaryFailed { reasons } => {
                 let lines: Vec<String> =
                     reasons.iter().map(|(at, reason)| format!("  {at}: {reason}")).collect();

@@ -58,12 +58,12 @@ pub(crate) fn run(
             Some(_) => ApiKey::for_sandbox(),
             None => ApiKey::fetch(&config.omnidesk.api_key)?,
         };
-        Ok::<_, RunError>((checkpoint, Client::new(&api_settings(config), &key)?))
+        Ok::<_, RunError>((checkpoint, Client::new(&api_settings(config), &key)?, key))
     };
-    let (prepared, (checkpoint, client)) = prepare_beside(config, options.plan, &options.export, open)?;
+    let (prepared, (checkpoint, client, key)) = prepare_beside(config, options.plan, &options.export, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
-    let execution = Execution { options, prepared: &prepared, log, began };
+    let execution = Execution { options, prepared: &prepared, key: &key, log, began };
     let started = execution.begin(checkpoint, &mut interrupts)?;
     let was_resumed = started.was_resumed;
     let (recorder, end) = execution.run_second_pass(started, client, interrupts)?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::config::Config;
+use crate::omnidesk::ApiKey;
 use crate::plan::{PlanOptions, PreparedExport, Window};
 use crate::report::{LogWriter, ProgressSetting, report_line};
 
@@ -13,6 +14,8 @@ pub(crate) struct RunOptions {
     pub(crate) plan: PlanOptions,
     /// Purged customers may be created again.
     pub(crate) allow_recreate: bool,
+    /// Known customers who may be created again without a wait.
+    pub(crate) allow_vanished: u64,
     /// Give up the open run's progress.
     pub(crate) fresh: bool,
     /// A rehearsal: an in-process sandbox instead of the tenant.
@@ -36,6 +39,7 @@ impl RunOptions {
 pub(super) struct Execution<'a> {
     pub(super) options: &'a RunOptions,
     pub(super) prepared: &'a PreparedExport,
+    pub(super) key: &'a ApiKey,
     pub(super) log: &'a LogWriter,
     pub(super) began: Instant,
 }

@@ -10,9 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::each_row;
-use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, RejectionKind, Work};
+use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
-use crate::mapping::Place;
+use crate::mapping::{Customer, Place};
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
@@ -132,6 +132,14 @@ impl Recorder {
                         self.tally.add(&end.line);
                         self.run.record.calls_done += u64::from(end.line.has_worked());
                     }
+                }
+                Record::Control { fooled_by } => {
+                    self.run.record.probing = match fooled_by {
+                        None => Probing::Works,
+                        Some(Customer { brand_id, primary_id }) => {
+                            Probing::Fails { brand_id, id: primary_id.as_str().to_owned() }
+                        }
+                    };
                 }
                 Record::Settle { customer, key, at, operation, outcome, problem } => {
                     settled += 1;

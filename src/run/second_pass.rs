@@ -12,9 +12,9 @@ use super::feed::{feed_missing, feed_rows};
 use super::options::Execution;
 use super::recorder::Recorder;
 use super::signals::Interrupts;
-use crate::checkpoint::{OpenRun, Work};
+use crate::checkpoint::{OpenRun, Probing, Work};
 use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, StopSwitch};
-use crate::omnidesk::{Client, RefusalTexts};
+use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 
@@ -120,10 +120,6 @@ impl Execution<'_> {
     fn dispatch_settings(&self, recorder: &Recorder, policy: Policy) -> Result<DispatchSettings, RunError> {
         let Recorder { checkpoint, run, .. } = recorder;
         let config = &self.options.config;
-        let texts = RefusalTexts {
-            exists: config.omnidesk.exists_texts.clone(),
-            not_found: config.omnidesk.not_found_texts.clone(),
-        };
         Ok(DispatchSettings {
             rate: config.limits.rate,
             concurrency: config.limits.concurrency,
@@ -136,6 +132,13 @@ impl Execution<'_> {
             canary: config.guard.canary,
             is_proven: run.record.proven_before || run.record.calls_done > 0,
             in_doubt: config.omnidesk.in_doubt,
+            probing: match run.record.probing {
+                Probing::Untested => None,
+                Probing::Works => Some(true),
+                Probing::Fails { .. } => Some(false),
+            },
+            max_vanished: config.guard.max_vanished,
+            vanished_allowed: self.options.allow_vanished,
             settle: config.omnidesk.settle.0,
             max_duration: self
                 .options
@@ -143,7 +146,7 @@ impl Execution<'_> {
                 .as_ref()
                 .map(|window| window.time_for_new(config.omnidesk.timeout.0)),
             stores_ids: config.missing.action != MissingAction::Ignore,
-            texts,
+            texts: config.omnidesk.texts(),
             policy,
         })
     }

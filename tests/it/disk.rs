@@ -71,7 +71,7 @@ fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
         batch.settle(&mut run, row, outcome).expect("settled");
     }
     batch.set_state(keys[8], &CustomerState::Purged(by(8))).expect("a state");
-    let call = PendingCall { by: by(4), kind: CallKind::Create, address: None };
+    let call = PendingCall { by: by(4), kind: CallKind::Create };
     batch.set_pending(keys[4], Some(call));
     let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
     batch.set_progress(Place::Row(row_ref(7)), &created);

@@ -1,15 +1,14 @@
 //! Guards: each one blocks and does not block, and the command that it prints
 //! overrides it.
 
-use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use omnidesk_sync::omnidesk::BaseUrl;
 use omnidesk_sync::reconcile::CustomerKey;
 
-use crate::server::{Ending, Request, Server, json, no_answer, refusal, success};
+use crate::server::{Ending, Request, Server, json, no_answer, success};
 use crate::world::{CommandOutput, HEADER, KEY, MAPPING, RUN, World, kill, open_checkpoint, rows};
 
 fn world(guard: &str) -> World {
@@ -74,75 +73,6 @@ fn a_purge_beyond_the_limit_is_not_sent() {
     }
     world.execute(&allowed).expect_code(0);
     assert_eq!(world.state().purged.len(), 15);
-}
-
-/// A plan takes the acknowledged state for the real one. If it is not, a purge
-/// that the plan skipped for a later row is needed after all.
-#[test]
-fn an_unplanned_purge_needs_an_override_but_no_new_plan() {
-    let header = "id,first,mail,op\n";
-    let mapping = "[customer]\nprimary_id = \"id\"\nbrand_id = { value = 2 }\nfirstname = \"first\"\nemail = \"mail\"\n[operation]\ncolumn = \"op\"\n";
-    let world = World::default().with_mapping(mapping, "");
-    let export = format!("{header}A,Ann,ann@example.org,sync\nA,,,purge\nA,Ann,ann2@example.org,create\n");
-    world.file("export.csv", export.as_bytes());
-    world.execute(&["run", "--allow-purge", "export.csv"]).expect_code(0);
-    world.file("other.csv", format!("{header}A,,,purge\n").as_bytes());
-    let checkpoint = std::fs::read(world.path("omnidesk-sync.checkpoint")).expect("a checkpoint");
-    let lock = std::fs::read(world.path("omnidesk-sync.checkpoint.lock")).expect("a lock file");
-    world.execute(&["run", "--allow-purge", "other.csv"]).expect_code(0);
-    // As if another program had purged.
-    std::fs::write(world.path("omnidesk-sync.checkpoint"), checkpoint).expect("a file");
-    std::fs::write(world.path("omnidesk-sync.checkpoint.lock"), lock).expect("a file");
-    let purged = world.state().counters.purge;
-    world
-        .execute(&["run", "--full", "export.csv"])
-        .expect_code(3)
-        .expect_stderr("row 2 would purge a customer")
-        .expect_stderr("--allow-purge");
-    assert_eq!(world.state().counters.purge, purged);
-    world.execute(&["run", "--full", "--allow-purge", "export.csv"]).expect_code(0);
-    assert_eq!(world.state().counters.purge, purged + 1);
-}
-
-/// The server may have purged the customer, even if the process was killed.
-#[test]
-fn a_purge_without_an_answer_uses_up_its_grant() {
-    const SETTINGS: &str = "attempts = 1\nconcurrency = 1\n[guard]\ncanary = 0\nallow_purge = true\nmax_purge = 1\nmin_rows = 0\n";
-    let phase = Arc::new(AtomicUsize::new(0));
-    let shared = Arc::clone(&phase);
-    let server = Server::new(move |_, request| match (shared.load(Relaxed), request.line().as_str()) {
-        (0, _) => success(),
-        (_, "PUT /api/v2/customer/updateCustomer" | "POST /api/v2/customer/addchannelonly") => {
-            refusal("Customer not found")
-        }
-        // The first purge is done and fails; the next ones get no answer.
-        (1, "DELETE /api/v2/customer/purgedata") => json(500, "{}"),
-        (_, "DELETE /api/v2/customer/purgedata") => no_answer(Ending::Close),
-        _ => success(),
-    });
-    let world = World::with_server(&server.url()).with_settings(SETTINGS);
-    let rows = |id| {
-        format!("{id},Ann,,{id}1@example.org,,,sync\n{id},,,,,,purge\n{id},Ann,,{id}@example.org,,,create\n")
-    };
-    world.write_export(&["A", "B", "C"].map(rows).concat());
-    world.execute(&["run", "--max-purge", "3", "--allow-recreate", "export.csv"]).expect_code(0);
-    phase.store(1, Relaxed);
-    world
-        .execute(&["run", "--full", "--allow-recreate", "export.csv"])
-        .expect_code(3)
-        .expect_stderr("max_purge = 1 allows no more");
-    let purges = || -> Vec<String> {
-        let requests = server.requests().into_iter();
-        requests.filter(|request| request.line().starts_with("DELETE")).map(|request| request.body).collect()
-    };
-    assert_eq!(purges().len(), 4);
-    // Another start grants no purge of another customer.
-    phase.store(2, Relaxed);
-    for _ in 0..2 {
-        world.execute(&["run", "--full", "--allow-recreate", "export.csv"]).expect_code(3);
-    }
-    let purged: BTreeSet<String> = purges().into_iter().skip(3).collect();
-    assert_eq!(purged.len(), 1, "{purged:?}");
 }
 
 /// A purge uses up one grant, however many attempts it takes.

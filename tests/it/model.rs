@@ -507,6 +507,9 @@ impl World {
             canary: 0,
             is_proven: true,
             in_doubt: InDoubt::Probe,
+            probing: None,
+            max_vanished: "100%".parse().expect("a share"),
+            vanished_allowed: u64::MAX,
             settle: SETTLE,
             max_duration: None,
             stores_ids: false,
@@ -606,6 +609,7 @@ impl World {
                         batch.set_pending(key, Some(call));
                         waiting.push(reply);
                     }
+                    Record::Control { fooled_by } => assert_eq!(fooled_by, None),
                     Record::Confirm { key, state } => batch.set_state(key, &state).expect("recorded"),
                     Record::End(end) => {
                         batch.set_state(end.key, &end.state).expect("recorded");

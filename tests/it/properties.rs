@@ -8,10 +8,10 @@ use std::path::Path;
 
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{
-    Channel, CustomerSettings, FieldOrigin, FieldSource, Intent, InvalidAddress, Mapping, NamePolicy,
-    Operation, OperationSettings, Rule,
+    Address, Channel, Customer, CustomerSettings, FieldOrigin, FieldSource, Intent, InvalidAddress, Mapping,
+    NamePolicy, Operation, OperationSettings, PrimaryId, Rule,
 };
-use omnidesk_sync::omnidesk::{CallKind, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
+use omnidesk_sync::omnidesk::{Action, Call, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
 use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, Row, RowRef};
 
 /// How many rows are read a second time, from their own offsets.
@@ -290,10 +290,18 @@ const MESSAGE_CHARS_MAX: usize = 400;
 
 /// Any answer has a meaning and a short, printable message.
 pub(crate) fn check_answer(status: u16, kind: u8, retry_after: &str, body: &[u8]) {
-    let kind = CallKind::ALL[kind as usize % CallKind::ALL.len()];
+    let address = Address::parse(Channel::Email, "ann@example.org", None).expect("an address");
+    let action = match kind % 4 {
+        0 => Action::Create { fields: Vec::new(), first: Some(address), ticket_id: None, no_sync: false },
+        1 => Action::Update { fields: Vec::new() },
+        2 => Action::AddChannel { address, no_sync: false },
+        _ => Action::Purge,
+    };
+    let customer = Customer { brand_id: 2, primary_id: PrimaryId::new("C-12").expect("an id") };
+    let call = Call { customer, action };
     let retry_after = parse_retry_after(retry_after, None);
     let exchange = Exchange::Answered { status, retry_after, quota_wait: None, body: body.to_vec() };
-    let answer = judge(kind, &exchange, &RefusalTexts::default());
+    let answer = judge(&call, &exchange, &RefusalTexts::default());
     if answer.meaning == Meaning::Done {
         assert!((200..300).contains(&status), "{status} is no success");
     }

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+/// The beginning of a control request's id.
+pub(crate) const CONTROL: &str = "omnidesk-sync-control-";
+
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The connection it came on, from 0.
@@ -142,6 +145,13 @@ fn serve(stream: TcpStream, connection: usize, traffic: &Traffic, greet: &Greet,
         return;
     }
     while let Some(request) = read(&mut reader, connection) {
+        // Like the API, it knows no customer of a control request.
+        if request.body.contains(CONTROL) {
+            if act(&stream, &mut reader, traffic, &refusal("Customer not found.")).is_none() {
+                return;
+            }
+            continue;
+        }
         let number = {
             let mut requests = traffic.requests.lock().expect("requests");
             requests.push(request.clone());

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::server::RESULT;
+use crate::server::{CONTROL, RESULT};
 
 /// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -166,7 +166,12 @@ async fn answer(
     first: FirstRequest,
 ) -> Result<Response<Full<Bytes>>, Box<dyn Error + Send + Sync>> {
     let line = format!("{:?} {} {}", request.version(), request.method(), request.uri().path());
-    request.into_body().collect().await?;
+    let body = request.into_body().collect().await?.to_bytes();
+    // Like the API, it knows no customer of a control request.
+    if body.windows(CONTROL.len()).any(|window| window == CONTROL.as_bytes()) {
+        let refusal = r#"{"status":"error","message":"Customer not found."}"#;
+        return Ok(Response::builder().status(400).body(Full::from(refusal))?);
+    }
     let is_first = {
         let mut requests = requests.lock().expect("requests");
         requests.push(line);
