@@ -1,4 +1,4 @@
-//! The sandbox's answers: the two JSON shapes of the API page, and the empty body of a purge.
+//! The sandbox's answers: the two JSON shapes of the API page, the empty body of a purge, and any other.
 
 use std::borrow::Cow;
 
@@ -12,21 +12,33 @@ use serde_json::json;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    /// The text of the JSON body; an empty one makes an empty body. It holds no value of the request.
-    pub(super) message: Cow<'static, str>,
-    /// A header besides the content type.
-    pub(super) header: Option<(HeaderName, HeaderValue)>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Cow<'static, str>,
 }
 
 impl Answer {
-    /// A 200 of the shape `{"type":"result","message":…}`.
-    pub(super) fn success(message: &'static str) -> Self {
-        Self::error(StatusCode::OK, message)
+    pub(super) fn new(
+        status: StatusCode,
+        content_type: &'static str,
+        body: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let headers = vec![(CONTENT_TYPE, HeaderValue::from_static(content_type))];
+        Self { status, headers, body: body.into() }
     }
 
-    /// An error of the shape `{"status":"error","message":…}`.
+    /// A 200 of the shape `{"type":"result","message":…}`, or with an empty body if the message is empty.
+    pub(super) fn success(message: &'static str) -> Self {
+        let body = match message {
+            "" => String::new(),
+            _ => json!({"type": "result", "message": message}).to_string(),
+        };
+        Self::new(StatusCode::OK, "application/json", body)
+    }
+
+    /// An error of the shape `{"status":"error","message":…}`. The message holds no value of the request.
     pub(super) fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), header: None }
+        let body = json!({"status": "error", "message": message.into()}).to_string();
+        Self::new(status, "application/json", body)
     }
 
     /// The 400 that refuses a call.
@@ -36,28 +48,22 @@ impl Answer {
 
     /// The 429 that slows a client down, with the time to wait if `seconds` are given.
     pub(super) fn throttled(seconds: Option<u64>) -> Self {
-        let header = seconds.map(|seconds| (RETRY_AFTER, seconds.into()));
-        Self { header, ..Self::error(StatusCode::TOO_MANY_REQUESTS, "Too many requests.") }
+        let mut answer = Self::error(StatusCode::TOO_MANY_REQUESTS, "Too many requests.");
+        answer.headers.extend(seconds.map(|seconds| (RETRY_AFTER, seconds.into())));
+        answer
     }
 
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let body = if self.message.is_empty() {
-            String::new()
-        } else if self.status == StatusCode::OK {
-            json!({"type": "result", "message": self.message}).to_string()
-        } else {
-            json!({"status": "error", "message": self.message}).to_string()
-        };
-        let mut response = page("application/json", body);
+        let mut response = Response::new(Full::new(Bytes::from(self.body.into_owned())));
         *response.status_mut() = self.status;
-        response.headers_mut().extend(self.header);
+        response.headers_mut().extend(self.headers);
         response
     }
-}
 
-/// A 200 with this content type and body.
-pub(super) fn page(content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    /// The text in a JSON body, or nothing.
+    #[cfg(test)]
+    pub(super) fn message(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["message"].as_str().unwrap_or_default().to_owned()
+    }
 }

@@ -167,7 +167,7 @@ mod tests {
 
     fn read(route: Route, content_type: &str, body: &str) -> Result<Call, String> {
         Call::read(route, Some(content_type), body.as_bytes())
-            .map_err(|answer| format!("{} {}", answer.status.as_u16(), answer.message))
+            .map_err(|answer| format!("{} {}", answer.status.as_u16(), answer.message()))
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::Settings;
-use super::answer::{Answer, page};
+use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::CustomerId;
 use super::faults::Fault;
@@ -86,7 +86,7 @@ async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
 async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, NoAnswer> {
     let (head, body) = request.into_parts();
     if head.uri.path().starts_with("/sandbox/") {
-        return Ok(inspect(&shared, &head));
+        return Ok(inspect(&shared, &head).into_response());
     }
     let body = read_body(body).await?;
     let route = Route::from_path(head.uri.path());
@@ -103,17 +103,17 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
 }
 
 /// The pages about the sandbox itself. No key, limit, latency or fault applies to them.
-fn inspect(shared: &Shared, head: &Parts) -> Response<Full<Bytes>> {
+fn inspect(shared: &Shared, head: &Parts) -> Answer {
     let (content_type, text) = match head.uri.path() {
         "/sandbox/state" => ("application/json", serde_json::to_string(&shared.ledger().snapshot())),
         "/sandbox/log" => ("application/x-ndjson", shared.ledger().log.to_json_lines()),
-        _ => return not_found().into_response(),
+        _ => return not_found(),
     };
     if head.method != Method::GET {
-        return wrong_method("GET").into_response();
+        return wrong_method("GET");
     }
     // Texts and numbers cannot fail to serialise.
-    page(content_type, text.unwrap_or_default())
+    Answer::new(StatusCode::OK, content_type, text.unwrap_or_default())
 }
 
 fn not_found() -> Answer {
@@ -121,9 +121,10 @@ fn not_found() -> Answer {
 }
 
 fn wrong_method(method: &'static str) -> Answer {
-    let header = Some((ALLOW, HeaderValue::from_static(method)));
     let message = format!("This path takes {method} only.");
-    Answer { header, ..Answer::error(StatusCode::METHOD_NOT_ALLOWED, message) }
+    let mut answer = Answer::error(StatusCode::METHOD_NOT_ALLOWED, message);
+    answer.headers.push((ALLOW, HeaderValue::from_static(method)));
+    answer
 }
 
 /// Reads a body to its end; `None` if it is too long.

@@ -178,8 +178,9 @@ mod tests {
     fn send(store: &mut Store, route: Route, form: &str) -> String {
         let call = Call::read(route, Some("application/x-www-form-urlencoded"), form.as_bytes()).unwrap();
         let answer = store.execute(call);
-        assert_eq!(answer.status, if is_success(&answer.message) { 200 } else { 400 });
-        answer.message.into_owned()
+        let message = answer.message();
+        assert_eq!(answer.status, if is_success(&message) { 200 } else { 400 });
+        message
     }
 
     fn is_success(message: &str) -> bool {
