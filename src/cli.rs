@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::ProgressSetting;
-use crate::sandbox::Faults;
+use crate::sandbox::{Faults, Wording};
 use crate::units::{Amount, Period, Rate, Share};
 
 /// Moves a company's customer base from a CRM export into Omnidesk.
@@ -230,6 +230,9 @@ pub(crate) struct SandboxArgs {
     /// Let a second create of a customer make a double instead of a refusal
     #[arg(long)]
     pub(crate) allow_doubles: bool,
+    /// How refusals are written: english, dutch, code, or none (only a status)
+    #[arg(long, value_name = "WORDING", value_enum, default_value_t, hide_possible_values = true)]
+    pub(crate) wording: Wording,
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub(crate) key_env: Option<String>,

@@ -30,6 +30,7 @@ fn settings(args: &SandboxArgs) -> Result<Settings, RunError> {
         faults_per_customer_max: args.faults_per_customer,
         seed: args.seed,
         duplicates: if args.allow_doubles { Duplicates::Allow } else { Duplicates::Refuse },
+        wording: args.wording,
         ..Settings::default()
     })
 }

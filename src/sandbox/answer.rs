@@ -26,12 +26,14 @@ impl Answer {
         Self { status, headers, body: body.into() }
     }
 
-    /// A 200 of the shape `{"type":"result","message":…}`, or with an empty body if the message is empty.
+    /// A status and nothing else.
+    pub(super) fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: "".into() }
+    }
+
+    /// A 200 of the shape `{"type":"result","message":…}`.
     pub(super) fn success(message: &'static str) -> Self {
-        let body = match message {
-            "" => String::new(),
-            _ => json!({"type": "result", "message": message}).to_string(),
-        };
+        let body = json!({"type": "result", "message": message}).to_string();
         Self::new(StatusCode::OK, "application/json", body)
     }
 

@@ -8,9 +8,7 @@
 //! It is written from the API page alone and shares nothing with the client, so that one error cannot hide in both. For
 //! the same reason it is strict: a wrong type, a field of another call or a repeated key is refused.
 //!
-//! The texts of the real API's refusals are unknown. These texts, all with status 400, are this program's choice:
-//! "Customer already exists.", "Customer not found.", "This channel is linked to another customer.",
-//! "Channel already exists for this customer.", "Brand is invalid.".
+//! The texts of the real API's refusals are unknown, so there are several [`Wording`]s.
 
 mod answer;
 mod call;
@@ -23,6 +21,7 @@ mod log;
 mod server;
 mod state;
 mod violations;
+mod wording;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -38,13 +37,14 @@ pub use customer::{Channel, ChannelKind, Customer, CustomerId};
 pub use faults::Faults;
 pub use limit::RateLimit;
 pub use state::{Counters, State};
+pub use wording::Wording;
 
 use server::Shared;
 
 /// The effect of a create of an existing customer; that of the real API is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Duplicates {
-    /// It is refused with 400 "Customer already exists.".
+    /// It is refused.
     #[default]
     Refuse,
     /// It makes a second customer with the same id, which [`Counters::doubled`] counts.
@@ -70,6 +70,7 @@ pub struct Settings {
     /// With the customer and the number of its request, it chooses the requests that get a fault. Default 0.
     pub seed: u64,
     pub duplicates: Duplicates,
+    pub wording: Wording,
     /// The brands that exist; `None`, the default, accepts every brand.
     pub brands: Option<Vec<u64>>,
 }
@@ -86,6 +87,7 @@ impl Default for Settings {
             faults_per_customer_max: 3,
             seed: 0,
             duplicates: Duplicates::default(),
+            wording: Wording::default(),
             brands: None,
         }
     }

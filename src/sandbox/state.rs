@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
+use super::wording::{Refusal, Wording};
 use super::{Duplicates, Settings};
 
 /// A snapshot: `customers` and `purged` can be compared between runs; the rest shows how they came about.
@@ -34,7 +36,7 @@ pub struct Counters {
     pub add_channel: u64,
     /// Purges executed.
     pub purge: u64,
-    /// Requests refused with a status from 400 to 415, also if that answer was lost.
+    /// Requests refused with a status from 400 to 422, also if that answer was lost.
     pub refused: u64,
     /// Creates executed for an id that existed; only with [`Duplicates::Allow`].
     pub doubled: u64,
@@ -49,6 +51,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     duplicates: Duplicates,
+    wording: Wording,
     brands: Option<Vec<u64>>,
     /// One customer an id, unless duplicates are allowed; calls after a create go to the first.
     customers: BTreeMap<CustomerId, Vec<Customer>>,
@@ -62,14 +65,15 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { duplicates: settings.duplicates, brands: settings.brands.clone(), ..Self::default() }
+        let Settings { duplicates, wording, .. } = *settings;
+        Self { duplicates, wording, brands: settings.brands.clone(), ..Self::default() }
     }
 
     /// Executes a call wholly or not at all, counts it and gives the answer.
     pub(super) fn execute(&mut self, call: Call) -> Answer {
-        if let Err(message) = self.check(&call) {
+        if let Err(refusal) = self.check(&call) {
             self.counters.refused += 1;
-            return Answer::refusal(message);
+            return refusal.answer(self.wording);
         }
         let Call { route, customer } = call;
         let id = customer.id.clone();
@@ -92,34 +96,34 @@ impl Store {
             }
             Route::Purge => {
                 self.purge(customer.id);
-                (&mut self.counters.purge, "")
+                self.counters.purge += 1;
+                return Answer::new(StatusCode::OK, "application/json", "");
             }
         };
         *count += 1;
         Answer::success(message)
     }
 
-    /// Why a call is refused.
-    fn check(&self, Call { route, customer }: &Call) -> Result<(), &'static str> {
+    fn check(&self, Call { route, customer }: &Call) -> Result<(), Refusal> {
         let id = &customer.id;
         if self.brands.as_ref().is_some_and(|brands| !brands.contains(&id.brand_id)) {
-            return Err("Brand is invalid.");
+            return Err(Refusal::UnknownBrand);
         }
         let exists = self.customers.contains_key(id);
         if *route == Route::Create {
             if exists && self.duplicates == Duplicates::Refuse {
-                return Err("Customer already exists.");
+                return Err(Refusal::CustomerExists);
             }
         } else if !exists {
-            return Err("Customer not found.");
+            return Err(Refusal::UnknownCustomer);
         }
         for channel in &customer.channels {
             match self.owners.get(&owner_key(id, channel)) {
                 Some(owner) if *owner != id.primary_id => {
-                    return Err("This channel is linked to another customer.");
+                    return Err(Refusal::AddressOfAnother);
                 }
                 Some(_) if *route == Route::AddChannel => {
-                    return Err("Channel already exists for this customer.");
+                    return Err(Refusal::AddressExists);
                 }
                 _ => {}
             }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use omnidesk_sync::sandbox::{
     Channel, ChannelKind, CustomerId, Duplicates, Faults, RateLimit, Sandbox, SandboxError, Settings, State,
+    Wording,
 };
 use serde_json::{Value, json};
 
@@ -393,6 +394,26 @@ fn the_same_seed_gives_the_same_faults_however_customers_interleave() {
     assert_ne!(by_customer, faults_by_customer(6, (0..120).map(|n| n % 20)));
     for faults in by_customer.values() {
         assert!(faults.iter().filter(|fault| !fault.is_null()).count() <= 3);
+    }
+}
+
+#[test]
+fn refusals_come_in_other_wordings() {
+    let cases = [
+        (Wording::English, 400, 400, "Customer not found.", "Customer already exists."),
+        (Wording::Dutch, 400, 400, "Klant niet gevonden.", "Klant bestaat al."),
+        (Wording::Code, 400, 400, "E_NOT_FOUND", "E_EXISTS"),
+        (Wording::None, 404, 409, "", ""),
+    ];
+    for (wording, unknown_status, exists_status, unknown_text, exists_text) in cases {
+        let (sandbox, mut client) = start(Settings { wording, ..Settings::default() });
+        let unknown = client.update("A1").unwrap();
+        client.create("A1").unwrap();
+        let exists = client.create("A1").unwrap();
+        assert_eq!((unknown.status, &*unknown.message()), (unknown_status, unknown_text));
+        assert_eq!((exists.status, &*exists.message()), (exists_status, exists_text));
+        assert_eq!(unknown.body.is_empty(), wording == Wording::None);
+        assert_eq!(sandbox.state().counters.refused, 2);
     }
 }
 
