@@ -10,6 +10,8 @@ use hyper::StatusCode;
 
 use super::answer::Answer;
 use super::customer::CustomerId;
+use super::gateway;
+use super::reaction::{Execution, Reaction};
 
 /// Room for rounding when probabilities that were meant to make 1 are summed.
 const SUM_MAX: f64 = 1.0 + 1e-9;
@@ -30,11 +32,16 @@ pub(super) enum Fault {
     Late,
     /// 429 with `Retry-After: 1`, without acting.
     Throttle,
+    /// An answer that is not the API's, without acting.
+    GatewayBefore,
+    /// Acts, then gives an answer that is not the API's.
+    GatewayAfter,
 }
 
 impl Fault {
-    /// In the order in which the random number is laid over them.
-    pub(super) const ALL: [Self; 7] = [
+    /// In the order in which the random number is laid over them. New ones come last, so that those before them stay as
+    /// they are for a seed.
+    pub(super) const ALL: [Self; 9] = [
         Self::RefuseBefore,
         Self::ErrorAfter,
         Self::ResetBefore,
@@ -42,6 +49,8 @@ impl Fault {
         Self::Stall,
         Self::Late,
         Self::Throttle,
+        Self::GatewayBefore,
+        Self::GatewayAfter,
     ];
 
     /// In `--faults`, the counters and the log.
@@ -54,22 +63,29 @@ impl Fault {
             Self::Stall => "stall",
             Self::Late => "late",
             Self::Throttle => "throttle",
+            Self::GatewayBefore => "gateway_before",
+            Self::GatewayAfter => "gateway_after",
         }
     }
 
-    /// The answer in place of the call's own; `None` where that one is kept or the connection is closed.
-    pub(super) fn answer(self) -> Option<Answer> {
-        match self {
+    fn reaction(self, random: &mut fastrand::Rng) -> Reaction {
+        let error = |status, message| Some(Answer::error(status, message));
+        let (execution, answer) = match self {
             Self::RefuseBefore => {
-                Some(Answer::error(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable."))
+                (Execution::Never, error(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable."))
             }
             Self::ErrorAfter => {
-                Some(Answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."))
+                (Execution::Now, error(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error."))
             }
-            Self::Late => Some(Answer::error(StatusCode::GATEWAY_TIMEOUT, "Gateway timeout.")),
-            Self::Throttle => Some(Answer::throttled(Some(1))),
-            Self::ResetBefore | Self::ResetAfter | Self::Stall => None,
-        }
+            Self::ResetBefore => (Execution::Never, None),
+            Self::ResetAfter => (Execution::Now, None),
+            Self::Stall => return Reaction::Stall,
+            Self::Late => (Execution::Late, error(StatusCode::GATEWAY_TIMEOUT, "Gateway timeout.")),
+            Self::Throttle => (Execution::Never, Some(Answer::throttled(Some(1)))),
+            Self::GatewayBefore => (Execution::Never, Some(gateway::answer(random))),
+            Self::GatewayAfter => (Execution::Now, Some(gateway::answer(random))),
+        };
+        Reaction::Replace { execution, answer }
     }
 }
 
@@ -160,8 +176,8 @@ impl FaultSelector {
         Self { chances: faults.chances, seed, per_customer_max, counts: HashMap::new() }
     }
 
-    /// The fault of this customer's next request.
-    pub(super) fn next(&mut self, customer: &CustomerId) -> Option<Fault> {
+    /// The fault of this customer's next request, and what it makes of the request.
+    pub(super) fn next(&mut self, customer: &CustomerId) -> Option<(Fault, Reaction)> {
         if self.chances == Chances::default() {
             return None;
         }
@@ -171,13 +187,14 @@ impl FaultSelector {
         if count.faults >= self.per_customer_max {
             return None;
         }
-        let mut random = fastrand::Rng::with_seed(mix(self.seed, customer, number)).f64();
+        let mut random = fastrand::Rng::with_seed(mix(self.seed, customer, number));
+        let mut point = random.f64();
         for (fault, chance) in Fault::ALL.into_iter().zip(self.chances) {
-            if random < chance {
+            if point < chance {
                 count.faults += 1;
-                return Some(fault);
+                return Some((fault, fault.reaction(&mut random)));
             }
-            random -= chance;
+            point -= chance;
         }
         None
     }
@@ -208,10 +225,10 @@ mod tests {
         let faults = Faults::parse("all=0.7, stall=0,reset_after=0.2,stall_for=500ms,late_for=3s").unwrap();
         let chance = |fault: Fault| faults.chances[fault as usize];
         assert_eq!((chance(Fault::Stall), chance(Fault::ResetAfter)), (0.0, 0.2));
-        assert!((chance(Fault::Throttle) - 0.1).abs() < 1e-12);
+        assert!((chance(Fault::Throttle) - 0.7 / 9.0).abs() < 1e-12);
         assert_eq!((faults.stall_for, faults.late_for), (Duration::from_millis(500), Duration::from_secs(3)));
         assert_eq!(Faults::parse(""), Ok(Faults::default()));
-        assert_eq!(Faults::parse("all=1").unwrap().chances, [1.0 / 7.0; 7]);
+        assert_eq!(Faults::parse("all=1").unwrap().chances, [1.0 / 9.0; 9]);
     }
 
     #[test]
@@ -264,7 +281,9 @@ mod tests {
     #[test]
     fn each_fault_comes_as_often_as_its_probability() {
         let mut selector = selector("stall=0.1,late=0.3", 3, 1);
-        let faults: Vec<_> = (0..10_000).filter_map(|n| selector.next(&customer(&n.to_string()))).collect();
+        let faults: Vec<Fault> = (0..10_000)
+            .filter_map(|n| selector.next(&customer(&n.to_string())).map(|(fault, _)| fault))
+            .collect();
         let stalls = faults.iter().filter(|fault| **fault == Fault::Stall).count();
         let lates = faults.iter().filter(|fault| **fault == Fault::Late).count();
         assert!((800..1200).contains(&stalls) && (2700..3300).contains(&lates), "{stalls} {lates}");

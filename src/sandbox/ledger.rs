@@ -9,6 +9,7 @@ use super::customer::CustomerId;
 use super::faults::{Fault, FaultSelector};
 use super::limit::RateLimiter;
 use super::log::{End, Entry, Log};
+use super::reaction::Reaction;
 use super::state::{State, Store};
 use super::violations::Violations;
 
@@ -27,7 +28,7 @@ pub(super) struct Ledger {
 pub(super) struct Admission {
     pub(super) seq: u64,
     pub(super) call: Call,
-    pub(super) fault: Option<Fault>,
+    pub(super) reaction: Reaction,
 }
 
 impl Ledger {
@@ -59,14 +60,16 @@ impl Ledger {
         let customer = call.as_ref().ok().map(|call| call.customer.id.clone());
         let admitted = self.admit(now, call);
         let fault = admitted.as_ref().ok().and_then(|call| self.faults.next(&call.customer.id));
+        let (fault, reaction) =
+            fault.map_or((None, Reaction::Execute), |(fault, reaction)| (Some(fault.as_str()), reaction));
         let end =
             admitted.as_ref().map_or_else(|answer| End::Answered(answer.status.as_u16()), |_| End::Pending);
         let at_us = now.saturating_duration_since(self.started).as_micros();
         let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
         let name = route.map(|route| route.endpoint().name);
-        self.log.add(Entry { seq, at_us, call: name, customer, fault: fault.map(Fault::as_str), end });
+        self.log.add(Entry { seq, at_us, call: name, customer, fault, end });
         let call = admitted?;
-        if let Some(count) = fault.and_then(|fault| self.store.counters.faults.get_mut(fault.as_str())) {
+        if let Some(count) = fault.and_then(|fault| self.store.counters.faults.get_mut(fault)) {
             *count += 1;
         }
         let id = &call.customer.id;
@@ -74,7 +77,7 @@ impl Ledger {
             self.violations.add(id, "create again after one that was answered with success");
         }
         self.violations.begin(id, seq, call.route.endpoint().name);
-        Ok(Admission { seq, call, fault })
+        Ok(Admission { seq, call, reaction })
     }
 
     fn admit(&mut self, now: Instant, call: Result<Call, Answer>) -> Result<Call, Answer> {
@@ -88,12 +91,9 @@ impl Ledger {
     }
 
     /// Records the end of an admitted request.
-    pub(super) fn end(&mut self, seq: u64, route: Route, customer: &CustomerId, end: End) {
+    pub(super) fn end(&mut self, seq: u64, customer: &CustomerId, end: End) {
         self.violations.end(customer, seq, end);
         self.log.set_end(seq, end);
-        if route == Route::Create && end == End::Answered(200) {
-            self.store.acknowledge_create(customer);
-        }
     }
 
     pub(super) fn snapshot(&self) -> State {

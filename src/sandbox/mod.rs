@@ -1,7 +1,7 @@
 //! A local, stateful stand-in for the Omnidesk customer API, for rehearsals.
 //!
 //! It answers the four calls (create, update, add channel, purge) as the API page describes them and keeps their effects.
-//! It can fail on request: slow answers, lost answers, overload, a rate limit. `GET /sandbox/state` shows its
+//! It can fail on request: slow answers, lost answers, overload, a rate limit, a gateway's pages. `GET /sandbox/state` shows its
 //! content, `GET /sandbox/log` the requests. It listens on the loopback interface only, because it has no other protection and
 //! may hold the personal data of a real export.
 //!
@@ -15,9 +15,11 @@ mod call;
 mod customer;
 mod faults;
 mod fields;
+mod gateway;
 mod ledger;
 mod limit;
 mod log;
+mod reaction;
 mod server;
 mod state;
 mod violations;

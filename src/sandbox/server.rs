@@ -19,9 +19,9 @@ use super::Settings;
 use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::CustomerId;
-use super::faults::Fault;
 use super::ledger::{Admission, Ledger};
 use super::log::End;
+use super::reaction::{Execution, Reaction};
 
 /// The longest body that is read as a call; a call has some hundred bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -178,44 +178,46 @@ fn has_key(head: &Parts, key: &str) -> bool {
 struct Exchange<'a> {
     shared: &'a Shared,
     seq: u64,
-    route: Route,
     customer: CustomerId,
     end: End,
 }
 
 impl Drop for Exchange<'_> {
     fn drop(&mut self) {
-        self.shared.ledger().end(self.seq, self.route, &self.customer, self.end);
+        self.shared.ledger().end(self.seq, &self.customer, self.end);
     }
 }
 
-/// Executes the call by its fault, waits, and gives the answer, or none where the connection is to be closed.
+/// Executes the call, waits, and gives the answer, or none where the connection is to be closed.
 ///
 /// The call is executed before any wait: a server does not stop because a client does not wait for it.
 async fn execute(shared: &Arc<Shared>, admission: Admission) -> Result<Answer, NoAnswer> {
-    let Admission { seq, call, fault } = admission;
+    let Admission { seq, call, reaction } = admission;
     let (route, customer) = (call.route, call.customer.id.clone());
-    let mut exchange = Exchange { shared, seq, route, customer, end: End::Abandoned };
-    let answer = begin(shared, call, fault);
-    if fault == Some(Fault::Stall) {
+    let mut exchange = Exchange { shared, seq, customer, end: End::Abandoned };
+    let (is_own, is_stalled) = (!matches!(reaction, Reaction::Replace { .. }), reaction == Reaction::Stall);
+    let answer = begin(shared, call, reaction);
+    if is_stalled {
         sleep(shared.settings.faults.stall_for).await;
     }
     shared.wait_latency().await;
     exchange.end = answer.as_ref().map_or(End::Closed, |answer| End::Answered(answer.status.as_u16()));
+    if is_own && route == Route::Create && exchange.end == End::Answered(200) {
+        shared.ledger().store.acknowledge_create(&exchange.customer);
+    }
     answer.ok_or(NoAnswer)
 }
 
-fn begin(shared: &Arc<Shared>, call: Call, fault: Option<Fault>) -> Option<Answer> {
-    let fault = match fault {
-        None | Some(Fault::Stall) => return Some(shared.ledger().store.execute(call)),
-        Some(fault) => fault,
+fn begin(shared: &Arc<Shared>, call: Call, reaction: Reaction) -> Option<Answer> {
+    let Reaction::Replace { execution, answer } = reaction else {
+        return Some(shared.ledger().store.execute(call));
     };
-    match fault {
-        Fault::ErrorAfter | Fault::ResetAfter => drop(shared.ledger().store.execute(call)),
-        Fault::Late => execute_late(Arc::clone(shared), call),
-        Fault::RefuseBefore | Fault::ResetBefore | Fault::Throttle | Fault::Stall => {}
+    match execution {
+        Execution::Never => {}
+        Execution::Now => drop(shared.ledger().store.execute(call)),
+        Execution::Late => execute_late(Arc::clone(shared), call),
     }
-    fault.answer()
+    answer
 }
 
 /// Executes the call after its answer.

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
@@ -285,6 +285,38 @@ fn faults_with_an_answer_act_or_not() {
         let log = client.log();
         assert_eq!((&log[0]["fault"], &log[0]["status"]), (&json!(name), &json!(status)));
         assert_eq!((&log[1]["fault"], &log[1]["end"]), (&Value::Null, &json!("answered")));
+    }
+}
+
+#[test]
+fn a_gateway_answers_in_many_ways_by_the_seed_and_acts_or_not() {
+    for (faults, acts) in [("gateway_before=1", false), ("gateway_after=1", true)] {
+        let answers = |seed| -> Vec<(u16, bool)> {
+            let (sandbox, mut client) = start(Settings { seed, ..with_faults(faults, 1) });
+            let answers = (0..200).map(|n| {
+                let Reply { status, head, body } = client.create(&format!("A{n}")).unwrap();
+                assert_eq!(head.contains("\r\nlocation: "), (300..400).contains(&status), "{head}");
+                assert_eq!(head.contains("\r\nretry-after: 1\r\n"), status == 503, "{head}");
+                assert!(body.is_empty() || body.starts_with("<html><head><title>"), "{body}");
+                (status, body.is_empty())
+            });
+            let answers = answers.collect();
+            let state = sandbox.state();
+            let created = if acts { 200 } else { 0 };
+            let name = faults.trim_end_matches("=1");
+            assert_eq!((state.counters.create, state.counters.faults[name]), (created, 200));
+            // The customer has reached its bound.
+            assert_eq!(client.update("A0").unwrap().status, if acts { 200 } else { 400 });
+            assert_eq!(sandbox.state().violations, Vec::<String>::new());
+            answers
+        };
+        let first = answers(1);
+        assert_eq!(first, answers(1));
+        assert_ne!(first, answers(2));
+        let kinds: BTreeSet<(u16, bool)> = first.into_iter().collect();
+        let pages = [302, 307, 400, 401, 403, 404, 500, 503].map(|status| (status, false));
+        let empty = [204, 404, 409].map(|status| (status, true));
+        assert_eq!(kinds, pages.into_iter().chain(empty).collect());
     }
 }
 
