@@ -227,6 +227,9 @@ pub(crate) struct SandboxArgs {
     /// Seed of the faults' random numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Answers in place of the API's, by rules in TOML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
     /// Let a second create of a customer make a double instead of a refusal
     #[arg(long)]
     pub(crate) allow_doubles: bool,

@@ -5,12 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+
 use super::answer::Answer;
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
 use super::fields::Fields;
 
 /// One of the four calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Route {
     Create,
     Update,

@@ -10,6 +10,7 @@ use super::faults::{Fault, FaultSelector};
 use super::limit::RateLimiter;
 use super::log::{End, Entry, Log};
 use super::reaction::Reaction;
+use super::script::Script;
 use super::state::{State, Store};
 use super::violations::Violations;
 
@@ -18,6 +19,7 @@ pub(super) struct Ledger {
     pub(super) store: Store,
     pub(super) log: Log,
     violations: Violations,
+    script: Script,
     faults: FaultSelector,
     limiter: Option<RateLimiter>,
     started: Instant,
@@ -39,6 +41,7 @@ impl Ledger {
             store,
             log: Log::default(),
             violations: Violations::default(),
+            script: settings.script.clone(),
             faults: FaultSelector::new(settings.faults, settings.seed, settings.faults_per_customer_max),
             limiter: settings.rate_limit.map(|limit| RateLimiter::new(limit, now)),
             started: now,
@@ -59,19 +62,14 @@ impl Ledger {
         let seq = self.store.counters.requests;
         let customer = call.as_ref().ok().map(|call| call.customer.id.clone());
         let admitted = self.admit(now, call);
-        let fault = admitted.as_ref().ok().and_then(|call| self.faults.next(&call.customer.id));
-        let (fault, reaction) =
-            fault.map_or((None, Reaction::Execute), |(fault, reaction)| (Some(fault.as_str()), reaction));
+        let (fault, reaction) = admitted.as_ref().map_or((None, Reaction::Execute), |call| self.react(call));
         let end =
             admitted.as_ref().map_or_else(|answer| End::Answered(answer.status.as_u16()), |_| End::Pending);
         let at_us = now.saturating_duration_since(self.started).as_micros();
         let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
         let name = route.map(|route| route.endpoint().name);
-        self.log.add(Entry { seq, at_us, call: name, customer, fault, end });
+        self.log.add(Entry { seq, at_us, call: name, customer, fault: fault.map(Fault::as_str), end });
         let call = admitted?;
-        if let Some(count) = fault.and_then(|fault| self.store.counters.faults.get_mut(fault)) {
-            *count += 1;
-        }
         let id = &call.customer.id;
         if call.route == Route::Create && self.store.is_create_acknowledged(id) {
             self.violations.add(id, "create again after one that was answered with success");
@@ -88,6 +86,19 @@ impl Ledger {
             return Err(Answer::throttled(limiter.retry_after(wait)));
         }
         call.inspect_err(|_| self.store.counters.refused += 1)
+    }
+
+    fn react(&mut self, call: &Call) -> (Option<Fault>, Reaction) {
+        let counters = &mut self.store.counters;
+        if let Some(reaction) = self.script.next(call) {
+            counters.scripted += 1;
+            return (None, reaction);
+        }
+        let Some((fault, reaction)) = self.faults.next(&call.customer.id) else {
+            return (None, Reaction::Execute);
+        };
+        *counters.faults.entry(fault.as_str().to_owned()).or_default() += 1;
+        (Some(fault), reaction)
     }
 
     /// Records the end of an admitted request.

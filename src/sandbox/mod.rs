@@ -1,7 +1,7 @@
 //! A local, stateful stand-in for the Omnidesk customer API, for rehearsals.
 //!
 //! It answers the four calls (create, update, add channel, purge) as the API page describes them and keeps their effects.
-//! It can fail on request: slow answers, lost answers, overload, a rate limit, a gateway's pages. `GET /sandbox/state` shows its
+//! It can fail on request: slow answers, lost answers, overload, a rate limit, a gateway's pages, answers by script. `GET /sandbox/state` shows its
 //! content, `GET /sandbox/log` the requests. It listens on the loopback interface only, because it has no other protection and
 //! may hold the personal data of a real export.
 //!
@@ -20,6 +20,7 @@ mod ledger;
 mod limit;
 mod log;
 mod reaction;
+mod script;
 mod server;
 mod state;
 mod violations;
@@ -27,6 +28,7 @@ mod wording;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,6 +40,7 @@ use tokio::sync::Notify;
 pub use customer::{Channel, ChannelKind, Customer, CustomerId};
 pub use faults::Faults;
 pub use limit::RateLimit;
+pub use script::Script;
 pub use state::{Counters, State};
 pub use wording::Wording;
 
@@ -67,6 +70,8 @@ pub struct Settings {
     pub api_key: Option<SecretString>,
     /// How often it fails, by kind. Default: never.
     pub faults: Faults,
+    /// Answers in place of the API's. A call that gets one gets no fault. Default: none.
+    pub script: Script,
     /// The most faults of one customer's calls, so that none gets more than a client has attempts. Default 3.
     pub faults_per_customer_max: u32,
     /// With the customer and the number of its request, it chooses the requests that get a fault. Default 0.
@@ -86,6 +91,7 @@ impl Default for Settings {
             rate_limit: None,
             api_key: None,
             faults: Faults::default(),
+            script: Script::default(),
             faults_per_customer_max: 3,
             seed: 0,
             duplicates: Duplicates::default(),
@@ -102,6 +108,10 @@ pub enum SandboxError {
     NotLoopback(SocketAddr),
     #[error("it cannot listen on {listen}: {source}")]
     Listen { listen: SocketAddr, source: io::Error },
+    #[error("{path}: {source}")]
+    ReadScript { path: PathBuf, source: io::Error },
+    #[error("{path}:{line}:{column}: {message}")]
+    Script { path: PathBuf, line: usize, column: usize, message: String },
     #[error("its server cannot start: {0}")]
     Start(#[source] io::Error),
 }

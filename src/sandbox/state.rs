@@ -42,6 +42,8 @@ pub struct Counters {
     pub doubled: u64,
     /// By kind.
     pub faults: BTreeMap<String, u64>,
+    /// Requests answered by the script.
+    pub scripted: u64,
     /// Requests over the rate limit.
     pub throttled: u64,
     /// Late calls that were answered 504 and are still to be acted on.

@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use omnidesk_sync::sandbox::{
-    Channel, ChannelKind, CustomerId, Duplicates, Faults, RateLimit, Sandbox, SandboxError, Settings, State,
-    Wording,
+    Channel, ChannelKind, CustomerId, Duplicates, Faults, RateLimit, Sandbox, SandboxError, Script, Settings,
+    State, Wording,
 };
 use serde_json::{Value, json};
+
+use crate::world::World;
 
 /// Far more than any of these tests takes, so that a bug ends them.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,6 +117,10 @@ fn with_faults(faults: &str, per_customer_max: u32) -> Settings {
         faults_per_customer_max: per_customer_max,
         ..Settings::default()
     }
+}
+
+fn with_script(script: &str) -> Settings {
+    Settings { script: Script::parse(script, Path::new("script.toml")).unwrap(), ..Settings::default() }
 }
 
 /// Asks again until the condition holds.
@@ -446,6 +453,114 @@ fn refusals_come_in_other_wordings() {
         assert_eq!((exists.status, &*exists.message()), (exists_status, exists_text));
         assert_eq!(unknown.body.is_empty(), wording == Wording::None);
         assert_eq!(sandbox.state().counters.refused, 2);
+    }
+}
+
+#[test]
+fn a_script_answers_in_place_of_the_api_and_acts_or_not() {
+    let script = r#"
+        [[answer]]
+        call = "create"
+        acts = true
+        status = 302
+        headers = { Location = "https://login.example.org/", X-Gateway = "1" }
+        body = "<html></html>"
+
+        [[answer]]
+        call = "add-channel"
+        status = 200
+        headers = { Content-Type = "application/json" }
+        body = '{"type":"result","message":"Kanaal toegevoegd."}'
+
+        [[answer]]
+        call = "purge"
+        acts = true
+        status = 404
+    "#;
+    let (sandbox, mut client) = start(with_script(script));
+    let created = client.create("A1").unwrap();
+    assert_eq!((created.status, &*created.body), (302, "<html></html>"));
+    assert!(created.head.contains("\r\nlocation: https://login.example.org/\r\n"), "{}", created.head);
+    assert!(created.head.contains("\r\nx-gateway: 1\r\n"), "{}", created.head);
+    assert_eq!(ids(&sandbox.state()), ["A1"]);
+    let body = json!({"primary_id": "A1", "brand_id": "2", "extra_telephone": "+31201234567"});
+    let added = client.json("POST", ADD_CHANNEL, &body).unwrap();
+    assert_eq!((added.status, &*added.message()), (200, "Kanaal toegevoegd."));
+    assert!(sandbox.state().customers[0].channels.is_empty());
+    assert_eq!(client.update("A1").unwrap().message(), "Customer updated.", "no rule is for updates");
+    let purged = client.json("DELETE", PURGE, &json!({"external_id": "A1", "brand_id": 2})).unwrap();
+    assert_eq!((purged.status, &*purged.body), (404, ""));
+    let State { customers, counters, violations, .. } = sandbox.state();
+    assert_eq!((customers.len(), counters.purge, counters.scripted), (0, 1, 3));
+    assert_eq!(violations, Vec::<String>::new());
+    let log = client.log();
+    assert_eq!((&log[0]["status"], &log[0]["fault"]), (&json!(302), &Value::Null));
+}
+
+#[test]
+fn the_first_rule_that_matches_and_is_not_used_up_answers() {
+    let script = r#"
+        answer = [
+            { id = "A*", skip = 1, times = 2, status = 500 },
+            { id = "A1", times = 1, status = 503 },
+            { call = "update", status = 404 },
+        ]
+    "#;
+    let (sandbox, mut client) = start(with_script(script));
+    let mut statuses = Vec::new();
+    for id in ["A1", "A1", "B1", "A2", "A1", "A1"] {
+        statuses.push(client.create(id).unwrap().status);
+    }
+    // A call that a rule has answered is no match of the rules below it.
+    assert_eq!(statuses, [503, 500, 200, 500, 200, 400]);
+    assert_eq!(client.update("A1").unwrap().status, 404);
+    assert_eq!(sandbox.state().counters.scripted, 4);
+}
+
+#[test]
+fn a_script_sends_any_final_status() {
+    for status in (200..=999).chain([101]) {
+        let (_sandbox, mut client) = start(with_script(&format!("[[answer]]\nstatus = {status}")));
+        let reply = client.create("A1").unwrap();
+        assert_eq!((reply.status, &*reply.body), (status, ""));
+    }
+}
+
+#[test]
+fn a_scripted_answer_is_no_fault_and_keeps_to_the_rate_limit() {
+    let limit =
+        RateLimit { calls: NonZeroU32::new(2).unwrap(), per: Duration::from_secs(86_400), retry_after: true };
+    let settings = Settings {
+        faults: Faults::parse("error_after=1").unwrap(),
+        rate_limit: Some(limit),
+        ..with_script("[[answer]]\nstatus = 402\nid = \"A1\"")
+    };
+    let (sandbox, mut client) = start(settings);
+    let statuses = ["A1", "A2", "A1"].map(|id| client.create(id).unwrap().status);
+    assert_eq!(statuses, [402, 500, 429]);
+    assert_eq!(sandbox.state().counters.scripted, 1);
+}
+
+#[test]
+fn the_script_in_the_documentation_is_valid() {
+    let page = include_str!("../../docs/troubleshooting.md");
+    let script = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let (sandbox, mut client) = start(with_script(script));
+    let statuses = ["A1", "A1", "C-7", "C-7"].map(|id| client.create(id).unwrap().status);
+    assert_eq!(statuses, [302, 400, 409, 409]);
+    assert_eq!(ids(&sandbox.state()), ["A1"]);
+}
+
+#[test]
+fn a_wrong_script_is_refused_with_its_place() {
+    let world = World::with_server("http://127.0.0.1:9");
+    world.file("odd.toml", b"[[answer]]\nstatus = 100\n");
+    for (file, expected) in [
+        ("odd.toml", "the sandbox: odd.toml:2:10: status 100 cannot be sent; valid are 101 and 200 to 999"),
+        ("none.toml", "the sandbox: none.toml: No such file"),
+    ] {
+        let output = world.execute(&["sandbox", "--script", file]).expect_code(2);
+        assert!(output.stderr.contains(expected), "{}", output.stderr);
     }
 }
 
