@@ -37,7 +37,7 @@ impl RowTask {
             let hint = "look for the customer in Omnidesk, or set in_doubt = \"probe\" and run the same command again";
             return Ok(Some(in_doubt(HELD.to_owned(), hint, &SentCall::default())));
         }
-        self.is_in_doubt = true;
+        self.doubt = Some(pending);
         self.extend_cool_down(since);
         if !self.wait_for_cool_down().await {
             return Ok(Some(RowEnd::Stopped));
@@ -74,14 +74,14 @@ impl RowTask {
         }
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
-                self.is_in_doubt = false;
+                self.doubt = None;
                 let policy = &dispatcher.settings.policy;
                 acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
                 self.record_end(&call, &sent, None)?;
                 Ok(None)
             }
             Some(Meaning::NotFound) => {
-                self.is_in_doubt = false;
+                self.doubt = None;
                 if !self.situation.state.is_purged() {
                     self.situation.state = CustomerState::Unknown;
                 }

@@ -52,8 +52,8 @@ pub(super) struct RowTask {
     pub(super) cool_down: Option<Instant>,
     /// Creates of this row whose answer was lost.
     pub(super) lost_creates: u32,
-    /// A lost create was neither found nor ruled out.
-    pub(super) is_in_doubt: bool,
+    /// A create that was neither found nor ruled out.
+    pub(super) doubt: Option<PendingCall>,
     /// The call that an earlier process recorded for this row and may have sent.
     sent_before: Option<CallKind>,
     calls: u64,
@@ -73,7 +73,7 @@ pub(super) async fn run(
         situation: Situation::default(),
         cool_down,
         lost_creates: 0,
-        is_in_doubt: false,
+        doubt: None,
         sent_before: None,
         calls: 0,
     };
@@ -207,7 +207,8 @@ impl RowTask {
         if !(has_next_step && sent.has_follow_up()) {
             self.report_to_canary(call, &sent);
         }
-        self.record_end(call, &sent, self.stays_pending(call, &sent).then_some(record.call))?;
+        let pending = self.pending_after(record.call, &sent);
+        self.record_end(call, &sent, pending)?;
         match sent.meaning() {
             None => Ok(Some(RowEnd::Stopped)),
             Some(meaning) if call.kind() == CallKind::Create && sent.proves_nothing() => {
@@ -222,18 +223,22 @@ impl RowTask {
         }
     }
 
-    /// Whether the call may still be carried out, or may have been.
-    fn stays_pending(&self, call: &Call, sent: &SentCall) -> bool {
-        let is_create = call.kind() == CallKind::Create;
+    /// The call that may still be carried out, or may have been, after `sent`.
+    fn pending_after(&mut self, record: PendingCall, sent: &SentCall) -> Option<PendingCall> {
+        let is_create = record.kind == CallKind::Create;
         let was_lost = sent.attempts.lost > 0;
-        match sent.answer.as_ref().map(|answer| answer.proof) {
-            // A create that is acknowledged is no longer in doubt.
-            Some(Proof::Done) => was_lost && !is_create,
+        let is_pending = match sent.answer.as_ref().map(|answer| answer.proof) {
+            Some(Proof::Done) => {
+                // A create that is acknowledged is no longer in doubt, nor one before a purge.
+                self.doubt = None;
+                was_lost && !is_create
+            }
             // An earlier attempt may still be on its way, and overwrite what comes next.
             Some(Proof::NotDone) => was_lost,
             Some(Proof::Nothing) => true,
-            None => was_lost || is_create && sent.attempts.perhaps_done > 0 || self.is_in_doubt,
-        }
+            None => was_lost || is_create && sent.attempts.perhaps_done > 0,
+        };
+        is_pending.then_some(record).or(self.doubt)
     }
 
     pub(super) fn at(&self) -> Place {

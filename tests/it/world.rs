@@ -353,5 +353,7 @@ pub(crate) fn proptest_config(cases: u32) -> ProptestConfig {
         RngSeed::Random => RngSeed::Fixed(20_261_123),
         fixed => fixed,
     };
+    // The variable is one of proptest's own.
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
     ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 500, ..default }
 }
