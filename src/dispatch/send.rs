@@ -189,6 +189,7 @@ impl Dispatcher {
             let Some(permit) = self.pacer.acquire(&self.switch).await else { return Ok(sent) };
             let exchange = self.client.send(call).await;
             let mut answer = judge(call, &exchange, &self.settings.texts);
+            answer.message = self.client.show(&answer.message);
             self.note_success(permit, &answer);
             self.report_signal(permit, at, signal(&answer));
             self.count(&mut sent, &answer);

@@ -1,5 +1,6 @@
 //! The meaning of an exchange. [`judge`] is the whole table of status codes.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
@@ -56,7 +57,8 @@ pub struct Answer {
     pub proof: Proof,
     /// The HTTP status, if an answer came.
     pub(crate) status: Option<u16>,
-    /// The API's message, or the problem; empty if the call worked.
+    /// The API's message, or the problem; empty if the call worked. Whole, and
+    /// unmasked until [`KeyMask::show`](super::KeyMask::show).
     pub message: String,
     /// How long nothing more is let in, if the server reports it.
     pub(crate) wait: Option<Duration>,
@@ -199,7 +201,7 @@ pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     }
     if matches!(meaning, Meaning::Refused | Meaning::Unclear | Meaning::KeyRefused) && kind != Body::Page {
         let refusal = (meaning == Meaning::Refused).then(|| message(body));
-        if let Some(known) = texts.meaning(call, status, refusal.as_deref()) {
+        if let Some(known) = texts.meaning(call, status, refusal.as_deref().map(shorten).as_deref()) {
             (meaning, proof) = (known, Proof::NotDone);
         }
     }
@@ -231,7 +233,7 @@ impl Body {
     }
 }
 
-/// Characters of the API's message that are shown.
+/// Characters of the API's message that are matched and shown.
 const MESSAGE_CHARS_MAX: usize = 300;
 
 /// What the answer says, on one line; empty if the call worked.
@@ -265,19 +267,20 @@ fn title(body: &[u8]) -> Option<String> {
 /// The API's message, or the start of whatever came instead, on one line.
 fn message(body: &[u8]) -> String {
     let text = serde_json::from_slice::<ApiBody>(body).ok().and_then(|body| body.message);
-    let line = match text {
-        Some(text) => one_line(&text),
-        None => one_line(&String::from_utf8_lossy(&body[..body.len().min(4 * MESSAGE_CHARS_MAX)])),
-    };
+    let line = text.map_or_else(|| one_line(&String::from_utf8_lossy(body)), |text| one_line(&text));
     if line.is_empty() { "the answer is empty".to_owned() } else { line }
 }
 
 fn one_line(text: &str) -> String {
     let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
-    let line = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(MESSAGE_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", &line[..cut]),
-        None => line,
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The start of a message.
+pub(super) fn shorten(message: &str) -> Cow<'_, str> {
+    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((cut, _)) => format!("{}…", &message[..cut]).into(),
+        None => message.into(),
     }
 }
 
@@ -471,6 +474,7 @@ mod tests {
     fn the_message_is_cut_and_on_one_line() {
         let long = format!(r#"{{"status":"error","message":"a\nb {}"}}"#, "x".repeat(1000));
         let text = message(long.as_bytes());
+        let text = shorten(&text);
         assert!(
             text.starts_with("a b x") && text.ends_with('…') && text.chars().count() == MESSAGE_CHARS_MAX + 1
         );

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret, SecretString};
 
 use super::answer::{BODY_BYTES_MAX, Exchange, parse_retry_after};
 use super::call::{Call, CallKind};
 use super::key::ApiKey;
+use super::key_mask::KeyMask;
 use super::quota;
 use super::settings::{ApiSettings, Auth};
 use super::wire::{BodyEncoding, Request};
@@ -51,9 +51,7 @@ pub struct Client {
     http: reqwest::Client,
     endpoints: [(Method, Url); CallKind::ALL.len()],
     body: BodyEncoding,
-    key: ApiKey,
-    /// As in a URL.
-    encoded_key: SecretString,
+    mask: KeyMask,
     /// The variable that names a proxy; its value may hold a password.
     proxy: Option<&'static str>,
 }
@@ -96,9 +94,7 @@ impl Client {
             }
             (method, url)
         });
-        let encoded: String = url::form_urlencoded::byte_serialize(key.expose().as_bytes()).collect();
-        let (key, encoded_key) = (key.clone(), SecretString::from(encoded));
-        Ok(Self { http, endpoints, body: settings.body, key, encoded_key, proxy })
+        Ok(Self { http, endpoints, body: settings.body, mask: KeyMask::new(key), proxy })
     }
 
     /// Sends a call, once, and waits for the whole answer.
@@ -113,7 +109,7 @@ impl Client {
             .send()
             .await;
         match sent {
-            Ok(answer) => self.mask_key(read(answer).await),
+            Ok(answer) => read(answer).await,
             // Only this phase is known to come before the request.
             Err(error) if error.is_connect() => Exchange::NotSent(self.connect_error(&error.without_url())),
             Err(error) => Exchange::Lost(error_chain(&error.without_url())),
@@ -129,17 +125,9 @@ impl Client {
         }
     }
 
-    /// Masks the key. An error page may quote the URL, and so the key, which
-    /// must not get into messages and files.
-    fn mask_key(&self, mut exchange: Exchange) -> Exchange {
-        if let Exchange::Answered { body, .. } = &mut exchange {
-            for key in [self.key.expose(), self.encoded_key.expose_secret()] {
-                if memchr::memmem::find(body, key.as_bytes()).is_some() {
-                    *body = String::from_utf8_lossy(body).replace(key, "***").into_bytes();
-                }
-            }
-        }
-        exchange
+    /// A message of an answer, or of a failed connection, as it may be shown.
+    pub(crate) fn show(&self, message: &str) -> String {
+        self.mask.show(message)
     }
 }
 

@@ -69,6 +69,11 @@ impl ApiKey {
         Self(SecretString::from("sandbox".to_owned()))
     }
 
+    #[cfg(test)]
+    pub(super) fn of_tests(key: &str) -> Self {
+        Self::new(key, "a test").expect("a key")
+    }
+
     fn from_file(path: &Path) -> Result<Self, KeyError> {
         let key = std::fs::read_to_string(path)
             .map_err(|source| KeyError::File { path: path.to_owned(), source })?;

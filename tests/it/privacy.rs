@@ -7,7 +7,7 @@ use std::process::Command;
 
 use omnidesk_sync::sandbox::{Faults, Settings};
 
-use crate::server::{Server, refusal};
+use crate::server::{Server, json, refusal};
 use crate::world::{CommandOutput, KEY, World, kill};
 
 const RUN: [&str; 6] = ["run", "--json", "-vv", "--metrics-file", "metrics.prom", "export.csv"];
@@ -127,6 +127,33 @@ fn only_the_owner_can_read_the_files_whatever_the_umask() {
     assert!(check() >= 7, "{:?}", paths_below(&world.path("")));
     CommandOutput::read(&mut with_open_umask(&RUN)).expect_code(1);
     check();
+}
+
+/// The server quotes the key in escapes: decoding the answer brings it back.
+#[test]
+fn a_key_in_escapes_is_masked_where_it_is_shown() {
+    for spelling in
+        ["SECRET\\/0123456789", "SECRET\\u002f0123456789", "SECRET%2f0123456789", "U0VDUkVULzAxMjM0NTY3ODk="]
+    {
+        let body = format!(r#"{{"status":"error","message":"{} {spelling} is odd."}}"#, "x".repeat(280));
+        let server = Server::new(move |_, _| json(400, &body));
+        let world = World::with_server(&server.url()).with_settings("[guard]\ncanary = 0\n");
+        world.write_export(&rows(1));
+        let output = CommandOutput::read(world.command(&RUN).env("OMNIDESK_API_KEY", "SECRET/0123456789"));
+        let shown = format!("{}{}{}", output.stdout, output.stderr, world.result_text("failed.csv"));
+        assert!(shown.contains("xx ***") && shown.contains(" is odd"), "{shown}");
+        assert!(!shown.contains("SECRET") && !shown.contains("U0VDUk"), "{shown}");
+    }
+}
+
+#[test]
+fn a_key_that_is_a_part_of_a_word_changes_no_meaning() {
+    let world = slow_world(1);
+    let run = |arguments: &[&str]| CommandOutput::read(world.command(arguments).env("OMNIDESK_API_KEY", "x"));
+    run(&RUN).expect_code(1).expect_outcomes("1 created, 1 rejected");
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("removed");
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint.lock")).expect("removed");
+    run(&RUN).expect_code(1).expect_outcomes("1 updated, 1 rejected");
 }
 
 #[test]

@@ -11,7 +11,9 @@ use omnidesk_sync::mapping::{
     Address, Channel, Customer, CustomerSettings, FieldOrigin, FieldSource, Intent, InvalidAddress, Mapping,
     NamePolicy, Operation, OperationSettings, PrimaryId, Rule,
 };
-use omnidesk_sync::omnidesk::{Action, Call, Exchange, Meaning, RefusalTexts, judge, parse_retry_after};
+use omnidesk_sync::omnidesk::{
+    Action, ApiKey, Call, Exchange, KeyMask, Meaning, RefusalTexts, judge, parse_retry_after,
+};
 use omnidesk_sync::source::{self, Export, InputSettings, RECORD_BYTES_MAX, Row, RowRef};
 
 /// How many rows are read a second time, from their own offsets.
@@ -308,7 +310,7 @@ pub(crate) fn check_answer(status: u16, kind: u8, retry_after: &str, body: &[u8]
     if matches!(answer.meaning, Meaning::Done | Meaning::DoneBefore) {
         return;
     }
-    let message = answer.message;
+    let message = KeyMask::new(&ApiKey::for_sandbox()).show(&answer.message);
     assert!(!message.is_empty() && message.chars().count() <= MESSAGE_CHARS_MAX, "{message}");
     assert!(!message.chars().any(char::is_control), "{message:?}");
 }
