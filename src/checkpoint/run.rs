@@ -127,25 +127,10 @@ impl Checkpoint {
         record: RunRecord,
         first_pass: FirstPassResult,
     ) -> Result<OpenRun, CheckpointError> {
-        let baseline = self.last_whole_run()?.map(|(id, _)| id);
-        let FirstPassResult { worklist, profile, vanished, purge_list } = first_pass;
         let mut batch = self.batch()?;
-        let id = batch.checkpoint.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])?;
-        batch.register(&export)?;
-        batch.execute(
-            "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
-            [export.ordinal],
-        )?;
-        batch.execute("DELETE FROM worklist", [])?;
-        batch.entry = JournalEntry::begin();
-        let run = params![id, export.ordinal, Encoded(&record)];
-        batch.execute("INSERT INTO run VALUES (?, ?, ?)", run)?;
-        // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
-        batch.execute("INSERT INTO worklist VALUES (?, ?)", params![id, Encoded(&worklist)])?;
-        batch.keep_findings(id, profile, &vanished, baseline)?;
-        batch.write_purge_list(&purge_list)?;
+        let run = batch.begin(export, record, first_pass)?;
         batch.commit_states()?;
-        Ok(OpenRun { id, export, record, worklist, settled_ahead: BTreeSet::new() })
+        Ok(run)
     }
 
     /// Ends the open run, or its execution if `state` is open. Customers that
@@ -156,22 +141,59 @@ impl Checkpoint {
         state: RunState,
         ended: &str,
     ) -> Result<(), CheckpointError> {
-        run.record.state = state;
-        ended.clone_into(&mut run.record.ended);
-        let mut batch = self.batch()?;
-        batch.update_run(run)?;
-        if state != RunState::Open {
-            batch.execute("DELETE FROM worklist", [])?;
-            batch.execute("DELETE FROM missing", [])?;
-            batch.checkpoint.journal.apply(JournalEntry::begin(), 0);
-        }
-        let Self { database, file, journal, .. } = &mut *batch.checkpoint;
-        journal.fold(database)?;
-        file.commit(database)
+        self.batch()?.close_run(run, state, ended)
     }
 }
 
 impl Batch<'_> {
+    /// See [`Checkpoint::begin`].
+    pub(crate) fn begin(
+        &mut self,
+        export: ExportId,
+        record: RunRecord,
+        first_pass: FirstPassResult,
+    ) -> Result<OpenRun, CheckpointError> {
+        let baseline = self.checkpoint.last_whole_run()?.map(|(id, _)| id);
+        let FirstPassResult { worklist, profile, vanished, purge_list } = first_pass;
+        let id = self.checkpoint.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])?;
+        self.register(&export)?;
+        self.execute(
+            "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
+            [export.ordinal],
+        )?;
+        self.execute("DELETE FROM worklist", [])?;
+        self.entry = JournalEntry::begin();
+        let run = params![id, export.ordinal, Encoded(&record)];
+        self.execute("INSERT INTO run VALUES (?, ?, ?)", run)?;
+        // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
+        self.execute("INSERT INTO worklist VALUES (?, ?)", params![id, Encoded(&worklist)])?;
+        self.keep_findings(id, profile, &vanished, baseline)?;
+        self.write_purge_list(&purge_list)?;
+        Ok(OpenRun { id, export, record, worklist, settled_ahead: BTreeSet::new() })
+    }
+
+    /// See [`Checkpoint::close_run`]. The batch becomes durable with it.
+    pub(crate) fn close_run(
+        mut self,
+        run: &mut OpenRun,
+        state: RunState,
+        ended: &str,
+    ) -> Result<(), CheckpointError> {
+        run.record.state = state;
+        ended.clone_into(&mut run.record.ended);
+        self.update_run(run)?;
+        let entry = std::mem::take(&mut self.entry);
+        self.checkpoint.journal.apply(entry, run.record.watermark);
+        if state != RunState::Open {
+            self.execute("DELETE FROM worklist", [])?;
+            self.execute("DELETE FROM missing", [])?;
+            self.checkpoint.journal.apply(JournalEntry::begin(), 0);
+        }
+        let Checkpoint { database, file, journal, .. } = &mut *self.checkpoint;
+        journal.fold(database)?;
+        file.commit(database)
+    }
+
     /// Earlier runs over the same content follow it to its new ordinal.
     fn register(&mut self, export: &ExportId) -> Result<(), CheckpointError> {
         let ExportId { hash, ordinal } = export;

@@ -73,7 +73,8 @@ fn report(args: &AdoptArgs, plan: &Plan) -> Result<Exit, RunError> {
     Ok(if rejected == 0 { Exit::Clean } else { Exit::Problems })
 }
 
-/// Records the adoption as a finished run.
+/// Records the adoption as a finished run, in one commit: an open run without calls
+/// could not be resumed.
 fn record_run(
     checkpoint: &mut Checkpoint,
     prepared: &PreparedExport,
@@ -97,16 +98,15 @@ fn record_run(
     // The next run searches vanished addresses: none were reported here.
     let profile = RunProfile { notices: Vec::new(), ..plan.effects.findings.profile.clone() };
     let first_pass = FirstPassResult { profile, ..FirstPassResult::default() };
-    let mut run = checkpoint.begin(context.export, record, first_pass)?;
     let mut batch = checkpoint.batch()?;
+    let mut run = batch.begin(context.export, record, first_pass)?;
     let mut row = 0;
     while let Some(next) = plan.worklist.next_after(row, Work::Rejected) {
         // The next run rejects it again, and writes it to its result file.
         batch.settle_rejected(&mut run, next, RejectionKind::Temporary)?;
         row = next;
     }
-    batch.commit(&mut run, Vec::new())?;
-    Ok(checkpoint.close_run(&mut run, RunState::Finished, &now)?)
+    Ok(batch.close_run(&mut run, RunState::Finished, &now)?)
 }
 
 /// Writes the state of every customer as if all calls had worked.

@@ -308,3 +308,23 @@ fn the_same_command_resumes_a_run_that_is_killed_at_any_call() {
     println!("{} runs, {killed} of them killed", injections.len());
     assert!(killed * 2 > injections.len(), "most runs are killed");
 }
+
+#[test]
+fn an_adoption_that_is_killed_at_any_commit_can_be_repeated() {
+    if !strace::is_available() {
+        return;
+    }
+    let adopt = ["adopt", "export.csv"];
+    let undisturbed = world();
+    undisturbed.execute(&adopt).expect_code(1);
+    for nth in 1.. {
+        let world = world();
+        let inject = format!("inject=fsync:signal=KILL:when={nth}");
+        if strace::run(&world, &["-e", "trace=fsync", "-e", &inject], &adopt).code.is_some() {
+            assert!(nth > 4, "{nth}");
+            break;
+        }
+        world.execute(&adopt).expect_code(1);
+        world.execute(&RUN).expect_code(1).expect_calls(0);
+    }
+}
