@@ -9,7 +9,7 @@ use super::operation::Operation;
 use crate::source::RowRef;
 
 /// The customer's id in the organisation's own system: trimmed, not blank,
-/// never a number.
+/// without invisible characters, never a number.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PrimaryId(String);
 
@@ -20,11 +20,20 @@ const PRIMARY_ID_BYTES_MAX: usize = 255;
 impl PrimaryId {
     /// Checks an id; the error is the reason.
     pub fn new(text: &str) -> Result<Self, &'static str> {
-        let id = text.trim();
-        Self::check(id).map(|()| Self(id.to_owned()))
+        let id = Self::clean(text.trim());
+        Self::check(&id).map(|()| Self(id.into_owned()))
     }
 
-    /// Checks a trimmed id.
+    /// Takes invisible characters out of a trimmed id. An export can have them in
+    /// one night and not in the next, and the same customer must have the same id.
+    pub(super) fn clean(id: &str) -> Cow<'_, str> {
+        if id.is_ascii() || !id.contains(is_invisible) {
+            return id.into();
+        }
+        id.replace(is_invisible, "").trim().to_owned().into()
+    }
+
+    /// Checks a clean id.
     pub(super) fn check(id: &str) -> Result<(), &'static str> {
         match id {
             "" => Err("the id is blank"),
@@ -38,6 +47,16 @@ impl PrimaryId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a character takes no room and has no shape of its own: byte order marks,
+/// joiners, soft hyphens, marks of direction, variation selectors.
+fn is_invisible(letter: char) -> bool {
+    matches!(letter,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+        | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+        | '\u{FFA0}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 impl fmt::Debug for PrimaryId {
@@ -198,6 +217,8 @@ pub enum Warning {
     TransliteratedName,
     /// An unusable address was omitted: `invalid = "drop"`.
     DroppedAddress,
+    /// Invisible characters were taken out of an id.
+    CleanedId,
 }
 
 impl Warning {
@@ -207,6 +228,7 @@ impl Warning {
             Self::OddName => "odd_name",
             Self::TransliteratedName => "transliterated_name",
             Self::DroppedAddress => "dropped_address",
+            Self::CleanedId => "cleaned_id",
         }
     }
 
@@ -218,6 +240,29 @@ impl Warning {
             }
             Self::TransliteratedName => "names written in Latin letters (names = \"transliterate\")",
             Self::DroppedAddress => "unusable addresses left out (invalid = \"drop\")",
+            Self::CleanedId => "ids with invisible characters, which were taken out",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_have_no_invisible_characters() {
+        for text in [
+            "A1",
+            " A1 ",
+            "\u{FEFF}A1",
+            "A\u{200B}\u{200C}1\u{200D}",
+            "A\u{AD}1",
+            "\u{2060} A1",
+            "\u{202E}A\u{FE0F}1",
+        ] {
+            assert_eq!(PrimaryId::new(text).expect("an id").as_str(), "A1", "{text:?}");
+        }
+        assert_eq!(PrimaryId::new("Zoë 李").expect("an id").as_str(), "Zoë 李");
+        assert_eq!(PrimaryId::new("\u{FEFF}\u{200B}"), Err("the id is blank"));
     }
 }

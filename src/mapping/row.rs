@@ -97,7 +97,7 @@ impl<'a> RowMapper<'a> {
             addresses: Vec::new(),
             ticket_id: None,
             no_sync: false,
-            warnings: Vec::new(),
+            warnings: mem::take(&mut self.warnings),
         };
         // Nothing else of a purge's row is sent, or has to be right.
         if operation == Operation::Purge {
@@ -116,7 +116,7 @@ impl<'a> RowMapper<'a> {
         if let Some(source) = &self.mapping.no_sync {
             draft.no_sync = self.boolean(source)?;
         }
-        draft.warnings = mem::take(&mut self.warnings);
+        draft.warnings.append(&mut self.warnings);
         Ok(Some(draft))
     }
 
@@ -158,14 +158,19 @@ impl<'a> RowMapper<'a> {
     fn primary_id(&mut self) -> RowResult<Cow<'a, str>> {
         let source = &self.mapping.primary_id;
         let value = self.value(source)?.unwrap_or_else(|| self.no_value(source));
-        if phone::is_scientific(&value.text) {
+        let id = PrimaryId::clean(&value.text);
+        if phone::is_scientific(&id) {
             let message = "a spreadsheet has rounded the id, so that several customers would share it";
             return Err(value.reject(RejectionCode::DamagedId, message, phone::ROUNDED_HINT));
         }
         let hint =
             "every row needs the customer's id: fill the cell, or map another column to customer.primary_id";
-        PrimaryId::check(&value.text).map_err(|reason| value.reject(RejectionCode::BlankId, reason, hint))?;
-        Ok(value.text)
+        PrimaryId::check(&id).map_err(|reason| value.reject(RejectionCode::BlankId, reason, hint))?;
+        if id.len() == value.text.len() {
+            return Ok(value.text);
+        }
+        self.warnings.push(Warning::CleanedId);
+        Ok(id.into_owned().into())
     }
 
     fn brand_id(&mut self) -> RowResult<u64> {

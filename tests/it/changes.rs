@@ -74,6 +74,16 @@ fn a_failed_call_is_retried_with_the_next_export() {
 }
 
 #[test]
+fn an_id_is_the_same_without_its_invisible_characters() {
+    let world = World::default();
+    world.run("A1,Ann,Smit,a@example.org,,,\nB1,Bob,Bos,,,,\n").expect_code(0).expect_calls(2);
+    let rows = "A\u{200B}1,Ann,Bos,a@example.org,,,\n\u{2060}B1\u{AD},Bob,Bos,,,,\n";
+    assert!(plan_text(&world, rows).contains("ids with invisible characters, which were taken out: 2"));
+    world.run(rows).expect_code(0).expect_outcomes("1 updated, 1 unchanged");
+    assert_eq!(world.state().customers.len(), 2);
+}
+
+#[test]
 fn a_vanished_address_is_reported_once_and_counted_later() {
     let world = World::default();
     let both = "A1,Ann,Smit,a@example.org,b@example.org,,\n";
