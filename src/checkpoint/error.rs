@@ -8,6 +8,11 @@ pub enum CheckpointError {
     /// Another process has it.
     #[error("another run holds the checkpoint {path}")]
     Locked { path: PathBuf },
+    /// It could lead to any file.
+    #[error(
+        "the lock file {path} is a symbolic link, which is not followed; delete the link and run the same command again"
+    )]
+    LinkedLock { path: PathBuf },
     /// The checkpoint, or a file beside it.
     #[error("the checkpoint {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },

@@ -19,7 +19,7 @@ use super::{blocks, checksum};
 pub(super) struct CheckpointFile {
     /// Device and inode: another file may have its name by now.
     identity: (u64, u64),
-    /// Held by the process that writes.
+    /// Held by the process that writes, for longer than the database.
     lock: Option<Lock>,
     /// The last commit has failed.
     has_failed: bool,
@@ -29,12 +29,18 @@ impl CheckpointFile {
     /// Opens a file that can be trusted: it is whole, ours, and has all commits.
     /// Returns the number of customers in blocks too. With a lock, it can be
     /// written.
-    pub(super) fn open(path: &Path, lock: Option<Lock>) -> Result<(Database, Self, u64), CheckpointError> {
+    pub(super) fn open(
+        path: &Path,
+        mut lock: Option<Lock>,
+    ) -> Result<(Database, Self, u64), CheckpointError> {
         // Before the database: a run that goes on meanwhile only adds to it.
         let noted = lock::noted_commits(path);
         let metadata = std::fs::metadata(path).map_err(|source| CheckpointError::io(path, source))?;
         if metadata.len() == 0 {
             return Err(CheckpointError::damaged(path, "it is empty"));
+        }
+        if let Some(lock) = &mut lock {
+            lock.add_checkpoint(path)?;
         }
         let database = Database::open(path)?;
         check_origin(&database, noted)?;

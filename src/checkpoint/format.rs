@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `PATH` | an SQLite database in WAL mode with `synchronous = FULL`: a commit that has returned is on the disk |
 //! | `PATH-wal`, `PATH-shm` | SQLite's own: commits that are not in `PATH` yet |
-//! | `PATH.lock` | held by the one process that writes; its text is the number of commits so far |
+//! | `PATH.lock` | held, like `PATH`, by the one process that writes; its text is the number of commits so far |
 //!
 //! # The tables
 //!

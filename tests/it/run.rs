@@ -299,6 +299,47 @@ fn an_unreachable_server_stops_the_run() {
 }
 
 #[test]
+fn the_second_of_two_runs_ends_at_once_under_any_name_of_the_checkpoint() {
+    let world = World::with_latency_ms(200);
+    world.write_export(&rows(200));
+    let mut first = world.spawn(&["run", "export.csv"]);
+    world.wait_for_requests(1, &mut first);
+    let checkpoint = world.path("omnidesk-sync.checkpoint");
+    std::fs::hard_link(&checkpoint, world.path("hard")).expect("a link");
+    std::os::unix::fs::symlink(&checkpoint, world.path("soft")).expect("a link");
+    for name in ["hard", "soft"] {
+        world.write_other_config(name);
+        let config = format!("{name}.toml");
+        let second = world.execute(&["run", "--config", &config, "export.csv"]).expect_code(6);
+        assert!(
+            second.stderr.contains(&format!("another run holds the checkpoint {name}")),
+            "{}",
+            second.stderr
+        );
+    }
+    kill(&mut first);
+}
+
+#[test]
+fn a_lock_file_that_is_a_symbolic_link_is_not_followed() {
+    let world = World::default();
+    let victim = world.file("victim", b"precious");
+    let lock = world.path("omnidesk-sync.checkpoint.lock");
+    std::os::unix::fs::symlink(&victim, &lock).expect("a link");
+    for command in ["run", "adopt"] {
+        world.write_export(&rows(1));
+        world
+            .execute(&[command, "export.csv"])
+            .expect_code(5)
+            .expect_stderr("omnidesk-sync.checkpoint.lock is a symbolic link")
+            .expect_stderr("delete the link");
+    }
+    assert_eq!(std::fs::read(&victim).expect("the victim"), b"precious");
+    std::fs::remove_file(&lock).expect("removed");
+    world.execute(&RUN).expect_code(0);
+}
+
+#[test]
 fn the_second_of_two_runs_ends_at_once_with_code_6() {
     let world = World::with_latency_ms(200);
     world.write_export(&rows(200));
