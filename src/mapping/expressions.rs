@@ -17,6 +17,10 @@ use crate::source::{Columns, Row};
 /// an end for an endless loop.
 const FUEL: u64 = 100_000;
 
+/// Filters that make lists of lists, which could grow without a bound:
+/// `variables` refuses all other ways to one.
+const NESTING_FILTERS: [&str; 7] = ["batch", "chain", "dictsort", "groupby", "items", "slice", "zip"];
+
 /// All templates and conditions of a mapping.
 #[derive(Debug)]
 pub(super) struct Expressions(Environment<'static>);
@@ -44,6 +48,9 @@ impl Expressions {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        for name in NESTING_FILTERS {
+            environment.remove_filter(name);
+        }
         Self(environment)
     }
 
@@ -65,6 +72,11 @@ impl Expressions {
         let variables = variables.map_err(describe)?;
         self.0.add_template_owned(key.to_owned(), template).map_err(describe)?;
         self.check_names(&variables)?;
+        if let Some(place) = variables.list_misuses.first() {
+            return Err(format!(
+                "{place} takes no list; make a text of it with list | join(' '), or take a part of it with list[0]"
+            ));
+        }
         if let Some(path) = variables.misused.first() {
             return Err(format!(
                 "{path} is text, like every cell, even where it is blank; write {path} == 'true', {path} != '', {path} in ['1', '2'] or {path} | int > 90"

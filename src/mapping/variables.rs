@@ -48,6 +48,8 @@ pub(super) struct Variables {
     pub(super) misused: BTreeSet<CellPath>,
     pub(super) filters: BTreeSet<String>,
     pub(super) tests: BTreeSet<String>,
+    /// Places that would make a longer list, a list of lists, or a text of a list.
+    pub(super) list_misuses: BTreeSet<String>,
 }
 
 impl CellPath {
@@ -105,8 +107,22 @@ const TEXT_FILTERS: [&str; 4] = ["lower", "upper", "trim", "bool"];
 const POINTLESS_TESTS: [&str; 8] =
     ["none", "defined", "undefined", "true", "false", "boolean", "number", "integer"];
 
+/// Filters that give a list.
+const LIST_FILTERS: [&str; 10] =
+    ["list", "split", "lines", "sort", "unique", "map", "select", "reject", "selectattr", "rejectattr"];
+/// Other filters that take a list.
+const FILTERS_OF_LISTS: [&str; 11] =
+    ["length", "count", "reverse", "join", "first", "last", "min", "max", "sum", "default", "d"];
+
 /// Names that the template has set so far, as far as they can be read here.
-type Scope = BTreeMap<String, Owner>;
+type Scope = BTreeMap<String, Name>;
+
+#[derive(Clone, Copy)]
+struct Name {
+    owner: Owner,
+    /// Whether it may be a list.
+    is_list: bool,
+}
 
 #[derive(Default)]
 struct Walker {
@@ -123,16 +139,20 @@ impl Walker {
         match statement {
             Stmt::Template(template) => self.statements(&template.children),
             Stmt::EmitRaw(_) => {}
-            Stmt::EmitExpr(emit) => self.expression(&emit.expr),
+            Stmt::EmitExpr(emit) => {
+                self.expression(&emit.expr);
+                self.refuse_list("{{ }}", &emit.expr);
+            }
             Stmt::Do(work) => self.call(&work.call),
             Stmt::Set(set) => {
                 self.expression(&set.expr);
-                self.assign(&set.target);
+                self.assign_value(&set.target, &set.expr);
             }
             Stmt::SetBlock(set) => {
                 self.expressions(&set.filter);
                 self.statements(&set.body);
                 self.assign(&set.target);
+                set.filter.iter().for_each(|filter| self.assign_value(&set.target, filter));
             }
             Stmt::AutoEscape(escape) => {
                 self.expression(&escape.enabled);
@@ -146,7 +166,7 @@ impl Walker {
                 self.block(|walker| {
                     for (target, value) in &with.assignments {
                         walker.expression(value);
-                        walker.assign(target);
+                        walker.assign_value(target, value);
                     }
                     walker.statements(&with.body);
                 });
@@ -196,7 +216,71 @@ impl Walker {
         if is_comparison(expression) {
             parts.windows(2).for_each(|sides| self.compare(sides[0], sides[1]));
         }
+        self.find_list_misuse(expression, &parts);
         self.expressions(parts);
+    }
+
+    /// A list is what one filter or literal has made. If a list could be joined to a
+    /// list or put into one, a few lines would double it until the memory is used
+    /// up: the engine counts what a list holds too late.
+    fn find_list_misuse(&mut self, expression: &Expr, parts: &[&Expr]) {
+        let place = match expression {
+            Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => "a list",
+            Expr::BinOp(both) => match both.op {
+                BinOpKind::Add => "+",
+                BinOpKind::Mul => "*",
+                BinOpKind::Concat => "~",
+                _ => return,
+            },
+            Expr::Filter(filter) if filter.name == "map" => {
+                let is_list_filter =
+                    |name: &Value| name.as_str().is_none_or(|name| LIST_FILTERS.contains(&name));
+                if let Some(CallArg::Pos(name)) = filter.args.first()
+                    && name.as_const().is_none_or(|name| is_list_filter(&name))
+                {
+                    self.variables.list_misuses.insert("the filter map".to_owned());
+                }
+                return;
+            }
+            Expr::Filter(filter) => {
+                let takes_lists =
+                    LIST_FILTERS.contains(&filter.name) || FILTERS_OF_LISTS.contains(&filter.name);
+                let input = filter.expr.as_ref().filter(|_| !takes_lists);
+                return input
+                    .into_iter()
+                    .for_each(|list| self.refuse_list(&format!("the filter {}", filter.name), list));
+            }
+            _ => return,
+        };
+        parts.iter().for_each(|part| self.refuse_list(place, part));
+    }
+
+    fn refuse_list(&mut self, place: &str, expression: &Expr) {
+        if self.may_be_list(expression) {
+            self.variables.list_misuses.insert(place.to_owned());
+        }
+    }
+
+    /// Lists hold no lists, so no part of one is a list.
+    fn may_be_list(&self, expression: &Expr) -> bool {
+        let any = |parts: &[&Expr]| parts.iter().any(|part| self.may_be_list(part));
+        match expression {
+            Expr::List(_) | Expr::Tuple(_) | Expr::Map(_) => true,
+            Expr::Const(constant) => matches!(constant.value.kind(), ValueKind::Seq | ValueKind::Map),
+            Expr::Var(name) => self.scope.get(name.id).is_some_and(|name| name.is_list),
+            Expr::Slice(cut) => self.may_be_list(&cut.expr),
+            Expr::Call(call) => matches!(&call.expr, Expr::Var(name) if ["range", "dict"].contains(&name.id)),
+            Expr::Filter(filter) => match filter.name {
+                name if LIST_FILTERS.contains(&name) => true,
+                "reverse" | "default" | "d" | "sum" => any(&parts_of(expression)),
+                _ => false,
+            },
+            Expr::IfExpr(_) => any(&parts_of(expression)[1..]),
+            Expr::BinOp(both) if matches!(both.op, BinOpKind::ScAnd | BinOpKind::ScOr) => {
+                any(&[&both.left, &both.right])
+            }
+            _ => false,
+        }
     }
 
     /// minijinja's own functions are no cells; `debug` reads the whole row.
@@ -208,6 +292,7 @@ impl Walker {
             Expr::Var(name) if FUNCTIONS.contains(&name.id) => {}
             callee => self.expression(callee),
         }
+        values_of(&call.args).for_each(|value| self.refuse_list("a function", value));
         self.expressions(values_of(&call.args));
     }
 
@@ -226,7 +311,7 @@ impl Walker {
     }
 
     fn owner(&self, name: &str) -> Owner {
-        self.scope.get(name).copied().unwrap_or(Owner::Row)
+        self.scope.get(name).map_or(Owner::Row, |name| name.owner)
     }
 
     fn assign(&mut self, target: &Expr) {
@@ -238,8 +323,20 @@ impl Walker {
         }
     }
 
+    fn assign_value(&mut self, target: &Expr, value: &Expr) {
+        let is_list = self.may_be_list(value);
+        self.assign(target);
+        match target {
+            Expr::Var(name) => {
+                drop(self.scope.entry(name.id.to_owned()).and_modify(|name| name.is_list = is_list))
+            }
+            Expr::GetAttr(_) => self.refuse_list("a namespace", value),
+            _ => {}
+        }
+    }
+
     fn set(&mut self, name: &str) {
-        self.scope.insert(name.to_owned(), Owner::Template);
+        self.scope.insert(name.to_owned(), Name { owner: Owner::Template, is_list: false });
     }
 
     /// Finds cells that make `condition`, or a side of it, true by any text.
@@ -263,11 +360,13 @@ impl Walker {
 
 /// The scope after two branches, of which one is taken.
 fn join(one: &Scope, other: &Scope) -> Scope {
-    let owner = |name: &String| match (one.get(name), other.get(name)) {
-        (Some(Owner::Template), Some(Owner::Template)) => Owner::Template,
-        _ => Owner::Either,
+    let join = |name: &String| {
+        let sides = [one.get(name), other.get(name)];
+        let is_own = |side: &Option<&Name>| side.is_some_and(|name| name.owner == Owner::Template);
+        let owner = if sides.iter().all(is_own) { Owner::Template } else { Owner::Either };
+        (name.clone(), Name { owner, is_list: sides.into_iter().flatten().any(|name| name.is_list) })
     };
-    one.keys().chain(other.keys()).map(|name| (name.clone(), owner(name))).collect()
+    one.keys().chain(other.keys()).map(join).collect()
 }
 
 /// The names on the way to a cell, if they are written out.
@@ -414,6 +513,40 @@ mod tests {
         assert_eq!(names(&tests.misused), "a b c");
         let own = parse_template("{% for a in b %}{% if loop.index > 1 %}{{ a }}{% endif %}{% endfor %}");
         assert!(own.misused.is_empty());
+    }
+
+    #[test]
+    fn lists_that_could_grow_are_found() {
+        for (template, misuses) in [
+            ("{% set x = [1] %}{% set x = x + x %}", "+"),
+            ("{{ ([1] * 9) | join }}", "*"),
+            ("{{ a ~ (a | split) }}", "~"),
+            ("{{ (a | split)[1:] }}", "{{ }}"),
+            ("{{ [a, [b]] | first }}", "a list"),
+            ("{% set x = a | lines %}{{ {'a': x} | length }}", "a list"),
+            ("{% with x = range(9) %}{{ x | reverse | upper }}{% endwith %}", "the filter upper"),
+            ("{% set x | list %}{{ a }}{% endset %}{{ x }}", "{{ }}"),
+            ("{% set n = namespace(x=[]) %}", "a function"),
+            ("{% set n = namespace() %}{% set n.x = a | split if a else 'b' %}", "a namespace"),
+            ("{{ a | split | map('list') | first }}", "the filter map"),
+            ("{{ a | split | map(b) | first }}", "the filter map"),
+            ("{{ (a | default([])) ~ 'b' }}", "~"),
+            ("{{ a + b * 2 ~ (a | split)[0] + (a | split | last) }}", ""),
+            (
+                "{% set x = a | split(';') | map('trim') | select | sort %}{{ x[0] ~ x | join('+') ~ x | length }}",
+                "",
+            ),
+            ("{% if a %}{% set x = [a] %}{% else %}{% set x = [x] %}{% endif %}{{ x | join }}", ""),
+            ("{% if a %}{% set x = [a] %}{% else %}{% set x = b %}{% endif %}{{ x ~ a }}", "~"),
+            ("{% set x = [a] %}{% for x in x %}{{ x ~ a }}{% endfor %}", ""),
+            ("{% for p in a | split %}{{ p | upper + 'x' * 3 }}{% endfor %}", ""),
+            ("{% set n = namespace(x=1) %}{% set n.x = n.x + 1 %}{{ [a, n.x] | join }}", ""),
+        ] {
+            let found: Vec<String> = parse_template(template).list_misuses.into_iter().collect();
+            assert_eq!(found.join(" "), misuses, "{template}");
+        }
+        assert!(parse_condition("a in ['b', 'c'] and (a | split)[0] == 'd'").list_misuses.is_empty());
+        assert!(!parse_condition("(a | split) + ['c']").list_misuses.is_empty());
     }
 
     #[test]

@@ -34,6 +34,25 @@ fn a_text_in_a_template_hides_no_member() {
     assert_eq!(world.state().purged.len(), 0);
 }
 
+/// In a few lines a list would take all memory, and the engine notices too late.
+#[test]
+fn a_template_cannot_double_a_list() {
+    let double = "{% set x = x + x %}";
+    for (template, message) in [
+        (format!("{{% set x = [1] %}}{}{{{{ x | length }}}}", double.repeat(30)), "+ takes no list"),
+        ("{{ ([1] * 9999999) | join }}".to_owned(), "* takes no list"),
+        ("{% set x = [first] | chain([first]) %}".to_owned(), "there is no filter \"chain\""),
+    ] {
+        let world = world(&with_segment(&template), "");
+        world.file("export.csv", b"id,first\nC1,Ann\n");
+        world.execute(&RUN).expect_code(2).expect_stderr(message);
+    }
+    let template = "{% set names = first | split(';') | map('trim') %}{{ names[0] ~ names | join('+') }}";
+    let world = world(&with_segment(template), "");
+    world.file("export.csv", b"id,first\nC1,Ann;Bea\n");
+    world.execute(&RUN).expect_code(0).expect_outcomes("1 created");
+}
+
 #[test]
 fn a_changed_member_is_sent_even_if_a_text_in_a_template_has_its_name() {
     let custom = format!(
