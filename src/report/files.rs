@@ -15,7 +15,7 @@ use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notices;
 use crate::mapping::{Customer, Place};
 use crate::reconcile::Outcome;
-use crate::source::{Export, ResultCell, RowRef};
+use crate::source::{Export, ResultCell, RowRef, no_formula};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ fn missing_line(customer: &Customer, outcome: &str, problem: Option<&Problem>) -
 fn csv_line(cells: &[&str]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     // One record of text into memory cannot fail.
-    let _ = writer.write_record(cells);
+    let _ = writer.write_record(cells.iter().map(|cell| no_formula(cell).into_owned()));
     String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 

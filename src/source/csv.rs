@@ -2,6 +2,7 @@
 
 mod delimiter;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
@@ -267,11 +268,19 @@ impl Format for Csv {
     }
 
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>> {
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = |value: &Value| {
+            value.as_str().map_or_else(|| value.to_string(), |text| no_formula(text).into_owned())
+        };
         let results = self.line(results.iter().map(|(_, value)| text(value)));
         let results = export.dialect().encode(&results);
         Ok([self.own_row(export, at)?, vec![self.delimiter], results].concat())
     }
+}
+
+/// A text that no spreadsheet reads as a formula: an apostrophe in front marks it.
+pub(crate) fn no_formula(text: &str) -> Cow<'_, str> {
+    const STARTS: [char; 11] = ['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠'];
+    if text.starts_with(STARTS) { format!("'{text}").into() } else { text.into() }
 }
 
 #[derive(Debug)]

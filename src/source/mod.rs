@@ -27,6 +27,7 @@ mod settings;
 mod text_file;
 
 pub use columns::Columns;
+pub(crate) use csv::no_formula;
 pub use dialect::{Dialect, LineEnd};
 pub use error::SourceError;
 pub use export::{Export, ExportHash, ResultCell};

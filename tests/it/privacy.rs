@@ -129,6 +129,18 @@ fn only_the_owner_can_read_the_files_whatever_the_umask() {
     check();
 }
 
+/// A person opens result files with a spreadsheet, which would carry out formulas.
+#[test]
+fn no_column_of_a_result_file_is_a_formula() {
+    let world = World::default();
+    world.write_export("A1,Ann,Smit,=1+2,,,\n+1,Ann,Smit,,,,purge\n");
+    world.execute(&["run", "--allow-purge", "--max-purge", "9", "export.csv"]).expect_code(1);
+    let rejected = world.result_text("rejected.csv");
+    assert!(rejected.contains(",bad_email,email,'=1+2,"), "{rejected}");
+    let outcomes = world.result_text("outcomes.csv");
+    assert!(outcomes.ends_with(",2,'+1\n"), "{outcomes}");
+}
+
 /// The server quotes the key in escapes: decoding the answer brings it back.
 #[test]
 fn a_key_in_escapes_is_masked_where_it_is_shown() {
