@@ -1,6 +1,7 @@
 //! Values with a unit, as the configuration and the command line write them:
 //! `5/s`, `20` or `1%`, `30s`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::str::FromStr;
@@ -152,6 +153,14 @@ impl fmt::Display for Count {
             text
         });
         out.pad(&grouped)
+    }
+}
+
+/// The start of a text, of so many characters, for a message.
+pub(crate) fn shorten(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
+        Some((cut, _)) => format!("{}…", &text[..cut]).into(),
+        None => text.into(),
     }
 }
 

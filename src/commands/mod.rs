@@ -7,7 +7,6 @@ mod run;
 mod sandbox;
 mod status;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
 use crate::config::LimitsSection;
 use crate::plan::{PlanError, PlanOptions, Window};
-use crate::report::{LogWriter, print_data};
+use crate::report::{LogWriter, print_data, report_line};
 use crate::run::{Exit, RunError};
 
 pub fn main(cli: Cli) -> ExitCode {
@@ -43,10 +42,10 @@ pub fn main(cli: Cli) -> ExitCode {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(error) => {
             let exit = error.exit();
-            let _ = writeln!(std::io::stderr(), "error: {error}");
+            report_line(&format!("error: {error}"));
             if json {
                 let error = serde_json::json!({ "exit_code": exit as u8, "error": error.to_string() });
-                let _ = writeln!(std::io::stdout(), "{error}");
+                let _ = print_data(format!("{error}\n").as_bytes());
             }
             ExitCode::from(exit as u8)
         }

@@ -2,8 +2,16 @@
 
 use std::borrow::Cow;
 
+use crate::units::shorten;
+
 /// What is read of a row, or why the row is refused.
 pub type RowResult<T> = Result<T, Box<Rejection>>;
+
+/// A template's problem may quote a cell, and so may a malformed row.
+const MESSAGE_CHARS_MAX: usize = 400;
+
+/// More than the values of people. A cell can have megabytes.
+const VALUE_CHARS_MAX: usize = 200;
 
 /// A refused row, with all that a person needs to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +19,7 @@ pub struct Rejection {
     pub code: RejectionCode,
     /// The column of the value, or its key in the configuration.
     pub column: Option<String>,
-    /// The value as the export has it.
+    /// The value as the export has it, or its start.
     pub value: Option<String>,
     pub message: String,
     /// The change to make, in the export or the configuration.
@@ -24,11 +32,13 @@ impl Rejection {
         message: impl Into<String>,
         hint: impl Into<Cow<'static, str>>,
     ) -> Box<Self> {
-        Box::new(Self { code, column: None, value: None, message: message.into(), hint: hint.into() })
+        let message = shorten(&message.into(), MESSAGE_CHARS_MAX).into_owned();
+        Box::new(Self { code, column: None, value: None, message, hint: hint.into() })
     }
 
     pub(super) fn at(mut self: Box<Self>, column: &str, value: &str) -> Box<Self> {
-        (self.column, self.value) = (Some(column.to_owned()), Some(value.to_owned()));
+        let value = shorten(value, VALUE_CHARS_MAX).into_owned();
+        (self.column, self.value) = (Some(column.to_owned()), Some(value));
         self
     }
 }

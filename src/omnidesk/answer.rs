@@ -1,6 +1,5 @@
 //! The meaning of an exchange. [`judge`] is the whole table of status codes.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +8,7 @@ use serde_json::Value;
 
 use super::call::{Call, CallKind};
 use super::refusal::RefusalTexts;
+use crate::units::shorten;
 
 /// How one HTTP exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -201,7 +201,11 @@ pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     }
     if matches!(meaning, Meaning::Refused | Meaning::Unclear | Meaning::KeyRefused) && kind != Body::Page {
         let refusal = (meaning == Meaning::Refused).then(|| message(body));
-        if let Some(known) = texts.meaning(call, status, refusal.as_deref().map(shorten).as_deref()) {
+        if let Some(known) = texts.meaning(
+            call,
+            status,
+            refusal.as_deref().map(|text| shorten(text, MESSAGE_CHARS_MAX)).as_deref(),
+        ) {
             (meaning, proof) = (known, Proof::NotDone);
         }
     }
@@ -234,7 +238,7 @@ impl Body {
 }
 
 /// Characters of the API's message that are matched and shown.
-const MESSAGE_CHARS_MAX: usize = 300;
+pub(super) const MESSAGE_CHARS_MAX: usize = 300;
 
 /// What the answer says, on one line; empty if the call worked.
 fn describe(meaning: Meaning, kind: Body, body: &[u8]) -> String {
@@ -274,14 +278,6 @@ fn message(body: &[u8]) -> String {
 fn one_line(text: &str) -> String {
     let words = text.split(|letter: char| letter.is_whitespace() || letter.is_control());
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// The start of a message.
-pub(super) fn shorten(message: &str) -> Cow<'_, str> {
-    match message.char_indices().nth(MESSAGE_CHARS_MAX) {
-        Some((cut, _)) => format!("{}…", &message[..cut]).into(),
-        None => message.into(),
-    }
 }
 
 /// The members of an answer that matter. A success has `type`, an error `status`.
@@ -474,7 +470,7 @@ mod tests {
     fn the_message_is_cut_and_on_one_line() {
         let long = format!(r#"{{"status":"error","message":"a\nb {}"}}"#, "x".repeat(1000));
         let text = message(long.as_bytes());
-        let text = shorten(&text);
+        let text = shorten(&text, MESSAGE_CHARS_MAX);
         assert!(
             text.starts_with("a b x") && text.ends_with('…') && text.chars().count() == MESSAGE_CHARS_MAX + 1
         );

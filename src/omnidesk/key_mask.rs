@@ -6,8 +6,9 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::answer::shorten;
+use super::answer::MESSAGE_CHARS_MAX;
 use super::key::ApiKey;
+use crate::units::shorten;
 
 /// What is shown instead of the key.
 const MASK: &str = "***";
@@ -67,7 +68,7 @@ impl KeyMask {
     /// The start of a message as it may be shown. It is masked before it is cut,
     /// so that no half of the key is left.
     pub fn show(&self, message: &str) -> String {
-        shorten(&self.mask(message)).into_owned()
+        shorten(&self.mask(message), MESSAGE_CHARS_MAX).into_owned()
     }
 
     fn mask(&self, text: &str) -> String {

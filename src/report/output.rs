@@ -1,15 +1,66 @@
-//! stdout is for data, stderr for people.
+//! stdout is for data, stderr for people. Both may be a terminal, so no text reaches
+//! them but by this file.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 /// Writes data to stdout.
 pub(crate) fn print_data(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text)?;
+    out.write_all(printable(&String::from_utf8_lossy(text)).as_bytes())?;
     out.flush()
 }
 
 /// Writes a line for people to stderr. A closed stderr fails nothing.
 pub(crate) fn report_line(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = write_report(format!("{text}\n").as_bytes());
+}
+
+/// Writes lines to stderr.
+pub(super) fn write_report(lines: &[u8]) -> io::Result<()> {
+    io::stderr().write_all(printable(&String::from_utf8_lossy(lines)).as_bytes())
+}
+
+/// The text with escapes in place of characters that a terminal obeys. Names of
+/// files, headers and cells can hold them: they could hide a line or write another.
+/// The escapes are those of JSON, so JSON stays what it was.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return text.into();
+    }
+    let mut printable = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_obeyed(letter) {
+            let _ = write!(printable, "\\u{:04x}", u32::from(letter));
+        } else {
+            printable.push(letter);
+        }
+    }
+    printable.into()
+}
+
+/// Control characters and marks of direction, but not the line ends and tabs that
+/// the program itself writes.
+fn is_obeyed(letter: char) -> bool {
+    letter.is_control() && letter != '\n' && letter != '\t'
+        || matches!(letter, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_no_character_that_it_obeys() {
+        for (text, shown) in [
+            ("Zoë\t李\n", "Zoë\t李\n"),
+            ("a\u{1b}[2Jb\rc\u{7f}", "a\\u001b[2Jb\\u000dc\\u007f"),
+            ("\u{9b}31m\u{202e}nna", "\\u009b31m\\u202enna"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
+        let json = serde_json::json!("\u{9b}\u{2066}").to_string();
+        assert_eq!(serde_json::from_str::<String>(&printable(&json)).expect("JSON"), "\u{9b}\u{2066}");
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::output::report_line;
+use super::output::{report_line, write_report};
 use crate::units::{Count, Period};
 
 /// `--progress`
@@ -109,8 +109,8 @@ impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let bar = self.0.lock().ok().and_then(|bar| bar.clone());
         match bar {
-            Some(bar) => bar.suspend(|| io::stderr().write_all(line))?,
-            None => io::stderr().write_all(line)?,
+            Some(bar) => bar.suspend(|| write_report(line))?,
+            None => write_report(line)?,
         }
         Ok(line.len())
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use omnidesk_sync::sandbox::{Faults, Settings};
 
 use crate::server::{Server, json, refusal};
-use crate::world::{CommandOutput, KEY, World, kill};
+use crate::world::{CommandOutput, HEADER, KEY, World, kill};
 
 const RUN: [&str; 6] = ["run", "--json", "-vv", "--metrics-file", "metrics.prom", "export.csv"];
 
@@ -127,6 +127,26 @@ fn only_the_owner_can_read_the_files_whatever_the_umask() {
     assert!(check() >= 7, "{:?}", paths_below(&world.path("")));
     CommandOutput::read(&mut with_open_umask(&RUN)).expect_code(1);
     check();
+}
+
+#[test]
+fn the_terminal_gets_no_control_character_and_no_endless_value() {
+    let world = World::default();
+    let digits = "7".repeat(100_000);
+    let name = "\u{1b}]0;title\u{7}\u{202e}.csv";
+    world.file(
+        name,
+        format!("{HEADER}{digits},Ann,Smit,\u{9b}2J,,,\nA1,\u{1b}[31mAnn,Smit,\u{1b}c,,,\n").as_bytes(),
+    );
+    for arguments in
+        [&["plan", name][..], &["run", name], &["run", "--json", "-vv", name], &["plan", "no\u{1b}[2J"]]
+    {
+        let output = world.execute(arguments);
+        let shown = format!("{}{}", output.stdout, output.stderr);
+        assert!(shown.contains("\\u001b"), "{shown}");
+        let is_obeyed = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
+        assert!(!shown.contains(is_obeyed) && shown.len() < 10_000, "{} bytes: {shown:?}", shown.len());
+    }
 }
 
 /// A person opens result files with a spreadsheet, which would carry out formulas.
