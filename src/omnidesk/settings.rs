@@ -1,10 +1,11 @@
 //! The settings in `[omnidesk]` for sending a call.
 
+use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::{Host, SyntaxViolation, Url};
 
 use super::wire::{BodyEncoding, DOCUMENTED_FIELDS};
 
@@ -34,7 +35,19 @@ pub enum Auth {
 /// Reads a URL that is HTTPS, or HTTP to this machine itself. Over HTTP elsewhere,
 /// anybody could read the `exposed` data.
 pub(crate) fn parse_url(text: &str, exposed: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|error| format!("it is no URL ({error})"))?;
+    use SyntaxViolation::{Backslash, ExpectedDoubleSlash, TabOrNewlineIgnored};
+    // The parser repairs a URL as browsers do, and these repairs can change its host.
+    let violation = Cell::new(None);
+    let note = |found| {
+        if matches!(found, Backslash | ExpectedDoubleSlash | TabOrNewlineIgnored) {
+            violation.set(Some(found));
+        }
+    };
+    let url = Url::options().syntax_violation_callback(Some(&note)).parse(text.trim());
+    let url = url.map_err(|error| format!("it is no URL ({error})"))?;
+    if let Some(violation) = violation.get() {
+        return Err(format!("it is no URL ({violation})"));
+    }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
         return Err("a user, a password or a fragment (#) does not belong in it".to_owned());
     }
@@ -134,6 +147,14 @@ mod tests {
             "http://account.omnidesk.com",
             "http://127.0.0.1.example.org",
             "ftp://x",
+            "https:evil.example.org",
+            "https:/evil.example.org",
+            "https:\\\\evil.example.org",
+            "https:\\/evil.example.org",
+            "http:127.0.0.1",
+            "https:///evil.example.org",
+            "https://\\evil.example.org",
+            "ht\ntps://evil.example.org",
             "account.omnidesk.com",
             "https://u:p@x",
             "https://x?apiKey=1",
