@@ -68,13 +68,11 @@ impl KeyMask {
     /// The start of a message as it may be shown. It is masked before it is cut,
     /// so that no half of the key is left.
     pub fn show(&self, message: &str) -> String {
-        shorten(&self.mask(message), MESSAGE_CHARS_MAX).into_owned()
-    }
-
-    fn mask(&self, text: &str) -> String {
-        let mut masked = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(letter) = rest.chars().next() {
+        let (mut masked, mut rest) = (String::new(), message);
+        // Each step adds a character at least. One more than is shown tells that
+        // there are more.
+        for _ in 0..=MESSAGE_CHARS_MAX {
+            let Some(letter) = rest.chars().next() else { break };
             if let Some(len) = self.len_at_start(rest.as_bytes()) {
                 masked.push_str(MASK);
                 rest = &rest[len..];
@@ -83,7 +81,7 @@ impl KeyMask {
                 rest = &rest[letter.len_utf8()..];
             }
         }
-        masked
+        shorten(&masked, MESSAGE_CHARS_MAX).into_owned()
     }
 
     /// The length of the longest spelling of the key with which the text begins.
@@ -172,7 +170,7 @@ mod tests {
     use super::*;
 
     fn mask(key: &str, text: &str) -> String {
-        KeyMask::new(&ApiKey::of_tests(key)).mask(text)
+        KeyMask::new(&ApiKey::of_tests(key)).show(text)
     }
 
     #[test]
