@@ -432,7 +432,7 @@ fn a_redirect_is_never_followed_so_the_key_goes_nowhere_else() {
     let target = elsewhere.url();
     let server = Server::new(move |_, _| with_headers(307, &format!("Location: {target}/x\r\n"), ""));
     let world = World::with_server(&server.url());
-    world.run(&rows(2)).expect_code(3).expect_outcomes("2 not_attempted").expect_stop("intercepted");
+    world.run(&rows(3)).expect_code(3).expect_outcomes("3 not_attempted").expect_stop("intercepted");
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
