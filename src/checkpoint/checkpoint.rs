@@ -161,7 +161,8 @@ impl Drop for Checkpoint {
 mod tests {
     use super::super::format::FORMAT;
     use super::*;
-    use crate::reconcile::{Acked, AddressHash, CustomerState, ExportRow};
+    use crate::mapping::ExportRow;
+    use crate::reconcile::{Acked, AddressHash, CustomerState};
     use rusqlite::Connection;
 
     fn new() -> (tempfile::TempDir, std::path::PathBuf, Checkpoint) {

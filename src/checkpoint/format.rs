@@ -55,11 +55,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::guards::{NoticeLine, RunProfile};
-use crate::mapping::Place;
+use crate::mapping::{ExportRow, Place};
 use crate::omnidesk::CallKind;
 use crate::reconcile::{
-    Acked, AckedField, AddressHash, BuildKeyHasher, Counts, CustomerKey, CustomerState, Effect, ExportRow,
-    FieldTag, MissingAction, MissingCustomers, PendingCall, RowFingerprint, RowProgress, ValueHash,
+    Acked, AckedField, AddressHash, BuildKeyHasher, Counts, CustomerKey, CustomerState, Effect, FieldTag,
+    MissingAction, MissingCustomers, PendingCall, RowFingerprint, RowProgress, ValueHash,
 };
 
 /// "omd1": tells the file from any other SQLite database.

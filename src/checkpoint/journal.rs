@@ -160,8 +160,9 @@ fn states_max(in_blocks: u64) -> usize {
 mod tests {
     use super::super::format::RowKey;
     use super::*;
+    use crate::mapping::ExportRow;
     use crate::omnidesk::CallKind;
-    use crate::reconcile::{CustomerKey, Effect, ExportRow, PendingCall, RowProgress};
+    use crate::reconcile::{CustomerKey, Effect, PendingCall, RowProgress};
     use proptest::collection::vec;
     use proptest::prelude::*;
 

@@ -1,6 +1,7 @@
 //! Runs: beginning, resuming, ending.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 
 use rusqlite::params;
 
@@ -98,6 +99,17 @@ impl Checkpoint {
             _ => None,
         };
         Ok(ExportId { hash, ordinal: own.unwrap_or(last + 1) })
+    }
+
+    /// The ordinals of the exports of all runs, by the name of the run's folder.
+    pub(crate) fn exports_by_folder(&self) -> Result<HashMap<String, u32>, CheckpointError> {
+        let runs: Vec<(String, u32)> =
+            self.database.list("SELECT record, export FROM run ORDER BY id", [], |row| {
+                Ok((row.get::<_, Encoded<RunRecord>>(0)?.0.folder, row.get(1)?))
+            })?;
+        let name =
+            |folder: &str| Path::new(folder).file_name().map(|name| name.to_string_lossy().into_owned());
+        Ok(runs.into_iter().filter_map(|(folder, export)| Some((name(&folder)?, export))).collect())
     }
 
     /// The ordinal of an export: the same for the same content.

@@ -10,11 +10,11 @@ use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record,
 use super::retry::Attempts;
 use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
-use crate::mapping::{Intent, Place};
+use crate::mapping::{ExportRow, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
-    CustomerKey, CustomerState, ExportRow, Outcome, PendingCall, RowFingerprint, Situation, Step,
-    acknowledge, confirm, next, set_fingerprint, state_during, turn_to_create, turn_to_update,
+    CustomerKey, CustomerState, Outcome, PendingCall, RowFingerprint, Situation, Step, acknowledge, confirm,
+    next, set_fingerprint, state_during, turn_to_create, turn_to_update,
 };
 
 /// A row with calls to make.
@@ -246,7 +246,7 @@ impl RowTask {
     }
 
     fn export_row(&self) -> ExportRow {
-        ExportRow { export: self.dispatcher.settings.policy.export, row: self.at().position() }
+        self.dispatcher.settings.policy.row(&self.job.intent)
     }
 
     pub(super) fn count_call(&mut self, sent: &SentCall) {

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use super::baseline::{Baseline, RunProfile};
 use super::mapping_changes::MappingChanges;
-use super::notices::{NoticeKind, Notices};
+use super::notices::{Notice, NoticeKind, Notices, field_name};
 use super::repeated_rows::RepeatedRows;
 use super::shared_addresses::{SharedAddressSearch, SharedAddressTracker};
 use super::vanished::{VanishedChanges, VanishedTracker, vanished_customer};
 use crate::mapping::{Fill, Intent, MappedKey, Place};
 use crate::omnidesk::Call;
-use crate::reconcile::{Acked, CustomerKey, HashKey};
+use crate::reconcile::{Acked, CustomerKey, HashKey, Superseded};
+use crate::source::RowRef;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Findings {
@@ -36,6 +37,8 @@ pub(crate) struct Inspection {
     pub(crate) mapping_changes: MappingChanges,
     /// Rows that contradict an earlier one.
     conflicts: u64,
+    /// Rows of which something is superseded.
+    superseded: u64,
     notices: Notices,
 }
 
@@ -54,6 +57,7 @@ impl Inspection {
             vanished: VanishedTracker::new(&baseline.vanished),
             mapping_changes: MappingChanges::new(keys, profile),
             conflicts: 0,
+            superseded: 0,
             notices: Notices::default(),
         }
     }
@@ -86,6 +90,18 @@ impl Inspection {
         }
     }
 
+    /// A row of which something is not sent.
+    pub(crate) fn add_superseded(&mut self, at: RowRef, superseded: &Superseded) {
+        self.superseded += 1;
+        let fields = match superseded {
+            Superseded::ByPurge => vec![None],
+            Superseded::Fields(fields) => fields.iter().map(|field| Some(field_name(field))).collect(),
+        };
+        for field in fields {
+            self.notices.add(Notice { at, kind: NoticeKind::Superseded, field, other: None });
+        }
+    }
+
     /// Ends the inspection. `repeated` are the customers with several rows, with
     /// what is acknowledged after all of them.
     pub(crate) fn finish<'a>(
@@ -103,6 +119,7 @@ impl Inspection {
         }
         let notices = &mut self.notices;
         notices.set_count(NoticeKind::ConflictingRow, self.conflicts, 0);
+        notices.set_count(NoticeKind::Superseded, self.superseded, 0);
         let (shared_addresses_tag, shared_addresses) = self.shared_addresses.finish(notices);
         let vanished = self.vanished.finish(notices);
         notices.sort();

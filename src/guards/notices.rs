@@ -20,6 +20,9 @@ pub(crate) enum NoticeKind {
     SharedAddress,
     /// A row that contradicts an earlier row of the same customer.
     ConflictingRow,
+    /// A row of an earlier export, of which something is not sent: later rows or
+    /// exports have decided it.
+    Superseded,
     /// An address that Omnidesk holds and that the export no longer has.
     VanishedAddress,
 }
@@ -64,6 +67,7 @@ impl NoticeKind {
         match self {
             Self::SharedAddress => "shared_address",
             Self::ConflictingRow => "conflicting_row",
+            Self::Superseded => "superseded",
             Self::VanishedAddress => "vanished_address",
         }
     }
@@ -75,6 +79,9 @@ impl NoticeKind {
                 "find out whose address it is and fix the export; shared_addresses in [guard] can block such an export, or ignore them"
             }
             Self::ConflictingRow => "keep one row a customer, or let the later row ask for an update",
+            Self::Superseded => {
+                "nothing is to be done, unless the row is right and what came after it is wrong: then put it into an export of its own"
+            }
             Self::VanishedAddress => {
                 "none of the four calls removes an address: if it must go, remove it in Omnidesk"
             }
@@ -91,6 +98,10 @@ impl Notice {
             NoticeKind::ConflictingRow => {
                 format!("{other} of the same customer has another {field}; the last row wins")
             }
+            NoticeKind::Superseded => match &self.field {
+                Some(field) => format!("a later row or export has set another {field}, which stays"),
+                None => "the customer was purged after this row, so none of it is sent".to_owned(),
+            },
             NoticeKind::VanishedAddress => {
                 "the customer has an address in Omnidesk that the export no longer has".to_owned()
             }
@@ -172,6 +183,10 @@ impl Notices {
             NoticeKind::ConflictingRow => {
                 let rows = pluralize(count, "row contradicts", "rows contradict");
                 format!("{rows} an earlier row of the same customer{examples}; the last row wins")
+            }
+            NoticeKind::Superseded => {
+                let rows = pluralize(count, "row asks", "rows ask");
+                format!("{rows} for what later rows or exports have decided, and it stays{examples}")
             }
             NoticeKind::VanishedAddress => {
                 let addresses = pluralize(count, "address has vanished", "addresses have vanished");

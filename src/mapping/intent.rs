@@ -73,6 +73,21 @@ pub struct Customer {
     pub primary_id: PrimaryId,
 }
 
+/// A row of an export. Exports have ordinals, which rise with time; a missing
+/// customer stands behind all rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ExportRow {
+    pub export: u32,
+    pub row: u64,
+}
+
+impl ExportRow {
+    /// Whether this row stands behind `other`, or in a later export.
+    pub(crate) fn is_after(self, other: Self) -> bool {
+        (self.export, self.row) > (other.export, other.row)
+    }
+}
+
 /// The name of a text field of a customer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldName {
@@ -150,6 +165,8 @@ pub struct Intent {
     /// Whether other tickets stay as they are.
     pub no_sync: bool,
     pub warnings: Vec<Warning>,
+    /// The row of an earlier run that a row of a result file stands for.
+    pub origin: Option<ExportRow>,
 }
 
 /// A text field that has a value; `None` empties it.
@@ -188,6 +205,7 @@ impl Draft<'_> {
             ticket_id: self.ticket_id,
             no_sync: self.no_sync,
             warnings: self.warnings,
+            origin: None,
         }
     }
 }
@@ -204,6 +222,7 @@ impl Intent {
             ticket_id: None,
             no_sync: false,
             warnings: Vec::new(),
+            origin: None,
         }
     }
 }

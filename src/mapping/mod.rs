@@ -24,7 +24,7 @@ mod variables;
 
 pub use addresses::{Address, Channel, DraftAddress};
 pub(crate) use fill::Fill;
-pub use intent::{Customer, Draft, FieldName, FieldValue, Intent, Place, PrimaryId, Warning};
+pub use intent::{Customer, Draft, ExportRow, FieldName, FieldValue, Intent, Place, PrimaryId, Warning};
 pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub use operation::Operation;

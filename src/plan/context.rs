@@ -47,6 +47,9 @@ impl RunContext {
             None => (HashKey::new([0; 32]), ExportId { hash, ordinal: 1 }, Baseline::default()),
             Some(checkpoint) => {
                 let export = checkpoint.export_id(hash, prepared.mapping_version)?;
+                if prepared.is_result_file && prepared.origins.get().is_none() {
+                    let _ = prepared.origins.set(checkpoint.exports_by_folder()?);
+                }
                 (checkpoint.key(), export, checkpoint.baseline()?)
             }
         };

@@ -20,7 +20,7 @@ use crate::mapping::{Fill, Operation};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
-    set_fingerprint,
+    set_fingerprint, superseded,
 };
 use crate::source::{Row, RowRef};
 
@@ -264,7 +264,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         let export = &self.prepared.export;
         let mut row = Row::default();
         export.rows_from(at).read(&mut row).map_err(|source| export.io_error(source))?;
-        let Ok(Some(intent)) = self.prepared.mapping.map(&row) else {
+        let Ok(Some(intent)) = self.prepared.map(&row) else {
             return Err(PlanError::Bug(format!("row {} is not what it was", at.number)));
         };
         let row = IntentRow { at, customer, fingerprint: RowFingerprint::NONE, intent };
@@ -304,7 +304,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             return Ok(());
         }
         let second = SecondReading {
-            mapping: &self.prepared.mapping,
+            prepared: self.prepared,
             key: self.context.policy.key,
             repeated: self.repeated.keys().copied().collect(),
             suspects,
@@ -405,7 +405,13 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             self.plan.decide(row.at, Outcome::Unchanged, &[]);
             return None;
         }
-        match rehearse(&row.intent, state, &self.context.policy) {
+        let policy = &self.context.policy;
+        // Only such rows can come after what has superseded them.
+        if row.intent.origin.is_some() || self.context.retry.is_some() {
+            let superseded = superseded(&row.intent, state, policy);
+            superseded.iter().for_each(|superseded| self.inspection.add_superseded(row.at, superseded));
+        }
+        match rehearse(&row.intent, state, policy) {
             Ok((calls, outcome)) => {
                 self.plan.decide(row.at, outcome, &calls);
                 self.observer.add_calls(row.at, &calls);

@@ -1,16 +1,17 @@
 //! What `run`, `plan` and `adopt` do first: open the export, compile the mapping.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
 use super::error::PlanError;
 use crate::checkpoint::{PlanVersion, SettingsHash};
 use crate::config::Config;
-use crate::mapping::{MappedKey, Mapping};
+use crate::mapping::{ExportRow, Intent, MappedKey, Mapping, RowResult};
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
-use crate::source::{self, Export, ExportHash};
+use crate::source::{self, Export, ExportHash, Row};
 
 /// Another version of the program may map the same row to something else, so
 /// the version is part of everything that says "decided as before".
@@ -39,6 +40,9 @@ pub(crate) struct PreparedExport {
     /// What is mapped, to tell a changed mapping from changed data.
     pub(crate) keys: Vec<MappedKey>,
     pub(crate) missing: MissingAction,
+    /// The ordinals of the exports of earlier runs, by the run's folder, if rows of
+    /// this export stand for rows of these.
+    pub(crate) origins: OnceLock<HashMap<String, u32>>,
     /// See [`PreparedExport::fingerprinter`].
     row_version: SettingsHash,
 }
@@ -48,6 +52,22 @@ impl PreparedExport {
     /// a whole export: a limit, or a result file.
     pub(crate) fn is_part(&self) -> bool {
         self.options.limit.is_some() || self.is_result_file
+    }
+
+    /// What a row asks for.
+    pub(crate) fn map(&self, row: &Row) -> RowResult<Option<Intent>> {
+        let mut mapped = self.mapping.map(row)?;
+        if let Some(intent) = &mut mapped {
+            intent.origin = self.origin(row);
+        }
+        Ok(mapped)
+    }
+
+    /// The row of an earlier run that a row of a result file stands for.
+    pub(crate) fn origin(&self, row: &Row) -> Option<ExportRow> {
+        let origins = self.origins.get()?;
+        let (run, row) = self.export.origin(row)?;
+        Some(ExportRow { export: *origins.get(&*run)?, row })
     }
 
     /// Fingerprints are the same for rows that ask for the same in the same words.
@@ -96,6 +116,9 @@ pub(crate) fn prepare(
     export.check_unchanged()?;
     let settings = mapping_settings(config);
     let is_result_file = export.is_result_file()?;
+    if is_result_file {
+        export.require_origin();
+    }
     Ok(PreparedExport {
         row_version: row_version(&settings, &export, &mapping),
         export: Arc::new(export),
@@ -115,6 +138,7 @@ pub(crate) fn prepare(
             &config.input,
         ),
         missing: config.missing.action,
+        origins: OnceLock::new(),
     })
 }
 

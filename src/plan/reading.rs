@@ -14,7 +14,7 @@ use super::error::PlanError;
 use super::prepare::PreparedExport;
 use crate::checkpoint::CustomerIndex;
 use crate::guards::{SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Draft, Fill, Intent, Mapping, Operation, Rejection, RowIdentity};
+use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity};
 use crate::reconcile::{
     BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
 };
@@ -215,7 +215,8 @@ impl FirstReading<'_> {
         match self.new_customer(&draft, customer) {
             Some(new) => RowClass::New(customer, new),
             None => {
-                let (at, intent) = (row.at(), draft.into_intent());
+                let (at, mut intent) = (row.at(), draft.into_intent());
+                intent.origin = self.prepared.origin(row);
                 RowClass::Intent(Box::new(IntentRow { at, customer, fingerprint, intent }))
             }
         }
@@ -241,7 +242,7 @@ impl FirstReading<'_> {
 /// Which rows of a second reading matter: those of customers with several rows,
 /// and those with an address that several customers may have.
 pub(super) struct SecondReading<'a> {
-    pub(super) mapping: &'a Mapping,
+    pub(super) prepared: &'a PreparedExport,
     pub(super) key: HashKey,
     pub(super) repeated: HashSet<CustomerKey, BuildKeyHasher>,
     /// Sorted.
@@ -251,13 +252,13 @@ pub(super) struct SecondReading<'a> {
 impl SecondReading<'_> {
     /// What the row asks for, if it matters.
     pub(super) fn map(&self, row: &Row) -> Option<IntentRow> {
-        let (brand_id, primary_id) = self.mapping.customer_of(row)?;
+        let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
         let is_repeated = self.repeated.contains(&key);
         if !is_repeated && self.suspects.is_empty() {
             return None;
         }
-        let draft = self.mapping.draft(row).ok()??;
+        let draft = self.prepared.mapping.draft(row).ok()??;
         let is_suspect = || {
             draft.addresses.iter().any(|address| {
                 let hash = self.key.address_identity(address.channel(), &address.identity());
@@ -268,7 +269,8 @@ impl SecondReading<'_> {
             return None;
         }
         let customer = CustomerRef { key, brand_id, known: None };
-        let (fingerprint, intent) = (RowFingerprint::NONE, draft.into_intent());
+        let (fingerprint, mut intent) = (RowFingerprint::NONE, draft.into_intent());
+        intent.origin = self.prepared.origin(row);
         Some(IntentRow { at: row.at(), customer, fingerprint, intent })
     }
 }

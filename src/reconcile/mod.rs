@@ -18,8 +18,9 @@ pub(crate) use hashes::BuildKeyHasher;
 pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, RowFingerprinter, ValueHash};
 pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
-pub use state::{Acked, AckedField, CustomerState, Effect, ExportRow, PendingCall, RowProgress};
+pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};
 pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};
 pub(crate) use step::{
-    acknowledge_probe, confirm, probe_call, set_fingerprint, state_during, turn_to_create, turn_to_update,
+    Superseded, acknowledge_probe, confirm, probe_call, set_fingerprint, state_during, superseded,
+    turn_to_create, turn_to_update,
 };

@@ -3,23 +3,8 @@
 
 use super::hashes::{AddressHash, FieldTag, HashKey, RowFingerprint, ValueHash};
 use super::outcome::Outcome;
-use crate::mapping::{FieldName, FieldValue, Intent};
+use crate::mapping::{ExportRow, FieldName, FieldValue, Intent};
 use crate::omnidesk::{Action, Call, CallKind};
-
-/// A row of an export. Exports have ordinals, which rise with time; a missing
-/// customer stands behind all rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ExportRow {
-    pub export: u32,
-    pub row: u64,
-}
-
-impl ExportRow {
-    /// Whether this row stands behind `other`, or in a later export.
-    pub(crate) fn is_after(self, other: Self) -> bool {
-        (self.export, self.row) > (other.export, other.row)
-    }
-}
 
 /// What the checkpoint knows of a customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -324,6 +309,7 @@ mod tests {
             ticket_id: None,
             no_sync: false,
             warnings: Vec::new(),
+            origin: None,
         };
         acked.advance(at(1, 30));
         acked.decide(&key, &intent, at(1, 30));

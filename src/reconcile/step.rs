@@ -2,8 +2,8 @@
 
 use super::hashes::{HashKey, RowFingerprint};
 use super::outcome::Outcome;
-use super::state::{Acked, CustomerState, Effect, ExportRow, PendingCall, RowProgress};
-use crate::mapping::{FieldName, FieldValue, Intent, Operation, Rejection, RejectionCode};
+use super::state::{Acked, CustomerState, Effect, PendingCall, RowProgress};
+use crate::mapping::{ExportRow, FieldName, FieldValue, Intent, Operation, Rejection, RejectionCode};
 use crate::omnidesk::{Action, Call};
 
 /// What holds for a whole run.
@@ -20,8 +20,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    fn row(&self, intent: &Intent) -> ExportRow {
-        ExportRow { export: self.export, row: intent.at.position() }
+    /// The row that decides: of a result file, the one that it stands for.
+    pub(crate) fn row(&self, intent: &Intent) -> ExportRow {
+        intent.origin.unwrap_or(ExportRow { export: self.export, row: intent.at.position() })
     }
 }
 
@@ -89,14 +90,10 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     }
     let creates = matches!(intent.operation, Operation::Sync | Operation::Create) || situation.was_absent();
     let row = policy.row(intent);
+    if is_dead(&situation.state, row) {
+        return Step::Done(situation.progress.outcome());
+    }
     let acked = match &situation.state {
-        // A later row has purged the customer: this one is dead.
-        CustomerState::Purged(by) | CustomerState::PerhapsPurged(by) if by.is_after(row) => {
-            return Step::Done(situation.progress.outcome());
-        }
-        CustomerState::Acknowledged(Acked { purge: Some(by), .. }) if by.is_after(row) => {
-            return Step::Done(situation.progress.outcome());
-        }
         CustomerState::Purged(by) if by.export != row.export && !policy.allow_recreate => {
             return Step::Rejected(purged_before());
         }
@@ -108,6 +105,37 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         CustomerState::Acknowledged(acked) => acked,
     };
     next_change(intent, acked, situation, policy)
+}
+
+/// Whether a later row has, or has perhaps, purged the customer.
+fn is_dead(state: &CustomerState, row: ExportRow) -> bool {
+    match state {
+        CustomerState::Purged(by) | CustomerState::PerhapsPurged(by) => by.is_after(row),
+        CustomerState::Acknowledged(acked) => acked.purge.is_some_and(|by| by.is_after(row)),
+        CustomerState::Unknown => false,
+    }
+}
+
+/// What of a row is not sent, since something came after it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Superseded {
+    /// All: the customer was purged.
+    ByPurge,
+    /// These fields: later rows or exports have set other values.
+    Fields(Vec<FieldName>),
+}
+
+pub(crate) fn superseded(intent: &Intent, state: &CustomerState, policy: &Policy) -> Option<Superseded> {
+    let (key, row) = (&policy.key, policy.row(intent));
+    if is_dead(state, row) && intent.operation != Operation::Purge {
+        return Some(Superseded::ByPurge);
+    }
+    let acked = state.acked()?;
+    let is_superseded = |(name, value): &&(FieldName, FieldValue)| {
+        acked.has_later(key, name, row) && !acked.has(key, name, value)
+    };
+    let fields: Vec<_> = intent.fields.iter().filter(is_superseded).map(|(name, _)| name.clone()).collect();
+    (!fields.is_empty()).then_some(Superseded::Fields(fields))
 }
 
 /// The next update or add-channel of a row.
@@ -413,6 +441,7 @@ mod tests {
             ticket_id: None,
             no_sync: false,
             warnings: Vec::new(),
+            origin: None,
         }
     }
 

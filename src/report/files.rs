@@ -15,7 +15,7 @@ use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notices;
 use crate::mapping::{Customer, Place};
 use crate::reconcile::Outcome;
-use crate::source::{Export, ResultCell, RowRef, no_formula};
+use crate::source::{Export, ORIGIN, ResultCell, Row, RowRef, no_formula};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +212,22 @@ impl RunFiles {
         self.append(MISSING_FILE, MISSING_HEADER.as_bytes(), line.as_bytes(), Sync::Always)
     }
 
+    /// The columns behind the export's own. A row of a result file keeps the run and
+    /// the row that it stands for.
+    fn result_cells(&self, at: RowRef, operation: &str, problem: &Problem) -> io::Result<Vec<ResultCell>> {
+        let mut row = Row::default();
+        self.export.rows_from(at).read(&mut row)?;
+        let own = || {
+            let run = self.folder.file_name().map(|name| name.to_string_lossy().into_owned());
+            (run.unwrap_or_default(), at.number)
+        };
+        let origin = self.export.origin(&row).map(|(run, row)| (run.into_owned(), row));
+        let (run, number) = origin.unwrap_or_else(own);
+        let mut cells = problem_cells(at, operation, problem);
+        cells.extend([(ORIGIN.0, run.into()), (ORIGIN.1, number.into())]);
+        Ok(cells)
+    }
+
     /// Adds a row to `failed`, `rejected` or `in_doubt`.
     pub(crate) fn add_problem(
         &mut self,
@@ -221,7 +237,7 @@ impl RunFiles {
         problem: &Problem,
     ) -> Result<(), FilesError> {
         let name = format!("{}.{}", outcome.as_str(), self.export.result_extension());
-        let results = result_cells(at, operation, problem);
+        let results = self.result_cells(at, operation, problem).map_err(self.error(&name))?;
         let line = self.export.result_row(at, &results).map_err(self.error(&name))?;
         let header = self.export.result_header(&results);
         self.append(&name, &header, &line, Sync::Always)
@@ -242,7 +258,7 @@ impl RunFiles {
                 status: None,
                 attempts: 0,
             };
-            let results = result_cells(notice.at, "", &problem);
+            let results = self.result_cells(notice.at, "", &problem).map_err(self.error(&name))?;
             if content.is_empty() {
                 content = self.export.result_header(&results);
             }
@@ -356,9 +372,9 @@ impl AppendFile {
     }
 }
 
-/// The columns behind the export's own.
-fn result_cells(at: RowRef, operation: &str, problem: &Problem) -> [ResultCell; 9] {
-    [
+/// The columns behind the export's own, but for those of the origin.
+fn problem_cells(at: RowRef, operation: &str, problem: &Problem) -> Vec<ResultCell> {
+    vec![
         ("_sync_line", at.line.into()),
         ("_sync_operation", operation.into()),
         ("_sync_code", problem.code.into()),

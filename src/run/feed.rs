@@ -38,7 +38,7 @@ pub(super) fn each_row(
             }
             read += 1;
         }
-        if !visit(&row, prepared.mapping.map(&row))? {
+        if !visit(&row, prepared.map(&row))? {
             break;
         }
     }

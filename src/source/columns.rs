@@ -59,6 +59,15 @@ impl Columns {
         Ok(at)
     }
 
+    /// Where a column of a result file stands.
+    pub(super) fn require_result(&mut self, name: &str) -> Option<usize> {
+        if !self.has_header {
+            self.names.push(name.to_owned());
+            self.index.insert(name.to_owned(), self.names.len() - 1);
+        }
+        self.names.iter().position(|own| own == name)
+    }
+
     fn unknown_column(&self, name: &str) -> String {
         if let Some(near) = self.nearest(name) {
             return format!("the export has no column {name:?}; did you mean {near:?}?");

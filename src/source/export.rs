@@ -1,5 +1,6 @@
 //! An open export, and the interface of its format.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -64,7 +65,12 @@ pub struct Export {
     pub(super) format: Box<dyn Format>,
     pub(super) columns: Arc<Columns>,
     pub(super) first: RowRef,
+    /// Where a result file names the run and the row of each row.
+    pub(super) origin: Option<(usize, usize)>,
 }
+
+/// The columns of a result file that name the run and the row.
+pub(crate) const ORIGIN: (&str, &str) = ("_sync_run", "_sync_row");
 
 impl Export {
     /// As the user named it.
@@ -122,6 +128,20 @@ impl Export {
     /// Whether it is a result file of an earlier run, fixed and run again.
     pub fn is_result_file(&self) -> Result<bool, SourceError> {
         self.format.is_result_file(self).map_err(|source| self.io_error(source))
+    }
+
+    /// Reads also the run and the row that a row of a result file stands for.
+    pub(crate) fn require_origin(&mut self) {
+        let columns = self.columns_mut();
+        let run = columns.require_result(ORIGIN.0);
+        self.origin = run.zip(columns.require_result(ORIGIN.1));
+    }
+
+    /// The run and the row of it that a row stands for.
+    pub(crate) fn origin<'a>(&self, row: &'a Row) -> Option<(Cow<'a, str>, u64)> {
+        let (run, number) = self.origin?;
+        let run = row.text(run).ok().filter(|run| !run.is_empty())?;
+        Some((run, row.text(number).ok()?.trim().parse().ok()?))
     }
 
     /// The extension of its result files.

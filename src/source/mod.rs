@@ -30,6 +30,7 @@ pub use columns::Columns;
 pub(crate) use csv::no_formula;
 pub use dialect::{Dialect, LineEnd};
 pub use error::SourceError;
+pub(crate) use export::ORIGIN;
 pub use export::{Export, ExportHash, ResultCell};
 pub use format::open;
 pub use rows::{BadText, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows};

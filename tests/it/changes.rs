@@ -1,8 +1,11 @@
 //! Several nights: only changes are sent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use omnidesk_sync::sandbox::State;
 
-use crate::server::{Server, refusal, success};
+use crate::server::{Request, Server, refusal, success};
 use crate::world::{CommandOutput, HEADER, MAPPING, World, rows};
 
 /// Names and addresses of the only customer.
@@ -223,4 +226,62 @@ fn a_full_run_sends_everything_again_and_recreates_no_purged_customer() {
     world.write_export(export);
     world.run_with(&["--full"]).expect_code(1).expect_outcomes("1 updated, 1 rejected").expect_calls(3);
     assert_eq!(only_customer(&world.state()), "Ann Smit a@example.org b@example.org");
+}
+
+/// A server that refuses the calls that hold a word.
+fn refusing(word: &'static str) -> (Server, Arc<AtomicBool>) {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let shared = Arc::clone(&refuses);
+    let server = Server::new(move |_, request| {
+        let refuses = shared.load(Relaxed);
+        if refuses && request.body.contains(word) { refusal("No.") } else { success() }
+    });
+    (server, refuses)
+}
+
+/// The result file, run again, counts as the rows that it stands for.
+#[test]
+fn a_result_file_undoes_nothing_that_came_after_its_rows() {
+    let (server, refuses) = refusing("Silver");
+    let world = World::with_server(&server.url());
+    world.run("C1,Gold,Smit,,,,\nC1,Silver,Smit,,,,\nC1,Gold,Vis,,,,\n").expect_code(1);
+    refuses.store(false, Relaxed);
+    let failed = world.result("failed.csv").expect("a result file");
+    world.file("failed.csv", &failed);
+    let sent = server.requests().len();
+    let output =
+        world.execute(&["run", "--json", "failed.csv"]).expect_code(0).expect_outcomes("1 unchanged");
+    assert_eq!(server.requests().len(), sent);
+    assert!(output.stdout.contains("superseded"), "{}", output.stdout);
+    assert!(world.result_text("notices.csv").contains("a later row or export has set another firstname"));
+    // A later export has decided the field: the same row of the earlier one is left alone.
+    world.run("C2,Gold,Smit,,,,\nC1,Bronze,Vis,,,,\n").expect_code(0);
+    let sent = server.requests().len();
+    world.execute(&["run", "--json", "--full", "failed.csv"]).expect_code(0);
+    let later = &server.requests()[sent..];
+    assert!(later.iter().all(|request| !request.body.contains("Silver")), "{later:?}");
+}
+
+/// Data from before a purge goes to no customer who is made anew.
+#[test]
+fn rows_before_a_purge_stay_dead_in_every_way_of_running_them_again() {
+    for again in [&["export.csv"][..], &["--full", "export.csv"], &["failed.csv"]] {
+        let (server, refuses) = refusing("Old");
+        let world = World::with_server(&server.url()).with_settings("[guard]\nallow_purge = true\n");
+        world
+            .run("C1,Old,Smit,old@example.org,,,create\nC1,,,,,,purge\nC1,New,Vis,,,,create\n")
+            .expect_code(1);
+        refuses.store(false, Relaxed);
+        if again == ["failed.csv"] {
+            let failed = world.result("failed.csv").expect("a result file");
+            world.file("failed.csv", &failed);
+        }
+        let sent = server.requests().len();
+        for _ in 0..2 {
+            world.execute(&[&["run"], again].concat()).expect_code(0);
+        }
+        let later = &server.requests()[sent..];
+        let is_old = |request: &Request| request.body.contains("Old") || request.body.contains("old@");
+        assert!(!later.iter().any(is_old), "{again:?}: {later:?}");
+    }
 }

@@ -9,10 +9,10 @@ use omnidesk_sync::checkpoint::{
     Checkpoint, CheckpointError, ExportId, FirstPassResult, OpenRun, PlanVersion, RejectionKind, RunRecord,
     RunState, SettingsHash, Work, Worklist,
 };
-use omnidesk_sync::mapping::{Customer, Place, PrimaryId};
+use omnidesk_sync::mapping::{Customer, ExportRow, Place, PrimaryId};
 use omnidesk_sync::omnidesk::CallKind;
 use omnidesk_sync::reconcile::{
-    Acked, CustomerKey, CustomerState, Effect, ExportRow, Outcome, PendingCall, RowProgress,
+    Acked, CustomerKey, CustomerState, Effect, Outcome, PendingCall, RowProgress,
 };
 use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{ExportHash, RowRef};

@@ -178,6 +178,7 @@ impl Row {
             ticket_id: None,
             no_sync: false,
             warnings: Vec::new(),
+            origin: None,
         }
     }
 }
