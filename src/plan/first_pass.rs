@@ -345,8 +345,10 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             } else {
                 self.rehearse_again(&row, &mut customer.state)
             };
+            // A run that tries rows again does what the run before was allowed to do.
+            let is_judged = self.context.policy.allow_recreate || self.context.retry.is_some();
             if let Some((purge, sync)) = customer.add_row(row.at, row.intent.operation, &calls)
-                && !self.context.policy.allow_recreate
+                && !is_judged
             {
                 self.plan.add_recreated(purge, sync);
             }
