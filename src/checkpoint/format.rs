@@ -54,7 +54,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::guards::{NoticeLine, RunProfile};
+use crate::guards::{NoticeLine, RunProfile, SharedAddresses};
 use crate::mapping::{ExportRow, Place};
 use crate::omnidesk::CallKind;
 use crate::reconcile::{
@@ -399,10 +399,18 @@ struct RunProfileLayout {
     described_rows: u64,
     fill: Vec<(String, u64)>,
     key_hashes: Vec<(String, [u8; 8])>,
-    shared_addresses_tag: u64,
-    shared_addresses: u64,
+    #[serde(with = "SharedAddressesLayout")]
+    shared_addresses: SharedAddresses,
     #[serde(with = "notices")]
     notices: Vec<NoticeLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SharedAddresses")]
+struct SharedAddressesLayout {
+    tag: u64,
+    shared: u64,
+    held: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -593,8 +601,7 @@ mod tests {
                 described_rows: 8,
                 fill: vec![("first".to_owned(), 7)],
                 key_hashes: vec![("firstname".to_owned(), [8; 8])],
-                shared_addresses_tag: 9,
-                shared_addresses: 10,
+                shared_addresses: SharedAddresses { tag: 9, shared: 10, held: 11 },
                 notices: vec![notice],
             },
             vanished: VanishedChanges { added: vec![(11, -12)], returned: Vec::new() },

@@ -76,6 +76,7 @@ impl RowTask {
             Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
                 self.doubt = None;
                 let policy = &dispatcher.settings.policy;
+                self.was_found = true;
                 acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
                 self.record_end(&call, &sent, None)?;
                 Ok(None)

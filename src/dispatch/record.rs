@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::mapping::{Customer, Operation, Place, Rejection};
+use crate::mapping::{Channel, Customer, Operation, Place, Rejection};
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CustomerKey, CustomerState, Outcome, PendingCall, RowProgress};
 
@@ -76,6 +76,8 @@ pub struct CallLine {
     pub attempts: u32,
     /// The customer of a purge.
     pub purged: Option<Customer>,
+    /// The kind of an address that exists already, perhaps for somebody else.
+    pub existing: Option<Channel>,
 }
 
 /// How a call ended, as in `outcomes.csv`.

@@ -10,7 +10,7 @@ use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record,
 use super::retry::Attempts;
 use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
-use crate::mapping::{ExportRow, Intent, Place};
+use crate::mapping::{Channel, ExportRow, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
     CustomerKey, CustomerState, Outcome, PendingCall, RowFingerprint, Situation, Step, acknowledge, confirm,
@@ -54,6 +54,8 @@ pub(super) struct RowTask {
     pub(super) lost_creates: u32,
     /// A create that was neither found nor ruled out.
     pub(super) doubt: Option<PendingCall>,
+    /// A probe has found the customer of a lost create.
+    pub(super) was_found: bool,
     /// The call that an earlier process recorded for this row and may have sent.
     sent_before: Option<CallKind>,
     calls: u64,
@@ -74,6 +76,7 @@ pub(super) async fn run(
         cool_down,
         lost_creates: 0,
         doubt: None,
+        was_found: false,
         sent_before: None,
         calls: 0,
     };
@@ -285,6 +288,15 @@ impl RowTask {
         PendingCall { by: self.export_row(), kind: call.kind() }
     }
 
+    /// The kind of an address that exists already, if nothing shows for whom.
+    fn existing_address(&self, call: &Call, sent: &SentCall) -> Option<Channel> {
+        let address = call.address().filter(|_| sent.meaning() == Some(Meaning::DoneBefore))?;
+        // A create that was found by its probe has most likely brought it.
+        let is_own = sent.attempts.perhaps_done > 0 || self.was_found;
+        let is_told = is_own || RefusalTexts::names_this_customer(sent.message());
+        (!is_told).then(|| address.channel())
+    }
+
     pub(super) fn record_end(
         &self,
         call: &Call,
@@ -305,6 +317,7 @@ impl RowTask {
                 status: sent.status(),
                 attempts: sent.requests,
                 purged: (call.kind() == CallKind::Purge).then(|| customer.clone()),
+                existing: self.existing_address(call, sent),
             },
         };
         self.dispatcher.records.add(Record::End(Box::new(end)))

@@ -1,6 +1,7 @@
 //! What the last full run looked like, for the next one to compare with.
 
 use super::notices::NoticeLine;
+use super::shared_addresses::SharedAddresses;
 use super::vanished::VanishedAddress;
 use crate::mapping::{Fill, MappedKey};
 
@@ -14,10 +15,7 @@ pub struct RunProfile {
     pub fill: Vec<(String, u64)>,
     /// Mapped keys with a hash of their expression.
     pub key_hashes: Vec<(String, [u8; 8])>,
-    /// A tag of all addresses that may be shared.
-    pub shared_addresses_tag: u64,
-    /// Addresses that several customers share.
-    pub shared_addresses: u64,
+    pub shared_addresses: SharedAddresses,
     pub notices: Vec<NoticeLine>,
 }
 

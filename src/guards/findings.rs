@@ -50,7 +50,7 @@ impl Inspection {
         search: SharedAddressSearch,
     ) -> Self {
         let profile = baseline.profile.as_ref();
-        let before = profile.map(|profile| (profile.shared_addresses_tag, profile.shared_addresses));
+        let before = profile.map(|profile| profile.shared_addresses);
         Self {
             key,
             shared_addresses: SharedAddressTracker::new(search, before),
@@ -120,15 +120,11 @@ impl Inspection {
         let notices = &mut self.notices;
         notices.set_count(NoticeKind::ConflictingRow, self.conflicts, 0);
         notices.set_count(NoticeKind::Superseded, self.superseded, 0);
-        let (shared_addresses_tag, shared_addresses) = self.shared_addresses.finish(notices);
+        let shared_addresses = self.shared_addresses.finish(notices);
         let vanished = self.vanished.finish(notices);
         notices.sort();
-        let profile = RunProfile {
-            shared_addresses_tag,
-            shared_addresses,
-            notices: notices.lines(),
-            ..RunProfile::new(fill, keys)
-        };
+        let profile =
+            RunProfile { shared_addresses, notices: notices.lines(), ..RunProfile::new(fill, keys) };
         Findings { notices: self.notices, mapping_changes: self.mapping_changes, vanished, profile }
     }
 }

@@ -13,10 +13,10 @@ mod verdict;
 pub use baseline::{Baseline, RunProfile};
 pub(crate) use findings::Inspection;
 pub use notices::NoticeLine;
-pub(crate) use notices::Notices;
+pub(crate) use notices::{Notice, NoticeKind};
 pub(crate) use repeated_rows::RepeatedRows;
-pub use shared_addresses::SharedAddressesPolicy;
 pub(crate) use shared_addresses::{RowOrder, SharedAddressSearch, brand_address_tag};
+pub use shared_addresses::{SharedAddresses, SharedAddressesPolicy};
 pub(crate) use vanished::vanished_customer;
 pub use vanished::{VanishedAddress, VanishedChanges};
 pub(crate) use verdict::{

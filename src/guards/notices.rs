@@ -18,6 +18,10 @@ const EXAMPLES: usize = 3;
 pub(crate) enum NoticeKind {
     /// An address that several customers of one brand have.
     SharedAddress,
+    /// An address that a known customer has who is not in the export.
+    HeldAddress,
+    /// An address that Omnidesk has already, without saying for whom.
+    ExistingAddress,
     /// A row that contradicts an earlier row of the same customer.
     ConflictingRow,
     /// A row of an earlier export, of which something is not sent: later rows or
@@ -66,6 +70,8 @@ impl NoticeKind {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::SharedAddress => "shared_address",
+            Self::HeldAddress => "held_address",
+            Self::ExistingAddress => "existing_address",
             Self::ConflictingRow => "conflicting_row",
             Self::Superseded => "superseded",
             Self::VanishedAddress => "vanished_address",
@@ -77,6 +83,12 @@ impl NoticeKind {
         match self {
             Self::SharedAddress => {
                 "find out whose address it is and fix the export; shared_addresses in [guard] can block such an export, or ignore them"
+            }
+            Self::HeldAddress => {
+                "was the customer merged or renumbered? Purge the old one, or merge them in Omnidesk"
+            }
+            Self::ExistingAddress => {
+                "look for the address in Omnidesk: if another customer has it, merge them there or fix the export"
             }
             Self::ConflictingRow => "keep one row a customer, or let the later row ask for an update",
             Self::Superseded => {
@@ -95,6 +107,12 @@ impl Notice {
         let field = self.field.as_deref().unwrap_or("address");
         match self.kind {
             NoticeKind::SharedAddress => format!("{other}, another customer, has the same {field}"),
+            NoticeKind::HeldAddress => {
+                format!("a known customer who is not in the export has the same {field}")
+            }
+            NoticeKind::ExistingAddress => {
+                format!("Omnidesk has this {field} already, and does not say whose it is")
+            }
             NoticeKind::ConflictingRow => {
                 format!("{other} of the same customer has another {field}; the last row wins")
             }
@@ -179,6 +197,16 @@ impl Notices {
             NoticeKind::SharedAddress => {
                 let addresses = pluralize(count, "address is", "addresses are");
                 format!("{addresses} shared by several customers{examples}")
+            }
+            NoticeKind::HeldAddress => {
+                let addresses = pluralize(count, "address belongs", "addresses belong");
+                format!(
+                    "{addresses} also to a known customer who is not in the export{examples}; merged or renumbered? Purge the old one, or merge them in Omnidesk"
+                )
+            }
+            NoticeKind::ExistingAddress => {
+                let addresses = pluralize(count, "address exists", "addresses exist");
+                format!("{addresses} in Omnidesk already, which does not say for whom{examples}")
             }
             NoticeKind::ConflictingRow => {
                 let rows = pluralize(count, "row contradicts", "rows contradict");

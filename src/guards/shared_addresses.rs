@@ -59,20 +59,32 @@ impl SharedAddressesPolicy {
 #[derive(Debug, Default)]
 pub(crate) struct SharedAddressTracker {
     search: SharedAddressSearch,
-    /// The tag and the number of shared addresses in the last run.
-    before: Option<(u64, u64)>,
+    /// What the last run has found.
+    before: Option<SharedAddresses>,
     /// Tags of the first row of each customer.
     tags: Vec<u64>,
     /// Tags of further rows with the customer, which may repeat an address of
     /// their own customer.
     later_tags: Vec<(u64, i64)>,
-    /// Sorted: tags that came twice.
+    /// Sorted: tags of known customers who are not in the export; then only those
+    /// that came.
+    absent: Vec<u64>,
+    /// Sorted: tags that came twice, or that an absent customer has.
     suspects: Vec<u64>,
     /// The first holder of each suspect.
     holders: Vec<Option<AddressHolder>>,
-    /// The same for the same suspects.
-    suspects_tag: u64,
-    count: u64,
+    found: SharedAddresses,
+}
+
+/// What a search has found, for the next run to compare with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SharedAddresses {
+    /// The same for the same addresses.
+    pub tag: u64,
+    /// Addresses of several customers in the export.
+    pub shared: u64,
+    /// Addresses of a customer in the export and of a known one who is not in it.
+    pub held: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +102,7 @@ pub(crate) enum RowOrder {
 }
 
 impl SharedAddressTracker {
-    pub(super) fn new(search: SharedAddressSearch, before: Option<(u64, u64)>) -> Self {
+    pub(super) fn new(search: SharedAddressSearch, before: Option<SharedAddresses>) -> Self {
         Self { search, before, ..Self::default() }
     }
 
@@ -120,10 +132,17 @@ impl SharedAddressTracker {
         }
     }
 
+    /// First reading: the tags of known customers who are not in the export.
+    pub(crate) fn add_absent(&mut self, tags: impl Iterator<Item = u64>) {
+        if self.search.is_active() {
+            self.absent.extend(tags);
+        }
+    }
+
     /// Ends the first reading. Returns the tags of addresses whose rows the second
     /// reading brings, sorted.
     pub(crate) fn find_suspects(&mut self) -> &[u64] {
-        let Self { tags, later_tags, suspects, .. } = self;
+        let Self { tags, later_tags, absent, suspects, .. } = self;
         tags.sort_unstable();
         suspects.extend(tags.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
         later_tags.sort_unstable();
@@ -131,10 +150,15 @@ impl SharedAddressTracker {
         let repeated = later_tags.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0);
         suspects.extend(repeated);
         suspects.extend(later_tags.iter().map(|(tag, _)| *tag).filter(|tag| tags.binary_search(tag).is_ok()));
+        absent.retain(|tag| {
+            tags.binary_search(tag).is_ok() || later_tags.binary_search_by_key(tag, |(tag, _)| *tag).is_ok()
+        });
+        absent.sort_unstable();
+        suspects.extend_from_slice(absent);
         suspects.sort_unstable();
         suspects.dedup();
         (self.tags, self.later_tags) = (Vec::new(), Vec::new());
-        self.suspects_tag = self.suspects.iter().fold(0, |all, suspect| all ^ suspect);
+        self.found.tag = self.suspects.iter().fold(0, |all, suspect| all ^ suspect);
         if self.count_before().is_some() {
             self.suspects = Vec::new();
         }
@@ -142,11 +166,10 @@ impl SharedAddressTracker {
         &self.suspects
     }
 
-    /// The number of shared addresses in the last run, if they are the same and
-    /// need no names.
-    fn count_before(&self) -> Option<u64> {
+    /// What the last run has found, if it is the same and needs no names.
+    fn count_before(&self) -> Option<SharedAddresses> {
         let before = self.before.filter(|_| self.search == SharedAddressSearch::New);
-        before.filter(|(tag, _)| *tag == self.suspects_tag).map(|(_, count)| count)
+        before.filter(|before| before.tag == self.found.tag)
     }
 
     /// Second reading: any row.
@@ -165,30 +188,38 @@ impl SharedAddressTracker {
         for address in &intent.addresses {
             let tag = brand_address_tag(key.address(address), intent.customer.brand_id);
             let Ok(suspect) = self.suspects.binary_search(&tag) else { continue };
+            let field = || Some(address.channel().as_str().to_owned());
             let Some(holder) = &mut self.holders[suspect] else {
                 self.holders[suspect] = Some(AddressHolder { customer, at: row, is_shared: false });
+                if self.absent.binary_search(&tag).is_ok() {
+                    let kind = NoticeKind::HeldAddress;
+                    notices.add(Notice { at: row, kind, field: field(), other: None });
+                    self.found.held += 1;
+                }
                 continue;
             };
             if holder.customer == customer {
                 continue;
             }
             let mut notice = |at, other: RowRef| {
-                let field = Some(address.channel().as_str().to_owned());
-                notices.add(Notice { at, kind: NoticeKind::SharedAddress, field, other: Some(other.number) });
+                let (field, other) = (field(), Some(other.number));
+                notices.add(Notice { at, kind: NoticeKind::SharedAddress, field, other });
             };
             notice(row, holder.at);
             if !std::mem::replace(&mut holder.is_shared, true) {
                 notice(holder.at, row);
-                self.count += 1;
+                self.found.shared += 1;
             }
         }
     }
 
-    /// Returns the tag and the number of shared addresses.
-    pub(super) fn finish(&self, notices: &mut Notices) -> (u64, u64) {
-        let before = self.count_before().unwrap_or_default();
-        notices.set_count(NoticeKind::SharedAddress, self.count, before);
-        (self.suspects_tag, self.count + before)
+    /// What was found, for the next run.
+    pub(super) fn finish(&self, notices: &mut Notices) -> SharedAddresses {
+        let (before, found) = (self.count_before().unwrap_or_default(), self.found);
+        notices.set_count(NoticeKind::SharedAddress, found.shared, before.shared);
+        notices.set_count(NoticeKind::HeldAddress, found.held, before.held);
+        let (shared, held) = (found.shared + before.shared, found.held + before.held);
+        SharedAddresses { shared, held, ..found }
     }
 }
 

@@ -163,7 +163,7 @@ const fn rule(
 /// proxy after the API acted.
 const RULES: &[Rule] = &[
     rule(200..=299, &[Body::Success], ANY_CALL, Meaning::Done, Proof::Done),
-    rule(200..=299, &[Body::Empty], &[CallKind::Purge], Meaning::Done, Proof::Done),
+    rule(200..=200, &[Body::Empty], &[CallKind::Purge], Meaning::Done, Proof::Done),
     rule(200..=200, &[Body::Error], ANY_CALL, Meaning::Refused, Proof::NotDone),
     rule(200..=299, &[Body::Page], ANY_CALL, Meaning::Unavailable, Proof::Nothing),
     rule(300..=399, ANY_BODY, ANY_CALL, Meaning::Redirected, Proof::Nothing),
@@ -349,7 +349,7 @@ mod tests {
                 let is_limit_before_create = status == 429 && kind == CallKind::Create;
                 let meaning = match (status, body) {
                     (200..=299, Body::Success) => Done,
-                    (200..=299, Body::Empty) if kind == CallKind::Purge => Done,
+                    (200, Body::Empty) if kind == CallKind::Purge => Done,
                     (200, Body::Error) => Refused,
                     (200..=299, Body::Page) | (408 | 425 | 500..=599, _) => Unavailable,
                     (300..=399, _) => Redirected,

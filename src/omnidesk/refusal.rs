@@ -202,6 +202,14 @@ impl RefusalTexts {
         }
     }
 
+    /// Whether a refusal says that the address is this customer's own.
+    pub(crate) fn names_this_customer(message: &str) -> bool {
+        let lower = message.to_lowercase();
+        ["this customer", "this user", "this contact", "deze klant", "deze gebruiker"]
+            .iter()
+            .any(|owner| lower.contains(owner))
+    }
+
     /// The line of the configuration by which a refusal would mean more, if it
     /// resembles one that does.
     pub(crate) fn suggestion(call: &Call, message: &str) -> Option<String> {

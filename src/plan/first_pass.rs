@@ -298,6 +298,11 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     fn read_again(&mut self) -> Result<(), PlanError> {
         let shared_addresses = &mut self.inspection.shared_addresses;
+        if !self.prepared.is_part() {
+            let brands = &self.plan.effects.brands;
+            shared_addresses
+                .add_absent(brands.iter().flat_map(|brand| self.present.known.absent_tags(*brand)));
+        }
         shared_addresses.add_unchanged(self.present.known.take_tags());
         let suspects = shared_addresses.find_suspects().to_vec();
         if suspects.is_empty() && self.repeated.is_empty() {

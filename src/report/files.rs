@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dispatch::{CallLine, Problem};
-use crate::guards::Notices;
+use crate::guards::Notice;
 use crate::mapping::{Customer, Place};
 use crate::reconcile::Outcome;
 use crate::source::{Export, ORIGIN, ResultCell, Row, RowRef, no_formula};
@@ -243,39 +243,22 @@ impl RunFiles {
         self.append(&name, &header, &line, Sync::Always)
     }
 
-    /// Writes the rows that deserve attention to `notices`. Without such rows there
-    /// is no file.
-    pub(crate) fn write_notices(&self, notices: &Notices) -> Result<(), FilesError> {
-        let name = self.notices_file();
-        let mut content = Vec::new();
-        for notice in notices.rows() {
-            let problem = Problem {
-                code: notice.kind.as_str(),
-                column: notice.field.clone(),
-                value: None,
-                message: notice.message(),
-                hint: notice.kind.hint().into(),
-                status: None,
-                attempts: 0,
-            };
-            let results = self.result_cells(notice.at, "", &problem).map_err(self.error(&name))?;
-            if content.is_empty() {
-                content = self.export.result_header(&results);
-            }
-            let line = self.export.result_row(notice.at, &results).map_err(self.error(&name))?;
-            content.extend_from_slice(&line);
-        }
-        if content.is_empty() { Ok(()) } else { self.write_whole(&name, &content) }
-    }
-
-    /// The name of the file of notices, if there is one.
-    pub(crate) fn notices_name(&self) -> Option<String> {
-        let name = self.notices_file();
-        self.folder.join(&name).is_file().then_some(name)
-    }
-
-    fn notices_file(&self) -> String {
-        format!("notices.{}", self.export.result_extension())
+    /// Adds a row that deserves attention to `notices`.
+    pub(crate) fn add_notice(&mut self, notice: &Notice) -> Result<(), FilesError> {
+        let name = format!("notices.{}", self.export.result_extension());
+        let problem = Problem {
+            code: notice.kind.as_str(),
+            column: notice.field.clone(),
+            value: None,
+            message: notice.message(),
+            hint: notice.kind.hint().into(),
+            status: None,
+            attempts: 0,
+        };
+        let results = self.result_cells(notice.at, "", &problem).map_err(self.error(&name))?;
+        let line = self.export.result_row(notice.at, &results).map_err(self.error(&name))?;
+        let header = self.export.result_header(&results);
+        self.append(&name, &header, &line, Sync::Always)
     }
 
     fn append(&mut self, name: &str, header: &[u8], line: &[u8], sync: Sync) -> Result<(), FilesError> {

@@ -11,7 +11,7 @@ use crate::guards::NoticeLine;
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CauseMap, Counts, MissingCustomers, Outcome};
 use crate::source::RowRef;
-use crate::units::{Count, Period, counted};
+use crate::units::{Count, Period, counted, pluralize};
 
 /// Calls of one execution.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub(crate) struct Tally {
     pub(crate) requests: u64,
     /// Addresses that existed already, by the API.
     existing: u64,
+    /// Of these, those that may be another customer's.
+    unowned: u64,
 }
 
 impl Tally {
@@ -32,6 +34,7 @@ impl Tally {
             self.refused += 1;
         }
         self.existing += u64::from(line.result == CallResult::Answered(Meaning::DoneBefore));
+        self.unowned += u64::from(line.existing.is_some());
         self.requests += u64::from(line.attempts);
     }
 
@@ -214,7 +217,7 @@ impl Summary {
     }
 
     fn write_calls(&self, text: &mut String) {
-        let Tally { requests, existing, .. } = self.tally;
+        let Tally { requests, existing, unowned, .. } = self.tally;
         if requests > 0 {
             let calls = self.tally.by_kind().filter(|(_, calls)| *calls > 0);
             let calls: Vec<String> =
@@ -224,11 +227,14 @@ impl Summary {
             let _ = writeln!(text, "{head}: {calls} in {}", counted(requests, "request"));
         }
         if existing > 0 {
-            let addresses = if existing == 1 { "address was" } else { "addresses were" };
+            let addresses = pluralize(existing, "address was", "addresses were");
+            let _ = writeln!(text, "{addresses} in Omnidesk already: \"exists\" in outcomes.csv");
+        }
+        if unowned > 0 {
+            let addresses = pluralize(unowned, "of them is", "of them are");
             let _ = writeln!(
                 text,
-                "{} {addresses} in Omnidesk already: \"exists\" in outcomes.csv",
-                Count(existing)
+                "{addresses} perhaps another customer's: existing_address in the file of notices"
             );
         }
     }

@@ -91,8 +91,10 @@ impl Execution<'_> {
         let record = RunRecord { wire, ..self.new_record(&plan)? };
         let record = with_evidence(checkpoint, record, retry)?;
         // Before the run begins: whatever the checkpoint holds as reported is in the file.
-        let files = RunFiles::open(PathBuf::from(&record.folder), Arc::clone(&self.prepared.export), &[])?;
-        files.write_notices(&plan.effects.findings.notices)?;
+        let folder = PathBuf::from(&record.folder);
+        let mut files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &[])?;
+        plan.effects.findings.notices.rows().try_for_each(|notice| files.add_notice(notice))?;
+        let record = RunRecord { files: files.flush()?, ..record };
         if let Some(missing) = &plan.missing {
             if missing.ids_to_store > 0 {
                 store_ids(self.prepared, checkpoint)?;

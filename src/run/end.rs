@@ -205,7 +205,7 @@ fn exit_of(summary: &Summary, stop: Option<&Stop>) -> Exit {
 
 fn file_names(recorder: &Recorder) -> Vec<String> {
     let files = &recorder.files;
-    let mut names: Vec<String> = files.names().map(str::to_owned).chain(files.notices_name()).collect();
+    let mut names: Vec<String> = files.names().map(str::to_owned).collect();
     // Customers who are only reported were written down when the run began.
     let missing = recorder.run.record.missing;
     if missing.is_some_and(|missing| missing.action == MissingAction::Report && missing.found > 0) {

@@ -12,6 +12,7 @@ use super::error::RunError;
 use super::feed::each_row;
 use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
+use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place};
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
@@ -129,6 +130,10 @@ impl Recorder {
                     record_call_end(&mut batch, &end)?;
                     if end.line.attempts > 0 {
                         self.files.add_call(&end.line)?;
+                        if let (Some(channel), Place::Row(at)) = (end.line.existing, end.line.at) {
+                            let (kind, field) = (NoticeKind::ExistingAddress, channel.as_str().to_owned());
+                            self.files.add_notice(&Notice { at, kind, field: Some(field), other: None })?;
+                        }
                         self.tally.add(&end.line);
                         self.run.record.calls_done += u64::from(end.line.has_worked());
                     }

@@ -221,7 +221,7 @@ fn a_full_run_sends_everything_again_and_recreates_no_purged_customer() {
     let world = World::default();
     world.run("A1,Ann,Smit,a@example.org,b@example.org,,\nB1,Bob,Bos,c@example.org,,,\n").expect_code(0);
     world.file("purge.csv", format!("{HEADER}B1,,,,,,purge\n").as_bytes());
-    world.execute(&["run", "--allow-purge", "purge.csv"]).expect_code(0);
+    world.execute(&["run", "--allow-purge", "--min-rows", "0", "purge.csv"]).expect_code(0);
     let export = "A1,Ann,Smit,a@example.org,b@example.org,,\nB1,Bob,Bos,c@example.org,,,\n";
     world.write_export(export);
     world.run_with(&["--full"]).expect_code(1).expect_outcomes("1 updated, 1 rejected").expect_calls(3);
@@ -284,4 +284,41 @@ fn rows_before_a_purge_stay_dead_in_every_way_of_running_them_again() {
         let is_old = |request: &Request| request.body.contains("Old") || request.body.contains("old@");
         assert!(!later.iter().any(is_old), "{again:?}: {later:?}");
     }
+}
+
+/// Each address is named each time that it is tried, and the plan names those of
+/// customers who are not in the export any more.
+#[test]
+fn an_address_that_exists_already_is_named() {
+    let server = Server::new(|_, request| match request.line().as_str() {
+        "POST /api/v2/customer/addchannelonly" => refusal("This e-mail address already exists."),
+        _ => success(),
+    });
+    let world = World::with_server(&server.url());
+    let output = world.run("C1,Ann,Smit,ann@example.org,ann2@example.org,,\n").expect_code(0);
+    assert!(output.stderr.contains("1 of them is perhaps another customer's"), "{}", output.stderr);
+    let notices = world.result_text("notices.csv");
+    assert!(notices.contains("existing_address") && notices.lines().count() == 2, "{notices}");
+}
+
+/// A customer with a new id takes the address of the old one along.
+#[test]
+fn an_address_of_a_customer_who_left_the_export_is_reported_until_it_is_purged() {
+    let world = World::default();
+    world.run(&rows(30)).expect_code(0);
+    let all = rows(30);
+    let (old, others) = all.split_once('\n').expect("rows");
+    let renumbered = format!("{others}{}\n", old.replacen("C0", "N0", 1));
+    world.write_export(&renumbered);
+    for _ in 0..2 {
+        let plan = world.execute(&["plan", "export.csv"]).expect_code(0);
+        let text = "1 address belongs also to a known customer who is not in the export, such as row 30 on line 31 (email)";
+        assert!(plan.stdout.contains(text), "{}", plan.stdout);
+        // The sandbox links an address to one customer.
+        world.execute(&["run", "export.csv"]).expect_code(1).expect_stderr("linked to another customer");
+    }
+    world.file("purge.csv", format!("{HEADER}C0,,,,,,purge\n").as_bytes());
+    world.execute(&["run", "--allow-purge", "--min-rows", "0", "purge.csv"]).expect_code(0);
+    let plan = world.execute(&["plan", "export.csv"]).expect_code(0);
+    assert!(!plan.stdout.contains("belongs also"), "{}", plan.stdout);
 }
