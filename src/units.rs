@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -162,6 +164,16 @@ pub(crate) fn shorten(text: &str, chars_max: usize) -> Cow<'_, str> {
         Some((cut, _)) => format!("{}…", &text[..cut]).into(),
         None => text.into(),
     }
+}
+
+/// The time after this one, if a calendar has it.
+pub(crate) fn time_after(wait: Duration) -> Option<Timestamp> {
+    Timestamp::now().checked_add(wait).ok()
+}
+
+/// A time as the local clock shows it.
+pub(crate) fn local_time(time: Timestamp) -> String {
+    time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// An error with its causes, on one line.

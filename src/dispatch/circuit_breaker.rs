@@ -4,7 +4,7 @@
 //! of several rows fail one after another that no row is to blame. Then no call
 //! passes for a time. After it one call at a time tries the server (half-open),
 //! and a success closes the breaker again. A server that fails for longer than
-//! `patience` is given up.
+//! `patience`, or asks to wait beyond it, is given up.
 //!
 //! A pure state machine that reads no clock.
 
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest hold for one answer of the server. Then one call tries it.
-const HOLD_MAX: Duration = Duration::from_secs(300);
+/// A longer patience would overflow clocks.
+const PATIENCE_MAX: Duration = Duration::from_secs(400 * 86_400);
 
 /// The first wait if a server asks to wait without a time. Each wait that follows
 /// at once is twice as long, also if the server names a shorter one: some servers
@@ -94,6 +94,8 @@ pub(super) enum BreakerEvent {
     Closed(OpenCause),
     /// It has not worked for this time, and is given up.
     GivenUp(OpenCause, Duration),
+    /// It asks to wait for this time, which ends after the patience.
+    AskedToWait(Duration),
 }
 
 /// The state of the server as far as its answers show it.
@@ -121,7 +123,7 @@ pub(super) struct CircuitBreaker {
 
 impl CircuitBreaker {
     pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, ..Self::default() }
+        Self { patience: patience.min(PATIENCE_MAX), ..Self::default() }
     }
 
     /// Recognises outages from now on: the API has been shown to work.
@@ -173,33 +175,41 @@ impl CircuitBreaker {
         let is_trial = role == CallRole::Trial;
         self.remember(signal);
         let is_limit = self.is_limit(signal);
-        match signal {
+        let asked = match signal {
             Signal::Good => return self.succeed(role),
             Signal::Spent(wait) => {
                 self.succeed(role);
+                if wait > self.patience {
+                    return BreakerEvent::AskedToWait(wait);
+                }
                 return self.open(OpenCause::Limit, Some(wait), now, jitter);
             }
-            Signal::Limited(_) | Signal::Busy | Signal::Failed => {}
-        }
+            Signal::Limited(wait) => wait.filter(|wait| !wait.is_zero()),
+            Signal::Busy | Signal::Failed => None,
+        };
         let since = *self.failing_since.get_or_insert(now);
+        let waited = now.saturating_duration_since(since);
+        if let Some(asked) = asked.filter(|asked| waited.saturating_add(*asked) > self.patience) {
+            return BreakerEvent::AskedToWait(asked);
+        }
         if !matches!(signal, Signal::Limited(_)) && (is_trial || !is_limit) {
             self.count_failure(row);
         }
         let cause = match self.state {
             // Sent before the trial, whose answer shows more.
-            BreakerState::HalfOpen { .. } if !is_trial => return BreakerEvent::None,
-            BreakerState::Open { cause: OpenCause::Outage, .. } => return BreakerEvent::None,
+            BreakerState::HalfOpen { .. } if !is_trial && asked.is_none() => return BreakerEvent::None,
+            BreakerState::Open { cause: OpenCause::Outage, .. } if asked.is_none() => {
+                return BreakerEvent::None;
+            }
             BreakerState::HalfOpen { cause: OpenCause::Outage } => OpenCause::Outage,
             _ if self.is_armed && self.failures >= FAILURES && self.rows.len() >= ROWS => OpenCause::Outage,
             _ if is_limit => OpenCause::Limit,
             BreakerState::HalfOpen { cause } => cause,
             BreakerState::Closed | BreakerState::Open { .. } => return BreakerEvent::None,
         };
-        let waited = now.saturating_duration_since(since);
         if waited > self.patience && is_trial {
             return BreakerEvent::GivenUp(cause, waited);
         }
-        let asked = if let Signal::Limited(wait) = signal { wait } else { None };
         match self.open(cause, asked, now, jitter) {
             BreakerEvent::Held(wait) if cause == OpenCause::Outage => {
                 BreakerEvent::Failing { since: waited, wait }
@@ -247,7 +257,7 @@ impl CircuitBreaker {
             };
         }
         let doubled = self.first.saturating_mul(1 << self.openings.saturating_sub(1).min(16)).min(WAIT_MAX);
-        let wait = asked.unwrap_or_default().min(HOLD_MAX).max(doubled);
+        let wait = asked.unwrap_or_default().max(doubled);
         if cause == OpenCause::Limit || self.is_limiter {
             self.waited = doubled;
         }
@@ -332,7 +342,6 @@ mod tests {
         world.call(9, Signal::Good);
         // The next hold begins with a part of the last wait.
         assert_eq!(world.waited(0, Signal::Limited(Some(Duration::ZERO))), 200);
-        assert_eq!(world.waited(0, Signal::Limited(Some(Duration::MAX))), HOLD_MAX.as_millis());
         let waits: Vec<u128> = (0..40).map(|row| world.waited(row, Signal::Limited(None))).collect();
         assert_eq!(waits[39], WAIT_MAX.as_millis());
         // Spread over time, never shorter than the server asks.
@@ -340,6 +349,44 @@ mod tests {
         world.breaker.add(Signal::Limited(Some(10 * SECOND)), 1, CallRole::Regular, world.now, 1.0);
         let until = world.now + 11 * SECOND;
         assert_eq!(world.breaker.state(), BreakerState::Open { cause: OpenCause::Limit, until });
+    }
+
+    #[test]
+    fn a_wait_that_the_server_asks_for_is_honoured_whole_or_ends_the_run() {
+        let asking = |seconds| Signal::Limited(Some(Duration::from_secs(seconds)));
+        let asked_to_wait = |seconds| BreakerEvent::AskedToWait(Duration::from_secs(seconds));
+        let mut world = World::new();
+        assert_eq!(world.call(1, asking(1500)), BreakerEvent::Held(1500 * SECOND));
+        assert_eq!(world.call(1, asking(2000)), BreakerEvent::Held(2000 * SECOND));
+        // Patience counts from the first of them.
+        assert_eq!(world.call(1, asking(101)), asked_to_wait(101));
+        world.call(1, Signal::Good);
+        for seconds in [3601, 86_400, 1_000_000_000, u64::MAX] {
+            assert_eq!(world.call(1, asking(seconds)), asked_to_wait(seconds));
+            let spent = Signal::Spent(Duration::from_secs(seconds));
+            assert_eq!(world.call(1, spent), asked_to_wait(seconds));
+            assert_eq!(world.straggler(1, asking(seconds)), asked_to_wait(seconds));
+        }
+        world.breaker = CircuitBreaker::new(Duration::MAX);
+        assert_eq!(world.call(1, asking(86_400)), BreakerEvent::Held(86_400 * SECOND));
+        assert_eq!(world.call(1, asking(u64::MAX)), asked_to_wait(u64::MAX));
+    }
+
+    #[test]
+    fn a_straggler_that_is_asked_to_wait_holds_all_calls_whatever_the_state() {
+        for trial in [false, true] {
+            let mut world = World::new();
+            for row in 0..9 {
+                world.call(row, Signal::Failed);
+            }
+            assert!(world.breaker.is_outage());
+            if trial {
+                assert_eq!(world.breaker.pass(), CallRole::Trial);
+            }
+            world.straggler(9, Signal::Limited(Some(60 * SECOND)));
+            let until = world.now + 60 * SECOND;
+            assert_eq!(world.breaker.state(), BreakerState::Open { cause: OpenCause::Outage, until });
+        }
     }
 
     #[test]
@@ -422,18 +469,16 @@ mod tests {
 
     #[test]
     fn patience_ends_whatever_the_server_does() {
-        for (signal, cause) in [
-            (Signal::Failed, OpenCause::Outage),
-            (Signal::Limited(None), OpenCause::Limit),
-            (Signal::Limited(Some(HOLD_MAX)), OpenCause::Limit),
-        ] {
+        for (signal, cause) in
+            [(Signal::Failed, OpenCause::Outage), (Signal::Limited(None), OpenCause::Limit)]
+        {
             let mut world = World::new();
             let start = world.now;
             let mut event = (0..1000).map(|row| world.call(row, signal));
             let end = event.find(|event| matches!(event, BreakerEvent::GivenUp(..)));
             let Some(BreakerEvent::GivenUp(found, after)) = end else { panic!("{signal:?}: {end:?}") };
             assert_eq!(found, cause);
-            assert!(after > PATIENCE && world.now - start <= PATIENCE + HOLD_MAX, "{signal:?} {after:?}");
+            assert!(after > PATIENCE && world.now - start <= PATIENCE + WAIT_MAX, "{signal:?} {after:?}");
         }
     }
 }

@@ -321,6 +321,9 @@ impl Dispatcher {
                 };
                 self.switch.stop(Stop::Failing { message: format!("it {problem} for {}", Period(since)) });
             }
+            BreakerEvent::AskedToWait(wait) => {
+                self.switch.stop(Stop::AskedToWait { asked: Instant::now(), wait });
+            }
         }
     }
 

@@ -30,6 +30,9 @@ pub enum Stop {
     Unreachable { message: String },
     /// The server worked before, and has failed for longer than `patience`.
     Failing { message: String },
+    /// The server asks to wait for this time, counted from `asked`, which ends after
+    /// `patience`.
+    AskedToWait { asked: Instant, wait: Duration },
     /// The export cannot be read any more, or was changed.
     ExportLost { message: String },
     /// The recorder has ended.

@@ -13,6 +13,7 @@ use crate::dispatch::{DispatchEnd, Pace, Stop};
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
 use crate::report::{MISSING_FILE, Summary, page, print_data, report_line, sweep};
+use crate::units::{Period, local_time, time_after};
 
 impl Execution<'_> {
     pub(super) fn end(
@@ -165,6 +166,18 @@ impl Execution<'_> {
                     limits.patience
                 ),
             ),
+            Stop::AskedToWait { asked, wait } => {
+                let until = time_after(wait.saturating_sub(asked.elapsed()))
+                    .map_or("after every calendar".to_owned(), local_time);
+                (
+                    "asked_to_wait",
+                    format!(
+                        "{base_url} asks to wait until {until}, for {}, and patience = {} ends before. No row is to blame\nhint: run the same command again after that time; from cron, the next night does. It resumes",
+                        Period(*wait),
+                        limits.patience
+                    ),
+                )
+            }
             Stop::ExportLost { message } => (
                 "export_lost",
                 format!(

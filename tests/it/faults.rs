@@ -458,22 +458,39 @@ fn no_redirect_is_followed_with_the_key() {
     }
 }
 
+/// Also a time that no calendar has, and a quota that is spent with a success.
 #[test]
-fn an_absurd_wait_can_be_interrupted_and_resumed() {
-    for after in ["99999999999999999999999", "86400", "Fri, 31 Dec 9999 23:59:59 GMT"] {
-        let headers = format!("Retry-After: {after}\r\n");
-        let (requested, requests) = mpsc::channel();
-        let server = Server::new(move |number, _| {
-            let _ = requested.send(number);
-            if number == 0 { with_headers(429, &headers, "{}") } else { success() }
+fn a_wait_beyond_patience_stops_the_run_at_once() {
+    let spent = "X-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 999999999\r\n";
+    for (status, headers) in [
+        (429, "Retry-After: 7\r\n"),
+        (503, "Retry-After: 86400\r\n"),
+        (429, "Retry-After: 1000000000\r\n"),
+        (429, "Retry-After: 18446744073709551615\r\n"),
+        (429, "Retry-After: 99999999999999999999999\r\n"),
+        (429, "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n"),
+        (429, spent),
+        (200, spent),
+    ] {
+        let server = Server::new(move |number, request| match number {
+            1 => with_headers(status, headers, if status == 200 { RESULT } else { "{}" }),
+            _ => healthy(request, true),
         });
-        let world = world(&server.url(), "20s");
-        let child = command(&world, CREATE, &[]).spawn().expect("the program");
-        requests.recv_timeout(TIME_LIMIT).expect("a request");
-        send_signal(child.id(), "INT");
-        assert_eq!(wait(child).result(), "4: 1 not_attempted", "{after}");
-        expect_run(&world, CREATE, &[], "0: 1 created");
-        assert_eq!(calls(&server), "2 create");
+        let world = World::with_server(&server.url()).with_settings("patience = \"6s\"");
+        let output = world
+            .run(&rows(4))
+            .expect_code(3)
+            .expect_stop("asked_to_wait")
+            .expect_stderr("asks to wait until ")
+            .expect_stderr("run the same command again after that time");
+        let created = if status == 200 { 2 } else { 1 };
+        assert_eq!(
+            output.outcomes(),
+            format!("{created} created, {} not_attempted", 4 - created),
+            "{headers}"
+        );
+        assert_eq!(server.requests().len(), 2, "{headers}");
+        world.run(&rows(4)).expect_code(0).expect_outcomes("4 created");
     }
 }
 
