@@ -4,7 +4,7 @@ use rusqlite::{Params, params};
 
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{Encoded, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress};
+use super::format::{Encoded, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress, StoredWait};
 use super::lookups::Lookups;
 use super::open_run::OpenRun;
 use crate::guards::vanished_customer;
@@ -115,6 +115,12 @@ impl Batch<'_> {
 
     pub fn forget_id(&mut self, key: CustomerKey) -> Result<(), CheckpointError> {
         self.execute("DELETE FROM stored_id WHERE key = ?", [key.0])
+    }
+
+    /// What an open run waits for.
+    pub fn set_wait(&mut self, run: &mut OpenRun, wait: Option<StoredWait>) {
+        run.record.wait = wait;
+        self.is_changed = true;
     }
 
     fn add_unfinished(&mut self, run: &OpenRun, row: u64) -> Result<(), CheckpointError> {

@@ -188,6 +188,17 @@ pub struct RunRecord {
     /// Known customers whom the export does not hold, if they were looked for.
     #[serde(with = "missing")]
     pub missing: Option<MissingCustomers>,
+    /// Why an execution sends nothing just now.
+    pub wait: Option<StoredWait>,
+}
+
+/// The time until which nothing is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredWait {
+    /// UTC, RFC 3339.
+    pub until: String,
+    /// For people.
+    pub reason: String,
 }
 
 /// Whether a probe tells customers who exist from those who do not.
@@ -582,6 +593,10 @@ mod tests {
                 other_brands: 4,
                 unreadable_rows: 5,
                 counts,
+            }),
+            wait: Some(StoredWait {
+                until: "2026-11-23T17:01:00Z".to_owned(),
+                reason: "the server fails".to_owned(),
             }),
             ..RunRecord::default()
         }

@@ -193,6 +193,7 @@ impl Batch<'_> {
     ) -> Result<(), CheckpointError> {
         run.record.state = state;
         ended.clone_into(&mut run.record.ended);
+        run.record.wait = None;
         self.update_run(run)?;
         let entry = std::mem::take(&mut self.entry);
         self.checkpoint.journal.apply(entry, run.record.watermark);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::print;
@@ -10,6 +11,7 @@ use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::reconcile::MissingCustomers;
+use crate::report::wait_text;
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path};
 use crate::units::{Count, counted};
 
@@ -77,12 +79,22 @@ impl StatusView {
                 counted(run.rows, "row"),
                 run.counts
             );
+            if let Some(wait) = waiting(run) {
+                let _ = writeln!(text, "  {}", wait_text(wait.0, wait.1));
+            }
             if let Some(missing) = run.missing {
                 let _ = writeln!(text, "  {}", missing.line());
             }
         }
         text
     }
+}
+
+/// What a run that executes waits for. After that time the process may have been killed.
+fn waiting(run: &RunRecord) -> Option<(Timestamp, &str)> {
+    let wait = run.wait.as_ref()?;
+    let until = wait.until.parse().ok().filter(|until| *until > Timestamp::now())?;
+    Some((until, &wait.reason))
 }
 
 fn run_json((id, run): &(i64, RunRecord)) -> Value {
@@ -96,6 +108,7 @@ fn run_json((id, run): &(i64, RunRecord)) -> Value {
         "settled": run.counts.total(),
         "outcomes": run.counts.json(),
         "missing": run.missing.as_ref().map(MissingCustomers::json),
+        "waiting": waiting(run).map(|(until, reason)| json!({ "until": until.to_string(), "reason": reason })),
         "calls_planned": run.calls_planned,
         "calls_done": run.calls_done,
     })

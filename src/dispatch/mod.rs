@@ -31,6 +31,7 @@ mod send;
 mod settings;
 mod stop;
 mod vanished_brake;
+mod waits;
 
 pub use pace::DispatchEnd;
 pub(crate) use pace::Pace;
@@ -41,3 +42,4 @@ pub use scheduler::run;
 pub use settings::{DispatchSettings, InDoubt};
 pub(crate) use stop::Stop;
 pub use stop::StopSwitch;
+pub use waits::{Wait, WaitCause};

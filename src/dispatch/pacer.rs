@@ -127,6 +127,11 @@ impl Pacer {
         None
     }
 
+    /// Whether a request waits for its permit.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.turn.try_lock().is_err()
+    }
+
     /// Adds the answer to a request of `row`.
     pub(super) fn add_answer(&self, permit: Permit, row: u64, signal: Signal) -> BreakerEvent {
         let event = self.state.borrow_mut().add_answer(permit, row, signal, fastrand::f64());

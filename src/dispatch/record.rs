@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::waits::Wait;
 use crate::mapping::{Channel, Customer, Operation, Place, Rejection};
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CustomerKey, CustomerState, Outcome, PendingCall, RowProgress};
@@ -31,6 +32,8 @@ pub enum Record {
     /// A control request has been answered. `fooled_by`: the customer who cannot
     /// exist, if the API answered success.
     Control { fooled_by: Option<Customer> },
+    /// Nothing is sent until then, or calls go on.
+    Wait(Option<Wait>),
     /// A row has its outcome.
     Settle {
         customer: Customer,

@@ -10,6 +10,7 @@ use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record,
 use super::retry::Attempts;
 use super::send::{CallRecord, Dispatcher, SentCall};
 use super::stop::Stop;
+use super::waits::WaitCause;
 use crate::mapping::{Channel, ExportRow, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
@@ -279,7 +280,7 @@ impl RowTask {
     /// `false` if the run stopped.
     pub(super) async fn wait_for_cool_down(&self) -> bool {
         match self.cool_down {
-            Some(until) if until > Instant::now() => self.dispatcher.switch.sleep_until(until).await,
+            Some(until) if until > Instant::now() => self.dispatcher.rest(until, WaitCause::CoolDown).await,
             _ => true,
         }
     }

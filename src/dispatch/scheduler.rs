@@ -15,6 +15,7 @@ use super::row_task::{self, Job, RowEnd, RowTaskEnd};
 use super::send::Dispatcher;
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
+use super::waits::WAIT_CHECKED_EVERY;
 use crate::mapping::Intent;
 use crate::omnidesk::Client;
 use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome};
@@ -97,6 +98,7 @@ async fn schedule(
         failed: 0,
     };
     let mut has_more = true;
+    let mut next_check = Instant::now() + WAIT_CHECKED_EVERY;
     loop {
         let is_stopped = switch.is_set();
         if scheduler.rows.is_empty() && scheduler.loads.is_empty() && (is_stopped || !has_more) {
@@ -126,6 +128,12 @@ async fn schedule(
             () = sleep_until(deadline), if !is_stopped => switch.stop(Stop::WindowClosed),
             () = switch.wait(), if !is_stopped => {}
             () = dispatcher.parking.parked() => {}
+            () = tokio::time::sleep_until(next_check) => {
+                next_check = Instant::now() + WAIT_CHECKED_EVERY;
+                if dispatcher.check_wait().is_err() {
+                    switch.stop(Stop::RecorderClosed);
+                }
+            }
         }
     }
     // A run with fewer calls than the canary ends here with all of its calls.

@@ -15,11 +15,12 @@ use super::pace::{Gauge, Pace};
 use super::pacer::{Pacer, Permit};
 use super::parking::Parking;
 use super::purge_grants::PurgeGrants;
-use super::record::{RecordQueue, RecorderClosed};
+use super::record::{Record, RecordQueue, RecorderClosed};
 use super::retry::{Attempts, Decision, decide};
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
 use super::vanished_brake::VanishedBrake;
+use super::waits::{WaitCause, Waits};
 use crate::mapping::Place;
 use crate::omnidesk::{Answer, Call, CallKind, Client, Meaning, Proof, judge};
 use crate::reconcile::{CustomerKey, CustomerState, PendingCall};
@@ -48,6 +49,7 @@ pub(super) struct Dispatcher {
     pub(super) judgement: RefCell<Judgement>,
     pub(super) brake: RefCell<VanishedBrake>,
     pub(super) control: Mutex<Control>,
+    waits: Waits,
 }
 
 /// Calls of this time may be recorded before a worker is free, so that many go
@@ -142,6 +144,7 @@ impl Dispatcher {
             judgement: RefCell::default(),
             brake: RefCell::new(VanishedBrake::new(settings.max_vanished, settings.vanished_allowed)),
             control: Mutex::new(Control::new(settings.probing)),
+            waits: Waits::default(),
             start: Instant::now(),
             settings,
             client,
@@ -187,7 +190,9 @@ impl Dispatcher {
             };
             let Some(worker) = worker else { return Ok(sent) };
             let Some(permit) = self.pacer.acquire(&self.switch).await else { return Ok(sent) };
+            self.waits.begin();
             let exchange = self.client.send(call).await;
+            self.waits.end();
             let mut answer = judge(call, &exchange, &self.settings.texts);
             answer.message = self.client.show(&answer.message);
             self.note_success(permit, &answer);
@@ -336,7 +341,23 @@ impl Dispatcher {
     /// `false` if the run stopped.
     async fn pause(&self, decision: &Decision) -> bool {
         let (Decision::Retry(longest) | Decision::Reconnect(longest)) = decision else { return true };
-        self.switch.sleep(longest.mul_f64(fastrand::f64()).max(PAUSE_MIN)).await
+        let pause = longest.mul_f64(fastrand::f64()).max(PAUSE_MIN);
+        self.rest(Instant::now() + pause, WaitCause::Retry).await
+    }
+
+    /// Waits until `until`; `false` if the run stopped meanwhile.
+    pub(super) async fn rest(&self, until: Instant, cause: WaitCause) -> bool {
+        let _rest = self.waits.rest(until, cause);
+        self.switch.sleep_until(until).await
+    }
+
+    /// Records what the run waits for, or that it goes on.
+    pub(super) fn check_wait(&self) -> Result<(), RecorderClosed> {
+        let breaker = self.pacer.with_breaker(|breaker| breaker.state());
+        match self.waits.check(breaker, self.pacer.is_awaited(), Instant::now()) {
+            Some(wait) => self.records.add(Record::Wait(wait)),
+            None => Ok(()),
+        }
     }
 
     /// Has to come before anything is awaited, so that no other call is sent in

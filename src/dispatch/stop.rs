@@ -73,8 +73,4 @@ impl StopSwitch {
             () = tokio::time::sleep_until(until) => true,
         }
     }
-
-    pub(super) async fn sleep(&self, wait: Duration) -> bool {
-        self.sleep_until(Instant::now() + wait).await
-    }
 }

@@ -18,6 +18,6 @@ pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
 pub(crate) use notify::{Notifier, NotifySettings};
 pub(crate) use output::{print_data, report_line};
 pub(crate) use page::page;
-pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting};
+pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
 pub(crate) use retention::{KeepRuns, sweep};
 pub(crate) use summary::{Causes, Summary, Tally};

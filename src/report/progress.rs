@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::Timestamp;
 
 use super::output::{report_line, write_report};
-use crate::units::{Count, Period};
+use crate::units::{Count, Period, local_time};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -56,7 +57,7 @@ impl ProgressDisplay {
             return Self { bar, heartbeat };
         }
         let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(5));
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left");
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_position(done);
         bar.reset_eta();
@@ -66,6 +67,11 @@ impl ProgressDisplay {
 
     pub(crate) fn add_rows(&self, settled: u64) {
         self.bar.inc(settled);
+    }
+
+    /// What the run waits for; shown until it goes on.
+    pub(crate) fn show_wait(&self, wait: Option<(Timestamp, &str)>) {
+        self.bar.set_message(wait.map(|(until, reason)| wait_text(until, reason)).unwrap_or_default());
     }
 
     /// Clears the bar; no line comes after this.
@@ -85,7 +91,8 @@ impl Heartbeat {
         let thread = std::thread::spawn(move || {
             while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
                 let (done, rows) = (bar.position(), bar.length().unwrap_or_default());
-                report_line(&line(done, rows, done.saturating_sub(done_at_start), started.elapsed()));
+                let recent = done.saturating_sub(done_at_start);
+                report_line(&line(done, rows, recent, started.elapsed(), &bar.message()));
             }
         });
         Self { stop, thread }
@@ -120,9 +127,23 @@ impl Write for LogWriter {
     }
 }
 
+/// `waiting until 21:04:10: the server fails`
+pub(crate) fn wait_text(until: Timestamp, reason: &str) -> String {
+    let (until, now) = (local_time(until), local_time(Timestamp::now()));
+    // The date, if it is another day.
+    let until = match until.split_once(' ') {
+        Some((date, time)) if now.starts_with(date) => time,
+        _ => &until,
+    };
+    format!("waiting until {until}: {reason}")
+}
+
 /// Of `rows`, `done` are done, the last `recent` of them in `took`.
 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn line(done: u64, rows: u64, recent: u64, took: Duration) -> String {
+fn line(done: u64, rows: u64, recent: u64, took: Duration, wait: &str) -> String {
+    if !wait.is_empty() {
+        return format!("{} of {} rows done, {wait}", Count(done), Count(rows));
+    }
     let speed = recent as f64 / took.as_secs_f64();
     let left = Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / speed);
     match left {
@@ -141,7 +162,10 @@ mod tests {
     #[test]
     fn a_line_holds_the_progress_and_the_time_left() {
         let minute = Duration::from_secs(60);
-        assert_eq!(line(150, 450, 120, minute), "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left");
-        assert_eq!(line(30, 450, 0, minute), "30 of 450 rows done, none in the last 1 min 00 s");
+        assert_eq!(line(150, 450, 120, minute, ""), "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left");
+        assert_eq!(line(30, 450, 0, minute, ""), "30 of 450 rows done, none in the last 1 min 00 s");
+        let wait = wait_text(Timestamp::MAX, "the server fails");
+        assert!(wait.starts_with("waiting until 9999-12-") && wait.ends_with(": the server fails"), "{wait}");
+        assert_eq!(line(30, 450, 0, minute, &wait), format!("30 of 450 rows done, {wait}"));
     }
 }

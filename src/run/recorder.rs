@@ -6,17 +6,19 @@
 //! their lengths. After an error nothing more is written: a failed sync is never
 //! tried again, since the kernel may have dropped what it could not write.
 
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::each_row;
-use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, Work};
-use crate::dispatch::{CallEnd, LoadedState, Problem, Record};
+use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, StoredWait, Work};
+use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place};
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
+use crate::units::time_after;
 
 /// Records in one commit, at most: it bounds what a crash can leave in doubt.
 const COMMIT_RECORDS: usize = 2048;
@@ -145,6 +147,16 @@ impl Recorder {
                             Probing::Fails { brand_id, id: primary_id.as_str().to_owned() }
                         }
                     };
+                }
+                Record::Wait(wait) => {
+                    let wait =
+                        wait.and_then(|Wait { cause, left }| Some((time_after(left)?, cause.as_str())));
+                    self.progress.show_wait(wait);
+                    let stored = |(until, reason): (Timestamp, &str)| StoredWait {
+                        until: until.to_string(),
+                        reason: reason.to_owned(),
+                    };
+                    batch.set_wait(&mut self.run, wait.map(stored));
                 }
                 Record::Settle { customer, key, at, operation, outcome, problem } => {
                     settled += 1;

@@ -30,7 +30,9 @@ impl Execution<'_> {
         client: Client,
         interrupts: Interrupts,
     ) -> Result<(Recorder, DispatchEnd), RunError> {
-        let StartedRun { checkpoint, run, policy, .. } = started;
+        let StartedRun { checkpoint, mut run, policy, .. } = started;
+        // Of an execution that was killed.
+        run.record.wait = None;
         let folder = PathBuf::from(&run.record.folder);
         let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files)?;
         let missing = run.record.missing.unwrap_or_default();

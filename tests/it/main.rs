@@ -1,5 +1,6 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
+mod answers;
 mod changes;
 mod clock;
 mod cron;

@@ -680,6 +680,7 @@ impl World {
                         batch.set_pending(key, Some(call));
                         waiting.push(reply);
                     }
+                    Record::Wait(_) => {}
                     Record::Control { fooled_by } => assert_eq!(fooled_by, None),
                     Record::Confirm { key, state } => batch.set_state(key, &state).expect("recorded"),
                     Record::End(end) => {
