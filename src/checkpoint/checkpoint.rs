@@ -12,7 +12,7 @@ use super::journal::Journal;
 use super::lock::{self, Lock};
 use super::lookups::Lookups;
 use crate::omnidesk::CallKind;
-use crate::reconcile::{CustomerKey, HashKey};
+use crate::reconcile::{CustomerKey, CustomerState, HashKey};
 
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -23,11 +23,13 @@ pub struct Checkpoint {
 }
 
 /// Customers of a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CustomerTotals {
     pub known: u64,
     /// Of those, purged ones.
     pub purged: u64,
+    /// Of those, customers whose purge was sent and is not acknowledged.
+    pub perhaps_purged: u64,
     /// Creates without an answer.
     pub in_doubt: u64,
 }
@@ -133,10 +135,14 @@ impl Checkpoint {
     }
 
     pub fn totals(&self) -> Result<CustomerTotals, CheckpointError> {
-        let mut totals = CustomerTotals { known: 0, purged: 0, in_doubt: self.creates_in_doubt() };
+        let mut totals = CustomerTotals { in_doubt: self.creates_in_doubt(), ..CustomerTotals::default() };
         self.each_customer(|_, state| {
             totals.known += 1;
-            totals.purged += u64::from(format::decode_state(state)?.is_purged());
+            match format::decode_state(state)? {
+                CustomerState::Purged(_) => totals.purged += 1,
+                CustomerState::PerhapsPurged(_) => totals.perhaps_purged += 1,
+                CustomerState::Acknowledged(_) | CustomerState::Unknown => {}
+            }
             Ok(())
         })?;
         Ok(totals)
@@ -162,7 +168,7 @@ mod tests {
     use super::super::format::FORMAT;
     use super::*;
     use crate::mapping::ExportRow;
-    use crate::reconcile::{Acked, AddressHash, CustomerState};
+    use crate::reconcile::{Acked, AddressHash};
     use rusqlite::Connection;
 
     fn new() -> (tempfile::TempDir, std::path::PathBuf, Checkpoint) {

@@ -11,8 +11,8 @@ use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::reconcile::MissingCustomers;
-use crate::report::wait_text;
-use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path};
+use crate::report::{UnusableProbes, wait_text};
+use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
 use crate::units::{Count, counted};
 
 const RUNS_SHOWN: u32 = 10;
@@ -49,6 +49,11 @@ impl StatusView {
         self.runs.first().filter(|(_, run)| run.state == RunState::Open)
     }
 
+    /// By the settings of the last run.
+    fn unusable_probes(&self) -> Option<UnusableProbes> {
+        self.runs.first().and_then(|(_, run)| unusable_probes(run))
+    }
+
     fn json(&self) -> Value {
         json!({
             "checkpoint": self.path,
@@ -56,7 +61,9 @@ impl StatusView {
             "tenant": self.tenant,
             "customers": self.totals.known,
             "purged": self.totals.purged,
+            "perhaps_purged": self.totals.perhaps_purged,
             "in_doubt": self.totals.in_doubt,
+            "unusable_probes": self.unusable_probes().as_ref().map(UnusableProbes::json),
             "open_run": self.open_run().map(run_json),
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
         })
@@ -66,9 +73,15 @@ impl StatusView {
         let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
         // Another process may be making the calls of an open run just now.
         let doubt = if self.open_run().is_some() { "pending or in doubt" } else { "in doubt" };
-        let CustomerTotals { known, purged, in_doubt } = self.totals;
+        let CustomerTotals { known, purged, perhaps_purged, in_doubt } = self.totals;
         let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
-        let _ = writeln!(text, "{customers} known, {} of them purged; {creates} {doubt}", Count(purged));
+        let perhaps = Some(perhaps_purged).filter(|customers| *customers > 0);
+        let perhaps = perhaps.map(|customers| format!(", {} perhaps", Count(customers))).unwrap_or_default();
+        let _ =
+            writeln!(text, "{customers} known, {} of them purged{perhaps}; {creates} {doubt}", Count(purged));
+        if let Some(probes) = self.unusable_probes() {
+            let _ = writeln!(text, "{}", probes.message());
+        }
         for (id, run) in &self.runs {
             let _ = writeln!(
                 text,

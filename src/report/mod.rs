@@ -20,4 +20,4 @@ pub(crate) use output::{print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
 pub(crate) use retention::{KeepRuns, sweep};
-pub(crate) use summary::{Causes, Summary, Tally};
+pub(crate) use summary::{Causes, Summary, Tally, UnusableProbes};

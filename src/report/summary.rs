@@ -114,7 +114,30 @@ pub(crate) struct Summary {
     pub(crate) notices: Vec<NoticeLine>,
     /// Creates in doubt of this run and earlier ones.
     pub(crate) creates_in_doubt: u64,
+    /// Why creates in doubt are not probed.
+    pub(crate) unusable_probes: Option<UnusableProbes>,
     pub(crate) exit_code: u8,
+}
+
+/// The API answers success to an update of a customer who does not exist: this one,
+/// of a control request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnusableProbes {
+    pub(crate) brand_id: u64,
+    pub(crate) id: String,
+}
+
+impl UnusableProbes {
+    pub(crate) fn message(&self) -> String {
+        let Self { brand_id, id } = self;
+        format!(
+            "probes show nothing: the API answered success to an update of a customer who did not exist. So in_doubt acts as \"hold\". That update may have made the customer {id} of brand {brand_id}: purge it in Omnidesk"
+        )
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({ "brand_id": self.brand_id, "id": self.id, "message": self.message() })
+    }
 }
 
 impl Summary {
@@ -156,6 +179,7 @@ impl Summary {
             "pace": self.pace.as_ref().map(pace_json),
             "existing_addresses": self.tally.existing,
             "creates_in_doubt": self.creates_in_doubt,
+            "unusable_probes": self.unusable_probes.as_ref().map(UnusableProbes::json),
             "causes": causes,
             "before_resume": self.problems_before_resume()
                 .map(|(outcome, rows)| (outcome.as_str().to_owned(), Value::from(rows)))
@@ -260,12 +284,16 @@ impl Summary {
     fn write_causes(&self, text: &mut String) {
         let creates = self.other_creates_in_doubt();
         if creates > 0 {
-            let remedy = if self.stopped.is_some() {
-                "have no answer yet: the run asks about them when it is resumed"
+            let _ = if self.stopped.is_some() {
+                let creates = pluralize(creates, "create has", "creates have");
+                writeln!(text, "{creates} no answer yet: the resumed run asks Omnidesk")
             } else {
-                "are in doubt, and no row asked for another call to their customers: find these customers in Omnidesk, or run an export that has them"
+                let creates = pluralize(creates, "create is", "creates are");
+                writeln!(
+                    text,
+                    "{creates} in doubt, and no row asked for another call: look in Omnidesk, or run an export with the same customers"
+                )
             };
-            let _ = writeln!(text, "{} {remedy}", counted(creates, "create"));
         }
         for (outcome, code, cause) in self.causes.iter() {
             let CauseLine { count, row, line, column, message, hint } = cause;
@@ -275,6 +303,9 @@ impl Summary {
                 text,
                 "{count} {outcome} ({code}), first row {row} on line {line}{place}: {message}\n    hint: {hint}"
             );
+        }
+        if let Some(probes) = &self.unusable_probes {
+            let _ = writeln!(text, "{}", probes.message());
         }
         for (outcome, rows) in self.problems_before_resume() {
             let _ = writeln!(

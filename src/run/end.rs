@@ -8,11 +8,11 @@ use super::exit::Exit;
 use super::monitors::FinishedRun;
 use super::options::Execution;
 use super::recorder::Recorder;
-use crate::checkpoint::{CheckpointError, RunState, Work};
+use crate::checkpoint::{CheckpointError, Probing, RunRecord, RunState, Work};
 use crate::dispatch::{DispatchEnd, Pace, Stop};
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
-use crate::report::{MISSING_FILE, Summary, page, print_data, report_line, sweep};
+use crate::report::{MISSING_FILE, Summary, UnusableProbes, page, print_data, report_line, sweep};
 use crate::units::{Period, local_time, time_after};
 
 impl Execution<'_> {
@@ -88,6 +88,7 @@ impl Execution<'_> {
             started: record.started.clone(),
             ended: now(),
             creates_in_doubt: checkpoint.creates_in_doubt(),
+            unusable_probes: unusable_probes(record).filter(|_| checkpoint.creates_in_doubt() > 0),
             took: self.began.elapsed(),
             was_resumed,
             rows: record.rows,
@@ -201,6 +202,13 @@ impl Execution<'_> {
         format!(
             "{at} would purge a customer, which the plan did not count, since Omnidesk holds something else than was acknowledged; {why}. It was not sent\nhint: if it is right, run the same command again with {option}"
         )
+    }
+}
+
+pub(crate) fn unusable_probes(record: &RunRecord) -> Option<UnusableProbes> {
+    match &record.probing {
+        Probing::Fails { brand_id, id } => Some(UnusableProbes { brand_id: *brand_id, id: id.clone() }),
+        Probing::Untested | Probing::Works => None,
     }
 }
 

@@ -28,6 +28,7 @@ use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 
 pub(crate) use checks::{lost_checkpoint, report_lost_checkpoint, wait_until_written};
+pub(crate) use end::unusable_probes;
 pub(crate) use error::RunError;
 pub(crate) use exit::Exit;
 pub(crate) use monitors::{FinishedRun, Monitors};

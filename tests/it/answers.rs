@@ -1,11 +1,96 @@
 //! Whatever answers in the API's place, no customer is doubled, no row is blamed for others, and people are told the truth.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 
+use omnidesk_sync::sandbox::{Script, Settings};
 use serde_json::Value;
 
-use crate::server::{Ending, Server, no_answer, success, with_headers};
+use crate::server::{CONTROL, Ending, Server, no_answer, success, with_headers};
 use crate::world::{CommandOutput, RUN, World, rows, send_signal};
+
+const NO_MIN_ROWS: &str = "[guard]\nmin_rows = 0\n";
+
+/// With a sandbox that answers by script.
+fn scripted(script: &str) -> World {
+    let script = Script::parse(script, Path::new("answers.toml")).expect("a script");
+    World::new(Settings { script, ..Settings::default() }).with_settings(NO_MIN_ROWS)
+}
+
+/// A rule for calls that are carried out.
+fn acting(call: &str, id: &str, status: u16) -> String {
+    format!("[[answer]]\ncall = \"{call}\"\nid = \"{id}\"\ntimes = 1\nacts = true\nstatus = {status}\n")
+}
+
+/// First name and addresses of a customer in the sandbox.
+fn customer(world: &World, id: &str) -> Option<(Option<String>, Vec<String>)> {
+    let state = world.state();
+    let found = state.customers.iter().find(|customer| customer.id.primary_id == id)?;
+    let addresses = found.channels.iter().map(|channel| channel.address.clone()).collect();
+    Some((found.firstname.clone(), addresses))
+}
+
+#[test]
+fn a_gateway_that_answers_after_the_api_acted_leaves_no_false_state() {
+    for status in [101, 302, 401, 403, 404, 409, 600] {
+        let rules = [("create", "C5"), ("update", "C6"), ("purge", "C7")];
+        let world = scripted(&rules.map(|(call, id)| acting(call, id, status)).concat());
+        world.run(&rows(10)).expect_code(0).expect_outcomes("10 created");
+        let counters = world.state().counters;
+        assert_eq!((counters.create, counters.doubled), (10, 0), "{status}");
+        let ann = |id: &str| Some((Some("Ann".to_owned()), vec![format!("c{id}@example.org")]));
+        assert_eq!(customer(&world, "C5"), ann("5"), "{status}");
+
+        let night =
+            rows(10).replace("C6,Ann", "C6,Bob").replace("C7,Ann,Smit,c7@example.org,,,", "C7,,,,,,purge");
+        world.write_export(&night);
+        world.run_with(&["--allow-purge"]).expect_code(1).expect_outcomes("8 unchanged, 2 failed");
+        assert_eq!(customer(&world, "C6").and_then(|(name, _)| name).as_deref(), Some("Bob"), "{status}");
+        assert_eq!(customer(&world, "C7"), None, "{status}");
+        let totals = world.status();
+        assert_eq!((&totals["purged"], &totals["perhaps_purged"]), (&0.into(), &1.into()), "{status}");
+        assert!(world.execute(&["status"]).stdout.contains("0 of them purged, 1 perhaps; "));
+
+        // The update is sent again, also with the old value. The purge may have worked.
+        let output = world.run(&rows(10)).expect_code(1);
+        output.expect_outcomes("1 updated, 8 unchanged, 1 rejected");
+        assert!(world.result_text("rejected.csv").contains("purged_before"));
+        assert_eq!(customer(&world, "C6"), ann("6"), "{status}");
+        if status == 404 {
+            // A purge that is acknowledged removes the doubt.
+            world.write_export("C7,,,,,,purge\n");
+            world.run_with(&["--allow-purge"]).expect_code(0).expect_outcomes("1 purged");
+            let totals = world.status();
+            assert_eq!((&totals["purged"], &totals["perhaps_purged"]), (&1.into(), &0.into()));
+            world.run(&rows(10)).expect_code(1).expect_outcomes("9 unchanged, 1 rejected");
+        }
+        world.write_export(&rows(10));
+        world.run_with(&["--allow-recreate"]).expect_code(0).expect_outcomes("1 created, 9 unchanged");
+        assert_eq!(customer(&world, "C7"), ann("7"), "{status}");
+    }
+}
+
+#[test]
+fn probes_that_show_nothing_hold_the_create_and_are_reported() {
+    let lost = "[[answer]]\ncall = \"create\"\nid = \"C1\"\ntimes = 1\nacts = true\nstatus = 502\n";
+    let fooling = "[[answer]]\ncall = \"update\"\nstatus = 200\nbody = '{\"type\":\"result\"}'\n";
+    let world = scripted(&format!("{lost}{fooling}"));
+    let controls = || world.log().iter().filter(|request| request.to_string().contains(CONTROL)).count();
+    for night in [rows(9), rows(10)] {
+        let output = world.run(&night).expect_code(1);
+        assert_eq!(output.json()["outcomes"]["in_doubt"], 1, "{}", output.stderr);
+        let id = output.json()["unusable_probes"]["id"].as_str().expect("an id").to_owned();
+        assert!(id.starts_with(CONTROL), "{id}");
+        let named = format!("customer {id} of brand 2: purge it");
+        let status = world.execute(&["status"]).stdout;
+        for text in [&output.stderr, &status, &world.result_text("report.html")] {
+            assert!(text.contains(&named) && text.contains("probes show nothing"), "{text}");
+        }
+        assert_eq!(world.status()["unusable_probes"]["id"], *id);
+        assert_eq!(controls(), 1);
+        assert_eq!(world.state().counters.doubled, 0);
+    }
+}
 
 #[test]
 fn status_and_heartbeat_show_what_a_run_waits_for() {

@@ -483,6 +483,9 @@ fn a_wait_beyond_patience_stops_the_run_at_once() {
             .expect_stop("asked_to_wait")
             .expect_stderr("asks to wait until ")
             .expect_stderr("run the same command again after that time");
+        if status == 503 {
+            assert!(output.stderr.contains("1 create has no answer yet"), "{}", output.stderr);
+        }
         let created = if status == 200 { 2 } else { 1 };
         assert_eq!(
             output.outcomes(),
