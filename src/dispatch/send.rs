@@ -208,7 +208,7 @@ impl Dispatcher {
             tracing::debug!(%at, call = call.kind().as_str(), status = ?answer.status, ?decision, "answered");
             let stop = match decision {
                 // Where nothing has ever worked, the key is to blame.
-                Decision::End if answer.meaning == Meaning::KeyRefused && !self.has_worked.get() => {
+                Decision::End if answer.refuses_key() && !self.has_worked.get() => {
                     Some(Stop::KeyRefused { at, message: answer.message })
                 }
                 Decision::End => {

@@ -108,6 +108,13 @@ impl Answer {
     pub(crate) fn new(meaning: Meaning, proof: Proof, message: &str) -> Self {
         Self { meaning, proof, status: None, message: message.to_owned(), wait: None }
     }
+
+    /// Whether the key is to blame, and not a firewall that dislikes one customer:
+    /// 401, or the API's own 403.
+    pub(crate) fn refuses_key(&self) -> bool {
+        let is_own = self.status == Some(401) || self.proof == Proof::NotDone;
+        self.meaning == Meaning::KeyRefused && is_own
+    }
 }
 
 impl Meaning {

@@ -1,14 +1,17 @@
 //! Whatever answers in the API's place, no customer is doubled, no row is blamed for others, and people are told the truth.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::sync::Mutex;
 
-use omnidesk_sync::sandbox::{Script, Settings};
+use omnidesk_sync::sandbox::{Sandbox, Script, Settings};
 use serde_json::Value;
 
-use crate::server::{CONTROL, Ending, Server, no_answer, success, with_headers};
+use crate::server::{CONTROL, Ending, Server, no_answer, refusal, success, with_headers};
 use crate::world::{CommandOutput, RUN, World, rows, send_signal};
 
+const PAGE: &str = "<html><title>Blocked</title></html>";
 const NO_MIN_ROWS: &str = "[guard]\nmin_rows = 0\n";
 
 /// With a sandbox that answers by script.
@@ -22,6 +25,10 @@ fn acting(call: &str, id: &str, status: u16) -> String {
     format!("[[answer]]\ncall = \"{call}\"\nid = \"{id}\"\ntimes = 1\nacts = true\nstatus = {status}\n")
 }
 
+fn changed(count: usize) -> String {
+    rows(count).replace("Ann", "Bob")
+}
+
 /// First name and addresses of a customer in the sandbox.
 fn customer(world: &World, id: &str) -> Option<(Option<String>, Vec<String>)> {
     let state = world.state();
@@ -30,6 +37,78 @@ fn customer(world: &World, id: &str) -> Option<(Option<String>, Vec<String>)> {
     Some((found.firstname.clone(), addresses))
 }
 
+/// The API behind a firewall that dislikes one customer's name.
+fn api_behind_firewall() -> Server {
+    let known = Mutex::new(BTreeSet::new());
+    Server::new(move |_, request| {
+        if request.body.contains("DROP") {
+            return with_headers(403, "Server: firewall\r\n", PAGE);
+        }
+        let id = request.body.split('"').find(|text| text.starts_with('C')).expect("an id").to_owned();
+        let mut known = known.lock().expect("customers");
+        match request.line().as_str() {
+            "POST /api/v2/customer" => drop(known.insert(id)),
+            "PUT /api/v2/customer/updateCustomer" if !known.contains(&id) => {
+                return refusal("Customer not found.");
+            }
+            _ => {}
+        }
+        success()
+    })
+}
+
+#[test]
+fn a_firewall_that_refuses_one_customer_stops_no_night() {
+    let bad = "C99,DROP,Smit,c99@example.org,,,\n";
+    // It dislikes the name, or also the probe of the same customer.
+    let server = api_behind_firewall();
+    let by_name = World::with_server(&server.url()).with_settings(NO_MIN_ROWS);
+    let by_id = scripted(&format!("[[answer]]\nid = \"C99\"\nstatus = 403\nbody = \"{PAGE}\"\n"));
+    for (world, outcome) in [(by_name, "1 failed"), (by_id, "1 in_doubt")] {
+        for (others, outcomes) in [
+            (rows(40), "40 created, "),
+            (rows(40), "40 unchanged, "),
+            (changed(40), "40 updated, "),
+            (changed(41), "1 created, 40 unchanged, "),
+            (String::new(), ""),
+        ] {
+            let output = world.run(&format!("{bad}{others}")).expect_code(1);
+            output.expect_outcomes(&format!("{outcomes}{outcome}"));
+            assert_eq!(world.status()["open_run"], Value::Null);
+        }
+    }
+}
+
+#[test]
+fn a_login_page_that_comes_in_mid_run_fails_no_row() {
+    for acts in [false, true] {
+        let world = scripted(&format!(
+            "[[answer]]\nskip = 20\ntimes = 3\nacts = {acts}\nstatus = 302\nheaders = {{ Location = \"/login\" }}\n"
+        ));
+        world.edit_config("[limits]", "[limits]\nconcurrency = 1");
+        let stopped = "20 created, 20 not_attempted";
+        world.run(&rows(40)).expect_code(3).expect_stop("intercepted").expect_outcomes(stopped);
+        world.run(&rows(40)).expect_code(0).expect_outcomes("40 created");
+        let counters = world.state().counters;
+        assert_eq!((counters.create, counters.doubled), (40, 0), "{acts}");
+    }
+}
+
+#[test]
+fn a_key_that_never_worked_stops_at_the_first_refusal() {
+    let refusal = r#"{"status":"error","message":"Wrong key."}"#;
+    for (status, body) in [(401, refusal), (401, PAGE), (401, ""), (403, refusal)] {
+        let world = scripted(&format!("[[answer]]\nstatus = {status}\nbody = '''{body}'''\n"));
+        world.run(&rows(40)).expect_code(3).expect_stop("key_refused").expect_outcomes("40 not_attempted");
+        assert_eq!(world.requests(), 1, "{status} {body}");
+    }
+    // A firewall may dislike the first customer, but not three of them.
+    let world = scripted(&format!("[[answer]]\nstatus = 403\nbody = \"{PAGE}\"\n"));
+    world.run(&rows(40)).expect_code(3).expect_stop("key_refused").expect_outcomes("40 not_attempted");
+    assert_eq!(world.requests(), 3);
+}
+
+/// The last answer of a create, an update and a purge is a gateway's, after the API acted.
 #[test]
 fn a_gateway_that_answers_after_the_api_acted_leaves_no_false_state() {
     for status in [101, 302, 401, 403, 404, 409, 600] {
@@ -70,6 +149,52 @@ fn a_gateway_that_answers_after_the_api_acted_leaves_no_false_state() {
     }
 }
 
+#[test]
+fn a_message_about_something_else_creates_no_known_customer_again() {
+    for message in [
+        "Unknown customer field: tier.",
+        "The custom field of this customer was not found.",
+        "Brand not found.",
+        "Veld bestaat niet.",
+    ] {
+        let world = scripted(&format!(
+            "[[answer]]\ncall = \"update\"\nstatus = 400\nbody = '{{\"status\":\"error\",\"message\":\"{message}\"}}'\n"
+        ));
+        world.run(&rows(500)).expect_code(0).expect_outcomes("500 created");
+        world.run(&changed(500)).expect_code(3).expect_stop("too_many_errors");
+        let counters = world.state().counters;
+        assert_eq!((counters.create, counters.doubled), (500, 0), "{message}");
+    }
+}
+
+#[test]
+fn customers_who_are_lost_in_a_restored_backup_are_created_only_by_hand() {
+    let sandbox = Sandbox::start(Settings::default()).expect("a sandbox");
+    let listen = sandbox.base_url().trim_start_matches("http://").parse().expect("an address");
+    let world = World::with_server(&sandbox.base_url());
+    world.run(&rows(500)).expect_code(0).expect_outcomes("500 created");
+    drop(sandbox);
+    let empty = Sandbox::start(Settings { listen, ..Settings::default() }).expect("the same port");
+    let output = world.run(&changed(500)).expect_code(3).expect_stop("vanished");
+    output.expect_outcomes("500 not_attempted");
+    assert!(empty.state().customers.is_empty() && empty.state().counters.requests <= 5);
+    world.run_with(&["--allow-vanished", "500"]).expect_code(0).expect_outcomes("500 created");
+    assert_eq!(empty.state().customers.len(), 500);
+}
+
+#[test]
+fn a_single_customer_whom_somebody_removed_is_created_again() {
+    let world = scripted("[[answer]]\nid = \"nobody\"\nstatus = 500\n");
+    world.run(&rows(30)).expect_code(0);
+    world.write_other_config("other");
+    world.file("purge.csv", b"id,first,last,email,email2,phone,op\nC3,,,,,,purge\n");
+    world.execute(&["run", "--config", "other.toml", "--allow-purge", "purge.csv"]).expect_code(0);
+    assert_eq!(customer(&world, "C3"), None);
+    world.run(&changed(30)).expect_code(0).expect_outcomes("1 created, 29 updated");
+    assert!(customer(&world, "C3").is_some());
+}
+
+/// The API answers success to an update of a customer who does not exist.
 #[test]
 fn probes_that_show_nothing_hold_the_create_and_are_reported() {
     let lost = "[[answer]]\ncall = \"create\"\nid = \"C1\"\ntimes = 1\nacts = true\nstatus = 502\n";
