@@ -139,8 +139,8 @@ fn the_rate_that_nginx_tolerates_is_found() {
         let counters = server.state().counters;
         assert_eq!((counters.create, counters.doubled), (1000, 0));
         let summary = output.json();
-        let (refused, sent) = (&summary["pace"]["refused"], &summary["attempts"]);
-        let (refused, sent) = (refused.as_u64().expect("refused"), sent.as_u64().expect("attempts"));
+        let (refused, sent) = (&summary["pace"]["refused"], &summary["requests"]);
+        let (refused, sent) = (refused.as_u64().expect("refused"), sent.as_u64().expect("requests"));
         assert!(refused > 0 && 20 * refused < sent, "{status}: {refused} of {sent}");
     }
 }
