@@ -14,8 +14,8 @@ use super::waits::WaitCause;
 use crate::mapping::{Channel, ExportRow, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
-    CustomerKey, CustomerState, Outcome, PendingCall, RowFingerprint, Situation, Step, acknowledge, confirm,
-    next, set_fingerprint, state_during, turn_to_create, turn_to_update,
+    CustomerKey, CustomerState, Outcome, PendingCall, RowFingerprint, Situation, Step, acknowledge,
+    acknowledge_absence, confirm, next, set_fingerprint, state_during, turn_to_create, turn_to_update,
 };
 
 /// A row with calls to make.
@@ -189,6 +189,11 @@ impl RowTask {
                 true
             }
             Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
+            // Nobody is there to be purged: what stands before this row is dead all the same.
+            Some(Meaning::NotFound) if is_purge => {
+                acknowledge_absence(&self.job.intent, &mut self.situation, policy);
+                false
+            }
             Some(Meaning::NotFound) => {
                 let before = was_known.then(|| self.situation.clone());
                 let can_create = turn_to_create(&self.job.intent, &mut self.situation);

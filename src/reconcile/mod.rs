@@ -21,6 +21,6 @@ pub use outcome::{Counts, Outcome};
 pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};
 pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};
 pub(crate) use step::{
-    Superseded, acknowledge_probe, confirm, probe_call, set_fingerprint, state_during, superseded,
-    turn_to_create, turn_to_update,
+    Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, set_fingerprint, state_during,
+    superseded, turn_to_create, turn_to_update,
 };

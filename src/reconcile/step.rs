@@ -258,6 +258,13 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
     };
 }
 
+/// Takes in that a purge found nobody. Who was to be purged does not come back either.
+pub(crate) fn acknowledge_absence(intent: &Intent, situation: &mut Situation, policy: &Policy) {
+    if !situation.state.is_purged() {
+        situation.state = CustomerState::Purged(policy.row(intent));
+    }
+}
+
 /// The calls of a row if every one of them works, and the outcome, or the
 /// rejection.
 pub fn rehearse(

@@ -234,7 +234,13 @@ fn refusing(word: &'static str) -> (Server, Arc<AtomicBool>) {
     let shared = Arc::clone(&refuses);
     let server = Server::new(move |_, request| {
         let refuses = shared.load(Relaxed);
-        if refuses && request.body.contains(word) { refusal("No.") } else { success() }
+        match request.line().as_str() {
+            _ if refuses && request.body.contains(word) => refusal("No."),
+            "DELETE /api/v2/customer/purgedata" if request.body.contains("absent") => {
+                refusal("Customer not found.")
+            }
+            _ => success(),
+        }
     });
     (server, refuses)
 }
@@ -265,11 +271,15 @@ fn a_result_file_undoes_nothing_that_came_after_its_rows() {
 /// Data from before a purge goes to no customer who is made anew.
 #[test]
 fn rows_before_a_purge_stay_dead_in_every_way_of_running_them_again() {
-    for again in [&["export.csv"][..], &["--full", "export.csv"], &["failed.csv"]] {
+    for (id, again) in ["C1", "absent"].iter().flat_map(|id| {
+        [&["export.csv"][..], &["--full", "export.csv"], &["failed.csv"]].map(|again| (id, again))
+    }) {
         let (server, refuses) = refusing("Old");
         let world = World::with_server(&server.url()).with_settings("[guard]\nallow_purge = true\n");
         world
-            .run("C1,Old,Smit,old@example.org,,,create\nC1,,,,,,purge\nC1,New,Vis,,,,create\n")
+            .run(&format!(
+                "{id},Old,Smit,old@example.org,,,create\n{id},,,,,,purge\n{id},New,Vis,,,,create\n"
+            ))
             .expect_code(1);
         refuses.store(false, Relaxed);
         if again == ["failed.csv"] {
@@ -282,7 +292,7 @@ fn rows_before_a_purge_stay_dead_in_every_way_of_running_them_again() {
         }
         let later = &server.requests()[sent..];
         let is_old = |request: &Request| request.body.contains("Old") || request.body.contains("old@");
-        assert!(!later.iter().any(is_old), "{again:?}: {later:?}");
+        assert!(!later.iter().any(is_old), "{id} {again:?}: {later:?}");
     }
 }
 
