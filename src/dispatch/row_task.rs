@@ -165,13 +165,14 @@ impl RowTask {
         let lost = is_lost_before.into();
         let attempts = Attempts { lost, perhaps_done: lost, ..Attempts::default() };
         let mut sent = dispatcher.send(call, self.at(), Some(&record), attempts).await?;
-        if sent.is_suspicious() && !self.is_own_fault(&sent).await? {
-            sent.answer = None;
-        }
+        // Before the judgement is waited for: other purges may wait for the grant.
         match grant {
             Some(grant) if sent.is_without_effect() => dispatcher.purge_grants.give_back(grant),
             Some(grant) => dispatcher.purge_grants.use_up(grant),
             None => {}
+        }
+        if sent.is_suspicious() && !self.is_own_fault(&sent).await? {
+            sent.answer = None;
         }
         self.count_call(&sent);
         if !sent.is_recorded {
