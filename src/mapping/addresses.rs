@@ -6,6 +6,7 @@ use std::fmt;
 use email_address::{EmailAddress, Options};
 use rlibphonenumber::enums::Region;
 
+use super::intent::is_invisible;
 use super::phone;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 
@@ -46,7 +47,7 @@ pub type Address = DraftAddress<'static>;
 impl<'a> DraftAddress<'a> {
     /// Checks and cleans an address.
     pub fn parse(channel: Channel, text: impl Into<Cow<'a, str>>, region: Option<Region>) -> RowResult<Self> {
-        let text = text.into();
+        let text = to_half_width(text.into());
         let text = match channel {
             Channel::Email => parse_email(text)?,
             Channel::Telephone => phone::to_e164(text, region)?,
@@ -94,7 +95,8 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
     if is_common_email(&text) {
         return Ok(text);
     }
-    let text = text.strip_prefix("mailto:").unwrap_or(&text).trim();
+    let text = clean_email(&text);
+    let text = text.as_ref();
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
     let Err(error) = EmailAddress::parse_with_options(text, options) else {
         return Ok(text.to_owned().into());
@@ -105,10 +107,10 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
             "the cell has several e-mail addresses".to_owned(),
             "give each a column of its own, or take one with a template, such as { template = \"{{ (email | split(';'))[0] | trim }}\" }",
         )
-    } else if text.ends_with('>') {
+    } else if let Some(letter) = text.chars().find(|letter| !is_email_letter(*letter)) {
         (
-            "the cell has more than an e-mail address".to_owned(),
-            "keep only the address between < and >, in the export or with a template",
+            format!("not an e-mail address: it has the character {}", describe_letter(letter)),
+            "fix the address, take the address alone with a template, or leave such addresses out with invalid = \"drop\"",
         )
     } else {
         (
@@ -117,6 +119,49 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
         )
     };
     Err(Rejection::new(RejectionCode::BadEmail, message, hint))
+}
+
+/// The address without what mail programs and spreadsheets put around it:
+/// `mailto:` and its query, a name and angle brackets, a dot at the end.
+fn clean_email(text: &str) -> Cow<'_, str> {
+    let mut text = text.trim();
+    if let Some((name, rest)) = text.split_once('<')
+        && let Some(address) = rest.strip_suffix('>')
+        && !name.contains('@')
+    {
+        text = address.trim();
+    }
+    if text.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("mailto:")) {
+        text = text[7..].split('?').next().unwrap_or_default().trim();
+    }
+    text = text.trim_end_matches(['.', ',', ';']).trim_end();
+    if text.contains(is_invisible) { text.replace(is_invisible, "").into() } else { text.into() }
+}
+
+fn is_email_letter(letter: char) -> bool {
+    letter.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.@\"".contains(letter)
+}
+
+/// Also a letter that cannot be seen, or that looks like another.
+fn describe_letter(letter: char) -> String {
+    let code = format!("U+{:04X}", u32::from(letter));
+    if letter.is_whitespace() || letter.is_control() { code } else { format!("{letter:?} ({code})") }
+}
+
+/// Full-width letters, digits and signs, as an Asian keyboard writes them, become
+/// those of addresses.
+fn to_half_width(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_full_width = |letter: char| matches!(letter, '\u{FF01}'..='\u{FF5E}' | '\u{3000}' | '\u{3002}');
+    if text.is_ascii() || !text.contains(is_full_width) {
+        return text;
+    }
+    let to_half = |letter: char| match letter {
+        '\u{3000}' => ' ',
+        '\u{3002}' => '.',
+        letter if is_full_width(letter) => char::from_u32(u32::from(letter) - 0xFEE0).unwrap_or(letter),
+        letter => letter,
+    };
+    text.chars().map(to_half).collect::<String>().into()
 }
 
 /// Whether the address has the common shape: letters, digits and a few signs.
@@ -228,7 +273,17 @@ mod tests {
             (Email, "mailto:ann@example.org", Some("ann@example.org")),
             (Email, "ann@example", None),
             (Email, "ann", None),
-            (Email, "Ann <ann@example.org>", None),
+            (Email, "Ann <ann@example.org>", Some("ann@example.org")),
+            (Email, "<ann@example.org>", Some("ann@example.org")),
+            (Email, "\"Smit, Ann\" <MAILTO:ann@example.org?subject=Hi%20there>", Some("ann@example.org")),
+            (Email, "mailto:ann@example.org?cc=b@example.org", Some("ann@example.org")),
+            (Email, "ann@work.nl <ann@example.org>", None),
+            (Email, "<ann@example.org", None),
+            (Email, "ann@example.org.", Some("ann@example.org")),
+            (Email, "ann@example.org;", Some("ann@example.org")),
+            (Email, "ａｎｎ＠ｅｘａｍｐｌｅ．ｏｒｇ", Some("ann@example.org")),
+            (Email, "ann\u{200B}@example.org", Some("ann@example.org")),
+            (Twitter, "＠ａｎｎ", Some("ann")),
             (Email, "ann@[127.0.0.1]", None),
             (Email, "a b@example.org", None),
             (Email, "ann@example.org; bob@example.org", None),
@@ -250,6 +305,20 @@ mod tests {
         for (channel, text, expected) in cases {
             let found = Address::parse(channel, text, None);
             assert_eq!(found.as_ref().map(Address::as_str).ok(), expected, "{text:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn the_character_that_spoils_an_address_is_named() {
+        for (text, name) in [
+            ("ann smit@example.org", "U+0020"),
+            ("ann\u{A0}smit@example.org", "U+00A0"),
+            ("ann@example.org>", "'>' (U+003E)"),
+            ("ann@exam\u{2013}ple.org", "'–' (U+2013)"),
+            ("ann(home)@example.org", "'(' (U+0028)"),
+        ] {
+            let error = Address::parse(Channel::Email, text, None).expect_err(text);
+            assert!(error.message.ends_with(name), "{text}: {}", error.message);
         }
     }
 

@@ -43,6 +43,7 @@ impl Mapping {
             rules: compiler.compile_rules(operation),
             names,
             blanks: Arc::new(Blanks::new(&input.blank, &input.clear)),
+            apostrophes: Arc::default(),
             columns: Arc::new(compiler.columns.clone()),
             expressions: compiler.expressions,
             deciding_columns: Vec::new(),

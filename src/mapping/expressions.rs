@@ -10,6 +10,7 @@ use minijinja::value::{Object, Value};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 
 use super::blanks::{Blanks, CellMeaning, parse_bool};
+use super::cell_text::ApostropheColumns;
 use super::variables::{CellPath, Owner, Variables};
 use crate::source::{Columns, Row};
 
@@ -145,10 +146,15 @@ impl Expression {
 
     /// The names and texts of cells that make a condition true because they have
     /// text, though the text means no.
-    pub(super) fn ambiguous_cells(&self, columns: &Columns, row: &Row) -> BTreeMap<String, String> {
+    pub(super) fn ambiguous_cells(
+        &self,
+        columns: &Columns,
+        apostrophes: &ApostropheColumns,
+        row: &Row,
+    ) -> BTreeMap<String, String> {
         let bare = self.variables.bare.iter().filter_map(|path| {
             let name = path.to_string();
-            let text = row.text(columns.find(&name)?).ok()?.trim().to_owned();
+            let text = apostrophes.read(row, columns.find(&name)?).ok()?.into_owned();
             (parse_bool(&text) == Some(false)).then_some((name, text))
         });
         bare.collect()
@@ -199,6 +205,7 @@ pub(super) struct RowObject {
     pub(super) row: Arc<Row>,
     pub(super) columns: Arc<Columns>,
     pub(super) blanks: Arc<Blanks>,
+    pub(super) apostrophes: Arc<ApostropheColumns>,
     /// Columns to read as blank.
     pub(super) ignored: BTreeSet<String>,
     /// See [`Expression::parents`].
@@ -230,9 +237,9 @@ impl RowObject {
         if self.ignored.contains(name) {
             return Some(Value::from(""));
         }
-        Some(match self.row.text(column) {
-            Ok(text) if self.blanks.meaning(text.trim()) == CellMeaning::Blank => Value::from(""),
-            Ok(text) => Value::from(text.trim()),
+        Some(match self.apostrophes.read(&self.row, column) {
+            Ok(text) if self.blanks.meaning(&text) == CellMeaning::Blank => Value::from(""),
+            Ok(text) => Value::from(&*text),
             Err(bad) => {
                 let message = format!("column {name:?} is not {}", bad.encoding);
                 Value::from(Error::new(ErrorKind::InvalidOperation, message))

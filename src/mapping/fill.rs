@@ -44,8 +44,10 @@ impl Mapping {
         use CellMeaning::Value;
         match row.bytes(column).first() {
             None => false,
-            Some(first) if first.is_ascii_graphic() && self.blanks.are_default() => true,
-            Some(_) => row.text(column).is_ok_and(|text| self.blanks.meaning(text.trim()) == Value),
+            Some(first) if first.is_ascii_alphanumeric() && self.blanks.are_default() => true,
+            Some(_) => {
+                self.apostrophes.read(row, column).is_ok_and(|text| self.blanks.meaning(&text) == Value)
+            }
         }
     }
 }

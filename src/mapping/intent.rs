@@ -51,7 +51,7 @@ impl PrimaryId {
 
 /// Whether a character takes no room and has no shape of its own: byte order marks,
 /// joiners, soft hyphens, marks of direction, variation selectors.
-fn is_invisible(letter: char) -> bool {
+pub(super) fn is_invisible(letter: char) -> bool {
     matches!(letter,
         '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
         | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
@@ -238,6 +238,10 @@ pub enum Warning {
     DroppedAddress,
     /// Invisible characters were taken out of an id.
     CleanedId,
+    /// A name or an address was a word for no value, and was left out.
+    NullWord,
+    /// A telephone number was sent without its extension.
+    DroppedExtension,
 }
 
 impl Warning {
@@ -248,6 +252,8 @@ impl Warning {
             Self::TransliteratedName => "transliterated_name",
             Self::DroppedAddress => "dropped_address",
             Self::CleanedId => "cleaned_id",
+            Self::NullWord => "null_word",
+            Self::DroppedExtension => "dropped_extension",
         }
     }
 
@@ -260,6 +266,8 @@ impl Warning {
             Self::TransliteratedName => "names written in Latin letters (names = \"transliterate\")",
             Self::DroppedAddress => "unusable addresses left out (invalid = \"drop\")",
             Self::CleanedId => "ids with invisible characters, which were taken out",
+            Self::NullWord => "names and addresses such as NULL or #N/A, read as blank (list them in blank)",
+            Self::DroppedExtension => "telephone numbers sent without their extension",
         }
     }
 }

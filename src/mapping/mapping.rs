@@ -7,6 +7,7 @@ use rlibphonenumber::enums::Region;
 
 use super::addresses::Channel;
 use super::blanks::Blanks;
+use super::cell_text::ApostropheColumns;
 use super::expressions::{Expression, Expressions};
 use super::intent::FieldName;
 use super::operation::Operation;
@@ -25,6 +26,7 @@ pub struct Mapping {
     pub(super) rules: OperationRules,
     pub(super) names: NamePolicy,
     pub(super) blanks: Arc<Blanks>,
+    pub(super) apostrophes: Arc<ApostropheColumns>,
     pub(super) columns: Arc<Columns>,
     pub(super) expressions: Expressions,
     /// Sorted by name: the position of a column decides nothing.

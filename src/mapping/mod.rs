@@ -7,6 +7,7 @@
 
 mod addresses;
 mod blanks;
+mod cell_text;
 mod compile;
 mod expressions;
 mod fill;
@@ -15,6 +16,7 @@ mod key_hashes;
 #[expect(clippy::module_inception, reason = "the room's main type")]
 mod mapping;
 mod names;
+mod null_words;
 mod operation;
 mod phone;
 mod rejection;

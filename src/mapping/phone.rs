@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
 use super::rejection::{Rejection, RejectionCode, RowResult};
+use crate::units::shorten;
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(super) fn find_region(code: &str) -> Option<Region> {
@@ -26,6 +27,17 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     }
     if let Some(reason) = not_a_number(text) {
         return error(reason, HINT);
+    }
+    if let Some(words) = words_behind(text) {
+        let reason = format!("there are words behind the number: {:?}", shorten(words, WORDS_CHARS_MAX));
+        return error(&reason, WORDS_HINT);
+    }
+    if let Some(letter) = text.chars().find(|letter| !is_number_letter(*letter)) {
+        let code = u32::from(letter);
+        return error(
+            &format!("not a telephone number: it has the character {letter:?} (U+{code:04X})"),
+            HINT,
+        );
     }
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
@@ -60,6 +72,32 @@ fn not_a_number(text: &str) -> Option<&'static str> {
         return Some("the cell has a date, not a telephone number");
     }
     has_words_between(text).then_some("there are words between the digits")
+}
+
+/// Whether an extension was left out of the number.
+pub(super) fn has_extension(text: &str, region: Option<Region>) -> bool {
+    let text = text.trim();
+    let may_have =
+        text.contains(|letter: char| letter.is_alphabetic() || matches!(letter, '#' | ';' | ',' | '~'));
+    may_have && PHONE_NUMBER_UTIL.parse(text, region).is_ok_and(|number| number.extension.is_some())
+}
+
+/// Words behind the last digit, other than those for an extension. The letters of
+/// `1-800-FLOWERS` are dialled.
+fn words_behind(text: &str) -> Option<&str> {
+    let last = text.rfind(|letter: char| letter.is_ascii_digit())?;
+    let behind = text[last + 1..].trim_start_matches([')', ']', '.', ' ']).trim();
+    let is_dialled = text[..=last].trim_start_matches(['+', '1', ' ']).len() <= 8;
+    (behind.contains(char::is_alphabetic) && !is_dialled).then_some(behind)
+}
+
+/// Whether a letter can be a part of a number, as people write them.
+fn is_number_letter(letter: char) -> bool {
+    letter.is_alphanumeric()
+        || letter.is_whitespace()
+        || letter.is_ascii_graphic()
+        || "–—‐‑−·•…\u{2060}".contains(letter)
+        || super::intent::is_invisible(letter)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -139,6 +177,9 @@ fn is_clean(text: &str) -> bool {
     number.is_valid()
 }
 
+/// More than the words for a kind of number.
+const WORDS_CHARS_MAX: usize = 40;
+const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
 const HINT: &str = "fix the number, set another region, or leave such numbers out with invalid = \"drop\"";
 /// The remedy for numbers that a spreadsheet has rounded.
 pub(super) const ROUNDED_HINT: &str =

@@ -52,8 +52,10 @@ pub enum RejectionCode {
     BadEncoding,
     /// No primary id, or one that cannot be an id.
     BlankId,
-    /// An id that a spreadsheet has rounded.
+    /// An id of which a spreadsheet or a program has made a number.
     DamagedId,
+    /// An id that stands for nobody, such as `-` or `NULL`.
+    PlaceholderId,
     /// Not an e-mail address.
     BadEmail,
     /// Not a telephone number.
@@ -82,6 +84,7 @@ impl RejectionCode {
             Self::BadEncoding => "bad_encoding",
             Self::BlankId => "blank_id",
             Self::DamagedId => "damaged_id",
+            Self::PlaceholderId => "placeholder_id",
             Self::BadEmail => "bad_email",
             Self::BadPhone => "bad_phone",
             Self::BadHandle => "bad_handle",

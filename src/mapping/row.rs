@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
-use super::addresses::DraftAddress;
+use super::addresses::{Channel, DraftAddress};
 use super::blanks::{CellMeaning, parse_bool};
 use super::expressions::{Expression, RowObject};
 use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
@@ -13,7 +13,7 @@ use super::mapping::{Mapping, ValueOrigin, ValueSource};
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::InvalidAddress;
-use super::{names, phone};
+use super::{names, null_words, phone};
 use crate::source::Row;
 
 /// The customer and the operation of a row, as far as they can be read. Skipped
@@ -64,14 +64,86 @@ struct SourceValue<'a> {
     text: Cow<'a, str>,
     /// A column, or a key of the configuration.
     place: &'a str,
+    origin: OriginKind,
     /// Whether it asks to empty the field.
     is_clear: bool,
 }
 
+/// Whether a value is a cell as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OriginKind {
+    Column,
+    /// A template or a constant.
+    Setting,
+}
+
 impl SourceValue<'_> {
-    fn reject(&self, code: RejectionCode, message: impl Into<String>, hint: &'static str) -> Box<Rejection> {
+    fn reject(
+        &self,
+        code: RejectionCode,
+        message: impl Into<String>,
+        hint: impl Into<Cow<'static, str>>,
+    ) -> Box<Rejection> {
         Rejection::new(code, message, hint).at(self.place, &self.text)
     }
+
+    /// The column in a template.
+    fn variable(&self) -> String {
+        let is_identifier = |text: &str| {
+            !text.starts_with(|letter: char| letter.is_ascii_digit())
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        let place = self.place.replace('\\', "\\\\").replace('\'', "\\'");
+        if is_identifier(&place) { place } else { format!("row['{place}']") }
+    }
+}
+
+/// Refuses ids that a program has damaged, and those that stand for nobody.
+fn check_id(value: &SourceValue, id: &str) -> RowResult<()> {
+    if phone::is_scientific(id) {
+        let message = "a spreadsheet has rounded the id, so that several customers would share it";
+        return Err(value.reject(RejectionCode::DamagedId, message, phone::ROUNDED_HINT));
+    }
+    // What a template makes is meant.
+    if value.origin == OriginKind::Column
+        && let Some(decimals) = zero_decimals(id)
+    {
+        let message = "a program has made a decimal number of the id";
+        let (variable, len) = (value.variable(), decimals.len());
+        let hint = format!(
+            "cut it with primary_id = {{ template = \"{{{{ {variable}[:-{len}] if {variable} is endingwith('{decimals}') else {variable} }}}}\" }}; if ids are written so, use \"{{{{ {variable} }}}}\""
+        );
+        return Err(value.reject(RejectionCode::DamagedId, message, hint));
+    }
+    if null_words::is_placeholder_id(id) {
+        return Err(reject_placeholder(
+            value,
+            "the id is a word for no value, which several customers would share",
+        ));
+    }
+    Ok(())
+}
+
+fn reject_placeholder(value: &SourceValue, message: &str) -> Box<Rejection> {
+    let hint = match value.origin {
+        OriginKind::Column => format!(
+            "fix the cell, map another column to customer.primary_id, or leave such rows out with a rule: when = \"{} == '…'\", then = \"skip\"",
+            value.variable()
+        ),
+        OriginKind::Setting => {
+            "fix the template of customer.primary_id, or leave such rows out with a rule".to_owned()
+        }
+    };
+    value.reject(RejectionCode::PlaceholderId, message, hint)
+}
+
+/// `.0` of an id that is a whole number with decimals.
+fn zero_decimals(id: &str) -> Option<&str> {
+    // Most ids do not end like this.
+    let number = id.strip_suffix('0')?.trim_end_matches('0');
+    let whole = number.strip_suffix(['.', ','])?;
+    let is_number = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| &id[whole.len()..])
 }
 
 impl<'a> RowMapper<'a> {
@@ -143,7 +215,7 @@ impl<'a> RowMapper<'a> {
     /// row is refused, since its meaning is unclear.
     fn holds(&mut self, condition: &Expression) -> RowResult<bool> {
         let holds = !self.text_of(condition)?.is_empty();
-        let ambiguous = condition.ambiguous_cells(&self.mapping.columns, self.row);
+        let ambiguous = condition.ambiguous_cells(&self.mapping.columns, &self.mapping.apostrophes, self.row);
         let Some((name, text)) = ambiguous.first_key_value() else { return Ok(holds) };
         let text_without = self.render(condition, ambiguous.keys().cloned().collect());
         if text_without.is_ok_and(|text| text.is_empty() != holds) {
@@ -159,13 +231,10 @@ impl<'a> RowMapper<'a> {
         let source = &self.mapping.primary_id;
         let value = self.value(source)?.unwrap_or_else(|| self.no_value(source));
         let id = PrimaryId::clean(&value.text);
-        if phone::is_scientific(&id) {
-            let message = "a spreadsheet has rounded the id, so that several customers would share it";
-            return Err(value.reject(RejectionCode::DamagedId, message, phone::ROUNDED_HINT));
-        }
         let hint =
             "every row needs the customer's id: fill the cell, or map another column to customer.primary_id";
         PrimaryId::check(&id).map_err(|reason| value.reject(RejectionCode::BlankId, reason, hint))?;
+        check_id(&value, &id)?;
         if id.len() == value.text.len() {
             return Ok(value.text);
         }
@@ -185,7 +254,11 @@ impl<'a> RowMapper<'a> {
         let mapping = self.mapping;
         let mut fields = Vec::with_capacity(mapping.fields.len());
         for (name, source) in &mapping.fields {
-            let Some(value) = self.first_value(source)? else { continue };
+            let value = match name {
+                FieldName::Custom(_) => self.first_value(source)?,
+                FieldName::First | FieldName::Last => self.first_person_value(source)?,
+            };
+            let Some(value) = value else { continue };
             let text = match name {
                 _ if value.is_clear => None,
                 FieldName::Custom(_) => Some(value.text),
@@ -215,13 +288,19 @@ impl<'a> RowMapper<'a> {
                 if has_value && matches!(origin, ValueOrigin::Default(_)) {
                     continue;
                 }
-                let value = self.value_of(origin, &source.key)?;
+                let value = self.person_value_of(origin, &source.key)?;
                 let Some(value) = value.filter(|value| !value.is_clear) else { continue };
                 has_value = true;
                 // A rejection shows the original text.
                 match DraftAddress::parse(*channel, value.text.clone(), source.region) {
                     Ok(address) if addresses.iter().any(|other| other.is_same_as(&address)) => {}
-                    Ok(address) => addresses.push(address),
+                    Ok(address) => {
+                        if *channel == Channel::Telephone && phone::has_extension(&value.text, source.region)
+                        {
+                            self.warnings.push(Warning::DroppedExtension);
+                        }
+                        addresses.push(address);
+                    }
                     Err(_) if source.invalid == InvalidAddress::Drop => {
                         self.warnings.push(Warning::DroppedAddress);
                     }
@@ -262,18 +341,43 @@ impl<'a> RowMapper<'a> {
         origins.find_map(|origin| self.value_of(origin, &source.key).transpose()).transpose()
     }
 
+    /// The first value that a person can have.
+    fn first_person_value(&mut self, source: &'a ValueSource) -> RowResult<Option<SourceValue<'a>>> {
+        let mut origins = source.origins.iter();
+        origins.find_map(|origin| self.person_value_of(origin, &source.key).transpose()).transpose()
+    }
+
+    /// Nobody is called `NULL`, or has the address `#N/A`.
+    fn person_value_of(
+        &mut self,
+        origin: &'a ValueOrigin,
+        key: &'a str,
+    ) -> RowResult<Option<SourceValue<'a>>> {
+        let value = self.value_of(origin, key)?;
+        if value.as_ref().is_some_and(|value| !value.is_clear && null_words::is_null_word(&value.text)) {
+            self.warnings.push(Warning::NullWord);
+            return Ok(None);
+        }
+        Ok(value)
+    }
+
     fn value_of(&mut self, origin: &'a ValueOrigin, key: &'a str) -> RowResult<Option<SourceValue<'a>>> {
+        let mut kind = OriginKind::Setting;
         let (text, place) = match origin {
-            ValueOrigin::Column(column) => (self.cell(*column)?, self.name_of(*column)),
+            ValueOrigin::Column(column) => {
+                kind = OriginKind::Column;
+                (self.cell(*column)?, self.name_of(*column))
+            }
             ValueOrigin::Constant(text) => (Cow::Borrowed(text.as_str()), key),
             ValueOrigin::Template(template) => (Cow::Owned(self.text_of(template)?.trim().to_owned()), key),
             ValueOrigin::Default(text) => {
-                return Ok(Some(SourceValue { text: Cow::Borrowed(text), place: key, is_clear: false }));
+                let text = Cow::Borrowed(text.as_str());
+                return Ok(Some(SourceValue { text, place: key, origin: kind, is_clear: false }));
             }
         };
         let meaning = self.mapping.blanks.meaning(&text);
         let is_clear = meaning == CellMeaning::Clear;
-        Ok((meaning != CellMeaning::Blank).then_some(SourceValue { text, place, is_clear }))
+        Ok((meaning != CellMeaning::Blank).then_some(SourceValue { text, place, origin: kind, is_clear }))
     }
 
     /// A blank in place of a required value, for messages.
@@ -282,18 +386,17 @@ impl<'a> RowMapper<'a> {
             Some(ValueOrigin::Column(column)) => self.name_of(*column),
             _ => &source.key,
         };
-        SourceValue { text: Cow::Borrowed(""), place, is_clear: false }
+        SourceValue { text: Cow::Borrowed(""), place, origin: OriginKind::Setting, is_clear: false }
     }
 
     fn name_of(&self, column: usize) -> &'a str {
         &self.mapping.columns.names()[column]
     }
 
-    /// The text of a cell, trimmed.
+    /// The text of a cell, trimmed and unwrapped.
     fn cell(&self, column: usize) -> RowResult<Cow<'a, str>> {
-        match self.row.text(column) {
-            Ok(Cow::Borrowed(text)) => Ok(Cow::Borrowed(trim(text))),
-            Ok(Cow::Owned(text)) => Ok(Cow::Owned(text.trim().to_owned())),
+        match self.mapping.apostrophes.read(self.row, column) {
+            Ok(text) => Ok(text),
             Err(bad) => {
                 let message = format!("the cell is not {}", bad.encoding);
                 let hint = "set encoding in [input], perhaps \"windows-1252\"; a \u{FFFD} in the export itself is a letter that an earlier program lost";
@@ -313,17 +416,11 @@ impl<'a> RowMapper<'a> {
 
     fn render(&mut self, expression: &Expression, ignored: BTreeSet<String>) -> Result<String, String> {
         let row = Arc::clone(self.row_copy.get_or_insert_with(|| Arc::new(self.row.clone())));
-        let Mapping { columns, blanks, expressions, .. } = self.mapping;
-        let (columns, blanks) = (Arc::clone(columns), Arc::clone(blanks));
+        let Mapping { columns, blanks, apostrophes, expressions, .. } = self.mapping;
+        let (columns, blanks, apostrophes) =
+            (Arc::clone(columns), Arc::clone(blanks), Arc::clone(apostrophes));
         let (parents, prefix) = (Arc::clone(&expression.parents), String::new());
-        expressions.render(expression, RowObject { row, columns, blanks, ignored, parents, prefix })
-    }
-}
-
-/// `text.trim()`, which nearly always is the text itself.
-fn trim(text: &str) -> &str {
-    match text.as_bytes() {
-        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
-        _ => text.trim(),
+        let row = RowObject { row, columns, blanks, apostrophes, ignored, parents, prefix };
+        expressions.render(expression, row)
     }
 }

@@ -17,6 +17,11 @@ use crate::source::{self, Export, ExportHash, Row};
 /// the version is part of everything that says "decided as before".
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Rows, and bytes of them, that show which columns have an apostrophe in front of
+/// their cells.
+const SAMPLE_ROWS: usize = 1000;
+const SAMPLE_BYTES: u64 = 4 << 20;
+
 /// How much of an export is decided, and against what.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct PlanOptions {
@@ -103,7 +108,7 @@ pub(crate) fn prepare(
     path: &Path,
 ) -> Result<PreparedExport, PlanError> {
     let mut export = source::open(path, &config.input)?;
-    let mapping = Mapping::compile(
+    let mut mapping = Mapping::compile(
         &config.customer,
         &config.operation,
         config.omnidesk.names,
@@ -112,6 +117,7 @@ pub(crate) fn prepare(
         export.columns_mut(),
     )
     .map_err(|problems| PlanError::Mapping { export: export.name().to_owned(), problems })?;
+    mapping.find_apostrophes(first_rows(&export)?.iter());
     let hash = export.hash()?;
     export.check_unchanged()?;
     let settings = mapping_settings(config);
@@ -142,6 +148,19 @@ pub(crate) fn prepare(
     })
 }
 
+fn first_rows(export: &Export) -> Result<Vec<Row>, PlanError> {
+    let (mut reader, mut rows, mut bytes) = (export.rows(), Vec::new(), 0);
+    while rows.len() < SAMPLE_ROWS && bytes < SAMPLE_BYTES {
+        let mut row = Row::default();
+        if !reader.read(&mut row).map_err(|source| export.io_error(source))? {
+            break;
+        }
+        bytes += row.at().len;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 /// The settings that decide what a row asks for.
 fn mapping_settings(config: &Config) -> Value {
     let omnidesk = &config.omnidesk;
@@ -152,5 +171,6 @@ fn mapping_settings(config: &Config) -> Value {
 fn row_version(settings: &Value, export: &Export, mapping: &Mapping) -> SettingsHash {
     // A template that computes the names of columns depends on these names.
     let columns: Vec<&str> = mapping.deciding_names().collect();
-    SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, VERSION]))
+    let apostrophes: Vec<&str> = mapping.apostrophe_columns().collect();
+    SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, apostrophes, VERSION]))
 }

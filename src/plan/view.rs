@@ -114,6 +114,7 @@ impl PlanView<'_> {
             "warnings": warnings,
             "repeated_rows": plan.repeated_rows,
             "absent_keys": plan.absent_keys,
+            "apostrophe_columns": self.prepared.mapping.apostrophe_columns().collect::<Vec<_>>(),
             "phone_region": self.phone_region().map(|(region, _)| region),
             "notices": plan.effects.findings.profile.notices,
             "mapping_changes": plan.effects.findings.mapping_changes,
@@ -164,6 +165,11 @@ impl PlanView<'_> {
             text.push_str(
                 "read as a result file, which is a part of an export: min_rows and min_fill do not apply\n",
             );
+        }
+        let apostrophes: Vec<&str> = self.prepared.mapping.apostrophe_columns().collect();
+        if !apostrophes.is_empty() {
+            let columns = apostrophes.join(", ");
+            let _ = writeln!(text, "taken off, the apostrophe that most first rows have in front: {columns}");
         }
         if let Some(fit) = self.fit().and_then(|fit| fit.text()) {
             let _ = writeln!(text, "{fit}");
