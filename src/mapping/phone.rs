@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
 use super::rejection::{Rejection, RejectionCode, RowResult};
-use crate::units::shorten;
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(super) fn find_region(code: &str) -> Option<Region> {
@@ -28,9 +27,8 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     if let Some(reason) = not_a_number(text) {
         return error(reason, HINT);
     }
-    if let Some(words) = words_behind(text) {
-        let reason = format!("there are words behind the number: {:?}", shorten(words, WORDS_CHARS_MAX));
-        return error(&reason, WORDS_HINT);
+    if has_words_behind(text) {
+        return error("there are words behind the number", WORDS_HINT);
     }
     if let Some(letter) = text.chars().find(|letter| !is_number_letter(*letter)) {
         let code = u32::from(letter);
@@ -82,13 +80,12 @@ pub(super) fn has_extension(text: &str, region: Option<Region>) -> bool {
     may_have && PHONE_NUMBER_UTIL.parse(text, region).is_ok_and(|number| number.extension.is_some())
 }
 
-/// Words behind the last digit, other than those for an extension. The letters of
+/// Whether there are words behind the last digit, other than those for an extension. The letters of
 /// `1-800-FLOWERS` are dialled.
-fn words_behind(text: &str) -> Option<&str> {
-    let last = text.rfind(|letter: char| letter.is_ascii_digit())?;
-    let behind = text[last + 1..].trim_start_matches([')', ']', '.', ' ']).trim();
+fn has_words_behind(text: &str) -> bool {
+    let Some(last) = text.rfind(|letter: char| letter.is_ascii_digit()) else { return false };
     let is_dialled = text[..=last].trim_start_matches(['+', '1', ' ']).len() <= 8;
-    (behind.contains(char::is_alphabetic) && !is_dialled).then_some(behind)
+    text[last..].contains(char::is_alphabetic) && !is_dialled
 }
 
 /// Whether a letter can be a part of a number, as people write them.
@@ -177,8 +174,6 @@ fn is_clean(text: &str) -> bool {
     number.is_valid()
 }
 
-/// More than the words for a kind of number.
-const WORDS_CHARS_MAX: usize = 40;
 const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
 const HINT: &str = "fix the number, set another region, or leave such numbers out with invalid = \"drop\"";
 /// The remedy for numbers that a spreadsheet has rounded.

@@ -56,6 +56,8 @@ pub enum RejectionCode {
     DamagedId,
     /// An id that stands for nobody, such as `-` or `NULL`.
     PlaceholderId,
+    /// A row of a result file, whose id has changed since it was written.
+    ChangedId,
     /// Not an e-mail address.
     BadEmail,
     /// Not a telephone number.
@@ -85,6 +87,7 @@ impl RejectionCode {
             Self::BlankId => "blank_id",
             Self::DamagedId => "damaged_id",
             Self::PlaceholderId => "placeholder_id",
+            Self::ChangedId => "changed_id",
             Self::BadEmail => "bad_email",
             Self::BadPhone => "bad_phone",
             Self::BadHandle => "bad_handle",

@@ -42,6 +42,23 @@ impl Mapping {
         Some((mapper.brand_id().ok()?, primary_id))
     }
 
+    /// The id of the row's customer, if it can be read.
+    pub(crate) fn primary_id_of<'a>(&'a self, row: &'a Row) -> Option<Cow<'a, str>> {
+        RowMapper::new(self, row).ok()?.primary_id().ok()
+    }
+
+    /// Refuses a row of a result file that was written for another id than it has
+    /// now: a spreadsheet makes `501` of `000501`.
+    pub(crate) fn reject_changed_id(&self, id: &str, before: &str) -> Box<Rejection> {
+        let column = match self.primary_id.origins.first() {
+            Some(ValueOrigin::Column(column)) => &self.columns.names()[*column],
+            _ => &self.primary_id.key,
+        };
+        let message = "the row was written for another id, and a spreadsheet may have changed it";
+        let hint = "put the old id back, which _sync_id has behind id:, or empty the cell _sync_id to accept the change";
+        Rejection::new(RejectionCode::ChangedId, message, hint).at(column, &format!("{id} (was {before})"))
+    }
+
     pub(crate) fn identify(&self, row: &Row) -> RowIdentity {
         let customer = self.customer_of(row).and_then(|(brand_id, primary_id)| {
             Some(Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? })

@@ -134,7 +134,8 @@ pub(crate) fn make_plan<O: PlanObserver>(
         key,
         fingerprinter: prepared.fingerprinter(&key),
         index: &index,
-        skips_unchanged: !needs_calls,
+        // A row of a result file may have got another customer's id.
+        skips_unchanged: !needs_calls && !prepared.is_result_file,
         // Rows that an earlier run has applied do not count as calls.
         skips_new: !needs_calls && context.rows_to_decide().is_none(),
         search,

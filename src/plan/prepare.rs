@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::error::PlanError;
 use crate::checkpoint::{PlanVersion, SettingsHash};
 use crate::config::Config;
-use crate::mapping::{ExportRow, Intent, MappedKey, Mapping, RowResult};
+use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, RowResult};
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
 use crate::source::{self, Export, ExportHash, Row};
 
@@ -59,13 +59,29 @@ impl PreparedExport {
         self.options.limit.is_some() || self.is_result_file
     }
 
+    /// What result files are made of.
+    pub(crate) fn source(&self) -> (Arc<Export>, Arc<Mapping>) {
+        (Arc::clone(&self.export), Arc::clone(&self.mapping))
+    }
+
     /// What a row asks for.
     pub(crate) fn map(&self, row: &Row) -> RowResult<Option<Intent>> {
-        let mut mapped = self.mapping.map(row)?;
+        let mut mapped = self.draft(row)?.map(Draft::into_intent);
         if let Some(intent) = &mut mapped {
             intent.origin = self.origin(row);
         }
         Ok(mapped)
+    }
+
+    /// The same, borrowed from the row.
+    pub(crate) fn draft<'a>(&'a self, row: &'a Row) -> RowResult<Option<Draft<'a>>> {
+        let draft = self.mapping.draft(row)?;
+        if let (Some(draft), Some(before)) = (&draft, self.export.mapped_id(row))
+            && draft.primary_id != before
+        {
+            return Err(self.mapping.reject_changed_id(&draft.primary_id, &before));
+        }
+        Ok(draft)
     }
 
     /// The row of an earlier run that a row of a result file stands for.

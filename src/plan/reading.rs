@@ -191,7 +191,7 @@ impl FirstReading<'_> {
             let is_wanted = self.prepared.missing != MissingAction::Ignore;
             is_wanted.then(|| Box::new(mapping.identify(row)))
         };
-        let draft = match mapping.draft(row) {
+        let draft = match self.prepared.draft(row) {
             Ok(Some(draft)) => draft,
             Ok(None) => return RowClass::Skipped(presence()),
             Err(rejection) => {
@@ -258,7 +258,7 @@ impl SecondReading<'_> {
         if !is_repeated && self.suspects.is_empty() {
             return None;
         }
-        let draft = self.prepared.mapping.draft(row).ok()??;
+        let draft = self.prepared.draft(row).ok()??;
         let is_suspect = || {
             draft.addresses.iter().any(|address| {
                 let hash = self.key.address_identity(address.channel(), &address.identity());

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notice;
-use crate::mapping::{Customer, Place};
+use crate::mapping::{Customer, Mapping, Place, RejectionCode};
 use crate::reconcile::Outcome;
-use crate::source::{Export, ORIGIN, ResultCell, Row, RowRef, no_formula};
+use crate::source::{Export, MAPPED_ID, ORIGIN, ResultCell, Row, RowRef, mapped_id_cell, no_formula};
 
 /// A result file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +130,7 @@ pub(crate) struct RunFiles {
     /// The name of the folder, as a cell of CSV.
     run_cell: String,
     export: Arc<Export>,
+    mapping: Arc<Mapping>,
     files: BTreeMap<String, AppendFile>,
 }
 
@@ -148,12 +149,12 @@ impl RunFiles {
     /// warning.
     pub(crate) fn open(
         folder: PathBuf,
-        export: Arc<Export>,
+        (export, mapping): (Arc<Export>, Arc<Mapping>),
         lengths: &[(String, u64)],
     ) -> Result<Self, FilesError> {
         let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let run_cell = csv_line(&[&name]).trim_end().to_owned();
-        let mut files = Self { folder, run_cell, export, files: BTreeMap::new() };
+        let mut files = Self { folder, run_cell, export, mapping, files: BTreeMap::new() };
         for (name, len) in lengths {
             match files.reopen(name, *len) {
                 Ok(file) => drop(files.files.insert(name.clone(), file)),
@@ -224,8 +225,22 @@ impl RunFiles {
         let origin = self.export.origin(&row).map(|(run, row)| (run.into_owned(), row));
         let (run, number) = origin.unwrap_or_else(own);
         let mut cells = problem_cells(at, operation, problem);
-        cells.extend([(ORIGIN.0, run.into()), (ORIGIN.1, number.into())]);
+        let id = self.mapped_id_cell(&row, problem.code);
+        cells.extend([(ORIGIN.0, run.into()), (ORIGIN.1, number.into()), (MAPPED_ID, id.into())]);
         Ok(cells)
+    }
+
+    /// The id with which a row is compared when it is run again; empty if the id
+    /// itself is at fault.
+    fn mapped_id_cell(&self, row: &Row, code: &str) -> String {
+        let id = if code == RejectionCode::ChangedId.as_str() {
+            self.export.mapped_id(row)
+        } else if code == RejectionCode::PlaceholderId.as_str() {
+            None
+        } else {
+            self.mapping.primary_id_of(row)
+        };
+        id.map(|id| mapped_id_cell(&id)).unwrap_or_default()
     }
 
     /// Adds a row to `failed`, `rejected` or `in_doubt`.
@@ -355,7 +370,7 @@ impl AppendFile {
     }
 }
 
-/// The columns behind the export's own, but for those of the origin.
+/// The columns behind the export's own, but for those of the origin and the id.
 fn problem_cells(at: RowRef, operation: &str, problem: &Problem) -> Vec<ResultCell> {
     vec![
         ("_sync_line", at.line.into()),

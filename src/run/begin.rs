@@ -1,7 +1,6 @@
 //! Where a run begins: anew, at the unfinished row, or not at all.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::json;
 
@@ -92,7 +91,7 @@ impl Execution<'_> {
         let record = with_evidence(checkpoint, record, retry)?;
         // Before the run begins: whatever the checkpoint holds as reported is in the file.
         let folder = PathBuf::from(&record.folder);
-        let mut files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &[])?;
+        let mut files = RunFiles::open(folder, self.prepared.source(), &[])?;
         plan.effects.findings.notices.rows().try_for_each(|notice| files.add_notice(notice))?;
         let record = RunRecord { files: files.flush()?, ..record };
         if let Some(missing) = &plan.missing {

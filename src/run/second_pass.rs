@@ -1,7 +1,6 @@
 //! The second pass: visits the rows that have calls to make.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -34,7 +33,7 @@ impl Execution<'_> {
         // Of an execution that was killed.
         run.record.wait = None;
         let folder = PathBuf::from(&run.record.folder);
-        let files = RunFiles::open(folder, Arc::clone(&self.prepared.export), &run.record.files)?;
+        let files = RunFiles::open(folder, self.prepared.source(), &run.record.files)?;
         let missing = run.record.missing.unwrap_or_default();
         let rows = run.worklist.count(Work::Calls) + missing.purges();
         let done = rows - run.pending_rows(Work::Calls) - missing.pending();

@@ -57,7 +57,14 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
     let first = records.next()?.map_or(end, |first| first.at);
     let mut csv = Csv::new(delimiter, terminator, &columns);
     csv.detect_width(&text, first)?;
-    Ok(Export { text, format: Box::new(csv), columns: Arc::new(columns), first, origin: None })
+    Ok(Export {
+        text,
+        format: Box::new(csv),
+        columns: Arc::new(columns),
+        first,
+        origin: None,
+        mapped_id: None,
+    })
 }
 
 fn header_names(header: RawRecord, delimiter: u8, dialect: &Dialect) -> Result<Vec<String>, String> {

@@ -67,10 +67,22 @@ pub struct Export {
     pub(super) first: RowRef,
     /// Where a result file names the run and the row of each row.
     pub(super) origin: Option<(usize, usize)>,
+    /// Where a result file holds the mapped id of each row.
+    pub(super) mapped_id: Option<usize>,
 }
 
 /// The columns of a result file that name the run and the row.
 pub(crate) const ORIGIN: (&str, &str) = ("_sync_run", "_sync_row");
+
+/// The column of a result file with the mapped id, behind a word that makes a
+/// spreadsheet leave it as it is.
+pub(crate) const MAPPED_ID: &str = "_sync_id";
+const MAPPED_ID_PREFIX: &str = "id:";
+
+/// The cell of a mapped id.
+pub(crate) fn mapped_id_cell(id: &str) -> String {
+    format!("{MAPPED_ID_PREFIX}{id}")
+}
 
 impl Export {
     /// As the user named it.
@@ -130,11 +142,21 @@ impl Export {
         self.format.is_result_file(self).map_err(|source| self.io_error(source))
     }
 
-    /// Reads also the run and the row that a row of a result file stands for.
+    /// Reads also the run, the row and the id that a row of a result file stands for.
     pub(crate) fn require_origin(&mut self) {
         let columns = self.columns_mut();
         let run = columns.require_result(ORIGIN.0);
-        self.origin = run.zip(columns.require_result(ORIGIN.1));
+        let origin = run.zip(columns.require_result(ORIGIN.1));
+        let mapped_id = columns.require_result(MAPPED_ID);
+        (self.origin, self.mapped_id) = (origin, mapped_id);
+    }
+
+    /// The mapped id of a row of a result file when it was written. A person
+    /// empties the cell to accept another one.
+    pub(crate) fn mapped_id<'a>(&self, row: &'a Row) -> Option<Cow<'a, str>> {
+        let text = row.text(self.mapped_id?).ok()?;
+        let id = text.trim().strip_prefix(MAPPED_ID_PREFIX).unwrap_or(text.trim());
+        (!id.is_empty()).then(|| id.to_owned().into())
     }
 
     /// The run and the row of it that a row stands for.

@@ -29,7 +29,14 @@ const RAW: &str = "_sync_raw";
 
 pub(super) fn open(text: TextFile) -> Export {
     let first = RowRef { number: 1, line: 1, offset: text.start, len: 0 };
-    Export { text, format: Box::new(JsonLines), columns: Arc::default(), first, origin: None }
+    Export {
+        text,
+        format: Box::new(JsonLines),
+        columns: Arc::default(),
+        first,
+        origin: None,
+        mapped_id: None,
+    }
 }
 
 /// An export of JSON lines.

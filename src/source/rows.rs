@@ -8,7 +8,7 @@ use std::sync::Arc;
 use encoding_rs::{Encoding, UTF_8};
 
 use super::cells::Cells;
-use super::columns::Columns;
+use super::columns::{Columns, SYNC_PREFIX};
 
 /// The longest record that is read, in bytes. It bounds memory, and no
 /// customer's row comes near it.
@@ -191,6 +191,7 @@ impl Rows {
     /// nothing else shows a misspelt name.
     pub(crate) fn absent_keys(&self) -> Vec<String> {
         let names = self.columns.names().iter().zip(&self.has_value);
-        names.filter(|(_, has_value)| !**has_value).map(|(name, _)| name.clone()).collect()
+        let absent = names.filter(|(name, has_value)| !**has_value && !name.starts_with(SYNC_PREFIX));
+        absent.map(|(name, _)| name.clone()).collect()
     }
 }

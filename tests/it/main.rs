@@ -23,6 +23,7 @@ mod order;
 mod packaging;
 mod privacy;
 mod properties;
+mod repair;
 mod rooms;
 mod rows;
 mod run;
