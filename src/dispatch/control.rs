@@ -14,24 +14,11 @@ use super::vanished_brake::BrakeVerdict;
 use crate::mapping::Place;
 use crate::omnidesk::{Call, Meaning, Proof};
 
-/// What control requests have shown.
-#[derive(Debug)]
-pub(super) struct Control {
-    /// Whether a probe tells who exists.
-    probing: Option<bool>,
-}
-
 /// What a suspicious answer comes to.
 enum Verdict {
     RowAtFault,
     /// No other customer is left to try: the control request decides.
     AskControl,
-}
-
-impl Control {
-    pub(super) fn new(probing: Option<bool>) -> Self {
-        Self { probing }
-    }
 }
 
 impl Dispatcher {
@@ -42,12 +29,12 @@ impl Dispatcher {
         brand_id: u64,
         at: Place,
     ) -> Result<Result<bool, String>, RecorderClosed> {
-        let mut control = self.control.lock().await;
-        if let Some(works) = control.probing {
+        let mut known = self.probing.lock().await;
+        if let Some(works) = *known {
             return Ok(Ok(works));
         }
         let (sent, probing) = self.ask_control(brand_id, at).await?;
-        control.probing = probing;
+        *known = probing;
         Ok(probing.ok_or_else(|| sent.message().to_owned()))
     }
 
@@ -95,7 +82,7 @@ impl RowTask {
             Some(Verdict::RowAtFault) => return Ok(true),
             Some(Verdict::AskControl) => {}
         }
-        let _one_at_a_time = dispatcher.control.lock().await;
+        let _one_at_a_time = dispatcher.probing.lock().await;
         if dispatcher.judgement.borrow().is_suspect(key) {
             let brand_id = self.job.intent.customer.brand_id;
             if dispatcher.ask_control(brand_id, at).await?.1.is_none() {

@@ -178,21 +178,34 @@ impl RowTask {
         if !sent.is_recorded {
             return Ok(Some(RowEnd::Stopped));
         }
+        let has_next_step = self.take_in(call, &mut sent, &record).await;
+        if !(has_next_step && sent.has_follow_up()) {
+            self.report_to_canary(call, &sent);
+        }
+        let pending = self.pending_after(record.call, &sent);
+        self.record_end(call, &sent, pending)?;
+        self.end_of(call, &sent, record.call, has_next_step).await
+    }
+
+    /// Takes in what the call has shown of the customer. Returns whether the row may
+    /// go on.
+    async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> bool {
+        let policy = self.dispatcher.settings.policy;
         let was_known = self.situation.state.acked().is_some();
-        let has_next_step = match sent.meaning() {
+        match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore) => {
                 if was_known {
                     self.note_found();
                 }
-                acknowledge(call, &self.job.intent, &mut self.situation, policy);
+                acknowledge(call, &self.job.intent, &mut self.situation, &policy);
                 let state = &mut self.situation.state;
-                set_fingerprint(&self.job.intent, state, policy, self.job.fingerprint);
+                set_fingerprint(&self.job.intent, state, &policy, self.job.fingerprint);
                 true
             }
             Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
             // Nobody is there to be purged: what stands before this row is dead all the same.
-            Some(Meaning::NotFound) if is_purge => {
-                acknowledge_absence(&self.job.intent, &mut self.situation, policy);
+            Some(Meaning::NotFound) if call.kind() == CallKind::Purge => {
+                acknowledge_absence(&self.job.intent, &mut self.situation, &policy);
                 false
             }
             Some(Meaning::NotFound) => {
@@ -213,23 +226,29 @@ impl RowTask {
                 }
                 false
             }
-        };
-        if !(has_next_step && sent.has_follow_up()) {
-            self.report_to_canary(call, &sent);
         }
-        let pending = self.pending_after(record.call, &sent);
-        self.record_end(call, &sent, pending)?;
+    }
+
+    /// The end of the row, if the call is its last. A create that was perhaps carried
+    /// out is resolved first.
+    async fn end_of(
+        &mut self,
+        call: &Call,
+        sent: &SentCall,
+        record: PendingCall,
+        has_next_step: bool,
+    ) -> Result<Option<RowEnd>, RecorderClosed> {
         match sent.meaning() {
             None => Ok(Some(RowEnd::Stopped)),
             Some(meaning) if call.kind() == CallKind::Create && sent.proves_nothing() => {
                 self.lost_creates += u32::from(meaning == Meaning::Unavailable);
-                let end = self.resolve_create(record.call, sent.lost_at.unwrap_or_else(Instant::now)).await?;
+                let end = self.resolve_create(record, sent.lost_at.unwrap_or_else(Instant::now)).await?;
                 // Another create would be answered like this one.
                 let is_final = !matches!(meaning, Meaning::Unavailable | Meaning::Limited);
                 let is_absent = end.is_none() && !self.situation.state.may_exist();
-                Ok(if is_final && is_absent { Some(failure(call, meaning, &sent)) } else { end })
+                Ok(if is_final && is_absent { Some(failure(call, meaning, sent)) } else { end })
             }
-            Some(meaning) => Ok((!has_next_step).then(|| failure(call, meaning, &sent))),
+            Some(meaning) => Ok((!has_next_step).then(|| failure(call, meaning, sent))),
         }
     }
 

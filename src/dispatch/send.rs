@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use super::admission::{AdmissionQueue, Priority};
 use super::canary::{Canary, CanaryVerdict, Evidence};
 use super::circuit_breaker::{BreakerEvent, CircuitBreaker, OpenCause, Signal};
-use super::control::Control;
 use super::judgement::Judgement;
 use super::pace::{Gauge, Pace};
 use super::pacer::{Pacer, Permit};
@@ -48,7 +47,8 @@ pub(super) struct Dispatcher {
     pub(super) parking: Parking,
     pub(super) judgement: RefCell<Judgement>,
     pub(super) brake: RefCell<VanishedBrake>,
-    pub(super) control: Mutex<Control>,
+    /// What control requests have shown: whether a probe tells who exists.
+    pub(super) probing: Mutex<Option<bool>>,
     waits: Waits,
 }
 
@@ -143,7 +143,7 @@ impl Dispatcher {
             parking: Parking::default(),
             judgement: RefCell::default(),
             brake: RefCell::new(VanishedBrake::new(settings.max_vanished, settings.vanished_allowed)),
-            control: Mutex::new(Control::new(settings.probing)),
+            probing: Mutex::new(settings.probing),
             waits: Waits::default(),
             start: Instant::now(),
             settings,

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::answer::Meaning;
 use super::call::{Call, CallKind};
+use super::meaning::Meaning;
 
 /// A pattern for a whole message; `*` stands for any words.
 ///
