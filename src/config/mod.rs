@@ -217,6 +217,7 @@ impl Config {
         let mut problems = Vec::new();
         let names = self.customer.custom.keys().map(String::as_str);
         problems.extend(custom_name_problems(names, &self.omnidesk.custom_field_prefix));
+        problems.extend(self.customer.problems());
         if self.omnidesk.timeout.0.is_zero() {
             problems.push("omnidesk.timeout: a call needs some time, such as 30s".to_owned());
         }

@@ -78,11 +78,13 @@ impl MappingChanges {
             return;
         }
         for key in &mut self.keys {
-            let own = subjects.iter().filter(|subject| subject.as_ref() == Some(&key.subject)).count();
+            let is_own =
+                |subject: &&Option<Subject>| subject.as_ref().is_some_and(|part| key.subject.covers(part));
+            let own = subjects.iter().filter(is_own).count();
             key.customers += u64::from(own > 0);
             key.alone += u64::from(own == subjects.len());
         }
-        let has_key = |subject: &Subject| self.keys.iter().any(|key| key.subject == *subject);
+        let has_key = |subject: &Subject| self.keys.iter().any(|key| key.subject.covers(subject));
         let is_for_mapping = subjects.iter().all(|subject| subject.as_ref().is_some_and(has_key));
         self.customers += u64::from(is_for_mapping);
     }

@@ -105,7 +105,7 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
     let (message, hint) = if text.matches('@').count() > 1 {
         (
             "the cell has several e-mail addresses".to_owned(),
-            "give each a column of its own, or take one with a template, such as { template = \"{{ (email | split(';'))[0] | trim }}\" }",
+            "set split to the text between them, such as email = { column = \"…\", split = \";\" }",
         )
     } else if let Some(letter) = text.chars().find(|letter| !is_email_letter(*letter)) {
         (

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::blanks::Blanks;
 use super::expressions::{Expressions, Syntax};
-use super::mapping::{Mapping, OperationRules, ValueOrigin, ValueSource};
+use super::mapping::{Mapping, OperationRules, RegionSource, ValueOrigin, ValueSource};
 use super::phone;
 use super::settings::{CustomerSettings, FieldOrigin, FieldSource, NamePolicy, OperationSettings};
 use crate::source::{self, Columns};
@@ -34,7 +34,12 @@ impl Mapping {
         let mut mapping = Self {
             primary_id: compiler.compile_source("primary_id", &customer.primary_id),
             brand_id: compiler.compile_source("brand_id", &customer.brand_id),
-            fields: fields.map(|(key, name, from)| (name, compiler.compile_source(&key, from))).collect(),
+            fields: fields
+                .map(|(key, name, from)| {
+                    let is_whole_name = key == "name";
+                    (name, ValueSource { is_whole_name, ..compiler.compile_source(&key, from) })
+                })
+                .collect(),
             addresses: addresses
                 .map(|(channel, from)| (channel, compiler.compile_source(channel.as_str(), from)))
                 .collect(),
@@ -73,13 +78,17 @@ impl Compiler<'_> {
         };
         let default = setting.default.as_deref().map(str::trim).filter(|text| !text.is_empty());
         origins.extend(default.map(|text| ValueOrigin::Default(text.to_owned())));
-        let region = setting.region.as_ref().and_then(|code| {
+        let fixed = setting.region.as_ref().and_then(|code| {
             let region = phone::find_region(code).ok_or_else(|| {
                 format!("there is no region {code:?}; write an ISO 3166-1 code such as \"NL\"")
             });
             self.keep(&key, region)
         });
-        ValueSource { origins, region, invalid: setting.invalid, key }
+        let column = setting.region_column.as_ref();
+        let column = column.and_then(|name| self.find_column(&format!("{key}.region_column"), name));
+        let region = RegionSource { fixed, column };
+        let split = setting.split.clone().filter(|separator| !separator.is_empty());
+        ValueSource { origins, region, split, invalid: setting.invalid, is_whole_name: false, key }
     }
 
     fn compile_rules(&mut self, operation: &OperationSettings) -> OperationRules {

@@ -23,9 +23,23 @@ pub(crate) enum Subject {
     /// The customer's key: id and brand.
     Customer,
     Field(FieldName),
+    /// First and last name, from one value.
+    WholeName,
     Channel(Channel),
     /// A value that accompanies a create.
     Rest,
+}
+
+impl Subject {
+    /// Whether a key with this subject fills `part` of a call.
+    pub(crate) fn covers(&self, part: &Self) -> bool {
+        match self {
+            Self::WholeName => {
+                matches!(part, Self::Field(FieldName::First | FieldName::Last) | Self::WholeName)
+            }
+            other => other == part,
+        }
+    }
 }
 
 impl MappedKey {
@@ -36,7 +50,11 @@ impl MappedKey {
         input: &crate::source::InputSettings,
     ) -> Vec<Self> {
         let fields = customer.fields(custom_field_prefix);
-        let fields = fields.map(|(key, name, source)| (key, Subject::Field(name), source));
+        let fields = fields.filter_map(|(key, name, source)| match (key.as_str(), name) {
+            ("name", FieldName::First) => Some((key, Subject::WholeName, source)),
+            ("name", _) => None,
+            (_, name) => Some((key, Subject::Field(name), source)),
+        });
         let channels = customer.channels();
         let channels = channels
             .map(|(channel, source)| (channel.as_str().to_owned(), Subject::Channel(channel), source));

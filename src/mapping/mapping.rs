@@ -37,10 +37,22 @@ pub struct Mapping {
 #[derive(Debug)]
 pub(super) struct ValueSource {
     pub(super) origins: Vec<ValueOrigin>,
-    pub(super) region: Option<Region>,
+    pub(super) region: RegionSource,
+    /// The text between two addresses in one cell.
+    pub(super) split: Option<String>,
     pub(super) invalid: InvalidAddress,
+    /// Whether the value is a first and a last name in one.
+    pub(super) is_whole_name: bool,
     /// For messages: the key in the configuration.
     pub(super) key: String,
+}
+
+/// Where the region of national telephone numbers comes from.
+#[derive(Debug, Default)]
+pub(super) struct RegionSource {
+    /// The only one, or that of rows with a blank cell in `column`.
+    pub(super) fixed: Option<Region>,
+    pub(super) column: Option<ValueOrigin>,
 }
 
 #[derive(Debug)]
@@ -67,7 +79,7 @@ impl Mapping {
         let addresses = self.addresses.iter().map(|(_, source)| source);
         let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
         let sources = [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses);
-        sources.chain(others).flat_map(|source| &source.origins)
+        sources.chain(others).flat_map(|source| source.origins.iter().chain(&source.region.column))
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Expression> {

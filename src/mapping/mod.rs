@@ -9,6 +9,7 @@ mod addresses;
 mod blanks;
 mod cell_text;
 mod compile;
+mod countries;
 mod expressions;
 mod fill;
 mod intent;

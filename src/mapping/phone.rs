@@ -41,7 +41,7 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
             return error(
-                "the number has no country code",
+                NO_COUNTRY_CODE,
                 "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
             );
         }
@@ -175,6 +175,13 @@ fn is_clean(text: &str) -> bool {
 }
 
 const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
+const NO_COUNTRY_CODE: &str = "the number has no country code";
+
+/// Whether a number was refused because no region was given for it.
+pub(super) fn needs_region(rejection: &Rejection) -> bool {
+    rejection.message == NO_COUNTRY_CODE
+}
+
 const HINT: &str = "fix the number, set another region, or leave such numbers out with invalid = \"drop\"";
 /// The remedy for numbers that a spreadsheet has rounded.
 pub(super) const ROUNDED_HINT: &str =

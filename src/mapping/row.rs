@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 
+use rlibphonenumber::enums::Region;
+
 use super::addresses::{Channel, DraftAddress};
 use super::blanks::{CellMeaning, parse_bool};
 use super::expressions::{Expression, RowObject};
 use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
-use super::mapping::{Mapping, ValueOrigin, ValueSource};
+use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource};
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::InvalidAddress;
-use super::{names, null_words, phone};
+use super::{countries, names, null_words, phone};
 use crate::source::Row;
 
 /// The customer and the operation of a row, as far as they can be read. Skipped
@@ -279,6 +281,12 @@ impl<'a> RowMapper<'a> {
             let text = match name {
                 _ if value.is_clear => None,
                 FieldName::Custom(_) => Some(value.text),
+                FieldName::First | FieldName::Last if source.is_whole_name => {
+                    let (first, last) = names::split(&value.text);
+                    let part = if *name == FieldName::First { first } else { last };
+                    let Some(part) = part else { continue };
+                    Some(self.name(SourceValue { text: part.into(), ..value })?)
+                }
                 FieldName::First | FieldName::Last => Some(self.name(value)?),
             };
             fields.push((name, text));
@@ -300,7 +308,7 @@ impl<'a> RowMapper<'a> {
         let mapping = self.mapping;
         let mut addresses: Vec<DraftAddress> = Vec::new();
         for (channel, source) in &mapping.addresses {
-            let mut has_value = false;
+            let (mut has_value, mut region) = (false, None);
             for origin in &source.origins {
                 if has_value && matches!(origin, ValueOrigin::Default(_)) {
                     continue;
@@ -308,24 +316,55 @@ impl<'a> RowMapper<'a> {
                 let value = self.person_value_of(origin, &source.key)?;
                 let Some(value) = value.filter(|value| !value.is_clear) else { continue };
                 has_value = true;
-                // A rejection shows the original text.
-                match DraftAddress::parse(*channel, value.text.clone(), source.region) {
-                    Ok(address) if addresses.iter().any(|other| other.is_same_as(&address)) => {}
-                    Ok(address) => {
-                        if *channel == Channel::Telephone && phone::has_extension(&value.text, source.region)
-                        {
-                            self.warnings.push(Warning::DroppedExtension);
+                let region = match region {
+                    Some(region) => region,
+                    None => *region.insert(self.region(&source.region)?),
+                };
+                let mut add = |text: Cow<'a, str>| {
+                    // A rejection shows the original text.
+                    match region.parse(*channel, text.clone()) {
+                        Ok(address) if addresses.iter().any(|other| other.is_same_as(&address)) => {}
+                        Ok(address) => {
+                            if *channel == Channel::Telephone && region.drops_extension(&text) {
+                                self.warnings.push(Warning::DroppedExtension);
+                            }
+                            addresses.push(address);
                         }
-                        addresses.push(address);
+                        Err(_) if source.invalid == InvalidAddress::Drop => {
+                            self.warnings.push(Warning::DroppedAddress);
+                        }
+                        Err(rejection) => return Err(rejection.at(value.place, &text)),
                     }
-                    Err(_) if source.invalid == InvalidAddress::Drop => {
-                        self.warnings.push(Warning::DroppedAddress);
+                    Ok(())
+                };
+                let Some(separator) = &source.split else {
+                    add(value.text)?;
+                    continue;
+                };
+                for text in split_cell(value.text, separator) {
+                    if mapping.blanks.meaning(&text) == CellMeaning::Value {
+                        add(text)?;
                     }
-                    Err(rejection) => return Err(rejection.at(value.place, &value.text)),
                 }
             }
         }
         Ok(addresses)
+    }
+
+    /// The region of the row's national telephone numbers.
+    fn region(&mut self, source: &'a RegionSource) -> RowResult<RowRegion<'a>> {
+        let Some(column) = &source.column else { return Ok(RowRegion::Fixed(source.fixed)) };
+        let value = self.value_of(column, "region_column")?.filter(|value| !value.is_clear);
+        let column = match column {
+            ValueOrigin::Column(column) => self.name_of(*column),
+            _ => "",
+        };
+        Ok(match value.map(|value| countries::find(&value.text)) {
+            None if source.fixed.is_none() => RowRegion::Blank { column },
+            None => RowRegion::Fixed(source.fixed),
+            Some(None) => RowRegion::Unknown { column },
+            Some(region) => RowRegion::Fixed(region),
+        })
     }
 
     fn number(&mut self, source: &'a ValueSource) -> RowResult<Option<u64>> {
@@ -441,3 +480,53 @@ impl<'a> RowMapper<'a> {
         expressions.render(expression, row)
     }
 }
+
+/// The trimmed texts in a cell.
+fn split_cell<'a>(text: Cow<'a, str>, separator: &str) -> Vec<Cow<'a, str>> {
+    // Spaces around the separator are no part of the texts.
+    let separator = Some(separator.trim()).filter(|text| !text.is_empty()).unwrap_or(separator);
+    match text {
+        Cow::Borrowed(text) => text.split(separator).map(|part| part.trim().into()).collect(),
+        Cow::Owned(text) => text.split(separator).map(|part| part.trim().to_owned().into()).collect(),
+    }
+}
+
+/// The region of a row's national telephone numbers, or why there is none.
+#[derive(Debug, Clone, Copy)]
+enum RowRegion<'a> {
+    Fixed(Option<Region>),
+    /// The cell that names it is blank.
+    Blank {
+        column: &'a str,
+    },
+    /// The cell names no known country.
+    Unknown {
+        column: &'a str,
+    },
+}
+
+impl RowRegion<'_> {
+    /// Whether the number ends with an extension, which is left out.
+    fn drops_extension(self, text: &str) -> bool {
+        let region = if let Self::Fixed(region) = self { region } else { None };
+        phone::has_extension(text, region)
+    }
+
+    fn parse<'t>(self, channel: Channel, text: Cow<'t, str>) -> RowResult<DraftAddress<'t>> {
+        let (reason, column) = match self {
+            Self::Fixed(region) => return DraftAddress::parse(channel, text, region),
+            Self::Blank { column } => ("is blank", column),
+            Self::Unknown { column } => ("names no known country", column),
+        };
+        let is_national = !text.starts_with('+');
+        DraftAddress::parse(channel, text, None).map_err(|rejection| {
+            if !is_national || !phone::needs_region(&rejection) {
+                return rejection;
+            }
+            let message = format!("the number has no country code, and {column:?} of this row {reason}");
+            Rejection::new(RejectionCode::BadPhone, message, REGION_HINT)
+        })
+    }
+}
+
+const REGION_HINT: &str = "write the number with + and its country code, or give the row a country by name (English, Dutch, German, French) or ISO code";

@@ -19,6 +19,9 @@ pub struct CustomerSettings {
     pub primary_id: FieldSource,
     /// The brand: admin settings of Omnidesk, tab Brands.
     pub brand_id: FieldSource,
+    /// The whole name, in place of the next two: see `names::split`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<FieldSource>,
     pub firstname: Option<FieldSource>,
     pub lastname: Option<FieldSource>,
     pub email: Option<FieldSource>,
@@ -40,14 +43,53 @@ impl CustomerSettings {
         &self,
         custom_prefix: &str,
     ) -> impl Iterator<Item = (String, FieldName, &FieldSource)> {
-        let names =
-            [("firstname", FieldName::First, &self.firstname), ("lastname", FieldName::Last, &self.lastname)];
+        let names = [
+            ("name", FieldName::First, &self.name),
+            ("name", FieldName::Last, &self.name),
+            ("firstname", FieldName::First, &self.firstname),
+            ("lastname", FieldName::Last, &self.lastname),
+        ];
         let names =
             names.into_iter().filter_map(|(key, name, from)| Some((key.to_owned(), name, from.as_ref()?)));
         let custom = self.custom.iter().map(move |(name, from)| {
             (format!("custom.{name}"), FieldName::Custom(format!("{custom_prefix}{name}").into()), from)
         });
         names.chain(custom)
+    }
+
+    /// Keys that contradict each other, and keys of addresses elsewhere.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.name.is_some() && (self.firstname.is_some() || self.lastname.is_some()) {
+            let problem =
+                "the whole name takes the place of firstname and lastname; leave out one or the other";
+            problems.push(format!("customer.name: {problem}"));
+        }
+        let others = [
+            ("primary_id", Some(&self.primary_id)),
+            ("brand_id", Some(&self.brand_id)),
+            ("ticket_id", self.ticket_id.as_ref()),
+            ("no_sync", self.no_sync.as_ref()),
+        ];
+        let others = others.into_iter().filter_map(|(key, source)| Some((key.to_owned(), source?)));
+        let fields = self.fields("").map(|(key, _, source)| (key, source));
+        for (key, source) in others.chain(fields) {
+            if source.split.is_some() {
+                problems.push(format!("customer.{key}: split is for addresses"));
+            }
+        }
+        for (channel, source) in self.channels() {
+            let key = channel.as_str();
+            if channel != Channel::Telephone && source.region_column.is_some() {
+                problems.push(format!("customer.{key}: region_column is for telephone"));
+            }
+            if source.split.as_ref().is_some_and(String::is_empty) {
+                problems.push(format!(
+                    "customer.{key}: split needs the text between two addresses, such as \";\""
+                ));
+            }
+        }
+        problems
     }
 
     /// The mapped channels, in the order in which a customer's addresses are sent.
@@ -70,6 +112,13 @@ pub struct FieldSource {
     pub default: Option<String>,
     /// The region of national telephone numbers: ISO 3166-1 alpha-2.
     pub region: Option<String>,
+    /// The column that names the region of the row's national numbers. `region`
+    /// then counts where its cell is blank.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region_column: Option<String>,
+    /// The text between two addresses in one cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
     pub invalid: InvalidAddress,
 }
 
@@ -134,7 +183,14 @@ pub enum NamePolicy {
 
 impl From<FieldOrigin> for FieldSource {
     fn from(from: FieldOrigin) -> Self {
-        Self { from, default: None, region: None, invalid: InvalidAddress::Reject }
+        Self {
+            from,
+            default: None,
+            region: None,
+            region_column: None,
+            split: None,
+            invalid: InvalidAddress::Reject,
+        }
     }
 }
 
@@ -170,16 +226,17 @@ impl<'de> Visitor<'de> for FieldSourceVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldSource, A::Error> {
         let table = FieldTable::deserialize(MapAccessDeserializer::new(map))?;
-        let from = match (table.column, table.value, table.template) {
-            (Some(names), None, None) => FieldOrigin::Columns(names),
-            (None, Some(constant), None) => FieldOrigin::Constant(constant),
-            (None, None, Some(template)) => FieldOrigin::Template(template),
+        let from = match (&table.column, &table.value, &table.template) {
+            (Some(names), None, None) => FieldOrigin::Columns(names.clone()),
+            (None, Some(constant), None) => FieldOrigin::Constant(constant.clone()),
+            (None, None, Some(template)) => FieldOrigin::Template(template.clone()),
             (None, None, None) => {
                 return Err(A::Error::custom("one of column, value and template is needed"));
             }
             _ => return Err(A::Error::custom("only one of column, value and template can be given")),
         };
-        Ok(FieldSource { from, default: table.default, region: table.region, invalid: table.invalid })
+        let FieldTable { default, region, region_column, split, invalid, .. } = table;
+        Ok(FieldSource { from, default, region, region_column, split, invalid })
     }
 }
 
@@ -194,6 +251,8 @@ struct FieldTable {
     #[serde(default, deserialize_with = "constant")]
     default: Option<String>,
     region: Option<String>,
+    region_column: Option<String>,
+    split: Option<String>,
     #[serde(default)]
     invalid: InvalidAddress,
 }

@@ -36,6 +36,7 @@ const KEYS: &[(&str, &[&str])] = &[
         &[
             "primary_id",
             "brand_id",
+            "name",
             "firstname",
             "lastname",
             "email",
@@ -70,7 +71,7 @@ const KEYS: &[(&str, &[&str])] = &[
 
 /// Optional keys are comments in the example.
 fn with_optional_keys() -> toml::Table {
-    let keys = ["max_duration", "start", "success", "failure"];
+    let keys = ["max_duration", "name", "start", "success", "failure"];
     let text = keys
         .iter()
         .fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("\n# {key} "), &format!("\n{key} ")));
@@ -83,13 +84,15 @@ fn parsed(text: &str) -> Config {
 
 #[test]
 fn the_example_holds_every_key_and_no_other() {
-    let table = with_optional_keys();
+    let mut table = with_optional_keys();
     assert_eq!(table.len(), KEYS.len());
     for (section, keys) in KEYS {
         let found: BTreeSet<&str> =
             table[*section].as_table().expect("a section").keys().map(String::as_str).collect();
         assert_eq!(found, keys.iter().copied().collect(), "[{section}]");
     }
+    // One of the two ways to map names.
+    table["customer"].as_table_mut().expect("a section").remove("name");
     parsed(&toml::to_string(&table).expect("TOML"));
 }
 
@@ -142,6 +145,22 @@ fn mistakes_are_reported_with_place_and_remedy() {
         assert!(error.starts_with(&format!("x.toml{place}")) && error.contains(message), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_reported() {
+    let add = |line: &str| EXAMPLE.replace("\ntwitter    = \"twitter\"", &format!("\n{line}"));
+    for (line, message) in [
+        ("name = \"full_name\"", "customer.name"),
+        ("twitter = { column = \"a\", region_column = \"b\" }", "region_column is for telephone"),
+        ("twitter = { column = \"a\", split = \"\" }", "split needs the text"),
+    ] {
+        let error = Config::parse(&add(line), Path::new("x.toml")).expect_err(line).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let text = EXAMPLE.replace("\"customer_number\"", "{ column = \"id\", split = \";\" }");
+    let error = Config::parse(&text, Path::new("x.toml")).expect_err("no address").to_string();
+    assert!(error.contains("split is for addresses"), "{error}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod model;
 mod nights;
 mod order;
 mod packaging;
+mod people;
 mod privacy;
 mod properties;
 mod repair;

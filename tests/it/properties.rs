@@ -194,6 +194,7 @@ fn customer(case: &MappingCase) -> CustomerSettings {
     CustomerSettings {
         primary_id: column("id"),
         brand_id: FieldSource { default, ..column("brand") },
+        name: None,
         firstname: Some(column("first")),
         lastname: Some(column("last")),
         email: Some(FieldSource { invalid, ..mails.into() }),
