@@ -20,18 +20,21 @@ mod names;
 mod null_words;
 mod operation;
 mod phone;
+mod region_guess;
 mod rejection;
 mod row;
 mod settings;
 mod variables;
 
 pub use addresses::{Address, Channel, DraftAddress};
+pub(crate) use countries::find as find_country;
 pub(crate) use fill::Fill;
 pub use intent::{Customer, Draft, ExportRow, FieldName, FieldValue, Intent, Place, PrimaryId, Warning};
 pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub use operation::Operation;
-pub(crate) use phone::{is_date, suggest_region};
+pub(crate) use phone::{find_region, is_date, is_valid as is_valid_telephone, region_of};
+pub(crate) use region_guess::{NationalNumber, RegionFit, clear_winner, rank_regions, suggest_region};
 pub use rejection::{Rejection, RejectionCode, RowResult};
 pub(crate) use row::RowIdentity;
 pub use settings::{

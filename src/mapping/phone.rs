@@ -8,7 +8,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::
 use super::rejection::{Rejection, RejectionCode, RowResult};
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
-pub(super) fn find_region(code: &str) -> Option<Region> {
+pub(crate) fn find_region(code: &str) -> Option<Region> {
     let wanted = Region::from_code(code.trim()).ok()?;
     PHONE_NUMBER_UTIL.get_supported_regions().find(|region| *region == wanted)
 }
@@ -199,26 +199,14 @@ pub(super) fn is_scientific(text: &str) -> bool {
         && exponent.strip_prefix('+').is_some_and(is_digits)
 }
 
-/// Regions to suggest before others that fit as well: many numbering plans have
-/// the same lengths and first digits.
-const LIKELY: [&str; 6] = ["NL", "BE", "DE", "FR", "GB", "US"];
+/// Whether a number is valid as a national one of `region`.
+pub(crate) fn is_valid(text: &str, region: Region) -> bool {
+    to_e164(Cow::Borrowed(text), Some(region)).is_ok()
+}
 
-/// The region for which most of `numbers` are valid, and how many; or a likely
-/// one with nearly as many. A guess: numbering plans resemble each other.
-pub(crate) fn suggest_region<'a>(numbers: impl IntoIterator<Item = &'a str>) -> Option<(String, usize)> {
-    let numbers: Vec<&str> = numbers.into_iter().collect();
-    let count_valid = |region| {
-        let valid =
-            numbers.iter().filter(|number| to_e164(Cow::Borrowed(number), Some(region)).is_ok()).count();
-        (region.to_string(), valid)
-    };
-    let regions: Vec<(String, usize)> = PHONE_NUMBER_UTIL.get_supported_regions().map(count_valid).collect();
-    let most = regions.iter().map(|(_, valid)| *valid).max().filter(|most| *most > 0)?;
-    let near = regions.into_iter().filter(|(_, valid)| *valid == most || 10 * valid >= 9 * most);
-    near.min_by_key(|(code, valid)| {
-        let rank = LIKELY.iter().position(|likely| likely == code).unwrap_or(LIKELY.len());
-        (rank, usize::MAX - valid, code.clone())
-    })
+/// The region of a number with its country code.
+pub(crate) fn region_of(text: &str) -> Option<Region> {
+    PHONE_NUMBER_UTIL.parse(text, None).ok().filter(PhoneNumber::is_valid)?.get_region_code()
 }
 
 #[cfg(test)]
@@ -334,13 +322,6 @@ mod tests {
             let found = e164(text, code.and_then(find_region));
             assert_eq!(found.as_deref().ok(), expected, "{text:?} {code:?}: {found:?}");
         }
-    }
-
-    #[test]
-    fn the_region_that_fits_is_suggested() {
-        let numbers = ["06-12345678", "06 23456789", "nonsense"];
-        assert_eq!(suggest_region(numbers), Some(("NL".to_owned(), 2)));
-        assert_eq!(suggest_region(["nonsense"]), None);
     }
 
     #[test]
