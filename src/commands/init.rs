@@ -2,9 +2,15 @@
 
 use super::print;
 use crate::cli::InitArgs;
-use crate::proposal::propose;
+use crate::proposal::{ProposalError, propose};
 use crate::run::{Exit, RunError};
 
 pub(super) fn init(args: &InitArgs) -> Result<Exit, RunError> {
-    print(propose(&args.export)?.as_bytes())
+    let proposal = propose(&args.export).map_err(|error| match error {
+        ProposalError::Source(error) => RunError::Source(error),
+        error => RunError::Usage(error.to_string()),
+    })?;
+    let exit = print(proposal.text.as_bytes())?;
+    // The configuration is printed all the same.
+    Ok(if proposal.is_complete { exit } else { Exit::Problems })
 }

@@ -1,170 +1,167 @@
-//! Proposes a commented configuration for an export, from its header and its
-//! first rows.
+//! Proposes a commented configuration for an export, from its header and a sample
+//! of its rows.
+//!
+//! Every column is scored by its name, as words of four languages, and by its
+//! content. What a person would not map is not proposed: an address that is
+//! somebody else's does more harm than one that is missing. What cannot be told is
+//! said at the top.
 
-use std::fmt::Write as _;
+mod addresses;
+mod columns;
+mod content;
+mod ids;
+mod names;
+mod reading;
+mod region;
+mod render;
+mod toml_text;
+mod vocabulary;
+
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::mapping::{is_date, suggest_region};
-use crate::source::{self, EncodingSetting, Export, InputSettings, Row, SourceError};
+use crate::source::{self, EncodingSetting, InputSettings, Sample, SourceError};
+use addresses::Addresses;
+use columns::Column;
+use ids::{Ids, Person};
+use names::Names;
+use region::RegionProposal;
+use vocabulary::{NULL_WORDS, Word};
 
-/// Rows searched for addresses.
-const SAMPLE_ROWS: usize = 1000;
-/// Numbers of a column from which the region is guessed.
-const NUMBERS: usize = 100;
+/// A proposed configuration.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) text: String,
+    /// Whether no needed line is left to the user.
+    pub(crate) is_complete: bool,
+}
 
-/// Words in column names for each field, the best first.
-const GUESSES: [(&str, &[&str]); 7] = [
-    (
-        "primary_id",
-        &[
-            "customer number",
-            "customer id",
-            "klantnummer",
-            "record id",
-            "account id",
-            "contact id",
-            "external id",
-            "id",
-        ],
-    ),
-    ("firstname", &["first name", "firstname", "given name", "voornaam", "vorname", "prénom"]),
-    ("lastname", &["last name", "lastname", "surname", "family name", "achternaam", "nachname", "nom"]),
-    ("email", &["email", "e mail", "mail"]),
-    ("telephone", &["mobile", "mobiel", "phone", "telefoon", "telephone", "telefon", "gsm"]),
-    ("twitter", &["twitter"]),
-    ("facebook", &["facebook"]),
-];
+/// Why nothing can be proposed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProposalError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{name}: this is no table: {reason}; export it as CSV or JSON lines")]
+    NoTable { name: String, reason: &'static str },
+}
 
-pub(crate) fn propose(path: &Path) -> Result<String, SourceError> {
+pub(crate) fn propose(path: &Path) -> Result<Proposal, ProposalError> {
     let encoding = source::guess_encoding(path)?;
     let settings = InputSettings { encoding: EncodingSetting(encoding), ..InputSettings::default() };
     let mut export = source::open(path, &settings)?;
-    let columns = export.column_names()?;
-    let mut likely = columns.clone();
-    for field in ["email", "telephone"] {
-        for name in guess(field, &columns) {
-            let cells = sample(&mut export, name)?;
-            if !cells.is_empty() && !cells.iter().any(|cell| may_be(field, cell)) {
-                likely.retain(|likely| likely != name);
-            }
+    let sample = export.sample()?;
+    if let Some(reason) = no_table(&sample) {
+        return Err(ProposalError::NoTable { name: export.name().to_owned(), reason });
+    }
+    let mut findings = Findings::new(sample);
+    findings.input = export.detected_settings();
+    findings.encoding = encoding.map(|encoding| encoding.name().to_owned());
+    Ok(findings.render())
+}
+
+/// Why a sample is not one of a table.
+fn no_table(sample: &Sample) -> Option<&'static str> {
+    let is_strange = |letter: char| letter.is_control() && !letter.is_whitespace();
+    if sample.names.iter().any(|name| name.contains(is_strange)) {
+        return Some("its first line has control characters");
+    }
+    match sample.names.first() {
+        None if sample.lists.is_empty() => Some("no line is a header or a JSON object"),
+        Some(name) if name.starts_with('<') => Some("it is a web page or XML"),
+        _ => None,
+    }
+}
+
+/// All that was found in a sample.
+#[derive(Debug)]
+struct Findings {
+    sample: Sample,
+    columns: Vec<Column>,
+    ids: Ids,
+    names: Names,
+    emails: Addresses,
+    telephones: Addresses,
+    twitter: Addresses,
+    facebook: Addresses,
+    region: RegionProposal,
+    /// Cells for "no value".
+    blanks: Vec<String>,
+    /// A column that seems to name operations, and its values.
+    operation: Option<(usize, Vec<String>)>,
+    input: Vec<(&'static str, String)>,
+    encoding: Option<String>,
+}
+
+impl Findings {
+    fn new(mut sample: Sample) -> Self {
+        sample.rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
+        let blanks = take_blanks(&mut sample);
+        let columns = Column::all(&mut sample);
+        let names = Names::find(&columns);
+        let own: Vec<usize> = names.columns().collect();
+        let emails = addresses::emails(&columns, &own);
+        let telephones = addresses::telephones(&columns, &own);
+        let person = Person {
+            names: own.clone(),
+            emails: emails.columns.clone(),
+            telephones: telephones.columns.clone(),
+        };
+        Self {
+            ids: Ids::find(&columns, &person),
+            region: RegionProposal::new(&columns, &telephones.columns, &emails.columns),
+            twitter: addresses::accounts(&columns, &own, Word::Twitter),
+            facebook: addresses::accounts(&columns, &own, Word::Facebook),
+            operation: operation(&columns),
+            input: Vec::new(),
+            encoding: None,
+            sample,
+            columns,
+            names,
+            emails,
+            telephones,
+            blanks,
         }
     }
-    let region = guess_region(&mut export, &likely)?;
-    Ok(proposal(&export, encoding, &columns, &likely, region.as_deref()))
-}
 
-/// Fewer digits are no telephone number.
-const DIGITS_MIN: usize = 5;
-
-/// Whether a cell may be an address. The name of a column may suggest addresses
-/// that it does not hold ("E-mail opt-in").
-fn may_be(field: &str, cell: &str) -> bool {
-    match field {
-        "email" => cell.contains('@'),
-        _ => !is_date(cell) && cell.chars().filter(char::is_ascii_digit).count() >= DIGITS_MIN,
+    fn mapped(&self) -> BTreeSet<usize> {
+        let addresses = [&self.emails, &self.telephones, &self.twitter, &self.facebook];
+        let addresses = addresses.into_iter().flat_map(|addresses| addresses.columns.iter().copied());
+        self.names.columns().chain(self.ids.chosen.iter().map(|id| id.at)).chain(addresses).collect()
     }
 }
 
-/// The first cells of a column that are not empty.
-fn sample(export: &mut Export, name: &str) -> Result<Vec<String>, SourceError> {
-    let Ok(column) = export.columns_mut().require(name) else { return Ok(Vec::new()) };
-    let (mut rows, mut row, mut cells) = (export.rows(), Row::default(), Vec::new());
-    for _ in 0..SAMPLE_ROWS {
-        if !rows.read(&mut row).map_err(|source| export.io_error(source))? {
-            break;
+/// Rows from which a word for "no value" in one column is no name.
+const NULLS_MIN: usize = 2;
+
+/// Empties the cells that hold a word for "no value", and returns these words.
+fn take_blanks(sample: &mut Sample) -> Vec<String> {
+    let mut found = Vec::new();
+    for word in NULL_WORDS {
+        let has_sign = !word.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let holders = sample.rows.iter().filter(|row| row.iter().any(|cell| cell == word)).count();
+        let is_capital = word.bytes().all(|byte| byte.is_ascii_uppercase());
+        // People are called Nan and None; nobody writes NULL in capitals.
+        if holders > 0 && (has_sign || is_capital || holders >= NULLS_MIN) {
+            found.push(word.to_owned());
         }
-        cells.extend(row.text(column).ok().map(|cell| cell.trim().to_owned()));
     }
-    cells.retain(|cell| !cell.is_empty());
-    Ok(cells)
+    for cell in sample.rows.iter_mut().flatten().filter(|cell| found.contains(cell)) {
+        cell.clear();
+    }
+    found
 }
 
-/// The likely columns of a field, in the export's order.
-fn guess<'a>(field: &str, columns: &'a [String]) -> Vec<&'a str> {
-    let words = GUESSES.iter().find(|(name, _)| *name == field).map_or(&[][..], |(_, words)| words);
-    let plain = |name: &str| name.to_lowercase().replace(['_', '-', '.'], " ");
-    let fits = |name: &str, word: &str| match word {
-        "id" | "nom" | "mail" => plain(name) == word,
-        _ => plain(name).contains(word),
-    };
-    if field == "email" || field == "telephone" {
-        return columns
-            .iter()
-            .map(String::as_str)
-            .filter(|name| words.iter().any(|word| fits(name, word)))
-            .collect();
-    }
-    words
-        .iter()
-        .find_map(|word| columns.iter().map(String::as_str).find(|name| fits(name, word)))
-        .into_iter()
-        .collect()
-}
+/// Names of columns whose values may be operations.
+const OPERATION_NAMES: [&str; 8] =
+    ["op", "operation", "action", "actie", "aktion", "mutatie", "event", "change"];
+/// Operations of an export.
+const OPERATIONS_MAX: usize = 8;
 
-fn guess_region(export: &mut Export, columns: &[String]) -> Result<Option<String>, SourceError> {
-    let mut numbers = Vec::new();
-    for name in guess("telephone", columns) {
-        let cells = sample(export, name)?;
-        numbers.extend(cells.into_iter().filter(|cell| !cell.starts_with('+')).take(NUMBERS));
-    }
-    Ok(suggest_region(numbers.iter().map(String::as_str)).map(|(region, _)| region))
-}
-
-fn quoted(name: &str) -> String {
-    toml::Value::from(name).to_string()
-}
-
-fn proposal(
-    export: &Export,
-    encoding: Option<&'static encoding_rs::Encoding>,
-    columns: &[String],
-    likely: &[String],
-    region: Option<&str>,
-) -> String {
-    let mut text = String::from(
-        "# Proposed from the export's header and first rows: check every line.\n\n[omnidesk]\nbase_url = \"https://account.omnidesk.com\"      # your tenant\napi_key  = { env = \"OMNIDESK_API_KEY\" }        # a key with the permission CUSTOMER_CUD\n\n[limits]\nrate = \"5/s\"\n\n[input]\n",
-    );
-    for (key, value) in export.detected_settings() {
-        let _ = writeln!(text, "{key} = {}", quoted(&value));
-    }
-    if let Some(encoding) = encoding {
-        let _ = writeln!(
-            text,
-            "encoding = {}   # guessed: check the accents in `plan --show 20`",
-            quoted(&encoding.name().to_ascii_lowercase())
-        );
-    }
-    let _ = writeln!(text, "\n[customer]");
-    match guess("primary_id", likely).first() {
-        Some(name) => writeln!(text, "primary_id = {}", quoted(name)),
-        None => writeln!(text, "primary_id = \"\"   # no column looks like the customer's id: name it"),
-    }
-    .unwrap_or_default();
-    let _ = writeln!(text, "brand_id = {{ value = 1 }}   # admin settings of Omnidesk, tab Brands");
-    for field in ["firstname", "lastname", "email", "telephone", "twitter", "facebook"] {
-        let names: Vec<String> = guess(field, likely).into_iter().map(quoted).collect();
-        let value = match names.as_slice() {
-            [] => continue,
-            [one] => one.clone(),
-            several => format!("[{}]", several.join(", ")),
-        };
-        let _ = match (field, region) {
-            ("telephone", Some(region)) => {
-                writeln!(
-                    text,
-                    "telephone = {{ column = {value}, region = \"{region}\" }}   # a guess: the country of the numbers that have no +"
-                )
-            }
-            _ => writeln!(text, "{field} = {value}"),
-        };
-    }
-    let mapped: Vec<&str> = GUESSES.iter().flat_map(|(field, _)| guess(field, likely)).collect();
-    let rest: Vec<&String> = columns.iter().filter(|name| !mapped.contains(&name.as_str())).collect();
-    let _ = writeln!(text, "\n[customer.custom]   # custom fields, by their name in Omnidesk");
-    for name in rest {
-        let _ =
-            writeln!(text, "# {} = {}", quoted(&name.to_lowercase().replace([' ', '.'], "_")), quoted(name));
-    }
-    text.push_str("\n[operation]\ndefault = \"sync\"\n");
-    text
+fn operation(columns: &[Column]) -> Option<(usize, Vec<String>)> {
+    let at = columns.iter().position(|column| {
+        OPERATION_NAMES.contains(&column.reading.tokens.join(" ").as_str())
+            && (1..=OPERATIONS_MAX).contains(&column.content.distinct)
+    })?;
+    let values: BTreeSet<&str> = columns[at].filled_cells().collect();
+    Some((at, values.into_iter().map(str::to_owned).collect()))
 }

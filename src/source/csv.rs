@@ -238,11 +238,6 @@ impl Format for Csv {
         Box::new(self.rows(&export.text, from))
     }
 
-    fn column_names(&self, export: &Export) -> io::Result<Vec<String>> {
-        let names = export.columns().own().map(|(_, name)| name.to_owned());
-        Ok(names.filter(|name| !name.is_empty()).collect())
-    }
-
     fn detected_settings(&self) -> Vec<(&'static str, String)> {
         vec![("delimiter", char::from(self.delimiter).to_string())]
     }

@@ -12,6 +12,7 @@ use super::columns::Columns;
 use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
+use super::sample::Member;
 use super::text_file::TextFile;
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
@@ -33,8 +34,10 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     /// Reads the rows from `from` on.
     fn reader(&self, export: &Export, from: RowRef) -> Box<dyn RowReader>;
 
-    /// The names that a proposed configuration may map.
-    fn column_names(&self, export: &Export) -> io::Result<Vec<String>>;
+    /// The members of a row, where no header has the names of the columns.
+    fn members(&self, _export: &Export, _at: RowRef) -> io::Result<Vec<Member>> {
+        Ok(Vec::new())
+    }
 
     /// Settings of `[input]` that were detected.
     fn detected_settings(&self) -> Vec<(&'static str, String)> {
@@ -124,12 +127,6 @@ impl Export {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(self.text.reader()).map_err(|source| self.io_error(source))?;
         Ok(ExportHash(*hasher.finalize().as_bytes()))
-    }
-
-    /// The names that a proposed configuration may map: those of the header, or
-    /// the keys of the first row.
-    pub fn column_names(&self) -> Result<Vec<String>, SourceError> {
-        self.format.column_names(self).map_err(|source| self.io_error(source))
     }
 
     /// Settings of `[input]` that were detected.

@@ -21,6 +21,7 @@ use super::columns::{Columns, SYNC_PREFIX};
 use super::export::{Export, Format, ResultCell};
 use super::records::Records;
 use super::rows::{Row, RowFault, RowReader, RowRef};
+use super::sample::Member;
 use super::text_file::TextFile;
 use shape::Shape;
 
@@ -53,13 +54,12 @@ impl Format for JsonLines {
         })
     }
 
-    fn column_names(&self, export: &Export) -> io::Result<Vec<String>> {
-        let mut records = export.text.records(None, export.first);
-        let Some(Ok(first)) = records.next()?.map(|first| first.bytes) else { return Ok(Vec::new()) };
-        let text = decode(first, export.dialect().encoding).unwrap_or_default();
-        let members = members(&text).unwrap_or_default();
-        let keys = members.iter().map(|(key, _)| key.0.to_string());
-        Ok(keys.filter(|key| !key.starts_with(SYNC_PREFIX)).collect())
+    fn members(&self, export: &Export, at: RowRef) -> io::Result<Vec<Member>> {
+        let line = export.row_bytes(at)?;
+        let text = decode(&line, export.dialect().encoding).unwrap_or_default();
+        let mut found = Vec::new();
+        flatten(&text, None, DEPTH_MAX, &mut found);
+        Ok(found)
     }
 
     fn is_result_file(&self, export: &Export) -> io::Result<bool> {
@@ -173,6 +173,29 @@ fn find_cells<'a>(
         }
     }
     Ok(())
+}
+
+/// Objects inside objects whose members a proposed configuration may map.
+const DEPTH_MAX: usize = 8;
+
+/// Lists the members of an object that stands at `path`, with dotted names.
+fn flatten(object: &str, path: Option<&str>, depth: usize, found: &mut Vec<Member>) {
+    for (Key(key), value) in members(object).unwrap_or_default() {
+        if path.is_none() && key.starts_with(SYNC_PREFIX) {
+            continue;
+        }
+        let name = path.map_or(key.clone().into_owned(), |path| format!("{path}.{key}"));
+        match value.get().as_bytes().first() {
+            Some(b'{') => {
+                if depth > 0 {
+                    flatten(value.get(), Some(&name), depth - 1, found);
+                }
+                found.push(Member::Object(name));
+            }
+            Some(b'[') => found.push(Member::List(name)),
+            _ => found.push(Member::Value(name)),
+        }
+    }
 }
 
 fn has_column_below(columns: &Columns, path: &str) -> bool {

@@ -23,6 +23,7 @@ mod format;
 mod jsonl;
 mod records;
 mod rows;
+mod sample;
 mod settings;
 mod text_file;
 
@@ -34,5 +35,6 @@ pub use export::{Export, ExportHash, ResultCell};
 pub(crate) use export::{MAPPED_ID, ORIGIN, mapped_id_cell};
 pub use format::open;
 pub use rows::{BadText, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows};
+pub use sample::Sample;
 pub use settings::{DelimiterSetting, EncodingSetting, FormatSetting, InputSettings};
 pub(crate) use text_file::guess_encoding;

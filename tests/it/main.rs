@@ -24,6 +24,7 @@ mod packaging;
 mod people;
 mod privacy;
 mod properties;
+mod proposals;
 mod repair;
 mod rooms;
 mod rows;

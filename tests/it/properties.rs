@@ -42,7 +42,7 @@ pub(crate) fn open_export(bytes: &[u8], settings: &InputSettings) -> Option<Expo
 /// Every byte after the header is in exactly one row or in a blank line. Each row
 /// knows its line, and is the same when it is read from its own offset.
 pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
-    let Some(export) = open_export(bytes, settings) else { return };
+    let Some(mut export) = open_export(bytes, settings) else { return };
     let content = is_read_in_place(bytes, settings).then_some(bytes);
     let (mut rows, mut row) = (export.rows(), Row::default());
     let mut last: Option<RowRef> = None;
@@ -65,7 +65,7 @@ pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
     }
     export.hash().expect("readable");
     export.is_result_file().expect("readable");
-    export.column_names().expect("readable");
+    export.sample().expect("readable");
 }
 
 /// Whether offsets in the export are offsets in `bytes`.

@@ -1,0 +1,159 @@
+//! A bounded number of rows from all over an export, to propose a configuration.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::error::SourceError;
+use super::export::Export;
+use super::rows::{Row, RowRef};
+
+/// Rows read from the start of an export.
+const FIRST_ROWS: usize = 1000;
+/// Places further on, at equal distances.
+const PLACES: u64 = 100;
+/// Rows read at each place.
+const ROWS_PER_PLACE: usize = 20;
+/// Columns, or members of JSON lines.
+const NAMES_MAX: usize = 1000;
+/// Letters of a cell. The rest says nothing about its column.
+const CELL_CHARS: usize = 500;
+/// Bytes in which the end of a line is sought.
+const LINE_BYTES: usize = 64 << 10;
+
+/// Columns of an export and some of its rows.
+#[derive(Debug, Default)]
+pub struct Sample {
+    /// The names that a configuration may map.
+    pub names: Vec<String>,
+    /// Members that hold lists, which cannot be mapped as a whole.
+    pub lists: Vec<String>,
+    /// The trimmed cells of each row, in the order of `names`. A cell outside the
+    /// encoding is blank.
+    pub rows: Vec<Vec<String>>,
+    /// Rows from the start that cannot be split into cells.
+    pub malformed: usize,
+    /// Whether these are all rows of the export.
+    pub is_whole: bool,
+}
+
+/// A member of one row of JSON.
+pub(super) enum Member {
+    Value(String),
+    List(String),
+    Object(String),
+}
+
+/// Rows that follow each other.
+struct Stretch {
+    from: RowRef,
+    rows: usize,
+}
+
+impl Export {
+    /// Reads some rows from all over the export, and all columns of these.
+    pub fn sample(&mut self) -> Result<Sample, SourceError> {
+        self.read_sample().map_err(|source| self.io_error(source))
+    }
+
+    fn read_sample(&mut self) -> io::Result<Sample> {
+        let mut sample = Sample::default();
+        let stretches = self.stretches(&mut sample)?;
+        if self.columns.has_header() {
+            let own = self.columns.own().map(|(_, name)| name.to_owned());
+            sample.names = own.filter(|name| !name.is_empty()).take(NAMES_MAX).collect();
+        } else {
+            self.collect_members(&stretches, &mut sample)?;
+        }
+        let columns = Arc::make_mut(&mut self.columns);
+        let places: Vec<usize> = sample.names.iter().filter_map(|name| columns.require(name).ok()).collect();
+        for stretch in stretches {
+            let (mut rows, mut row) = (self.rows_from(stretch.from), Row::default());
+            for _ in 0..stretch.rows {
+                if !rows.read(&mut row)? {
+                    break;
+                }
+                if row.fault().is_none() {
+                    let cell =
+                        |at: &usize| row.text(*at).map(|text| text.trim().chars().take(CELL_CHARS).collect());
+                    sample.rows.push(places.iter().map(|at| cell(at).unwrap_or_default()).collect());
+                }
+            }
+        }
+        Ok(sample)
+    }
+
+    /// Finds the rows to read: the first ones, and a few at each further place.
+    /// No row is found twice.
+    fn stretches(&self, sample: &mut Sample) -> io::Result<Vec<Stretch>> {
+        let (mut rows, mut row) = (self.rows(), Row::default());
+        let mut first = Stretch { from: self.first, rows: 0 };
+        let mut end = self.first.offset;
+        sample.is_whole = true;
+        while rows.read(&mut row)? {
+            if first.rows == FIRST_ROWS {
+                sample.is_whole = false;
+                break;
+            }
+            sample.malformed += usize::from(row.fault().is_some());
+            first.rows += 1;
+            end = row.at().offset + row.at().len;
+        }
+        let mut stretches = vec![first];
+        if sample.is_whole {
+            return Ok(stretches);
+        }
+        let (begin, len) = (end, self.text.file.metadata()?.len().saturating_sub(end));
+        for place in 1..=PLACES {
+            let wanted = begin + (len / (PLACES + 1)) * place;
+            let Some(offset) = self.line_start(wanted.max(end))? else { break };
+            let from = RowRef { number: 1, line: 1, offset, len: 0 };
+            let (mut rows, mut found) = (self.rows_from(from), 0);
+            while found < ROWS_PER_PLACE && rows.read(&mut row)? {
+                found += 1;
+                end = row.at().offset + row.at().len;
+            }
+            stretches.push(Stretch { from, rows: found });
+        }
+        Ok(stretches)
+    }
+
+    /// Where the next line starts. It may be one inside a cell; such a row has
+    /// nearly always another number of cells.
+    fn line_start(&self, from: u64) -> io::Result<Option<u64>> {
+        let mut block = vec![0; LINE_BYTES];
+        let len = self.text.file.read_at(&mut block, from)?;
+        let end = memchr::memchr(self.dialect().line_end.terminator(), &block[..len]);
+        Ok(end.map(|end| from + end as u64 + 1))
+    }
+
+    /// The union of the members of all rows, in the order in which they appear.
+    fn collect_members(&self, stretches: &[Stretch], sample: &mut Sample) -> io::Result<()> {
+        let (mut values, mut lists, mut objects) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for stretch in stretches {
+            let (mut rows, mut row) = (self.rows_from(stretch.from), Row::default());
+            for _ in 0..stretch.rows {
+                if !rows.read(&mut row)? {
+                    break;
+                }
+                for member in self.format.members(self, row.at())? {
+                    match member {
+                        Member::Value(name) if values.len() < NAMES_MAX && values.insert(name.clone()) => {
+                            sample.names.push(name);
+                        }
+                        Member::List(name) if lists.len() < NAMES_MAX && lists.insert(name.clone()) => {
+                            sample.lists.push(name);
+                        }
+                        Member::Object(name) if objects.len() < NAMES_MAX => {
+                            objects.insert(name);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        sample.names.retain(|name| !lists.contains(name) && !objects.contains(name));
+        Ok(())
+    }
+}
