@@ -147,7 +147,16 @@ impl World {
         let create = |name: &str| File::create(self.folder.path().join(name)).expect("a file");
         Command::new(&self.binary)
             .current_dir(self.folder.path())
-            .args(["run", "--json", "--allow-purge", "--max-purge", "100%", "--progress", "never"])
+            .args([
+                "run",
+                "--json",
+                "--allow-purge",
+                "--max-purge",
+                "100%",
+                "--allow-same-id",
+                "--progress",
+                "never",
+            ])
             .args(["--concurrency", &self.concurrency.to_string(), export])
             .env("OMNIDESK_API_KEY", "worthless")
             .stdin(Stdio::null())

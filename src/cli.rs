@@ -130,6 +130,15 @@ pub(crate) struct RunArgs {
     /// Allow new customers with the addresses of known customers who are not in the export
     #[arg(long)]
     pub(crate) allow_new_ids: bool,
+    /// Allow rows of one id that are different people
+    #[arg(long)]
+    pub(crate) allow_same_id: bool,
+    /// Allow known customers to get the addresses of other known customers
+    #[arg(long)]
+    pub(crate) allow_moved_addresses: bool,
+    /// Reject the rows whose id stands for nobody, and go on
+    #[arg(long)]
+    pub(crate) allow_placeholder_ids: bool,
     /// Create so many known customers again whom Omnidesk does not know any more
     #[arg(long, value_name = "N")]
     pub(crate) allow_vanished: Option<u64>,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::guards::{NewIdsPolicy, SharedAddressesPolicy};
+use crate::guards::{GuardPolicy, NewIdsPolicy, SharedAddressesPolicy};
 use crate::report::{LogWriter, ProgressSetting};
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
@@ -49,6 +49,15 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     guard.min_fill = args.min_fill.unwrap_or(guard.min_fill);
     if args.allow_shared_addresses && guard.shared_addresses == SharedAddressesPolicy::Block {
         guard.shared_addresses = SharedAddressesPolicy::Report;
+    }
+    guard.allow_shared_addresses |= args.allow_shared_addresses;
+    guard.allow_placeholder_ids |= args.allow_placeholder_ids;
+    for (is_allowed, policy) in
+        [(args.allow_same_id, &mut guard.same_id), (args.allow_moved_addresses, &mut guard.moved_addresses)]
+    {
+        if is_allowed && *policy == GuardPolicy::Block {
+            *policy = GuardPolicy::Report;
+        }
     }
     if args.allow_new_ids {
         guard.new_ids = NewIdsPolicy::Ignore;

@@ -5,9 +5,11 @@ use std::collections::HashSet;
 
 use super::baseline::{Baseline, RunProfile};
 use super::mapping_changes::MappingChanges;
+use super::moved_addresses::{MovedAddressTracker, MovedAddresses};
 use super::notices::{Notice, NoticeKind, Notices, field_name};
 use super::repeated_rows::RepeatedRows;
-use super::shared_addresses::{SharedAddressSearch, SharedAddressTracker};
+use super::same_id::SameId;
+use super::shared_addresses::{SharedAddressSearch, SharedAddressTracker, WidestAddress};
 use super::vanished::{VanishedChanges, VanishedTracker, vanished_customer};
 use crate::mapping::{Fill, Intent, MappedKey, Place};
 use crate::omnidesk::Call;
@@ -19,6 +21,9 @@ pub(crate) struct Findings {
     pub(crate) notices: Notices,
     pub(crate) mapping_changes: MappingChanges,
     pub(crate) vanished: VanishedChanges,
+    pub(crate) same_id: SameId,
+    pub(crate) moved_addresses: MovedAddresses,
+    pub(crate) widest_address: WidestAddress,
     /// For the next run to compare with.
     pub(crate) profile: RunProfile,
 }
@@ -35,6 +40,7 @@ pub(crate) struct Inspection {
     pub(crate) shared_addresses: SharedAddressTracker,
     pub(crate) vanished: VanishedTracker,
     pub(crate) mapping_changes: MappingChanges,
+    moved_addresses: MovedAddressTracker,
     /// Rows that contradict an earlier one.
     conflicts: u64,
     /// Rows of which something is superseded.
@@ -56,6 +62,7 @@ impl Inspection {
             shared_addresses: SharedAddressTracker::new(search, before),
             vanished: VanishedTracker::new(&baseline.vanished),
             mapping_changes: MappingChanges::new(keys, profile),
+            moved_addresses: MovedAddressTracker::default(),
             conflicts: 0,
             superseded: 0,
             notices: Notices::default(),
@@ -74,6 +81,11 @@ impl Inspection {
         if let Some(acked) = acked {
             self.vanished.add_row(&self.key, customer, intent, acked);
         }
+    }
+
+    /// The row of a known customer who changes, with what was acknowledged before.
+    pub(crate) fn add_change(&mut self, intent: &Intent, before: &Acked) {
+        self.moved_addresses.add_row(&self.key, intent, before);
     }
 
     /// A row of the second reading.
@@ -112,7 +124,9 @@ impl Inspection {
     ) -> Findings {
         let customers: HashSet<i64> = repeated.clone().map(|(key, ..)| vanished_customer(key)).collect();
         self.vanished.retract(|customer| customers.contains(&customer));
+        let mut same_id = SameId::default();
         for (customer, rows, acked) in repeated {
+            rows.people.iter().for_each(|people| same_id.add(people));
             if let (Some(acked), Some(at)) = (acked, rows.synced_at) {
                 self.vanished.compare(customer, &rows.addresses, acked, at);
             }
@@ -125,6 +139,14 @@ impl Inspection {
         notices.sort();
         let profile =
             RunProfile { shared_addresses, notices: notices.lines(), ..RunProfile::new(fill, keys) };
-        Findings { notices: self.notices, mapping_changes: self.mapping_changes, vanished, profile }
+        Findings {
+            notices: self.notices,
+            mapping_changes: self.mapping_changes,
+            vanished,
+            same_id,
+            moved_addresses: self.moved_addresses.finish(),
+            widest_address: self.shared_addresses.widest(),
+            profile,
+        }
     }
 }

@@ -4,8 +4,10 @@
 mod baseline;
 mod findings;
 mod mapping_changes;
+mod moved_addresses;
 mod notices;
 mod repeated_rows;
+mod same_id;
 mod shared_addresses;
 mod vanished;
 mod verdict;
@@ -20,6 +22,7 @@ pub use shared_addresses::{SharedAddresses, SharedAddressesPolicy};
 pub(crate) use vanished::vanished_customer;
 pub use vanished::{VanishedAddress, VanishedChanges};
 pub(crate) use verdict::{
-    ExportEffects, GuardVerdict, NewCustomers, PurgeCounts, RecreatedCustomers, judge_guards, judge_purges,
+    ExportEffects, GuardVerdict, NewCustomers, PlaceholderIds, PurgeCounts, RecreatedCustomers, judge_guards,
+    judge_purges,
 };
-pub use verdict::{GuardSettings, NewIdsPolicy};
+pub use verdict::{GuardPolicy, GuardSettings, NewIdsPolicy};

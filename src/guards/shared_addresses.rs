@@ -74,6 +74,31 @@ pub(crate) struct SharedAddressTracker {
     /// The first holder of each suspect.
     holders: Vec<Option<AddressHolder>>,
     found: SharedAddresses,
+    widest: WidestAddress,
+    /// Whether its rows are wanted, also if they were reported before.
+    is_widest_named: bool,
+}
+
+/// The address that most customers have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct WidestAddress {
+    tag: u64,
+    pub(super) customers: u64,
+    /// The first rows with it, and the kind of address.
+    pub(super) rows: Vec<u64>,
+    pub(super) field: String,
+}
+
+/// Rows kept of it.
+const WIDEST_EXAMPLES: usize = 3;
+/// An office and a family are smaller.
+const WIDEST_MIN: u64 = 20;
+
+impl WidestAddress {
+    /// Whether it cannot be the address of so many customers.
+    pub(super) fn is_suspicious(&self, customers: u64) -> bool {
+        self.customers >= WIDEST_MIN && 2 * self.customers > customers
+    }
 }
 
 /// What a search has found, for the next run to compare with.
@@ -141,9 +166,13 @@ impl SharedAddressTracker {
 
     /// Ends the first reading. Returns the tags of addresses whose rows the second
     /// reading brings, sorted.
-    pub(crate) fn find_suspects(&mut self) -> &[u64] {
-        let Self { tags, later_tags, absent, suspects, .. } = self;
+    pub(crate) fn find_suspects(&mut self, customers: u64) -> &[u64] {
+        let Self { tags, later_tags, absent, suspects, widest, .. } = self;
         tags.sort_unstable();
+        let same = tags.chunk_by(|one, other| one == other).max_by_key(|same| same.len());
+        if let Some(same) = same {
+            (widest.tag, widest.customers) = (same[0], same.len() as u64);
+        }
         suspects.extend(tags.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
         later_tags.sort_unstable();
         later_tags.dedup();
@@ -159,6 +188,7 @@ impl SharedAddressTracker {
         suspects.dedup();
         (self.tags, self.later_tags) = (Vec::new(), Vec::new());
         self.found.tag = self.suspects.iter().fold(0, |all, suspect| all ^ suspect);
+        self.is_widest_named = self.widest.is_suspicious(customers);
         if self.count_before().is_some() {
             self.suspects = Vec::new();
         }
@@ -168,7 +198,8 @@ impl SharedAddressTracker {
 
     /// What the last run has found, if it is the same and needs no names.
     fn count_before(&self) -> Option<SharedAddresses> {
-        let before = self.before.filter(|_| self.search == SharedAddressSearch::New);
+        let is_wanted = self.search == SharedAddressSearch::New && !self.is_widest_named;
+        let before = self.before.filter(|_| is_wanted);
         before.filter(|before| before.tag == self.found.tag)
     }
 
@@ -189,6 +220,10 @@ impl SharedAddressTracker {
             let tag = brand_address_tag(key.address(address), intent.customer.brand_id);
             let Ok(suspect) = self.suspects.binary_search(&tag) else { continue };
             let field = || Some(address.channel().as_str().to_owned());
+            if self.is_widest_named && tag == self.widest.tag && self.widest.rows.len() < WIDEST_EXAMPLES {
+                self.widest.rows.push(row.number);
+                address.channel().as_str().clone_into(&mut self.widest.field);
+            }
             let Some(holder) = &mut self.holders[suspect] else {
                 self.holders[suspect] = Some(AddressHolder { customer, at: row, is_shared: false });
                 if self.absent.binary_search(&tag).is_ok() {
@@ -211,6 +246,10 @@ impl SharedAddressTracker {
                 self.found.shared += 1;
             }
         }
+    }
+
+    pub(super) fn widest(&self) -> WidestAddress {
+        self.widest.clone()
     }
 
     /// What was found, for the next run.

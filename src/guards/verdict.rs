@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, RunProfile};
 use super::findings::Findings;
-use super::notices::NoticeKind;
+use super::notices::{NoticeKind, NoticeLine};
 use super::shared_addresses::SharedAddressesPolicy;
 use crate::source::RowRef;
 use crate::units::{Amount, Count, Share, counted, pluralize};
@@ -15,6 +15,9 @@ use crate::units::{Amount, Count, Share, counted, pluralize};
 /// Fewer filled cells than this are too few to see a collapse in: by chance,
 /// three rows of which one is blank would be one.
 const FILLED_MIN: u64 = 20;
+
+/// So many rows may have an id that stands for nobody.
+const PLACEHOLDERS_MAX: u64 = 3;
 
 /// So many customers may have got another id in a night.
 const NEW_IDS_MIN: u64 = 20;
@@ -43,6 +46,29 @@ pub struct GuardSettings {
     pub(crate) shared_addresses: SharedAddressesPolicy,
     /// What to do about many customers who look as if they had new ids.
     pub(crate) new_ids: NewIdsPolicy,
+    /// What to do about rows of one id that are different people.
+    pub(crate) same_id: GuardPolicy,
+    /// What to do about known customers who get the addresses of others.
+    pub(crate) moved_addresses: GuardPolicy,
+    /// `--allow-shared-addresses`
+    #[serde(skip)]
+    pub(crate) allow_shared_addresses: bool,
+    /// `--allow-placeholder-ids`
+    #[serde(skip)]
+    pub(crate) allow_placeholder_ids: bool,
+}
+
+/// `same_id`, `moved_addresses`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuardPolicy {
+    /// Block the run.
+    #[default]
+    Block,
+    /// Report it.
+    Report,
+    /// Say nothing.
+    Ignore,
 }
 
 /// `new_ids`
@@ -68,6 +94,10 @@ impl Default for GuardSettings {
             min_fill: Share { percent: 50.0 },
             shared_addresses: SharedAddressesPolicy::Report,
             new_ids: NewIdsPolicy::Block,
+            same_id: GuardPolicy::Block,
+            moved_addresses: GuardPolicy::Block,
+            allow_shared_addresses: false,
+            allow_placeholder_ids: false,
         }
     }
 }
@@ -88,7 +118,20 @@ pub(crate) struct ExportEffects {
     pub(crate) brands: BTreeSet<u64>,
     pub(crate) recreated: Option<RecreatedCustomers>,
     pub(crate) new_customers: NewCustomers,
+    /// Customers of the rows.
+    pub(crate) customers: u64,
+    /// Customers who would be created without any address, and the first row.
+    pub(crate) without_address: u64,
+    pub(crate) first_without_address: Option<RowRef>,
+    pub(crate) placeholder_ids: PlaceholderIds,
     pub(crate) findings: Findings,
+}
+
+/// Rows that are rejected since their id stands for nobody.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PlaceholderIds {
+    pub(crate) rows: u64,
+    pub(crate) first: Vec<u64>,
 }
 
 /// Purges that a run would make.
@@ -148,6 +191,18 @@ pub(crate) fn judge_guards(
     verdicts.extend(baseline.rows.and_then(|before| judge_rows(settings, effects, before)));
     verdicts.extend(baseline.profile.as_ref().and_then(|before| judge_fill(settings, effects, before)));
     verdicts.extend(judge_shared(settings, effects));
+    verdicts.extend(judge_placeholders(settings, effects));
+    if settings.same_id == GuardPolicy::Block {
+        verdicts.extend(
+            effects
+                .same_id_text()
+                .map(|text| GuardVerdict::new("same_id", text, "--allow-same-id".to_owned())),
+        );
+    }
+    if settings.moved_addresses == GuardPolicy::Block {
+        let verdict = |text| GuardVerdict::new("moved_addresses", text, "--allow-moved-addresses".to_owned());
+        verdicts.extend(effects.moved_addresses_text().map(verdict));
+    }
     verdicts
 }
 
@@ -266,6 +321,21 @@ fn judge_fill(
 }
 
 fn judge_shared(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
+    if settings.allow_shared_addresses {
+        return None;
+    }
+    let override_options = "--allow-shared-addresses".to_owned();
+    let widest = &effects.findings.widest_address;
+    if settings.shared_addresses != SharedAddressesPolicy::Ignore && widest.is_suspicious(effects.customers) {
+        let message = format!(
+            "{} of {} have the same {}, such as those of rows {}. Is another column mapped than the customer's own address?",
+            Count(widest.customers),
+            counted(effects.customers, "customer"),
+            widest.field,
+            join(&widest.rows)
+        );
+        return Some(GuardVerdict::new("shared_addresses", message, override_options));
+    }
     let notices = &effects.findings.notices;
     let count = notices.count(NoticeKind::SharedAddress);
     if count == 0 || settings.shared_addresses != SharedAddressesPolicy::Block {
@@ -276,7 +346,74 @@ fn judge_shared(settings: &GuardSettings, effects: &ExportEffects) -> Option<Gua
         pluralize(count, "address is", "addresses are"),
         notices.examples(NoticeKind::SharedAddress)
     );
-    Some(GuardVerdict::new("shared_addresses", message, "--allow-shared-addresses".to_owned()))
+    Some(GuardVerdict::new("shared_addresses", message, override_options))
+}
+
+/// A few guests have no id, but a column of them is no id column.
+fn judge_placeholders(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
+    let found = &effects.placeholder_ids;
+    if settings.allow_placeholder_ids || found.rows <= PLACEHOLDERS_MAX || 100 * found.rows <= effects.rows {
+        return None;
+    }
+    let message = format!(
+        "{} of {} have an id that stands for nobody, such as rows {}; a rule can leave such rows out (`plan` shows it)",
+        Count(found.rows),
+        counted(effects.rows, "row"),
+        join(&found.first)
+    );
+    Some(GuardVerdict::new("placeholder_ids", message, "--allow-placeholder-ids".to_owned()))
+}
+
+fn join(rows: &[u64]) -> String {
+    rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl ExportEffects {
+    /// What is wrong, if rows of one id are different people.
+    fn same_id_text(&self) -> Option<String> {
+        let found = &self.findings.same_id;
+        found.is_suspicious(self.customers).then(|| {
+            format!(
+                "{} rows of different people, who share neither last name nor address, such as {}. Is another column mapped to primary_id than the customer's own?",
+                pluralize(found.ids(), "id has", "ids have"),
+                found.examples()
+            )
+        })
+    }
+
+    /// What is wrong, if known customers get the addresses of others.
+    fn moved_addresses_text(&self) -> Option<String> {
+        let found = &self.findings.moved_addresses;
+        found.are_suspicious().then(|| {
+            format!(
+                "{} of {} known customers who change would get an address that another known customer loses, such as rows {}. Was a column sorted by itself?",
+                Count(found.customers),
+                Count(found.changed),
+                join(&found.rows)
+            )
+        })
+    }
+
+    /// Findings that are reported and block nothing.
+    pub(crate) fn lines(&self, same_id: GuardPolicy, moved_addresses: GuardPolicy) -> Vec<NoticeLine> {
+        let line =
+            |code: &str, count, message| NoticeLine { code: code.to_owned(), count, before: 0, message };
+        let same_id = self.same_id_text().filter(|_| same_id == GuardPolicy::Report);
+        let moved = self.moved_addresses_text().filter(|_| moved_addresses == GuardPolicy::Report);
+        let without = self.first_without_address.filter(|_| self.without_address > 0).map(|first| {
+            format!(
+                "{} created without any address, such as {first}: Omnidesk recognises nobody of them in a message",
+                pluralize(self.without_address, "customer is", "customers are")
+            )
+        });
+        let Findings { same_id: ids, moved_addresses: addresses, .. } = &self.findings;
+        let lines = [
+            same_id.map(|text| line("same_id", ids.ids(), text)),
+            moved.map(|text| line("moved_addresses", addresses.customers, text)),
+            without.map(|text| line("without_address", self.without_address, text)),
+        ];
+        lines.into_iter().flatten().collect()
+    }
 }
 
 /// A customer whose row cannot be read is not missing.

@@ -47,6 +47,10 @@ const ID_WORDS: [&str; 18] = [
     "not applicable",
 ];
 
+/// Ids that a program gives to everybody without one. One customer may have it.
+const ID_WORDS_OF_MANY: [&str; 9] =
+    ["-1", "na", "unknown", "onbekend", "unbekannt", "inconnu", "guest", "anonymous", "default"];
+
 /// Whether a name or an address is such a word.
 pub(super) fn is_null_word(text: &str) -> bool {
     match text.as_bytes() {
@@ -67,6 +71,15 @@ pub(super) fn is_placeholder_id(id: &str) -> bool {
         // Nearly all ids: no word has a digit.
         bytes if bytes.iter().any(u8::is_ascii_digit) => false,
         _ => is_null_word(id) || is_in(&ID_WORDS, id.trim_matches(['(', ')', '<', '>', '[', ']', '{', '}'])),
+    }
+}
+
+/// Whether no two rows can have this id.
+pub(crate) fn is_placeholder_of_many(id: &str) -> bool {
+    match id.as_bytes() {
+        [b'0', ..] => id.bytes().all(|byte| byte == b'0'),
+        [b'-', ..] => id == "-1",
+        bytes => bytes.len() <= 9 && is_in(&ID_WORDS_OF_MANY, id),
     }
 }
 
@@ -138,9 +151,13 @@ mod tests {
             "00000000-0000-0000-0000-000000000000",
         ] {
             assert!(is_placeholder_id(id), "{id}");
+            assert!(!is_placeholder_of_many(id), "{id}");
+        }
+        for id in ["0", "000", "-1", "NA", "Unknown", "guest"] {
+            assert!(is_placeholder_of_many(id) && !is_placeholder_id(id), "{id}");
         }
         for id in ["1", "0-0", "0001", "N1", "#12", "A", "李", "-12", "00A0", "nannie"] {
-            assert!(!is_placeholder_id(id), "{id}");
+            assert!(!is_placeholder_of_many(id) && !is_placeholder_id(id), "{id}");
         }
     }
 }

@@ -49,6 +49,17 @@ impl Mapping {
         RowMapper::new(self, row).ok()?.primary_id().ok()
     }
 
+    /// Refuses an id that several rows have, and that programs give to everybody
+    /// without one.
+    pub(crate) fn reject_placeholder_of_many(&self, id: &str) -> Box<Rejection> {
+        let (place, origin) = match self.primary_id.origins.first() {
+            Some(ValueOrigin::Column(column)) => (self.columns.names()[*column].as_str(), OriginKind::Column),
+            _ => (self.primary_id.key.as_str(), OriginKind::Setting),
+        };
+        let value = SourceValue { text: Cow::Borrowed(id), place, origin, is_clear: false };
+        reject_placeholder(&value, "several rows have this id, which stands for nobody")
+    }
+
     /// Refuses a row of a result file that was written for another id than it has
     /// now: a spreadsheet makes `501` of `000501`.
     pub(crate) fn reject_changed_id(&self, id: &str, before: &str) -> Box<Rejection> {

@@ -15,8 +15,10 @@ use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowClass, SecondReading, read};
 use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
-use crate::guards::{Inspection, NewCustomers, RowOrder, SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Fill, Operation};
+use crate::guards::{
+    Inspection, NewCustomers, PlaceholderIds, RowOrder, SharedAddressSearch, brand_address_tag,
+};
+use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
     Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
@@ -69,10 +71,18 @@ struct FirstPass<'a, O> {
     /// any: their tags, and the customers.
     new_tags: Vec<(u64, u64)>,
     missing: MissingSearch,
+    /// Rows with an id that no two rows can have.
+    doubtful: HashMap<CustomerKey, DoubtfulId, BuildKeyHasher>,
     /// Customers whose row needs no call and has a fingerprint that is not
     /// stored yet: the next night is quicker with it.
     fingerprints: Vec<(CustomerKey, CustomerState)>,
     observer: &'a mut O,
+}
+
+/// An id such as `0`: the only row with it is a customer's, several are nobody's.
+enum DoubtfulId {
+    Single(Box<IntentRow>, Option<Box<RowIdentity>>),
+    Several,
 }
 
 /// The customers of decided rows so far.
@@ -125,6 +135,7 @@ pub(crate) fn make_plan<O: PlanObserver>(
         repeated: HashMap::default(),
         new_tags: Vec::new(),
         missing: MissingSearch::default(),
+        doubtful: HashMap::default(),
         fingerprints: Vec::new(),
         observer,
     };
@@ -144,6 +155,7 @@ pub(crate) fn make_plan<O: PlanObserver>(
     };
     pass.plan.absent_keys =
         read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
+    pass.decide_doubtful()?;
     pass.write_fingerprints()?;
     pass.find_new_ids();
     pass.read_again()?;
@@ -158,6 +170,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if let Some(near) = near_end.filter(|_| plan.rows() < prepared.options.limit.unwrap_or(u64::MAX)) {
             prepared.export.check_end(near)?;
         }
+        for customer in repeated.values().filter(|customer| customer.is_without_address) {
+            plan.effects.without_address -= u64::from(customer.rows.has_addresses());
+        }
         let repeated = repeated.iter().map(|(key, customer)| (*key, &customer.rows, customer.state.acked()));
         plan.effects.findings = inspection.finish(fill, &prepared.keys, repeated);
         if prepared.missing != MissingAction::Ignore {
@@ -166,6 +181,12 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             plan.set_missing(missing.finish(prepared, checkpoint, has_own_operations, is_present)?);
         }
         plan.effects.purges.all = plan.calls(CallKind::Purge);
+        let lines = plan.effects.lines(prepared.same_id, prepared.moved_addresses);
+        plan.effects.findings.profile.notices.extend(lines);
+        if prepared.is_result_file {
+            // Such rows were rejected before, and are still to be fixed.
+            plan.effects.placeholder_ids = PlaceholderIds::default();
+        }
         Ok(plan)
     }
 
@@ -186,16 +207,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
                 }
                 RowClass::Intent(row) => {
                     let state = states.next().unwrap_or_default();
-                    let IntentRow { customer, ref intent, .. } = *row;
-                    self.plan.add_request(intent.operation, customer.brand_id, &intent.warnings);
-                    let hashes =
-                        intent.addresses.iter().map(|address| self.context.policy.key.address(address));
-                    let tags: Vec<u64> =
-                        hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
-                    if self.add_customer(at, customer, tags.into_iter())? == RowOrder::First {
-                        self.decide_first(&row, state)?;
-                    }
+                    self.add_intent(&row, state)?;
                 }
+                RowClass::Doubtful(row, presence) => self.add_doubtful(row, presence),
                 RowClass::Skipped(presence) => {
                     self.missing.add_row(at, presence.as_deref(), &self.context.policy.key);
                     self.plan.decide(at, Outcome::Skipped, &[]);
@@ -209,11 +223,65 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if self.fingerprints.len() >= BATCH_FINGERPRINTS { self.write_fingerprints() } else { Ok(()) }
     }
 
+    fn add_intent(&mut self, row: &IntentRow, state: CustomerState) -> Result<(), PlanError> {
+        let IntentRow { at, customer, ref intent, .. } = *row;
+        self.plan.add_request(intent.operation, customer.brand_id, &intent.warnings);
+        let hashes = intent.addresses.iter().map(|address| self.context.policy.key.address(address));
+        let tags: Vec<u64> = hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
+        if self.add_customer(at, customer, tags.into_iter())? == RowOrder::First {
+            self.decide_first(row, state)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the first row of an id that no two rows can have, and rejects it with
+    /// the second.
+    fn add_doubtful(&mut self, row: Box<IntentRow>, presence: Option<Box<RowIdentity>>) {
+        let key = row.customer.key;
+        match self.doubtful.insert(key, DoubtfulId::Several) {
+            None => drop(self.doubtful.insert(key, DoubtfulId::Single(row, presence))),
+            Some(DoubtfulId::Single(first, first_presence)) => {
+                self.reject_doubtful(&first, first_presence.as_deref());
+                self.reject_doubtful(&row, presence.as_deref());
+            }
+            Some(DoubtfulId::Several) => self.reject_doubtful(&row, presence.as_deref()),
+        }
+    }
+
+    fn reject_doubtful(&mut self, row: &IntentRow, presence: Option<&RowIdentity>) {
+        self.missing.add_row(row.at, presence, &self.context.policy.key);
+        let id = row.intent.customer.primary_id.as_str();
+        self.plan.reject(row.at, *self.prepared.mapping.reject_placeholder_of_many(id));
+    }
+
+    /// Decides the rows that turned out to be the only ones with their id.
+    fn decide_doubtful(&mut self) -> Result<(), PlanError> {
+        let single = self.doubtful.extract_if(|_, found| matches!(found, DoubtfulId::Single(..)));
+        let mut rows: Vec<_> = single
+            .filter_map(|(_, found)| match found {
+                DoubtfulId::Single(row, _) => Some(row),
+                DoubtfulId::Several => None,
+            })
+            .collect();
+        rows.sort_unstable_by_key(|row| row.at.number);
+        for row in rows {
+            let state = match &self.checkpoint {
+                Some(checkpoint) if row.customer.known.is_some() && self.is_to_decide(row.at) => {
+                    checkpoint.lookups().state(row.customer.key)?
+                }
+                _ => CustomerState::Unknown,
+            };
+            self.add_intent(&row, state)?;
+        }
+        Ok(())
+    }
+
     fn add_unchanged(&mut self, at: RowRef, customer: CustomerRef) -> Result<(), PlanError> {
         self.plan.add_request(Operation::Sync, customer.brand_id, &[]);
         self.missing.add_brand(customer.brand_id);
         let Some(known) = customer.known else { return Ok(()) };
         if self.present.known.add_unchanged(known, customer.brand_id) {
+            self.plan.effects.customers += 1;
             self.plan.decide(at, Outcome::Unchanged, &[]);
             return Ok(());
         }
@@ -232,6 +300,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     ) -> Result<RowOrder, PlanError> {
         self.missing.add_brand(customer.brand_id);
         let order = self.present.add(customer);
+        self.plan.effects.customers += u64::from(order == RowOrder::First);
         if !self.present.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
             self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
@@ -305,7 +374,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
                 .add_absent(brands.iter().flat_map(|brand| self.present.known.absent_tags(*brand)));
         }
         shared_addresses.add_unchanged(self.present.known.take_tags());
-        let suspects = shared_addresses.find_suspects().to_vec();
+        let suspects = shared_addresses.find_suspects(self.plan.effects.customers).to_vec();
         if suspects.is_empty() && self.repeated.is_empty() {
             return Ok(());
         }
@@ -313,6 +382,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             prepared: self.prepared,
             key: self.context.policy.key,
             repeated: self.repeated.keys().copied().collect(),
+            rejected: self.doubtful.keys().copied().collect(),
             suspects,
         };
         let classify = |rows: &[Row], batch: &mut Vec<_>| {
@@ -351,6 +421,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             } else {
                 self.rehearse_again(&row, &mut customer.state)
             };
+            customer.is_without_address |= row.at.number < customer.later_from
+                && calls.contains(&CallKind::Create)
+                && row.intent.addresses.is_empty();
             // A run that tries rows again does what the run before was allowed to do.
             let is_judged = self.context.policy.allow_recreate || self.context.retry.is_some();
             if let Some((purge, sync)) = customer.add_row(row.at, row.intent.operation, &calls)
@@ -365,7 +438,14 @@ impl<O: PlanObserver> FirstPass<'_, O> {
 
     /// Decides the first row of a customer.
     fn decide_first(&mut self, row: &IntentRow, mut state: CustomerState) -> Result<(), PlanError> {
+        let before = state.acked().filter(|_| row.customer.known.is_some()).cloned();
         let Some(calls) = self.decide(row, &mut state) else { return Ok(()) };
+        if let Some(before) = before.filter(|_| !calls.is_empty()) {
+            self.inspection.add_change(&row.intent, &before);
+        }
+        if calls.iter().any(|call| call.kind() == CallKind::Create) && row.intent.addresses.is_empty() {
+            self.plan.add_without_address(row.at);
+        }
         self.inspection.add_decision(row.customer.key, &row.intent, &calls, state.acked());
         if calls.is_empty() {
             self.add_fingerprint(row, &state);

@@ -11,6 +11,9 @@ use crate::source::RowRef;
 /// Rejected telephone numbers kept to find the region that would help.
 const PHONES_KEPT: usize = 300;
 
+/// Rows kept for a message.
+const EXAMPLES: usize = 3;
+
 /// Brands kept to be shown.
 const BRANDS_KEPT: usize = 5;
 
@@ -98,6 +101,13 @@ impl Plan {
         {
             self.bad_phones.push(value.clone());
         }
+        if rejection.code == RejectionCode::PlaceholderId {
+            let found = &mut self.effects.placeholder_ids;
+            found.rows += 1;
+            if found.first.len() < EXAMPLES {
+                found.first.push(at.number);
+            }
+        }
         let entry = self.rejected.entry(rejection.code, rejection.hint.clone());
         let cause = RejectionCause { rows: 1, first: at, example: rejection };
         entry.and_modify(|cause| cause.rows += 1).or_insert(cause);
@@ -117,6 +127,12 @@ impl Plan {
         }
     }
 
+    /// Takes in a row that creates a customer without any address.
+    pub(super) fn add_without_address(&mut self, at: RowRef) {
+        self.effects.without_address += 1;
+        self.effects.first_without_address.get_or_insert(at);
+    }
+
     /// Takes in a row that creates a customer with so many addresses: one goes
     /// with the create.
     pub(super) fn decide_new(&mut self, at: RowRef, addresses: u64) {
@@ -124,6 +140,9 @@ impl Plan {
         self.calls[CallKind::Create as usize] += 1;
         self.calls[CallKind::AddChannel as usize] += addresses.saturating_sub(1);
         self.effects.changing_rows += 1;
+        if addresses == 0 {
+            self.add_without_address(at);
+        }
         self.worklist.set(at.number, Work::Calls);
     }
 

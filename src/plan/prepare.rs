@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::error::PlanError;
 use crate::checkpoint::{PlanVersion, SettingsHash};
 use crate::config::Config;
+use crate::guards::GuardPolicy;
 use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, RowResult};
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
 use crate::source::{self, Export, ExportHash, Row};
@@ -45,6 +46,8 @@ pub(crate) struct PreparedExport {
     /// What is mapped, to tell a changed mapping from changed data.
     pub(crate) keys: Vec<MappedKey>,
     pub(crate) missing: MissingAction,
+    pub(crate) same_id: GuardPolicy,
+    pub(crate) moved_addresses: GuardPolicy,
     /// The ordinals of the exports of earlier runs, by the run's folder, if rows of
     /// this export stand for rows of these.
     pub(crate) origins: OnceLock<HashMap<String, u32>>,
@@ -160,6 +163,8 @@ pub(crate) fn prepare(
             &config.input,
         ),
         missing: config.missing.action,
+        same_id: config.guard.same_id,
+        moved_addresses: config.guard.moved_addresses,
         origins: OnceLock::new(),
     })
 }

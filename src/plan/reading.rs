@@ -14,7 +14,7 @@ use super::error::PlanError;
 use super::prepare::PreparedExport;
 use crate::checkpoint::CustomerIndex;
 use crate::guards::{SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity};
+use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity, is_placeholder_of_many};
 use crate::reconcile::{
     BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
 };
@@ -42,6 +42,8 @@ pub(super) enum RowClass {
     New(CustomerRef, NewCustomerRow),
     /// It is decided by its customer's state.
     Intent(Box<IntentRow>),
+    /// A row with an id that no two rows can have.
+    Doubtful(Box<IntentRow>, Option<Box<RowIdentity>>),
     /// Operation `skip`. Its customer is given if `[missing]` asks.
     Skipped(Option<Box<RowIdentity>>),
     /// Likewise.
@@ -174,6 +176,10 @@ impl FirstReading<'_> {
 
     fn customer_of(&self, row: &Row) -> Option<CustomerRef> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
+        // Such a row is compared with others first.
+        if is_placeholder_of_many(&primary_id) {
+            return None;
+        }
         Some(CustomerRef { key: self.key.customer_id(brand_id, &primary_id), brand_id, known: None })
     }
 
@@ -212,6 +218,11 @@ impl FirstReading<'_> {
                 if self.fingerprints_all { self.fingerprint(row) } else { RowFingerprint::NONE };
             (customer, fingerprint)
         });
+        if is_placeholder_of_many(&draft.primary_id) {
+            let (at, mut intent) = (row.at(), draft.into_intent());
+            intent.origin = self.prepared.origin(row);
+            return RowClass::Doubtful(Box::new(IntentRow { at, customer, fingerprint, intent }), presence());
+        }
         match self.new_customer(&draft, customer) {
             Some(new) => RowClass::New(customer, new),
             None => {
@@ -245,6 +256,8 @@ pub(super) struct SecondReading<'a> {
     pub(super) prepared: &'a PreparedExport,
     pub(super) key: HashKey,
     pub(super) repeated: HashSet<CustomerKey, BuildKeyHasher>,
+    /// Customers whose rows are rejected, since their id stands for nobody.
+    pub(super) rejected: HashSet<CustomerKey, BuildKeyHasher>,
     /// Sorted.
     pub(super) suspects: Vec<u64>,
 }
@@ -255,7 +268,7 @@ impl SecondReading<'_> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
         let is_repeated = self.repeated.contains(&key);
-        if !is_repeated && self.suspects.is_empty() {
+        if self.rejected.contains(&key) || !is_repeated && self.suspects.is_empty() {
             return None;
         }
         let draft = self.prepared.draft(row).ok()??;

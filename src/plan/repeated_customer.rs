@@ -13,6 +13,8 @@ pub(super) struct RepeatedCustomer {
     /// The second reading decides this row and those behind it.
     pub(super) later_from: u64,
     pub(super) has_calls: bool,
+    /// Whether the plan counts the customer as created without any address.
+    pub(super) is_without_address: bool,
     /// As long as no row does more than an update.
     updates: Option<Updates>,
     /// Whether the checkpoint knows the customer. `--full` can purge a customer
@@ -37,6 +39,7 @@ impl RepeatedCustomer {
             rows: RepeatedRows::default(),
             later_from: later.number,
             has_calls: false,
+            is_without_address: false,
             updates: state.acked().map(|acked| Updates { before: acked.clone(), rows: Vec::new() }),
             is_known: !state.is_unknown(),
             purged_by: None,

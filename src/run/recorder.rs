@@ -14,7 +14,7 @@ use super::feed::each_row;
 use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, StoredWait, Work};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Wait};
 use crate::guards::{Notice, NoticeKind};
-use crate::mapping::{Customer, Place};
+use crate::mapping::{Customer, Place, is_placeholder_of_many};
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
@@ -56,8 +56,14 @@ impl Recorder {
                 Ok(Some(intent)) => {
                     let key = policy.key.customer(&intent.customer);
                     let mut state = self.checkpoint.lookups().state(key)?;
-                    let rejection = rehearse(&intent, &mut state, &policy).err().ok_or_else(|| bug("not"))?;
-                    (intent.operation.as_str(), rejection, RejectionKind::Temporary)
+                    let id = intent.customer.primary_id.as_str();
+                    match rehearse(&intent, &mut state, &policy) {
+                        Err(rejection) => (intent.operation.as_str(), rejection, RejectionKind::Temporary),
+                        Ok(_) if is_placeholder_of_many(id) => {
+                            ("", prepared.mapping.reject_placeholder_of_many(id), RejectionKind::Permanent)
+                        }
+                        Ok(_) => return Err(bug("not")),
+                    }
                 }
                 Ok(None) => return Err(bug("skipped")),
             };

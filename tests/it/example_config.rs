@@ -62,6 +62,8 @@ const KEYS: &[(&str, &[&str])] = &[
             "min_fill",
             "new_ids",
             "shared_addresses",
+            "same_id",
+            "moved_addresses",
         ],
     ),
     ("checkpoint", &["path"]),

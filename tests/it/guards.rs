@@ -21,20 +21,30 @@ fn purges(count: usize) -> String {
 
 /// Runs these rows. Exactly these guards must block, and nothing may be sent.
 #[track_caller]
-fn expect_blocked(world: &World, rows: &str, guards: &[&str]) -> CommandOutput {
+pub(crate) fn expect_blocked(world: &World, rows: &str, guards: &[&str]) -> CommandOutput {
     let before = world.requests();
     let output = world.run(rows).expect_code(7);
     assert_eq!(world.requests(), before);
     let blocks = |guard: &&str| output.stderr.contains(&format!("\n  {guard}: "));
-    let all =
-        ["allow_purge", "max_purge", "max_changes", "min_rows", "min_fill", "new_ids", "shared_addresses"];
+    let all = [
+        "allow_purge",
+        "max_purge",
+        "max_changes",
+        "min_rows",
+        "min_fill",
+        "new_ids",
+        "shared_addresses",
+        "same_id",
+        "moved_addresses",
+        "placeholder_ids",
+    ];
     let blocking: Vec<&str> = all.into_iter().filter(blocks).collect();
     assert_eq!(blocking, guards, "{}", output.stderr);
     output
 }
 
 /// Runs the command that a blocked run has printed.
-fn run_override(world: &World, blocked: &CommandOutput) -> CommandOutput {
+pub(crate) fn run_override(world: &World, blocked: &CommandOutput) -> CommandOutput {
     let mut lines = blocked.stderr.lines().skip_while(|line| !line.ends_with("intended, run:"));
     let line = lines.nth(1).expect("a command").trim();
     let mut shell = Command::new("sh");

@@ -50,9 +50,9 @@ fn a_killed_run_ends_where_an_uninterrupted_one_does() {
     let seed = setting("KILL_SEED", 20_261_123);
     let mut random = fastrand::Rng::with_seed(seed);
     let export = mixed_rows(rows, &mut random);
-    let arguments = ["run", "--json", "--allow-purge", "--max-purge", "100%"];
+    let arguments = ["run", "--json", "--allow-purge", "--max-purge", "100%", "--allow-same-id"];
     let more = ["--concurrency", "24", "--progress", "never", "export.csv"];
-    let arguments = [arguments, more].concat();
+    let arguments = [&arguments[..], &more[..]].concat();
 
     let undisturbed = world(Faults::default(), seed);
     undisturbed.write_export(&export);

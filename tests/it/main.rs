@@ -37,3 +37,4 @@ mod syscalls;
 mod templates;
 mod tls;
 mod world;
+mod wrong_column;
