@@ -30,13 +30,13 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     if has_words_behind(text) {
         return error("there are words behind the number", WORDS_HINT);
     }
-    if let Some(letter) = text.chars().find(|letter| !is_number_letter(*letter)) {
-        let code = u32::from(letter);
-        return error(
-            &format!("not a telephone number: it has the character {letter:?} (U+{code:04X})"),
-            HINT,
-        );
-    }
+    let not_a_number = |otherwise: &str| match text.chars().find(|letter| !is_number_letter(*letter)) {
+        Some(letter) => {
+            let code = u32::from(letter);
+            error(&format!("not a telephone number: it has the character {letter:?} (U+{code:04X})"), HINT)
+        }
+        None => error(otherwise, HINT),
+    };
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
         Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
@@ -45,10 +45,10 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
                 "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
             );
         }
-        Err(_) => return error("not a telephone number", HINT),
+        Err(_) => return not_a_number("not a telephone number"),
     };
     if !number.is_valid() {
-        return error("not a valid number in its country's numbering plan", HINT);
+        return not_a_number("not a valid number in its country's numbering plan");
     }
     if is_ambiguous(text, &number) {
         return error(
@@ -322,6 +322,25 @@ mod tests {
             let found = e164(text, code.and_then(find_region));
             assert_eq!(found.as_deref().ok(), expected, "{text:?} {code:?}: {found:?}");
         }
+    }
+
+    #[test]
+    fn the_cause_of_a_bad_number_is_named() {
+        for (text, reason) in [
+            ("06-12345678 (privé)", "words behind"),
+            ("06-12345678 Jan", "words behind"),
+            ("06-1234567√8", "'√' (U+221A)"),
+            ("06-1234567", "numbering plan"),
+        ] {
+            let error = e164(text, find_region("NL")).expect_err(text);
+            assert!(error.message.contains(reason), "{text}: {}", error.message);
+        }
+        for text in ["☎ 06-12345678", "06–12345678", "06\u{a0}12345678", "０６１２３４５６７８"]
+        {
+            assert_eq!(e164(text, find_region("NL")).ok().as_deref(), Some("+31612345678"), "{text}");
+        }
+        assert!(has_extension("010 4144288 ext. 12", find_region("NL")));
+        assert!(!has_extension("Tel. 010 4144288", find_region("NL")));
     }
 
     #[test]

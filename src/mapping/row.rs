@@ -155,9 +155,11 @@ fn check_id(value: &SourceValue, id: &str) -> RowResult<()> {
 }
 
 fn reject_placeholder(value: &SourceValue, message: &str) -> Box<Rejection> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\'' | b'"' | b'\\');
+    let example = if value.text.bytes().all(is_plain) { value.text.as_ref() } else { "…" };
     let hint = match value.origin {
         OriginKind::Column => format!(
-            "fix the cell, map another column to customer.primary_id, or leave such rows out with a rule: when = \"{} == '…'\", then = \"skip\"",
+            "fix the cell, map another column to customer.primary_id, or leave such rows out with a rule: when = \"{} == '{example}'\", then = \"skip\"",
             value.variable()
         ),
         OriginKind::Setting => {

@@ -29,6 +29,12 @@ fn codes(plan: &Value) -> Vec<(String, u64)> {
     };
     let mut codes: Vec<(String, u64)> = causes.map(code).collect();
     codes.sort();
+    // Causes of one code differ in their hints.
+    codes.dedup_by(|next, code| {
+        let is_same = next.0 == code.0 && code.0 == "placeholder_id";
+        code.1 += if is_same { next.1 } else { 0 };
+        is_same
+    });
     codes
 }
 
