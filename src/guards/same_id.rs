@@ -113,3 +113,40 @@ impl SameId {
         self.examples.iter().map(rows).collect::<Vec<_>>().join("; ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows as last name and addresses.
+    fn rows(rows: &[(u8, &[u8])]) -> Vec<u64> {
+        let hashes =
+            |addresses: &[u8]| addresses.iter().map(|one| AddressHash([*one; 8])).collect::<Vec<_>>();
+        let (name, addresses) = rows[0];
+        let mut people = People::new(ValueHash([name; 8]), &hashes(addresses), 1);
+        for (at, (name, addresses)) in (2..).zip(&rows[1..]) {
+            people.add(ValueHash([*name; 8]), &hashes(addresses), at);
+        }
+        people.rows()
+    }
+
+    #[test]
+    fn rows_that_share_a_last_name_or_an_address_are_one_person() {
+        assert_eq!(rows(&[(1, &[1]), (2, &[2]), (3, &[3])]), [1, 2, 3]);
+        assert_eq!(rows(&[(1, &[1]), (2, &[1]), (3, &[3])]), [1, 3]);
+        // A later row joins those before.
+        assert_eq!(rows(&[(1, &[1]), (2, &[2]), (2, &[1])]), [1]);
+        assert_eq!(rows(&[(1, &[1]), (2, &[2]), (3, &[1, 2])]), [1]);
+        // Rows without an address count only among themselves.
+        assert_eq!(rows(&[(1, &[1]), (2, &[]), (3, &[])]), [1]);
+        assert_eq!(rows(&[(1, &[]), (2, &[]), (3, &[])]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn one_id_of_three_people_is_enough_and_a_few_of_two_are_not() {
+        let of = |of_many, of_two| SameId { of_many, of_two, examples: Vec::new() };
+        assert!(of(1, 0).is_suspicious(1_000_000));
+        assert!(!of(0, 3).is_suspicious(10) && !of(0, 4).is_suspicious(400));
+        assert!(of(0, 4).is_suspicious(399));
+    }
+}
