@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::signatures::FileKind;
+
 /// Why an export cannot be read at all. A malformed row is a
 /// [`RowFault`](super::RowFault) instead, and the run continues.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +27,8 @@ pub(super) enum ExportFault {
         "the export is UTF-8, but [input] sets encoding = \"{encoding}\", which would garble every name that is not plain ASCII; set encoding = \"auto\", or save the file as {encoding}"
     )]
     OtherEncoding { encoding: &'static str },
+    #[error("is no table but {}; {}", .0.name, .0.remedy)]
+    NoTable(FileKind),
     #[error("the export is empty; it needs a header line with the names of its columns")]
     Empty,
     #[error("{problem}")]

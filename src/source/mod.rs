@@ -25,6 +25,7 @@ mod records;
 mod rows;
 mod sample;
 mod settings;
+mod signatures;
 mod text_file;
 
 pub use columns::Columns;

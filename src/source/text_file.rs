@@ -15,6 +15,7 @@ use super::error::{ExportFault, SourceError};
 use super::records::Records;
 use super::rows::RowRef;
 use super::settings::InputSettings;
+use super::signatures;
 
 /// Bytes from which the format and the dialect are detected.
 const SAMPLE_BYTES: u64 = 64 << 10;
@@ -77,6 +78,9 @@ impl TextFile {
             unpack(path)?
         };
         let sample = read_sample(&file, 0)?;
+        if let Some(kind) = signatures::recognize(&sample, settings.encoding.0) {
+            return Err(ExportFault::NoTable(kind));
+        }
         let bom = Encoding::for_bom(&sample);
         // A byte order mark is a fact, the setting an opinion.
         let (original_encoding, bom_len) = bom.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));

@@ -10,6 +10,7 @@ mod docs;
 mod durable;
 mod example_config;
 mod faults;
+mod files;
 mod fingerprints;
 mod fixtures;
 mod guards;
