@@ -25,8 +25,9 @@ pub(super) struct Content {
     pub(super) floats: usize,
     /// One word with a digit, such as an id.
     pub(super) codes: usize,
-    /// More letters than anything else.
+    /// At least as many letters as anything else.
     pub(super) words: usize,
+    pub(super) with_letters: usize,
     /// Dutch and British post codes.
     pub(super) postcodes_nl: usize,
     pub(super) postcodes_gb: usize,
@@ -67,6 +68,7 @@ impl Content {
         let is_code = has_digit && !cell.contains([' ', '@']);
         self.codes += usize::from(is_code);
         let letters = cell.chars().filter(|letter| letter.is_alphabetic()).count();
+        self.with_letters += usize::from(letters > 0);
         self.words += usize::from(2 * letters >= cell.chars().count());
         let shape: String = cell
             .chars()

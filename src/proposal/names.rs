@@ -78,7 +78,7 @@ impl Names {
 fn may_be_name(column: &Column) -> bool {
     let content = &column.content;
     content.filled == 0
-        || content.share(content.words) >= 0.6
+        || content.share(content.with_letters) >= 0.6
             && content.share(content.emails) < 0.5
             && content.share(content.booleans) < 0.5
 }

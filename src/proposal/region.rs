@@ -8,6 +8,7 @@ use crate::mapping::{
     NationalNumber, RegionFit, clear_winner, find_country, find_region, is_valid_telephone, rank_regions,
     region_of,
 };
+use crate::units::Count;
 
 /// The least share of the national numbers that are valid in their row's country.
 const VALID_SHARE: f64 = 0.6;
@@ -93,7 +94,7 @@ impl RegionProposal {
         match clear {
             Some(fit) => Self {
                 region: Some(fit.region.to_string()),
-                reason: format!("{} of {} numbers without + are valid there", fit.valid, fit.numbers),
+                reason: format!("{} numbers without + are valid there", of(fit.valid, fit.numbers)),
                 ..Self::default()
             },
             None => Self { reason: undecided(&ranked), is_open: true, ..Self::default() },
@@ -118,16 +119,20 @@ impl RegionProposal {
         let (at, valid, known) = best?;
         let region = clear.filter(|_| known < national.len()).map(|fit| fit.region.to_string());
         let rest = if region.is_some() { "; region counts where the country is blank" } else { "" };
-        let reason = format!("{valid} of {known} numbers without + are valid in the row's country{rest}");
+        let reason = format!("{} numbers without + are valid in the row's country{rest}", of(valid, known));
         Some(Self { region, column: Some(at), reason, is_open: false })
     }
+}
+
+fn of(part: usize, all: usize) -> String {
+    format!("{} of {}", Count(part as u64), Count(all as u64))
 }
 
 fn undecided(ranked: &[RegionFit]) -> String {
     let names: Vec<String> = ranked
         .iter()
         .take(2)
-        .map(|fit| format!("{} ({} of {} valid)", fit.region, fit.valid, fit.numbers))
+        .map(|fit| format!("{} ({} valid)", fit.region, of(fit.valid, fit.numbers)))
         .collect();
     match names.as_slice() {
         [] => "numbers without + are valid in no region".to_owned(),

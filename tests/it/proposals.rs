@@ -184,10 +184,11 @@ fn a_sample_comes_from_all_over_the_export() {
     let mut export = String::from("customer_id,first_name,last_name,phone\n");
     for row in 0..60_000 {
         let phone = if row > 20_000 { format!("06-{:08}", 12_000_000 + 37 * row) } else { String::new() };
-        export += &format!("C{row},Ann,Smit,{phone}\n");
+        export += &format!("C{row},Ann,Smit{row},{phone}\n");
     }
     let (proposed, _) = propose_and_plan("export.csv", export.as_bytes(), 0);
     assert!(proposed.contains("telephone = { column = \"phone\", region = \"NL\" }"), "{proposed}");
+    assert!(proposed.contains("lastname = \"last_name\""), "{proposed}");
     assert!(proposed.contains("rows from all over the export") && !proposed.contains("repeat"), "{proposed}");
 }
 
