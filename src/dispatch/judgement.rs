@@ -21,7 +21,7 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// A customer's call met a suspicious answer. `true` if nobody's calls work.
+    /// A customer's call got a suspicious answer. `true` if nobody's calls work.
     pub(super) fn suspect(&mut self, customer: CustomerKey, now: Instant) -> bool {
         self.suspects.retain(|(suspect, _)| *suspect != customer);
         self.suspects.push((customer, now));

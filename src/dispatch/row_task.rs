@@ -187,8 +187,8 @@ impl RowTask {
         self.end_of(call, &sent, record.call, has_next_step).await
     }
 
-    /// Takes in what the call has shown of the customer. Returns whether the row may
-    /// go on.
+    /// Takes in what the call has shown of the customer. Returns whether the row has a
+    /// next step.
     async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> bool {
         let policy = self.dispatcher.settings.policy;
         let was_known = self.situation.state.acked().is_some();

@@ -6,7 +6,7 @@ use std::fmt;
 use email_address::{EmailAddress, Options};
 use rlibphonenumber::enums::Region;
 
-use super::intent::is_invisible;
+use super::invisible::is_invisible;
 use super::phone;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 

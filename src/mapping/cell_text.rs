@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 
-use super::mapping::Mapping;
 use crate::source::{BadText, Row};
 
 /// The columns whose cells have an apostrophe in front.
@@ -31,32 +30,25 @@ impl ApostropheColumns {
         })
     }
 
-    fn contains(&self, column: usize) -> bool {
+    pub(super) fn contains(&self, column: usize) -> bool {
         self.0.get(column).is_some_and(|has| *has)
     }
 }
 
-impl Mapping {
-    /// Takes off the apostrophe in front of the cells of each column in which most
-    /// of these first rows have one.
-    pub(crate) fn find_apostrophes<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
-        let mut counts = vec![(0_u32, 0_u32); self.columns.names().len()];
+impl ApostropheColumns {
+    /// Of `width` columns, those of `columns` in which most of these first rows have
+    /// an apostrophe in front.
+    pub(super) fn find<'a>(width: usize, columns: &[usize], rows: impl Iterator<Item = &'a Row>) -> Self {
+        let mut counts = vec![(0_u32, 0_u32); width];
         for row in rows.filter(|row| row.fault().is_none()) {
-            for column in &self.deciding_columns {
+            for column in columns {
                 let Ok(text) = row.text(*column) else { continue };
                 let (filled, with) = &mut counts[*column];
                 *filled += u32::from(!text.trim().is_empty());
                 *with += u32::from(has_apostrophe(text.trim()));
             }
         }
-        let has = counts.iter().map(|(filled, with)| 2 * with > *filled);
-        self.apostrophes = ApostropheColumns(has.collect()).into();
-    }
-
-    /// The columns that lose an apostrophe, in the export's order.
-    pub(crate) fn apostrophe_columns(&self) -> impl Iterator<Item = &str> {
-        let names = self.columns.names().iter().enumerate();
-        names.filter(|(column, _)| self.apostrophes.contains(*column)).map(|(_, name)| name.as_str())
+        Self(counts.iter().map(|(filled, with)| 2 * with > *filled).collect())
     }
 }
 

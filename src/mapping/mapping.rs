@@ -73,6 +73,19 @@ pub(super) struct OperationRules {
 }
 
 impl Mapping {
+    /// Takes off the apostrophe in front of the cells of each column in which most
+    /// of these first rows have one.
+    pub(crate) fn find_apostrophes<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        let width = self.columns.names().len();
+        self.apostrophes = ApostropheColumns::find(width, &self.deciding_columns, rows).into();
+    }
+
+    /// The columns that lose an apostrophe, in the export's order.
+    pub(crate) fn apostrophe_columns(&self) -> impl Iterator<Item = &str> {
+        let names = self.columns.names().iter().enumerate();
+        names.filter(|(column, _)| self.apostrophes.contains(*column)).map(|(_, name)| name.as_str())
+    }
+
     /// The origins of all values, without that of the operation.
     pub(super) fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
         let fields = self.fields.iter().map(|(_, source)| source);

@@ -13,6 +13,7 @@ mod countries;
 mod expressions;
 mod fill;
 mod intent;
+mod invisible;
 mod key_hashes;
 #[expect(clippy::module_inception, reason = "the room's main type")]
 mod mapping;

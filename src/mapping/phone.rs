@@ -94,7 +94,7 @@ fn is_number_letter(letter: char) -> bool {
         || letter.is_whitespace()
         || letter.is_ascii_graphic()
         || "–—‐‑−·•…\u{2060}".contains(letter)
-        || super::intent::is_invisible(letter)
+        || super::invisible::is_invisible(letter)
 }
 
 fn is_digits(text: &str) -> bool {

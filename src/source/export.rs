@@ -12,7 +12,6 @@ use super::columns::Columns;
 use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
-use super::sample::Member;
 use super::text_file::TextFile;
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
@@ -28,6 +27,13 @@ impl fmt::Display for ExportHash {
 
 /// A column that a result file adds to a row, and its value: a text or a number.
 pub type ResultCell = (&'static str, Value);
+
+/// A member of one row of JSON.
+pub(super) enum Member {
+    Value(String),
+    List(String),
+    Object(String),
+}
 
 /// Everything in which formats differ.
 pub(super) trait Format: fmt::Debug + Send + Sync {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::error::SourceError;
-use super::export::Export;
+use super::export::{Export, Member};
 use super::rows::{Row, RowRef};
 
 /// Rows read from the start of an export.
@@ -36,13 +36,6 @@ pub struct Sample {
     pub malformed: usize,
     /// Whether these are all rows of the export.
     pub is_whole: bool,
-}
-
-/// A member of one row of JSON.
-pub(super) enum Member {
-    Value(String),
-    List(String),
-    Object(String),
 }
 
 /// Rows that follow each other.
