@@ -18,8 +18,7 @@ use serde_json::value::RawValue;
 
 use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
-use super::export::Member;
-use super::export::{Export, Format, ResultCell};
+use super::export::{Export, Format, Member, ResultCell};
 use super::records::Records;
 use super::rows::{Row, RowFault, RowReader, RowRef};
 use super::text_file::TextFile;
