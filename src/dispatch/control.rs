@@ -23,7 +23,7 @@ enum Verdict {
 
 impl Dispatcher {
     /// Whether probes tell customers who exist from those who do not, or why that
-    /// cannot be told.
+    /// is unknown.
     pub(super) async fn probing_works(
         &self,
         brand_id: u64,

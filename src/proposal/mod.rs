@@ -3,8 +3,8 @@
 //!
 //! Every column is scored by its name, as words of four languages, and by its
 //! content. What a person would not map is not proposed: an address that is
-//! somebody else's does more harm than one that is missing. What cannot be told is
-//! said at the top.
+//! somebody else's does more harm than one that is missing. What is unknown is
+//! reported at the top.
 
 mod addresses;
 mod columns;
