@@ -82,13 +82,15 @@ impl RowTask {
             Some(Verdict::RowAtFault) => return Ok(true),
             Some(Verdict::AskControl) => {}
         }
-        let _one_at_a_time = dispatcher.probing.lock().await;
+        // One at a time: the first answer is for all.
+        let mut known = dispatcher.probing.lock().await;
         if dispatcher.judgement.borrow().is_suspect(key) {
-            let brand_id = self.job.intent.customer.brand_id;
-            if dispatcher.ask_control(brand_id, at).await?.1.is_none() {
+            let (_, probing) = dispatcher.ask_control(self.job.intent.customer.brand_id, at).await?;
+            if probing.is_none() {
                 stop();
                 return Ok(false);
             }
+            *known = probing;
             dispatcher.judgement.borrow_mut().clear();
             dispatcher.parking.notify();
         }

@@ -134,18 +134,7 @@ impl Execution<'_> {
                     "the API does not know customers whom the checkpoint knows, the last at {at}: {message}\nhint: none of them was created again. Check base_url, brand_id and not_found_texts. If Omnidesk has really lost them, {resume} with --allow-vanished N, the number of customers who may be created again"
                 ),
             ),
-            Stop::CanaryFailed { reasons } => {
-                let lines: Vec<String> =
-                    reasons.iter().map(|(at, reason)| format!("  {at}: {reason}")).collect();
-                (
-                    "canary_failed",
-                    format!(
-                        "none of the first {} calls worked; nothing else was sent:\n{}\nhint: check base_url, brand_id, body and custom_field_prefix; then {resume}, which tries these rows again. If only these rows are to blame, take them out, or set canary = 0 in [guard]",
-                        reasons.len(),
-                        lines.join("\n")
-                    ),
-                )
-            }
+            Stop::CanaryFailed { reasons } => ("canary_failed", canary_text(reasons)),
             Stop::TooManyErrors { failed, calls } => (
                 "too_many_errors",
                 format!(
@@ -210,6 +199,15 @@ pub(crate) fn unusable_probes(record: &RunRecord) -> Option<UnusableProbes> {
         Probing::Fails { brand_id, id } => Some(UnusableProbes { brand_id: *brand_id, id: id.clone() }),
         Probing::Untested | Probing::Works => None,
     }
+}
+
+fn canary_text(reasons: &[(Place, String)]) -> String {
+    let lines: Vec<String> = reasons.iter().map(|(at, reason)| format!("  {at}: {reason}")).collect();
+    format!(
+        "none of the first {} calls worked; nothing else was sent:\n{}\nhint: check base_url, brand_id, body and custom_field_prefix; then run the same command again to resume, which tries these rows again. If only these rows are to blame, take them out, or set canary = 0 in [guard]",
+        reasons.len(),
+        lines.join("\n")
+    )
 }
 
 /// Of a run that began, its missing customers included.

@@ -146,14 +146,7 @@ impl Recorder {
                         self.run.record.calls_done += u64::from(end.line.has_worked());
                     }
                 }
-                Record::Control { fooled_by } => {
-                    self.run.record.probing = match fooled_by {
-                        None => Probing::Works,
-                        Some(Customer { brand_id, primary_id }) => {
-                            Probing::Fails { brand_id, id: primary_id.as_str().to_owned() }
-                        }
-                    };
-                }
+                Record::Control { fooled_by } => self.run.record.probing = probing(fooled_by),
                 Record::Wait(wait) => {
                     let wait =
                         wait.and_then(|Wait { cause, left }| Some((time_after(left)?, cause.as_str())));
@@ -186,6 +179,16 @@ impl Recorder {
         let lengths = self.files.flush()?;
         batch.commit(&mut self.run, lengths)?;
         Ok(replies)
+    }
+}
+
+/// What the answer to a control request shows.
+fn probing(fooled_by: Option<Customer>) -> Probing {
+    match fooled_by {
+        None => Probing::Works,
+        Some(Customer { brand_id, primary_id }) => {
+            Probing::Fails { brand_id, id: primary_id.as_str().to_owned() }
+        }
     }
 }
 
