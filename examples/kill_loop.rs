@@ -193,7 +193,7 @@ impl World {
 
     /// The lines of `rejected.csv` of all runs. It is one run unless another export has
     /// superseded it.
-    /// The lines of `rejected.csv`, without the name of the run and the row.
+    /// The lines of `rejected.csv`, without the run, the row and the id.
     fn rejected(&self) -> Vec<String> {
         let Ok(runs) = std::fs::read_dir(self.folder.path().join("runs")) else { return Vec::new() };
         let files = runs.map(|run| run.expect("a run").path().join("rejected.csv"));
@@ -207,7 +207,7 @@ impl World {
 }
 
 fn before_origin(line: &str) -> &str {
-    line.rsplitn(3, ',').last().unwrap_or(line)
+    line.rsplitn(4, ',').last().unwrap_or(line)
 }
 
 /// How a run is interrupted.
