@@ -14,7 +14,7 @@ fuzz_target!(|data: &[u8]| {
     let encodings = [None, None, Some(encoding_rs::WINDOWS_1252), Some(encoding_rs::SHIFT_JIS)];
     let settings = InputSettings {
         delimiter: DelimiterSetting(delimiters[usize::from(choice & 3)]),
-        encoding: EncodingSetting(encodings[usize::from(choice >> 2 & 3)]),
+        encoding: EncodingSetting(encodings[usize::from(choice >> 2 & 3)].map(Into::into)),
         ..InputSettings::default()
     };
     properties::check_rows(bytes, &settings);

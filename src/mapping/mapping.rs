@@ -122,6 +122,20 @@ impl Mapping {
         self.deciding_columns.iter().map(|column| row.bytes(*column))
     }
 
+    /// The columns that decide what a row asks for, sorted by name.
+    pub(crate) fn deciding_columns(&self) -> &[usize] {
+        &self.deciding_columns
+    }
+
+    /// The columns of the customer's id.
+    pub(crate) fn id_columns(&self) -> Vec<usize> {
+        let columns = self.primary_id.origins.iter().filter_map(|origin| match origin {
+            ValueOrigin::Column(column) => Some(*column),
+            _ => None,
+        });
+        columns.collect()
+    }
+
     /// The names of the columns that decide what a row asks for.
     pub(crate) fn deciding_names(&self) -> impl Iterator<Item = &str> {
         self.deciding_columns.iter().map(|column| self.columns.names()[*column].as_str())

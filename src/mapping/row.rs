@@ -16,7 +16,7 @@ use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::InvalidAddress;
 use super::{countries, names, null_words, phone};
-use crate::source::Row;
+use crate::source::{LIST_SEPARATOR, Row};
 
 /// The customer and the operation of a row, as far as they can be read. Skipped
 /// and rejected rows have one, too.
@@ -350,11 +350,7 @@ impl<'a> RowMapper<'a> {
                     }
                     Ok(())
                 };
-                let Some(separator) = &source.split else {
-                    add(value.text)?;
-                    continue;
-                };
-                for text in split_cell(value.text, separator) {
+                for text in texts(value.text, source.split.as_deref()) {
                     if mapping.blanks.meaning(&text) == CellMeaning::Value {
                         add(text)?;
                     }
@@ -494,14 +490,16 @@ impl<'a> RowMapper<'a> {
     }
 }
 
-/// The trimmed texts in a cell.
-fn split_cell<'a>(text: Cow<'a, str>, separator: &str) -> Vec<Cow<'a, str>> {
+/// The texts of a cell: of a list, and of each text that a separator splits.
+fn texts<'a>(cell: Cow<'a, str>, separator: Option<&str>) -> Vec<Cow<'a, str>> {
     // Spaces around the separator are no part of the texts.
-    let separator = Some(separator.trim()).filter(|text| !text.is_empty()).unwrap_or(separator);
-    match text {
-        Cow::Borrowed(text) => text.split(separator).map(|part| part.trim().into()).collect(),
-        Cow::Owned(text) => text.split(separator).map(|part| part.trim().to_owned().into()).collect(),
+    let separator = separator.map(|text| Some(text.trim()).filter(|text| !text.is_empty()).unwrap_or(text));
+    if !cell.contains(LIST_SEPARATOR) && !separator.is_some_and(|separator| cell.contains(separator)) {
+        return vec![cell];
     }
+    let texts = cell.split(LIST_SEPARATOR);
+    let texts = texts.flat_map(|text| text.split(separator.unwrap_or(LIST_SEPARATOR)));
+    texts.map(|text| text.trim().to_owned().into()).collect()
 }
 
 /// The region of a row's national telephone numbers, or why there is none.

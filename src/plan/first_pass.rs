@@ -153,8 +153,8 @@ pub(crate) fn make_plan<O: PlanObserver>(
         fingerprints_all: wants_states,
         fill: &mut fill,
     };
-    pass.plan.absent_keys =
-        read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
+    let end = read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
+    (pass.plan.absent_keys, pass.plan.skipped) = (end.absent_keys, end.skipped);
     pass.decide_doubtful()?;
     pass.write_fingerprints()?;
     pass.find_new_ids();

@@ -6,7 +6,7 @@ use crate::guards::{ExportEffects, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{CauseMap, Counts, Outcome};
-use crate::source::RowRef;
+use crate::source::{RowRef, Skipped};
 
 /// Rejected telephone numbers kept to find the region that would help.
 const PHONES_KEPT: usize = 300;
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) bad_phones: Vec<String>,
     /// Keys of JSON lines that are mapped and that no row has.
     pub(crate) absent_keys: Vec<String>,
+    /// Lines that are no rows.
+    pub(crate) skipped: Skipped,
     pub(crate) worklist: Worklist,
     /// Known customers whom the export does not hold, if `[missing]` asks.
     pub(crate) missing: Option<MissingPlan>,

@@ -127,15 +127,9 @@ pub(crate) fn prepare(
     path: &Path,
 ) -> Result<PreparedExport, PlanError> {
     let mut export = source::open(path, &config.input)?;
-    let mut mapping = Mapping::compile(
-        &config.customer,
-        &config.operation,
-        config.omnidesk.names,
-        &config.omnidesk.custom_field_prefix,
-        &config.input,
-        export.columns_mut(),
-    )
-    .map_err(|problems| PlanError::Mapping { export: export.name().to_owned(), problems })?;
+    let mut mapping = compile(config, &mut export)?;
+    let mapped: Vec<usize> = mapping.deciding_columns().to_vec();
+    export.set_mapped(&mapping.id_columns(), &mapped)?;
     mapping.find_apostrophes(first_rows(&export)?.iter());
     let hash = export.hash()?;
     export.check_unchanged()?;
@@ -180,6 +174,33 @@ fn first_rows(export: &Export) -> Result<Vec<Row>, PlanError> {
         rows.push(row);
     }
     Ok(rows)
+}
+
+/// Compiles the mapping for the first line that holds every mapped column. If
+/// there is none, the error is of the line that lacks fewest.
+fn compile(config: &Config, export: &mut Export) -> Result<Mapping, PlanError> {
+    let mut fewest: Option<Vec<String>> = None;
+    loop {
+        let compiled = Mapping::compile(
+            &config.customer,
+            &config.operation,
+            config.omnidesk.names,
+            &config.omnidesk.custom_field_prefix,
+            &config.input,
+            export.columns_mut(),
+        );
+        match compiled {
+            Ok(mapping) => return Ok(mapping),
+            Err(problems) if fewest.as_ref().is_none_or(|fewest| problems.len() < fewest.len()) => {
+                fewest = Some(problems);
+            }
+            Err(_) => {}
+        }
+        if !export.take_next_header()? {
+            let problems = fewest.unwrap_or_default();
+            return Err(PlanError::Mapping { export: export.name().to_owned(), problems });
+        }
+    }
 }
 
 /// The settings that decide what a row asks for.

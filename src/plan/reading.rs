@@ -18,7 +18,7 @@ use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity, is_
 use crate::reconcile::{
     BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
 };
-use crate::source::{Row, RowRef, Rows, SourceError};
+use crate::source::{Row, RowRef, Rows, Skipped, SourceError};
 
 /// Rows handed over at once.
 const BATCH_ROWS: usize = 1024;
@@ -82,13 +82,20 @@ impl NewCustomerRow {
     }
 }
 
+/// What is known once the export is read.
+pub(super) struct ReadingEnd {
+    /// The mapped keys that no row has.
+    pub(super) absent_keys: Vec<String>,
+    pub(super) skipped: Skipped,
+}
+
 /// Reads the export on a thread of its own. `classify` adds there what `take`
-/// gets in batches. Returns the mapped keys that no row has.
+/// gets in batches.
 pub(super) fn read<T: Send>(
     prepared: &PreparedExport,
     mut classify: impl FnMut(&[Row], &mut Vec<T>) + Send,
     mut take: impl FnMut(Vec<T>) -> Result<(), PlanError>,
-) -> Result<Vec<String>, PlanError> {
+) -> Result<ReadingEnd, PlanError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
@@ -110,13 +117,12 @@ pub(super) fn read<T: Send>(
                 }
             }
             let _ = sender.send(batch);
-            Ok::<_, SourceError>(rows.absent_keys())
+            Ok::<_, SourceError>(ReadingEnd { absent_keys: rows.absent_keys(), skipped: rows.skipped() })
         });
         let taken = receiver.iter().try_for_each(&mut take);
         drop(receiver);
-        let absent_keys =
-            reader.join().map_err(|_| PlanError::Bug("the reading thread panicked".to_owned()))??;
-        taken.map(|()| absent_keys)
+        let end = reader.join().map_err(|_| PlanError::Bug("the reading thread panicked".to_owned()))??;
+        taken.map(|()| end)
     })
 }
 

@@ -16,6 +16,7 @@ use crate::guards::GuardVerdict;
 use crate::mapping::suggest_region;
 use crate::omnidesk::CallKind;
 use crate::reconcile::MissingAction;
+use crate::source::Skipped;
 use crate::units::{Count, Period, counted, pluralize};
 
 /// Fewer numbers say nothing of where they are from.
@@ -55,6 +56,15 @@ pub(crate) fn rejections_text(plan: &Plan, values: Values) -> String {
         );
     }
     text
+}
+
+/// Lines of the export that are no rows.
+fn skipped_text(skipped: &Skipped) -> String {
+    let kinds =
+        [(skipped.blank, "blank line"), (skipped.headers, "repeated header"), (skipped.footers, "footer")];
+    let kinds = kinds.iter().filter(|(count, _)| *count > 0);
+    let kinds: Vec<String> = kinds.map(|(count, kind)| counted(*count, kind)).collect();
+    if kinds.is_empty() { String::new() } else { format!("no rows: {}\n", kinds.join(", ")) }
 }
 
 /// `to https://…, brand 2`
@@ -115,6 +125,8 @@ impl PlanView<'_> {
             "repeated_rows": plan.repeated_rows,
             "absent_keys": plan.absent_keys,
             "apostrophe_columns": self.prepared.mapping.apostrophe_columns().collect::<Vec<_>>(),
+            "no_rows": { "blank": plan.skipped.blank, "headers": plan.skipped.headers, "footers": plan.skipped.footers },
+            "input_notes": self.prepared.export.notes(),
             "phone_region": self.phone_region().map(|(region, _)| region),
             "notices": plan.effects.findings.profile.notices,
             "mapping_changes": plan.effects.findings.mapping_changes,
@@ -171,6 +183,10 @@ impl PlanView<'_> {
             let columns = apostrophes.join(", ");
             let _ = writeln!(text, "taken off, the apostrophe that most first rows have in front: {columns}");
         }
+        for note in self.prepared.export.notes() {
+            let _ = writeln!(text, "{note}");
+        }
+        text.push_str(&skipped_text(&plan.skipped));
         if let Some(fit) = self.fit().and_then(|fit| fit.text()) {
             let _ = writeln!(text, "{fit}");
         }
@@ -210,6 +226,9 @@ impl PlanView<'_> {
                 text,
                 "{rows} a customer of an earlier row; rows of a customer are applied in the export's order"
             );
+        }
+        for (line, footer) in &plan.skipped.footer_texts {
+            let _ = writeln!(text, "no row on line {line}: {footer:?}");
         }
         text.push_str(&rejections_text(plan, Values::Shown));
         if let Some((region, valid)) = self.phone_region() {

@@ -11,6 +11,8 @@ use crate::source::Sample;
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
+    /// A member that holds lists may be addresses, and nothing else.
+    pub(super) is_list: bool,
     pub(super) reading: Reading,
     pub(super) content: Content,
     pub(super) cells: Vec<String>,
@@ -48,7 +50,7 @@ impl Column {
         let name = sample.names[at].clone();
         let reading = Reading::new(name.strip_prefix(prefix).unwrap_or(&name));
         let content = Content::new(cells.iter().map(String::as_str));
-        Self { name, reading, content, cells }
+        Self { is_list: sample.lists.contains(&name), name, reading, content, cells }
     }
 
     pub(super) fn cell(&self, row: usize) -> &str {

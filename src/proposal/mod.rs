@@ -55,7 +55,7 @@ pub(crate) fn propose(path: &Path) -> Result<Proposal, ProposalError> {
     }
     let mut findings = Findings::new(sample);
     findings.input = export.detected_settings();
-    findings.encoding = encoding.map(|encoding| encoding.name().to_owned());
+    findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
 }
 
@@ -66,7 +66,7 @@ fn no_table(sample: &Sample) -> Option<&'static str> {
         return Some("its first line has control characters");
     }
     match sample.names.first() {
-        None if sample.lists.is_empty() => Some("no line is a header or a JSON object"),
+        None => Some("no line is a header or a JSON object"),
         Some(name) if name.starts_with('<') => Some("it is a web page or XML"),
         _ => None,
     }
@@ -159,7 +159,8 @@ const OPERATIONS_MAX: usize = 8;
 
 fn operation(columns: &[Column]) -> Option<(usize, Vec<String>)> {
     let at = columns.iter().position(|column| {
-        OPERATION_NAMES.contains(&column.reading.tokens.join(" ").as_str())
+        !column.is_list
+            && OPERATION_NAMES.contains(&column.reading.tokens.join(" ").as_str())
             && (1..=OPERATIONS_MAX).contains(&column.content.distinct)
     })?;
     let values: BTreeSet<&str> = columns[at].filled_cells().collect();

@@ -77,10 +77,10 @@ impl Names {
 /// Whether the content may be names of people.
 fn may_be_name(column: &Column) -> bool {
     let content = &column.content;
-    content.filled == 0
-        || content.share(content.with_letters) >= 0.6
-            && content.share(content.emails) < 0.5
-            && content.share(content.booleans) < 0.5
+    let holds_names = content.share(content.with_letters) >= 0.6
+        && content.share(content.emails) < 0.5
+        && content.share(content.booleans) < 0.5;
+    !column.is_list && (content.filled == 0 || holds_names)
 }
 
 /// Whether a column is called one of both names: `Vor- und Nachname`, `Nom et
@@ -122,8 +122,9 @@ fn holds(columns: &[Column], whole: usize, first: &[usize]) -> bool {
 /// A column called `Customer` or `Contactpersoon` that holds names.
 fn subject_with_names(columns: &[Column]) -> Option<usize> {
     columns.iter().position(|column| {
-        let Column { reading, content, .. } = column;
-        reading.has_any(&[Word::Customer, Word::Contact, Word::Member])
+        let Column { reading, content, is_list, .. } = column;
+        !is_list
+            && reading.has_any(&[Word::Customer, Word::Contact, Word::Member])
             && reading.has_only(&[Word::Customer, Word::Contact, Word::Member, Word::Kind])
             && content.filled > 0
             && content.share(content.words) >= 0.8

@@ -104,7 +104,9 @@ impl RegionProposal {
     /// The column of countries, if the numbers are valid in those.
     fn by_country(columns: &[Column], national: &[National], clear: Option<&RegionFit>) -> Option<Self> {
         let mut best: Option<(usize, usize, usize)> = None;
-        for (at, column) in columns.iter().enumerate().filter(|(_, column)| names_countries(column)) {
+        for (at, column) in
+            columns.iter().enumerate().filter(|(_, column)| !column.is_list && names_countries(column))
+        {
             let regions = national.iter().map(|number| (number, find_country(column.cell(number.row))));
             let known: Vec<bool> = regions
                 .filter_map(|(number, region)| Some(is_valid_telephone(number.text, region?)))

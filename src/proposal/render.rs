@@ -222,6 +222,10 @@ impl Findings {
         let rest: Vec<usize> = (0..self.columns.len()).filter(|at| !mapped.contains(at)).collect();
         for at in rest.iter().take(CUSTOM_MAX) {
             let name = self.name(*at);
+            if self.columns[*at].is_list {
+                let _ = writeln!(text, "# {} holds lists", quoted(name));
+                continue;
+            }
             let _ = write!(text, "# {} = {}", key(name), quoted(name));
             let left_out = [&self.emails, &self.telephones, &self.twitter, &self.facebook];
             let mut reasons = left_out.iter().flat_map(|addresses| &addresses.left_out);
@@ -239,9 +243,6 @@ impl Findings {
         }
         if rest.len() > CUSTOM_MAX {
             let _ = writeln!(text, "# … and {} more columns", Count((rest.len() - CUSTOM_MAX) as u64));
-        }
-        for name in &self.sample.lists {
-            let _ = writeln!(text, "# {} holds lists", quoted(name));
         }
     }
 

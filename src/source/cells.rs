@@ -10,6 +10,8 @@ pub(super) struct Cells {
     pub(super) len: usize,
     /// Bytes between two cells.
     pub(super) gap: usize,
+    /// Whether the cells are not those of the record as it stands in the export.
+    pub(super) is_rewritten: bool,
 }
 
 impl Cells {
@@ -28,7 +30,7 @@ impl Cells {
     pub(super) fn clear(&mut self) {
         self.buffer.clear();
         self.ends.clear();
-        (self.len, self.gap) = (0, 0);
+        (self.len, self.gap, self.is_rewritten) = (0, 0, false);
     }
 
     pub(super) fn push(&mut self, cell: &[u8]) {

@@ -1,6 +1,9 @@
 //! Names of columns and where they stand in a row.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use super::settings::DELIMITERS;
 
 /// Result files have columns of this prefix after the export's own. The
 /// reader ignores them, so that a fixed `failed.csv` is an export again.
@@ -13,30 +16,43 @@ pub struct Columns {
     names: Vec<String>,
     index: HashMap<String, usize>,
     has_header: bool,
+    /// Columns that may hold a list.
+    lists: HashSet<usize>,
+    /// Columns that were numbered, because an earlier one has the same name.
+    doubles: Vec<(usize, usize)>,
 }
 
 impl Columns {
-    /// The columns of a header, in its order, or the problem with them.
-    pub(super) fn from_header(names: Vec<String>) -> Result<Self, String> {
+    /// The columns of a header, in its order. Of several with one name, the
+    /// second is `Name (2)`.
+    pub(super) fn from_header(mut names: Vec<String>) -> Self {
         let mut index = HashMap::with_capacity(names.len());
-        let named = named_width(&names);
-        for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.starts_with(SYNC_PREFIX)) {
-            let column = at + 1;
-            if name.is_empty() {
-                // Some programs write a delimiter after the last cell, too.
-                if named > 0 && at >= named {
-                    continue;
-                }
-                return Err(format!("column {column} of the header has no name; name or delete the column"));
+        let mut doubles = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            if name.is_empty() || name.starts_with(SYNC_PREFIX) {
+                continue;
             }
-            if let Some(first) = index.insert(name.clone(), at) {
-                return Err(format!(
-                    "columns {} and {column} of the header are both called {name:?}; rename one of them",
-                    first + 1
-                ));
+            match index.entry(name.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert(at);
+                }
+                Entry::Occupied(entry) => doubles.push((*entry.get(), at)),
             }
         }
-        Ok(Self { names, index, has_header: true })
+        for (_, at) in &doubles {
+            let name = &names[*at];
+            let mut numbered = (2..).map(|nth| format!("{name} ({nth})"));
+            let free = numbered.find(|numbered| !index.contains_key(numbered));
+            let free = free.unwrap_or_default();
+            index.insert(free.clone(), *at);
+            names[*at] = free;
+        }
+        Self { names, index, has_header: true, doubles, lists: HashSet::new() }
+    }
+
+    /// The first column of a name, and each later one.
+    pub(super) fn doubles(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.doubles.iter().copied()
     }
 
     /// Where the column `name` stands, or why it cannot be mapped. Without a
@@ -59,6 +75,15 @@ impl Columns {
         Ok(at)
     }
 
+    /// Lets a column without a header hold a list of several values.
+    pub(crate) fn allow_list(&mut self, column: usize) {
+        self.lists.insert(column);
+    }
+
+    pub(super) fn holds_list(&self, column: usize) -> bool {
+        self.lists.contains(&column)
+    }
+
     /// Where a column of a result file stands.
     pub(super) fn require_result(&mut self, name: &str) -> Option<usize> {
         if !self.has_header {
@@ -69,6 +94,14 @@ impl Columns {
     }
 
     fn unknown_column(&self, name: &str) -> String {
+        if let [only] = self.own().map(|(_, own)| own).collect::<Vec<_>>()[..]
+            && let Some(delimiter) = likely_delimiter(only, name)
+        {
+            let value = toml::Value::from(char::from(delimiter).to_string());
+            return format!(
+                "the export has no column {name:?}, but a single one, {only:?}; if {value} separates the cells, set delimiter = {value} in [input]"
+            );
+        }
         if let Some(near) = self.nearest(name) {
             return format!("the export has no column {name:?}; did you mean {near:?}?");
         }
@@ -106,6 +139,16 @@ impl Columns {
     }
 }
 
+/// The character that separates the names in `header`, of which `name` is one.
+fn likely_delimiter(header: &str, name: &str) -> Option<u8> {
+    let is_punctuation =
+        |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b" \"'".contains(byte);
+    let splits =
+        |byte: u8| header.split(char::from(byte)).any(|part| part.trim().trim_matches(['"', '\'']) == name);
+    let mut bytes = header.bytes().filter(is_punctuation);
+    bytes.clone().find(|byte| splits(*byte)).or_else(|| bytes.find(|byte| DELIMITERS.contains(byte)))
+}
+
 /// The number of columns up to the last own one with a name.
 pub(super) fn named_width(names: &[String]) -> usize {
     let is_named = |name: &String| !name.is_empty() && !name.starts_with(SYNC_PREFIX);
@@ -116,24 +159,32 @@ pub(super) fn named_width(names: &[String]) -> usize {
 mod tests {
     use super::*;
 
-    fn from_header(names: &[&str]) -> Result<Columns, String> {
+    fn from_header(names: &[&str]) -> Columns {
         Columns::from_header(names.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn a_header_with_an_empty_or_double_name_is_refused_with_its_place() {
-        let empty = from_header(&["a", "", "b"]).expect_err("empty");
-        assert!(empty.contains("column 2"), "{empty}");
-        assert!(from_header(&["", "_sync_line"]).is_err());
-        let trailing = from_header(&["a", "", "_sync_line"]).expect("a delimiter after the last cell");
-        assert_eq!((trailing.find("a"), trailing.find("")), (Some(0), None));
-        let double = from_header(&["a", "b", "a"]).expect_err("double");
-        assert!(double.contains("columns 1 and 3"), "{double}");
+    fn blank_names_are_no_columns_and_double_ones_are_numbered() {
+        let columns = from_header(&["", "a", "a (2)", "a", "", "a", "_sync_line"]);
+        assert_eq!(
+            ["", "a", "a (2)", "a (3)", "a (4)"].map(|name| columns.find(name)),
+            [None, Some(1), Some(2), Some(3), Some(5)]
+        );
+    }
+
+    #[test]
+    fn a_single_column_names_the_likely_delimiter() {
+        for (header, delimiter) in
+            [("Nr^E-mail^Naam", "\"^\""), ("Nr;x;E-mail", "\";\""), ("Nr\u{1}E-mail", "\"\\u0001\"")]
+        {
+            let problem = from_header(&[header]).require("E-mail").expect_err("no such column");
+            assert!(problem.contains(&format!("delimiter = {delimiter}")), "{problem}");
+        }
     }
 
     #[test]
     fn columns_of_an_earlier_result_file_exist_but_cannot_be_mapped() {
-        let mut columns = from_header(&["id", "_sync_line", "_sync_code"]).expect("a header");
+        let mut columns = from_header(&["id", "_sync_line", "_sync_code"]);
         for columns in [&mut columns, &mut Columns::default()] {
             assert!(columns.require("_sync_line").is_err_and(|problem| problem.contains("result files")));
         }
@@ -142,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_name_finds_its_neighbour() {
-        let columns = from_header(&["First Name", "E-mail"]).expect("a header");
+        let columns = from_header(&["First Name", "E-mail"]);
         assert_eq!(columns.nearest("first name"), Some("First Name"));
         assert_eq!(columns.nearest("Email"), Some("E-mail"));
         assert_eq!(columns.nearest("telephone"), None);

@@ -51,8 +51,11 @@ impl Export {
         if self.ends_with_line_end()? {
             return Ok(());
         }
-        let (mut rows, mut row) = (self.rows_from(near), Row::default());
-        while rows.read(&mut row).map_err(|source| self.io_error(source))? {}
+        let (mut rows, mut row, mut next) = (self.rows_from(near), Row::default(), Row::default());
+        // What follows the last row may be a footer.
+        while rows.read(&mut next).map_err(|source| self.io_error(source))? {
+            std::mem::swap(&mut row, &mut next);
+        }
         match self.format.truncation(&row) {
             None => Ok(()),
             Some(problem) => Err(self.error(ExportFault::Truncated { line: row.at().line, problem })),

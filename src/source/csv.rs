@@ -1,31 +1,38 @@
-//! CSV: delimited rows below a header, quoted by RFC 4180.
+//! CSV: delimited rows below a header, quoted by RFC 4180 or as MySQL does it.
 
-mod delimiter;
+mod footer;
+mod header;
+mod sniff;
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
 use encoding_rs::Encoding;
 use serde_json::Value;
 
+use super::cell_syntax::{CellSyntax, QuotedEnd};
 use super::cells::Cells;
 use super::columns::{Columns, named_width};
-use super::dialect::{Dialect, likely_encoding};
 use super::error::ExportFault;
-use super::export::{Export, Format, ResultCell};
+use super::export::{Export, Format, NextHeader, ResultCell};
 use super::records::{RawRecord, Records};
-use super::rows::{Row, RowFault, RowReader, RowRef};
-use super::settings::InputSettings;
+use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
+use super::settings::{EscapeSetting, InputSettings, QuoteSetting};
 use super::text_file::TextFile;
-use delimiter::{detect_delimiter, excel_separator};
+use footer::FooterRule;
+use header::{HeaderCells, Repeated};
+use sniff::{Sniffed, excel_separator, several_delimiters, sniff};
 
 /// How a CSV export is written, and how many cells a row may have.
 #[derive(Debug, Clone)]
 struct Csv {
-    delimiter: u8,
+    syntax: CellSyntax,
     terminator: u8,
+    /// Whether rows may stand whole in quotes.
+    has_quoted_rows: bool,
+    header: HeaderCells,
+    header_at: RowRef,
     /// All columns of the header.
     columns: usize,
     /// Those at its end that a result file added.
@@ -34,70 +41,107 @@ struct Csv {
     named: usize,
     /// How many cells the rows of the export have.
     width: usize,
-    /// Columns without a name, in which no row has a value.
-    unnamed: Vec<usize>,
+    footer: Option<FooterRule>,
 }
 
-/// Opens a CSV export: finds its delimiter, its header and the width of rows.
+/// Lines above the header that are searched for one.
+const LINES_ABOVE_MAX: u64 = 50;
+
+/// Opens a CSV export: finds its syntax, its header and the width of rows.
 pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, ExportFault> {
     let terminator = text.dialect.line_end.terminator();
     let sample = text.sample()?;
-    let (separator, skipped) = excel_separator(&sample, terminator).unzip();
-    let skipped = skipped.unwrap_or_default();
-    let delimiter = settings.delimiter.0.or(separator);
-    let delimiter = delimiter.unwrap_or_else(|| detect_delimiter(&sample[skipped..], terminator));
+    let (separator, skipped) = excel_separator(&sample, terminator).unwrap_or_default();
+    let Sniffed { syntax, has_quoted_rows, notes } =
+        sniff(&sample[skipped..], settings, separator, terminator);
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
-    let mut records = text.records(Some(delimiter), RowRef { number: 0, line, offset, len: 0 });
-    let Some(header) = records.next()? else { return Err(ExportFault::Empty) };
-    let line = header.at.line;
-    let end = RowRef { number: 1, line: line + 1, offset: header.at.offset + header.at.len, len: 0 };
-    let names = header_names(header, delimiter, &text.dialect);
-    let columns = names.and_then(Columns::from_header);
-    let columns = columns.map_err(|problem| ExportFault::Header { line, problem })?;
-    let first = records.next()?.map_or(end, |first| first.at);
-    let mut csv = Csv::new(delimiter, terminator, &columns);
-    csv.detect_width(&text, first)?;
-    Ok(Export {
-        text,
-        format: Box::new(csv),
-        columns: Arc::new(columns),
-        first,
-        origin: None,
-        mapped_id: None,
-    })
-}
-
-fn header_names(header: RawRecord, delimiter: u8, dialect: &Dialect) -> Result<Vec<String>, String> {
-    let bytes = header.bytes.map_err(|fault| format!("the header cannot be read: {fault}"))?;
-    let mut cells = Cells::default();
-    // Files put together may have a second byte order mark.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    split_quoted(&mut parser(delimiter, dialect.line_end.terminator()), bytes, &mut cells);
-    let name = |cell: &[u8]| {
-        let name = dialect.encoding.decode_without_bom_handling_and_without_replacement(cell);
-        name.map(|name| name.trim().to_owned()).ok_or_else(|| {
-            format!(
-                "the header is not {}; set encoding in [input], perhaps to \"{}\"",
-                dialect.encoding.name(),
-                likely_encoding(cell).name().to_ascii_lowercase()
-            )
-        })
+    let mut start = RowRef { number: 0, line, offset, len: 0 };
+    if let Some(lines) = settings.skip.0 {
+        start = text.skip_lines(start, lines)?;
+    }
+    let csv = Csv {
+        syntax,
+        terminator,
+        has_quoted_rows,
+        header: HeaderCells::default(),
+        header_at: start,
+        columns: 0,
+        results: 0,
+        named: 0,
+        width: 0,
+        footer: None,
     };
-    cells.iter().map(name).collect()
+    let is_last = |at: RowRef| settings.skip.0.is_some() || at.line >= LINES_ABOVE_MAX;
+    let mut first_fault = None;
+    let (csv, columns, first) = loop {
+        let start = first_fault.as_ref().map_or(start, |(_, at): &NoHeader| *at);
+        match csv.with_header(&text, start)? {
+            None => return Err(first_fault.map_or(ExportFault::Empty, |(fault, _)| fault)),
+            Some(Ok(header)) => break header,
+            // A line above the header may be no row at all.
+            Some(Err((fault, next))) => {
+                let fault = first_fault.map_or(fault, |(first, _)| first);
+                if is_last(next) {
+                    return Err(fault);
+                }
+                first_fault = Some((fault, next));
+            }
+        }
+    };
+    let searches_header = settings.skip.0.is_none() && csv.results == 0;
+    Ok(Export { notes, searches_header, ..Export::new(text, Box::new(csv), columns, first) })
 }
 
 /// Rows from which their width is detected.
 const ROWS_FOR_WIDTH: usize = 100;
 
+/// A header that was read, its columns and the first row below it.
+type WithHeader = (Csv, Columns, RowRef);
+/// An unusable line in place of a header, and where the next one starts.
+type NoHeader = (ExportFault, RowRef);
+
 impl Csv {
-    fn new(delimiter: u8, terminator: u8, columns: &Columns) -> Self {
+    /// Reads the first record from `start` on as the header. In place of an
+    /// unusable one, the fault and the start of the next record.
+    fn with_header(
+        &self,
+        text: &TextFile,
+        start: RowRef,
+    ) -> Result<Option<Result<WithHeader, NoHeader>>, ExportFault> {
+        let mut records = text.records(Some(self.syntax), RowRef { number: 0, ..start });
+        let Some(header) = records.next()? else { return Ok(None) };
+        let at = header.at;
+        let read = HeaderCells::read(self, header, &text.dialect);
+        let end = RowRef { number: 1, line: at.line + 1, offset: at.offset + at.len, len: 0 };
+        let first = records.next()?.map(|first| first.at);
+        let (header, columns) = match read {
+            Ok(read) => read,
+            Err(problem) => {
+                let fault = ExportFault::Header { line: at.line, problem };
+                let Some(next) = first else { return Err(fault) };
+                return Ok(Some(Err((fault, next))));
+            }
+        };
+        if let Some(delimiters) = several_delimiters(columns.names(), self.syntax.delimiter) {
+            return Err(ExportFault::SeveralDelimiters { line: at.line, delimiters });
+        }
+        let mut csv = Self { header, header_at: at, ..self.clone() };
+        csv.set_columns(&columns);
+        let first = first.unwrap_or(end);
+        csv.detect_width(text, first)?;
+        Ok(Some(Ok((csv, columns, first))))
+    }
+
+    fn parser(&self) -> csv_core::Reader {
+        self.syntax.parser(self.terminator)
+    }
+
+    fn set_columns(&mut self, columns: &Columns) {
         let names = columns.names();
-        let results = names.len() - columns.own().count();
+        (self.columns, self.width) = (names.len(), names.len());
+        self.results = names.len() - columns.own().count();
         // A result file has all of its columns in each row.
-        let named = if results == 0 { named_width(names) } else { names.len() };
-        let unnamed = (0..names.len()).filter(|at| names[*at].is_empty()).collect();
-        let (columns, width) = (names.len(), names.len());
-        Self { delimiter, terminator, columns, results, named, width, unnamed }
+        self.named = if self.results == 0 { named_width(names) } else { names.len() };
     }
 
     /// Whether a row may have so many cells: one for each column; one for each
@@ -140,23 +184,23 @@ impl Csv {
 
     fn rows(&self, text: &TextFile, from: RowRef) -> CsvReader {
         CsvReader {
-            records: text.records(Some(self.delimiter), from),
-            parser: parser(self.delimiter, self.terminator),
+            records: text.records(Some(self.syntax), from),
+            parser: self.parser(),
             csv: self.clone(),
             encoding: text.dialect.encoding,
+            skipped: Skipped::default(),
         }
     }
 
     /// Cells as one row, without a line end.
     fn line<T: AsRef<[u8]>>(&self, cells: impl IntoIterator<Item = T>) -> Vec<u8> {
-        let mut writer = csv::WriterBuilder::new()
-            .delimiter(self.delimiter)
-            .terminator(csv::Terminator::Any(b'\n'))
-            .from_writer(Vec::new());
-        // Memory takes everything.
-        let _ = writer.write_record(cells);
-        let mut line = writer.into_inner().unwrap_or_default();
-        line.pop();
+        let mut line = Vec::new();
+        for (at, cell) in cells.into_iter().enumerate() {
+            if at > 0 {
+                line.push(self.syntax.delimiter);
+            }
+            self.syntax.write_cell(&mut line, cell.as_ref());
+        }
         line
     }
 
@@ -165,14 +209,41 @@ impl Csv {
     fn own_row(&self, export: &Export, at: RowRef) -> io::Result<Vec<u8>> {
         let mut row = Row::default();
         export.rows_from(at).read(&mut row)?;
-        if row.fault().is_none() && self.results > 0 {
+        let is_rewritten = self.results > 0 || row.cells.is_rewritten;
+        if row.fault().is_none() && is_rewritten {
             return Ok(self.line(export.columns().own().map(|(column, _)| row.bytes(column))));
         }
         let mut bytes = export.row_bytes(at)?;
         if row.fault().is_none() {
-            bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells.len), self.delimiter);
+            bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells.len), self.syntax.delimiter);
         }
         Ok(bytes)
+    }
+
+    /// Splits a record into cells, whatever their number.
+    fn split_cells(
+        &self,
+        bytes: &[u8],
+        has_quotes: bool,
+        parser: &mut csv_core::Reader,
+        cells: &mut Cells,
+    ) -> Result<(), RowFault> {
+        if !has_quotes {
+            split_plain(self.syntax.delimiter, bytes, cells);
+            return Ok(());
+        }
+        split_quoted(parser, bytes, cells);
+        if !self.has_quoted_rows || cells.len != 1 {
+            return Ok(());
+        }
+        let content = cells.get(0).to_vec();
+        match self.syntax.record_end(&content, self.terminator) {
+            QuotedEnd::Found(Err(fault)) | QuotedEnd::Open(Err(fault)) => return Err(fault),
+            _ => {}
+        }
+        split_quoted(parser, &content, cells);
+        cells.is_rewritten = true;
+        Ok(())
     }
 
     fn split(
@@ -182,18 +253,19 @@ impl Csv {
         cells: &mut Cells,
     ) -> Result<(), RowFault> {
         let bytes = record.bytes?;
-        if record.has_quotes {
-            split_quoted(parser, bytes, cells);
-            if let Some(lines) = self.swallowed_lines(bytes, cells) {
-                return Err(RowFault::HoldsRows { lines });
-            }
-        } else {
-            split_plain(self.delimiter, bytes, cells);
+        self.split_cells(bytes, record.has_quotes, parser, cells)?;
+        if record.has_quotes
+            && let Some(lines) = self.swallowed_lines(bytes, cells)
+        {
+            return Err(RowFault::HoldsRows { lines });
         }
         if !self.accepts(cells) {
             return Err(RowFault::Ragged { found: cells.len, expected: self.width });
         }
-        match self.unnamed.iter().find(|at| !cells.get(**at).trim_ascii().is_empty()) {
+        // A column without a name may have values; behind the last name they are
+        // cells too many.
+        let extra = self.named..self.columns.min(cells.len);
+        match extra.into_iter().find(|at| !cells.get(*at).trim_ascii().is_empty()) {
             Some(at) => Err(RowFault::Unnamed { column: at + 1 }),
             None => Ok(()),
         }
@@ -203,7 +275,7 @@ impl Csv {
     /// like whole rows: without its quotes all of the record would be rows, or at
     /// least half of the lines inside are.
     fn swallowed_lines(&self, record: &[u8], cells: &Cells) -> Option<usize> {
-        let Self { delimiter, terminator, results, .. } = self;
+        let Self { syntax: CellSyntax { delimiter, quote, .. }, terminator, results, .. } = self;
         memchr::memchr(*terminator, record)?;
         let width = self.width - results;
         let found = cells.len.checked_sub(*results)?;
@@ -222,7 +294,8 @@ impl Csv {
         let inside = (1..last).filter(|line| !lines[*line].trim_ascii().is_empty());
         let (rows, others): (Vec<usize>, Vec<usize>) = inside.partition(|line| is_row(*line));
         // Two quotes: one that opens and one that closes.
-        let is_quoted_once = *results > 0 || memchr::memchr_iter(b'"', record).count() == 2;
+        let is_quoted_once =
+            *results > 0 || quote.is_some_and(|quote| memchr::memchr_iter(quote, record).count() == 2);
         let are_all = is_quoted_once && others.is_empty() && is_row(0) && is_row(last);
         let rows_min = if width > CELLS_MIN { 1 } else { 2 };
         let are_most = rows.len() >= rows_min.max(others.len());
@@ -238,8 +311,44 @@ impl Format for Csv {
         Box::new(self.rows(&export.text, from))
     }
 
+    fn next_header(&self, export: &Export) -> Result<Option<NextHeader>, ExportFault> {
+        let mut from = export.first;
+        while from.line <= LINES_ABOVE_MAX && from.offset > self.header_at.offset {
+            match self.with_header(&export.text, from)? {
+                None => return Ok(None),
+                Some(Ok((csv, columns, first))) => {
+                    return Ok(Some(NextHeader { format: Box::new(csv), columns, first }));
+                }
+                Some(Err((_, next))) => from = next,
+            }
+        }
+        Ok(None)
+    }
+
+    fn header_line(&self) -> Option<u64> {
+        Some(self.header_at.line)
+    }
+
+    fn find_footers(
+        &mut self,
+        text: &TextFile,
+        first: RowRef,
+        id: &[usize],
+        mapped: &[usize],
+    ) -> io::Result<()> {
+        self.footer = self.footer_rule(text, first, id, mapped)?;
+        Ok(())
+    }
+
     fn detected_settings(&self) -> Vec<(&'static str, String)> {
-        vec![("delimiter", char::from(self.delimiter).to_string())]
+        let mut settings = vec![("delimiter", char::from(self.syntax.delimiter).to_string())];
+        if self.syntax.quote == QuoteSetting::Single.byte() {
+            settings.push(("quote", "'".to_owned()));
+        }
+        if self.syntax.escape == EscapeSetting::Backslash {
+            settings.push(("escape", "backslash".to_owned()));
+        }
+        settings
     }
 
     fn is_result_file(&self, _: &Export) -> io::Result<bool> {
@@ -275,7 +384,7 @@ impl Format for Csv {
         };
         let results = self.line(results.iter().map(|(_, value)| text(value)));
         let results = export.dialect().encode(&results);
-        Ok([self.own_row(export, at)?, vec![self.delimiter], results].concat())
+        Ok([self.own_row(export, at)?, vec![self.syntax.delimiter], results].concat())
     }
 }
 
@@ -291,19 +400,81 @@ struct CsvReader {
     parser: csv_core::Reader,
     csv: Csv,
     encoding: &'static Encoding,
+    skipped: Skipped,
 }
 
 impl RowReader for CsvReader {
     fn read(&mut self, row: &mut Row) -> io::Result<bool> {
-        let Some(record) = self.records.next()? else { return Ok(false) };
-        row.fill(record.at, self.encoding, |cells| self.csv.split(record, &mut self.parser, cells));
-        Ok(true)
+        let Self { records, parser, csv, encoding, skipped } = self;
+        loop {
+            let Some(record) = records.next()? else { return Ok(false) };
+            let at = record.at;
+            row.fill(at, encoding, |cells| csv.split(record, parser, cells));
+            match csv.no_row(row) {
+                None => return Ok(true),
+                Some(NoRow::OtherOrder) => {
+                    return Err(io::Error::other(ExportFault::OtherOrder { line: at.line }));
+                }
+                Some(NoRow::Glued) => {
+                    skipped.headers += 1;
+                    csv.unglue(row);
+                    return Ok(true);
+                }
+                Some(NoRow::Header) => skipped.headers += 1,
+                Some(NoRow::Footer(text)) => skipped.add_footer(at, text),
+            }
+            records.uncount();
+        }
+    }
+
+    fn skipped(&self) -> Skipped {
+        Skipped { blank: self.records.blank(), ..self.skipped.clone() }
     }
 }
 
-fn parser(delimiter: u8, terminator: u8) -> csv_core::Reader {
-    let terminator = csv_core::Terminator::Any(terminator);
-    csv_core::ReaderBuilder::new().delimiter(delimiter).terminator(terminator).build()
+/// A record that is no row.
+enum NoRow {
+    Header,
+    Glued,
+    OtherOrder,
+    Footer(String),
+}
+
+impl Csv {
+    fn no_row(&self, row: &Row) -> Option<NoRow> {
+        let cells = match row.fault() {
+            None => &row.cells,
+            Some(RowFault::Ragged { .. }) => &row.ragged,
+            Some(_) => return None,
+        };
+        if let Some(repeated) = self.header.compare(cells) {
+            return Some(match repeated {
+                Repeated::Header => NoRow::Header,
+                Repeated::Glued => NoRow::Glued,
+                Repeated::OtherOrder => NoRow::OtherOrder,
+            });
+        }
+        let footer = self.footer.as_ref()?;
+        let is_row = row.fault().is_some() && cells.len != 1;
+        (!is_row && footer.matches(row.at(), cells)).then(|| {
+            let filled = cells.iter().map(<[u8]>::trim_ascii).find(|cell| !cell.is_empty());
+            NoRow::Footer(String::from_utf8_lossy(filled.unwrap_or_default()).into_owned())
+        })
+    }
+
+    /// Takes the header off that stands behind the last cell of a row.
+    fn unglue(&self, row: &mut Row) {
+        let width = self.columns;
+        let cells: Vec<Vec<u8>> = row.ragged.iter().take(width).map(<[u8]>::to_vec).collect();
+        row.repair(|own| {
+            own.clear();
+            for (at, cell) in cells.iter().enumerate() {
+                let cut = if at + 1 == width { self.header.glue(cell) } else { None };
+                own.push(cut.unwrap_or(cell));
+            }
+            own.is_rewritten = true;
+        });
+    }
 }
 
 /// Splits a record without quotes: the delimiters stay in the buffer, as gaps
@@ -318,8 +489,8 @@ fn split_plain(delimiter: u8, record: &[u8], cells: &mut Cells) {
 
 /// Splits a sound record.
 fn split_quoted(parser: &mut csv_core::Reader, record: &[u8], cells: &mut Cells) {
-    let Cells { buffer, ends, len, gap } = cells;
-    (*len, *gap) = (0, 0);
+    let Cells { buffer, ends, len, gap, is_rewritten } = cells;
+    (*len, *gap, *is_rewritten) = (0, 0, false);
     // Cells are never longer than the record. The parser needs one byte more: it
     // calls a buffer that is just filled too small.
     buffer.resize(record.len() + 1, 0);
@@ -356,7 +527,7 @@ mod tests {
         #[test]
         fn a_record_without_quotes_is_split_as_the_parser_splits_it(record in "[a\u{feff}é;, \t\r]{1,30}") {
             let (mut parsed, mut plain) = (Cells::default(), Cells::default());
-            split_quoted(&mut parser(b',', b'\n'), record.as_bytes(), &mut parsed);
+            split_quoted(&mut CellSyntax::standard(b',').parser(b'\n'), record.as_bytes(), &mut parsed);
             split_plain(b',', record.as_bytes(), &mut plain);
             prop_assert!(plain.iter().eq(parsed.iter()));
         }
@@ -366,7 +537,7 @@ mod tests {
     fn a_byte_order_mark_inside_the_file_is_text() {
         for record in ["\u{feff}a,b", "\u{feff}\"a,b"] {
             let mut cells = Cells::default();
-            split_quoted(&mut parser(b',', b'\n'), record.as_bytes(), &mut cells);
+            split_quoted(&mut CellSyntax::standard(b',').parser(b'\n'), record.as_bytes(), &mut cells);
             assert_eq!(cells.iter().collect::<Vec<_>>().join(&b','), record.as_bytes());
         }
     }

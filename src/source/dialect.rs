@@ -1,7 +1,9 @@
 //! How the text of an export is written: encoding and line ends.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+
+use super::text_encoding::{TextEncoding, is_mostly_utf8, is_utf8, likely_single_byte};
 
 /// How the text of an export, as spooled, is written.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +12,7 @@ pub struct Dialect {
     /// Of the bytes as spooled.
     pub(crate) encoding: &'static Encoding,
     /// Of the export as it came; result files are written in it.
-    pub(super) original_encoding: &'static Encoding,
+    pub(super) original_encoding: TextEncoding,
     pub(super) has_bom: bool,
 }
 
@@ -24,8 +26,8 @@ impl Dialect {
     /// be written, such as UTF-16, become UTF-8.
     pub(super) fn result_line(&self, line: Vec<u8>) -> Vec<u8> {
         let mut line = match self.original_encoding {
-            same if same == self.encoding => line,
-            other => other.encode(&String::from_utf8_lossy(&line)).0.into_owned(),
+            same if same == self.encoding.into() => line,
+            other => other.encode(&String::from_utf8_lossy(&line)),
         };
         line.extend_from_slice(if self.line_end == LineEnd::CrLf { b"\r\n" } else { b"\n" });
         line
@@ -34,8 +36,9 @@ impl Dialect {
     /// The byte order mark of a result file. It also shows that UTF-8 replaces an
     /// encoding that cannot be written.
     pub(super) fn result_bom(&self) -> &'static [u8] {
-        let is_replaced = self.original_encoding.output_encoding() != self.original_encoding;
-        if is_replaced || self.has_bom && self.original_encoding == UTF_8 { b"\xef\xbb\xbf" } else { b"" }
+        let is_replaced =
+            self.original_encoding.standard().is_some_and(|encoding| encoding.output_encoding() != encoding);
+        if is_replaced || self.has_bom && is_utf8(self.original_encoding) { b"\xef\xbb\xbf" } else { b"" }
     }
 }
 
@@ -70,8 +73,9 @@ const UTF8_CHARS_MIN: usize = 4;
 /// Whether the sample is UTF-8 and has several non-ASCII characters: a name or
 /// two in an encoding of single bytes may be UTF-8 by chance.
 pub(super) fn is_surely_utf8(sample: &[u8]) -> bool {
-    let text = valid_utf8(sample).unwrap_or_default();
-    text.chars().filter(|letter| !letter.is_ascii()).nth(UTF8_CHARS_MIN - 1).is_some()
+    let lossy = String::from_utf8_lossy(sample);
+    let letters = lossy.chars().filter(|letter| !letter.is_ascii() && *letter != '\u{fffd}');
+    (valid_utf8(sample).is_some() || is_mostly_utf8(sample)) && letters.count() >= UTF8_CHARS_MIN
 }
 
 /// The sample as UTF-8, without a character that its end cuts.
@@ -84,21 +88,22 @@ fn valid_utf8(sample: &[u8]) -> Option<&str> {
 }
 
 /// For proposals only: nothing but garbled names reveals a wrong guess.
-pub(super) fn likely_encoding(sample: &[u8]) -> &'static Encoding {
+pub(super) fn likely_encoding(sample: &[u8]) -> TextEncoding {
     if let Some((encoding, _)) = Encoding::for_bom(sample) {
-        return encoding;
+        return encoding.into();
     }
     let even_nuls = sample.iter().step_by(2).filter(|byte| **byte == 0).count();
     let odd_nuls = sample.iter().skip(1).step_by(2).filter(|byte| **byte == 0).count();
     if even_nuls + odd_nuls > sample.len() / 8 {
-        return if odd_nuls > even_nuls { UTF_16LE } else { UTF_16BE };
+        return if odd_nuls > even_nuls { UTF_16LE } else { UTF_16BE }.into();
     }
-    if valid_utf8(sample).is_some() {
-        return UTF_8;
+    if valid_utf8(sample).is_some() || is_mostly_utf8(sample) {
+        return UTF_8.into();
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(sample, true);
-    detector.guess(None, Utf8Detection::Deny)
+    let guess = detector.guess(None, Utf8Detection::Deny);
+    if guess == WINDOWS_1252 { likely_single_byte(sample, guess) } else { guess.into() }
 }
 
 #[cfg(test)]
@@ -107,14 +112,14 @@ mod tests {
 
     #[test]
     fn the_likely_encoding_is_found() {
-        assert_eq!(likely_encoding("naïef,één".as_bytes()), UTF_8);
-        assert_eq!(
-            likely_encoding(b"naam;plaats\nRen\xe9;K\xf6ln\nAndr\xe9;Z\xfcrich\n").name(),
-            "windows-1252"
-        );
-        assert_eq!(likely_encoding(b"\xff\xfea\0b\0").name(), "UTF-16LE");
-        assert_eq!(likely_encoding(b"a\0b\0c\0d\0").name(), "UTF-16LE");
-        assert_eq!(likely_encoding(&"één".as_bytes()[..4]), UTF_8);
+        let label = |sample: &[u8]| likely_encoding(sample).label();
+        assert_eq!(label("naïef,één".as_bytes()), "utf-8");
+        assert_eq!(label(b"naam;plaats\nRen\xe9;K\xf6ln\nAndr\xe9;Z\xfcrich\n"), "windows-1252");
+        assert_eq!(label(b"\xff\xfea\0b\0"), "utf-16le");
+        assert_eq!(label(b"a\0b\0c\0d\0"), "utf-16le");
+        assert_eq!(label(&"één".as_bytes()[..4]), "utf-8");
+        // A stray row changes nothing.
+        assert_eq!(label("Zoë\nJosé\n".bytes().chain(*b"Ren\xe9\n").collect::<Vec<_>>().as_slice()), "utf-8");
     }
 
     #[test]

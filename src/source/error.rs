@@ -26,15 +26,21 @@ pub(super) enum ExportFault {
     #[error(
         "the export is UTF-8, but [input] sets encoding = \"{encoding}\", which would garble every name that is not plain ASCII; set encoding = \"auto\", or save the file as {encoding}"
     )]
-    OtherEncoding { encoding: &'static str },
+    OtherEncoding { encoding: String },
     #[error("is no table but {}; {}", .0.name, .0.remedy)]
     NoTable(FileKind),
     #[error("the export is empty; it needs a header line with the names of its columns")]
     Empty,
     #[error("{problem}")]
     Header { line: u64, problem: String },
-    #[error("the export is a JSON list; convert it to one JSON object a line with jq -c '.[]'")]
-    JsonList,
+    #[error(
+        "{delimiters:?} stands between its cells, and a delimiter is one character; write one in its place, such as \";\""
+    )]
+    SeveralDelimiters { line: u64, delimiters: String },
+    #[error(
+        "the header comes again with its columns in another order; the files that were put together have to agree, so run them one by one"
+    )]
+    OtherOrder { line: u64 },
     #[error(
         "changed while it was being read; run again when it is complete, or have it written under another name and renamed at the end"
     )]
@@ -49,7 +55,10 @@ impl ExportFault {
     /// The physical line with the fault, 1-based.
     fn line(&self) -> Option<u64> {
         match self {
-            Self::Header { line, .. } | Self::Truncated { line, .. } => Some(*line),
+            Self::Header { line, .. }
+            | Self::Truncated { line, .. }
+            | Self::SeveralDelimiters { line, .. }
+            | Self::OtherOrder { line } => Some(*line),
             _ => None,
         }
     }

@@ -50,6 +50,28 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// The next line that may be the header, if there is one below.
+    fn next_header(&self, _export: &Export) -> Result<Option<NextHeader>, ExportFault> {
+        Ok(None)
+    }
+
+    /// The physical line of the header.
+    fn header_line(&self) -> Option<u64> {
+        None
+    }
+
+    /// Finds the footers below the last full row. `id` are the columns of the id,
+    /// and `mapped` all that are mapped.
+    fn find_footers(
+        &mut self,
+        _text: &TextFile,
+        _first: RowRef,
+        _id: &[usize],
+        _mapped: &[usize],
+    ) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Whether the export is a result file of an earlier run.
     fn is_result_file(&self, export: &Export) -> io::Result<bool>;
 
@@ -67,6 +89,14 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>>;
 }
 
+/// An export below another line as its header.
+#[derive(Debug)]
+pub(super) struct NextHeader {
+    pub(super) format: Box<dyn Format>,
+    pub(super) columns: Columns,
+    pub(super) first: RowRef,
+}
+
 /// An open export. It can be read from any row on, as often as needed.
 #[derive(Debug)]
 pub struct Export {
@@ -78,6 +108,10 @@ pub struct Export {
     pub(super) origin: Option<(usize, usize)>,
     /// Where a result file holds the mapped id of each row.
     pub(super) mapped_id: Option<usize>,
+    /// What a person should know of how it is read.
+    pub(super) notes: Vec<String>,
+    /// Whether another line than the first may be the header.
+    pub(super) searches_header: bool,
 }
 
 /// The columns of a result file that name the run and the row.
@@ -94,6 +128,20 @@ pub(crate) fn mapped_id_cell(id: &str) -> String {
 }
 
 impl Export {
+    pub(super) fn new(text: TextFile, format: Box<dyn Format>, columns: Columns, first: RowRef) -> Self {
+        let columns = Arc::new(columns);
+        Self {
+            text,
+            format,
+            columns,
+            first,
+            origin: None,
+            mapped_id: None,
+            notes: Vec::new(),
+            searches_header: false,
+        }
+    }
+
     /// As the user named it.
     pub(crate) fn name(&self) -> &str {
         &self.text.name
@@ -110,6 +158,42 @@ impl Export {
 
     pub fn dialect(&self) -> &Dialect {
         &self.text.dialect
+    }
+
+    /// What a person should know of how it is read.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Takes the next line as the header, if one of the lines below may be it.
+    pub(crate) fn take_next_header(&mut self) -> Result<bool, SourceError> {
+        if !self.searches_header {
+            return Ok(false);
+        }
+        let next = self.format.next_header(self).map_err(|fault| self.error(fault))?;
+        let Some(NextHeader { format, columns, first, .. }) = next else { return Ok(false) };
+        (self.format, self.columns, self.first) = (format, Arc::new(columns), first);
+        Ok(true)
+    }
+
+    /// Once it is known which columns are mapped: looks for footers, and notes
+    /// what matters of the header.
+    pub(crate) fn set_mapped(&mut self, id: &[usize], mapped: &[usize]) -> Result<(), SourceError> {
+        let found = self.format.find_footers(&self.text, self.first, id, mapped);
+        found.map_err(|source| self.io_error(source))?;
+        if let Some(line) = self.format.header_line().filter(|line| *line > 1) {
+            self.notes.push(format!("the header is on line {line}"));
+        }
+        for double in self.columns.doubles().filter(|(first, _)| mapped.contains(first)) {
+            let (first, second) = double;
+            let (name, number) = (&self.columns.names()[first], &self.columns.names()[second]);
+            self.notes.push(format!(
+                "columns {} and {} are both called {name:?}; the second is read as {number:?}",
+                first + 1,
+                second + 1
+            ));
+        }
+        Ok(())
     }
 
     /// All rows.
@@ -187,8 +271,9 @@ impl Export {
         Ok(self.dialect().result_line(row))
     }
 
+    /// A reader may have found that the export cannot be read at all.
     pub(crate) fn io_error(&self, source: io::Error) -> SourceError {
-        self.error(source.into())
+        self.error(source.downcast::<ExportFault>().unwrap_or_else(ExportFault::Io))
     }
 
     pub(super) fn error(&self, fault: ExportFault) -> SourceError {

@@ -12,21 +12,31 @@ use super::{csv, jsonl};
 
 /// Opens an export: `-` is standard input.
 pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError> {
-    TextFile::open(path, settings)
-        .and_then(|text| open_as(settings.format, text, settings))
-        .map_err(|fault| SourceError { name: display_name(path), fault })
+    let open = || {
+        let text = TextFile::open(path, settings)?;
+        let note = text.text_note()?;
+        let mut export = open_as(settings.format, text, settings)?;
+        export.notes.extend(note);
+        Ok(export)
+    };
+    open().map_err(|fault| SourceError { name: display_name(path), fault })
 }
 
 fn open_as(format: FormatSetting, text: TextFile, settings: &InputSettings) -> Result<Export, ExportFault> {
     match format {
         FormatSetting::Auto => open_as(detect(&text)?, text, settings),
         FormatSetting::Csv => csv::open(text, settings),
-        FormatSetting::Jsonl => Ok(jsonl::open(text)),
+        FormatSetting::Jsonl => jsonl::open(text),
     }
 }
 
-/// By the file's name, else by its first byte.
+/// JSON shows by its first bytes, whatever its name; else by the file's name, else
+/// by its first byte.
 fn detect(text: &TextFile) -> Result<FormatSetting, ExportFault> {
+    let sample = text.sample()?;
+    if is_json(sample.trim_ascii_start()) {
+        return Ok(FormatSetting::Jsonl);
+    }
     let name = text.name.to_ascii_lowercase();
     let unpacked = name.trim_end_matches(".gz").trim_end_matches(".zst");
     match Path::new(unpacked).extension().and_then(OsStr::to_str) {
@@ -34,9 +44,17 @@ fn detect(text: &TextFile) -> Result<FormatSetting, ExportFault> {
         Some("jsonl" | "ndjson") => return Ok(FormatSetting::Jsonl),
         _ => {}
     }
-    match text.sample()?.trim_ascii_start().first() {
-        Some(b'{') => Ok(FormatSetting::Jsonl),
-        Some(b'[') => Err(ExportFault::JsonList),
+    match sample.trim_ascii_start().first() {
+        Some(b'{' | b'[') => Ok(FormatSetting::Jsonl),
         _ => Ok(FormatSetting::Csv),
+    }
+}
+
+/// No header begins with `{"` or `[{`.
+fn is_json(text: &[u8]) -> bool {
+    match text.split_first() {
+        Some((b'{', rest)) => matches!(rest.trim_ascii_start().first(), Some(b'"')),
+        Some((b'[', rest)) => matches!(rest.trim_ascii_start().first(), Some(b'{')),
+        _ => false,
     }
 }

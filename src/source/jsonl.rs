@@ -3,6 +3,7 @@
 //! Values keep their text: `1.10` and a number of thirty digits are never a
 //! float. Members of nested objects have dotted names.
 
+mod reflow;
 mod shape;
 
 use std::borrow::Cow;
@@ -18,25 +19,35 @@ use serde_json::value::RawValue;
 
 use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
+use super::error::ExportFault;
 use super::export::{Export, Format, Member, ResultCell};
 use super::records::Records;
 use super::rows::{Row, RowFault, RowReader, RowRef};
-use super::text_file::TextFile;
+use super::text_file::{SAMPLE_BYTES, TextFile};
+use reflow::{Layout, Unended};
 use shape::Shape;
 
 /// The member of a result file that holds, as a text, a line that is no object.
 const RAW: &str = "_sync_raw";
 
-pub(super) fn open(text: TextFile) -> Export {
-    let first = RowRef { number: 1, line: 1, offset: text.start, len: 0 };
-    Export {
-        text,
-        format: Box::new(JsonLines),
-        columns: Arc::default(),
-        first,
-        origin: None,
-        mapped_id: None,
+pub(super) fn open(mut text: TextFile) -> Result<Export, ExportFault> {
+    let sample = text.sample()?;
+    let layout = Layout::detect(&sample, (sample.len() as u64) < SAMPLE_BYTES);
+    let mut notes = Vec::new();
+    if layout != Layout::Lines {
+        let start = if let Layout::List(start, _) = layout { start } else { 0 };
+        let line = 1 + memchr::memchr_iter(b'\n', &sample[..start]).count() as u64;
+        let copied = text.copy_from(start as u64, line, |from, to| reflow::copy(from, to, &layout, line))?;
+        copied.map_err(|Unended(line)| {
+            let problem = "its list or its last object has no end".to_owned();
+            ExportFault::Truncated { line, problem }
+        })?;
+        if let Layout::List(_, Some(name)) = layout {
+            notes.push(format!("the rows are the objects in the list {name:?}"));
+        }
     }
+    let first = RowRef { number: 1, line: 1, offset: text.start, len: 0 };
+    Ok(Export { notes, ..Export::new(text, Box::new(JsonLines), Columns::default(), first) })
 }
 
 /// An export of JSON lines.
@@ -57,7 +68,7 @@ impl Format for JsonLines {
         let line = export.row_bytes(at)?;
         let text = decode(&line, export.dialect().encoding).unwrap_or_default();
         let mut found = Vec::new();
-        flatten(&text, None, DEPTH_MAX, &mut found);
+        flatten(&text, None, DEPTH_MAX, Member::Value, &mut found);
         Ok(found)
     }
 
@@ -155,6 +166,25 @@ fn raw_line(text: &str) -> Result<Option<String>, RowFault> {
     Ok(raw.filter(|raw| !raw.is_empty()).map(Cow::into_owned))
 }
 
+/// The elements of a list.
+fn elements(value: &str) -> Option<Vec<&RawValue>> {
+    value.starts_with('[').then(|| serde_json::from_str(value).ok()).flatten()
+}
+
+/// The texts of a list where an address is mapped. A blank one has none.
+fn list_cell<'a>(value: &'a str, name: &str, columns: &Columns, at: usize) -> Result<Cow<'a, str>, RowFault> {
+    let not_a_value = || RowFault::NotAValue(name.to_owned());
+    let elements = elements(value).ok_or_else(not_a_value)?;
+    if !elements.is_empty() && !columns.holds_list(at) {
+        return Err(not_a_value());
+    }
+    let texts = elements.iter().map(|element| single(element.get()).ok_or_else(not_a_value));
+    Ok(Cow::Owned(texts.collect::<Result<Vec<_>, _>>()?.join(LIST_SEPARATOR)))
+}
+
+/// Between the texts of a list in one cell: no address has it.
+pub(crate) const LIST_SEPARATOR: &str = "\u{1f}";
+
 /// Finds the cell of each column in an object that stands at `path`.
 fn find_cells<'a>(
     object: &'a str,
@@ -166,7 +196,13 @@ fn find_cells<'a>(
         let name = path.map_or(key.clone(), |path| Cow::Owned(format!("{path}.{key}")));
         let value = value.get();
         if let Some(at) = columns.find(&name) {
-            found[at] = Some(single(value).ok_or_else(|| RowFault::NotAValue(name.clone().into_owned()))?);
+            let cell = match single(value) {
+                Some(cell) => cell,
+                None => list_cell(value, &name, columns, at)?,
+            };
+            found[at] = Some(cell);
+        } else if value.starts_with('[') && has_column_below(columns, &format!("{name}[]")) {
+            find_in_list(value, &name, columns, found)?;
         } else if value.starts_with('{') && has_column_below(columns, &name) {
             find_cells(value, Some(&name), columns, found)?;
         }
@@ -178,23 +214,70 @@ fn find_cells<'a>(
 const DEPTH_MAX: usize = 8;
 
 /// Lists the members of an object that stands at `path`, with dotted names.
-fn flatten(object: &str, path: Option<&str>, depth: usize, found: &mut Vec<Member>) {
+/// `kind` makes a member of those that are no list and no object.
+fn flatten(
+    object: &str,
+    path: Option<&str>,
+    depth: usize,
+    kind: fn(String) -> Member,
+    found: &mut Vec<Member>,
+) {
     for (Key(key), value) in members(object).unwrap_or_default() {
         if path.is_none() && key.starts_with(SYNC_PREFIX) {
             continue;
         }
         let name = path.map_or(key.clone().into_owned(), |path| format!("{path}.{key}"));
-        match value.get().as_bytes().first() {
+        let value = value.get();
+        let elements = elements(value).unwrap_or_default();
+        let mut objects = elements.iter().map(|element| element.get()).filter(|text| text.starts_with('{'));
+        match value.as_bytes().first() {
             Some(b'{') => {
                 if depth > 0 {
-                    flatten(value.get(), Some(&name), depth - 1, found);
+                    flatten(value, Some(&name), depth - 1, kind, found);
                 }
                 found.push(Member::Object(name));
             }
-            Some(b'[') => found.push(Member::List(name)),
-            _ => found.push(Member::Value(name)),
+            Some(b'[') => match objects.next() {
+                None => found.push(Member::List(name)),
+                Some(first) if depth > 0 => {
+                    let path = format!("{name}[]");
+                    for object in std::iter::once(first).chain(objects) {
+                        flatten(object, Some(&path), depth - 1, Member::List, found);
+                    }
+                    found.push(Member::Object(name));
+                }
+                Some(_) => found.push(Member::Object(name)),
+            },
+            _ => found.push(kind(name)),
         }
     }
+}
+
+/// Finds the cells of columns such as `phones[].number`.
+fn find_in_list<'a>(
+    value: &'a str,
+    name: &str,
+    columns: &Columns,
+    found: &mut [Option<Cow<'a, str>>],
+) -> Result<(), RowFault> {
+    let path = format!("{name}[]");
+    for element in
+        elements(value).unwrap_or_default().into_iter().filter(|value| value.get().starts_with('{'))
+    {
+        let mut own = vec![None; found.len()];
+        find_cells(element.get(), Some(&path), columns, &mut own)?;
+        for (at, cell) in own.into_iter().enumerate() {
+            let Some(cell) = cell.filter(|cell| !cell.is_empty()) else { continue };
+            found[at] = Some(match found[at].take() {
+                None => cell,
+                Some(_) if !columns.holds_list(at) => {
+                    return Err(RowFault::NotAValue(columns.names()[at].clone()));
+                }
+                Some(before) => Cow::Owned(format!("{before}{LIST_SEPARATOR}{cell}")),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn has_column_below(columns: &Columns, path: &str) -> bool {
@@ -269,11 +352,31 @@ fn all_members(object: &str) -> Result<Members<'_>, RowFault> {
     let mut reader = serde_json::Deserializer::from_str(object);
     let members = reader.deserialize_map(MembersVisitor).and_then(|members| reader.end().map(|()| members));
     members.map_err(|error| {
-        // serde_json counts lines inside the text it was given: always the first.
-        let message = error.to_string();
-        let reason = message.split(" at line ").next().unwrap_or(&message);
-        RowFault::NotAnObject(format!("{reason} at column {}", error.column()))
+        RowFault::NotAnObject(format!("{} at column {}", in_words(object, &error), error.column()))
     })
+}
+
+/// What the parser means.
+fn in_words(object: &str, error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    // It counts lines inside the text it was given: always the first.
+    let reason = message.split(" at line ").next().unwrap_or(&message);
+    let words = match reason {
+        _ if !object.trim_start().starts_with('{') => "it does not begin with \"{\"",
+        "expected value" => "a value is missing, or a text without quotes stands in its place",
+        "key must be a string" => "a key has no double quotes",
+        "expected `,` or `}`" => {
+            "a comma is missing between two members, or a quote in a text has no backslash"
+        }
+        "expected `:`" => "a colon is missing behind a key",
+        "trailing comma" => "a comma stands before the closing brace",
+        "trailing characters" => "text follows the closing brace",
+        "invalid number" => "a number is malformed",
+        "invalid escape" => "a backslash in a text stands before a letter that it cannot escape",
+        _ if error.is_eof() => "the line ends before its closing brace",
+        other => other,
+    };
+    words.to_owned()
 }
 
 struct MembersVisitor;

@@ -12,6 +12,7 @@
 //! A format is one file that implements `export::Format`: CSV in `csv`, JSON
 //! lines in `jsonl`.
 
+mod cell_syntax;
 mod cells;
 mod columns;
 mod completeness;
@@ -26,6 +27,7 @@ mod rows;
 mod sample;
 mod settings;
 mod signatures;
+mod text_encoding;
 mod text_file;
 
 pub use columns::Columns;
@@ -35,7 +37,11 @@ pub use error::SourceError;
 pub use export::{Export, ExportHash, ResultCell};
 pub(crate) use export::{MAPPED_ID, ORIGIN, mapped_id_cell};
 pub use format::open;
-pub use rows::{BadText, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows};
+pub(crate) use jsonl::LIST_SEPARATOR;
+pub use rows::{BadText, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows, Skipped};
 pub use sample::Sample;
-pub use settings::{DelimiterSetting, EncodingSetting, FormatSetting, InputSettings};
+pub use settings::{
+    DelimiterSetting, EncodingSetting, EscapeSetting, FormatSetting, InputSettings, QuoteSetting, SkipSetting,
+};
+pub use text_encoding::TextEncoding;
 pub(crate) use text_file::guess_encoding;

@@ -11,8 +11,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr_iter};
 
+use super::cell_syntax::{CellSyntax, QuotedEnd};
 use super::rows::{RECORD_BYTES_MAX, RowFault, RowRef};
 
 const BLOCK_BYTES: usize = 256 << 10;
@@ -29,8 +30,8 @@ pub(super) struct RawRecord<'a> {
 #[derive(Debug)]
 pub(super) struct Records {
     file: Arc<File>,
-    /// Between cells, which may be quoted. `None`: a record is a line.
-    delimiter: Option<u8>,
+    /// Of cells, which may be quoted. `None`: a record is a line.
+    syntax: Option<CellSyntax>,
     terminator: u8,
     buffer: Vec<u8>,
     /// Where the next record starts in `buffer`.
@@ -40,13 +41,15 @@ pub(super) struct Records {
     number: u64,
     line: u64,
     is_at_end: bool,
+    /// Blank lines, and those of nothing but delimiters.
+    blank: u64,
 }
 
 impl Records {
-    pub(super) fn new(file: Arc<File>, delimiter: Option<u8>, terminator: u8, from: RowRef) -> Self {
+    pub(super) fn new(file: Arc<File>, syntax: Option<CellSyntax>, terminator: u8, from: RowRef) -> Self {
         let RowRef { number, line, offset: base, .. } = from;
         let (buffer, start, is_at_end) = (Vec::new(), 0, false);
-        Self { file, delimiter, terminator, buffer, start, base, number, line, is_at_end }
+        Self { file, syntax, terminator, buffer, start, base, number, line, is_at_end, blank: 0 }
     }
 
     /// The next record that is not a blank line.
@@ -56,14 +59,15 @@ impl Records {
             if self.is_at_end && self.start == self.buffer.len() {
                 return Ok(None);
             }
-            if !is_blank(self.ahead(len)) {
+            if !is_blank(self.ahead(len), self.syntax) {
                 break len;
             }
             self.consume(len, 1);
+            self.blank += 1;
         };
         let line = without_cr(self.ahead(line_len));
-        let quoting = self.delimiter.filter(|_| memchr(b'"', line).is_some());
-        let (len, fault) = match quoting.map(|delimiter| self.quoted_len(delimiter)).transpose()? {
+        let quoting = self.syntax.filter(|syntax| syntax.has_quotes(line));
+        let (len, fault) = match quoting.map(|syntax| self.quoted_len(syntax)).transpose()? {
             None => (line_len, None),
             Some(Ok(len)) => (len, None),
             Some(Err(fault)) => (line_len, Some(fault)),
@@ -79,6 +83,16 @@ impl Records {
         self.consume(len, lines);
         let bytes = fault.map_or(Ok(&self.buffer[from..to]), Err);
         Ok(Some(RawRecord { at, bytes, has_quotes: quoting.is_some() }))
+    }
+
+    /// Takes the number of the last record back: it is no row.
+    pub(super) fn uncount(&mut self) {
+        self.number -= 1;
+    }
+
+    /// Blank lines so far.
+    pub(super) fn blank(&self) -> u64 {
+        self.blank
     }
 
     fn ahead(&self, len: usize) -> &[u8] {
@@ -109,12 +123,12 @@ impl Records {
     }
 
     /// Length of the record at the start, which has quotes.
-    fn quoted_len(&mut self, delimiter: u8) -> io::Result<Result<usize, RowFault>> {
+    fn quoted_len(&mut self, syntax: CellSyntax) -> io::Result<Result<usize, RowFault>> {
         loop {
             let data = &self.buffer[self.start..];
             let bounded = &data[..data.len().min(RECORD_BYTES_MAX)];
             let is_cut = bounded.len() < data.len();
-            match quoted_end(bounded, delimiter, self.terminator) {
+            match syntax.record_end(bounded, self.terminator) {
                 QuotedEnd::Open(_) if !is_cut && !self.is_at_end => self.fill()?,
                 QuotedEnd::Open(Ok(_)) if is_cut => return Ok(Err(RowFault::TooLong)),
                 QuotedEnd::Found(found) | QuotedEnd::Open(found) => return Ok(found),
@@ -171,60 +185,25 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// A line of tabs is a row of blank cells.
-fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace) && !line.contains(&b'\t')
-}
-
-/// The end of a record with quotes: its length, or the fault that ends it.
-pub(super) enum QuotedEnd {
-    /// It lies in the data.
-    Found(Result<usize, RowFault>),
-    /// The data ends first; this holds if nothing follows.
-    Open(Result<usize, RowFault>),
-}
-
-/// Finds the end of the record at the start of `data` by the quoting rules of
-/// RFC 4180.
-pub(super) fn quoted_end(data: &[u8], delimiter: u8, terminator: u8) -> QuotedEnd {
-    use QuotedEnd::{Found, Open};
-    let (mut at, mut column) = (0, 1);
-    loop {
-        if data.get(at) == Some(&b'"') {
-            let Some(close) = closing_quote(data, at + 1) else {
-                return Open(Err(RowFault::UnclosedQuote { column }));
-            };
-            at = close + 1;
-            match &data[at..] {
-                [byte, ..] if *byte == terminator => return Found(Ok(at)),
-                [byte, ..] if *byte == delimiter => at += 1,
-                [b'\r', byte, ..] if *byte == terminator => return Found(Ok(at + 1)),
-                [] | [b'\r'] => return Open(Ok(data.len())),
-                _ => return Found(Err(RowFault::TextAfterQuote { column })),
+/// Whether a line holds no value: nothing but spaces, delimiters and pairs of
+/// quotes.
+fn is_blank(line: &[u8], syntax: Option<CellSyntax>) -> bool {
+    let (delimiter, quote) = syntax.map_or((b' ', None), |syntax| (syntax.delimiter, syntax.quote));
+    let mut rest = line;
+    while let Some((byte, behind)) = rest.split_first() {
+        let is_gap = byte.is_ascii_whitespace() || *byte == delimiter;
+        rest = match behind {
+            _ if is_gap => behind,
+            // Three quotes and more begin a text.
+            [second, behind @ ..]
+                if Some(*byte) == quote && second == byte && behind.first() != Some(byte) =>
+            {
+                behind
             }
-        } else {
-            let Some(len) = memchr2(delimiter, terminator, &data[at..]) else {
-                return Open(Ok(data.len()));
-            };
-            at += len;
-            if data[at] == terminator {
-                return Found(Ok(at));
-            }
-            at += 1;
-        }
-        column += 1;
+            _ => return false,
+        };
     }
-}
-
-/// The quote that closes the one before `from`; doubled quotes are text.
-fn closing_quote(data: &[u8], mut from: usize) -> Option<usize> {
-    loop {
-        let at = from + memchr(b'"', data.get(from..)?)?;
-        if data.get(at + 1) != Some(&b'"') {
-            return Some(at);
-        }
-        from = at + 2;
-    }
+    true
 }
 
 #[cfg(test)]
@@ -235,7 +214,7 @@ mod tests {
     fn records_from(text: &str, from: RowRef) -> Records {
         let mut file = tempfile::tempfile().expect("temporary file");
         file.write_all(text.as_bytes()).expect("written");
-        Records::new(Arc::new(file), Some(b','), b'\n', from)
+        Records::new(Arc::new(file), Some(CellSyntax::standard(b',')), b'\n', from)
     }
 
     fn text(record: RawRecord) -> Result<String, RowFault> {

@@ -97,12 +97,20 @@ pub struct Row {
     at: RowRef,
     pub(super) cells: Cells,
     fault: Option<RowFault>,
+    /// The cells of a row that has another number of them than the header.
+    pub(super) ragged: Cells,
     encoding: &'static Encoding,
 }
 
 impl Default for Row {
     fn default() -> Self {
-        Self { at: RowRef::default(), cells: Cells::default(), fault: None, encoding: UTF_8 }
+        Self {
+            at: RowRef::default(),
+            cells: Cells::default(),
+            fault: None,
+            ragged: Cells::default(),
+            encoding: UTF_8,
+        }
     }
 }
 
@@ -144,8 +152,17 @@ impl Row {
         self.encoding = encoding;
         self.fault = split(&mut self.cells).err();
         if self.fault.is_some() {
+            if matches!(self.fault, Some(RowFault::Ragged { .. })) {
+                std::mem::swap(&mut self.cells, &mut self.ragged);
+            }
             self.cells.clear();
         }
+    }
+
+    /// Gives a faulty row sound cells.
+    pub(super) fn repair(&mut self, write: impl FnOnce(&mut Cells)) {
+        write(&mut self.cells);
+        self.fault = None;
     }
 }
 
@@ -158,6 +175,38 @@ fn has_replacement(text: &str) -> bool {
 pub(super) trait RowReader: fmt::Debug + Send {
     /// Reads the next row into `row`; `false` at the end of the export.
     fn read(&mut self, row: &mut Row) -> io::Result<bool>;
+
+    /// What was read so far and is no row.
+    fn skipped(&self) -> Skipped {
+        Skipped::default()
+    }
+}
+
+/// Footers whose text is kept.
+const FOOTERS_KEPT: usize = 5;
+/// The longest text of a footer that is kept, in characters.
+const FOOTER_CHARS_MAX: usize = 60;
+
+/// Lines of an export that are no rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    /// Lines without any value.
+    pub blank: u64,
+    /// Lines that repeat the header.
+    pub headers: u64,
+    /// Lines below the last full row, such as totals.
+    pub footers: u64,
+    /// The first of them: the line, and its first text.
+    pub footer_texts: Vec<(u64, String)>,
+}
+
+impl Skipped {
+    pub(super) fn add_footer(&mut self, at: RowRef, text: String) {
+        self.footers += 1;
+        if self.footer_texts.len() < FOOTERS_KEPT {
+            self.footer_texts.push((at.line, text.chars().take(FOOTER_CHARS_MAX).collect()));
+        }
+    }
 }
 
 /// A stream of rows.
@@ -185,6 +234,11 @@ impl Rows {
             }
         }
         Ok(is_row)
+    }
+
+    /// What was read so far and is no row.
+    pub fn skipped(&self) -> Skipped {
+        self.reader.skipped()
     }
 
     /// Mapped keys that had no value in any row so far. Without a header,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::error::SourceError;
 use super::export::{Export, Member};
+use super::jsonl::LIST_SEPARATOR;
 use super::rows::{Row, RowRef};
 
 /// Rows read from the start of an export.
@@ -27,10 +28,10 @@ const LINE_BYTES: usize = 64 << 10;
 pub struct Sample {
     /// The names that a configuration may map.
     pub names: Vec<String>,
-    /// Members that hold lists, which cannot be mapped as a whole.
-    pub lists: Vec<String>,
-    /// The trimmed cells of each row, in the order of `names`. A cell outside the
-    /// encoding is blank.
+    /// Names of members that hold lists.
+    pub lists: HashSet<String>,
+    /// The trimmed cells of each row, in the order of `names`. Of a list it is the
+    /// first one. A cell outside the encoding is blank.
     pub rows: Vec<Vec<String>>,
     /// Rows from the start that cannot be split into cells.
     pub malformed: usize,
@@ -61,6 +62,7 @@ impl Export {
         }
         let columns = Arc::make_mut(&mut self.columns);
         let places: Vec<usize> = sample.names.iter().filter_map(|name| columns.require(name).ok()).collect();
+        places.iter().for_each(|at| columns.allow_list(*at));
         for stretch in stretches {
             let (mut rows, mut row) = (self.rows_from(stretch.from), Row::default());
             for _ in 0..stretch.rows {
@@ -68,8 +70,7 @@ impl Export {
                     break;
                 }
                 if row.fault().is_none() {
-                    let cell =
-                        |at: &usize| row.text(*at).map(|text| text.trim().chars().take(CELL_CHARS).collect());
+                    let cell = |at: &usize| row.text(*at).map(|text| short_text(&text));
                     sample.rows.push(places.iter().map(|at| cell(at).unwrap_or_default()).collect());
                 }
             }
@@ -123,7 +124,7 @@ impl Export {
 
     /// The union of the members of all rows, in the order in which they appear.
     fn collect_members(&self, stretches: &[Stretch], sample: &mut Sample) -> io::Result<()> {
-        let (mut values, mut lists, mut objects) = (HashSet::new(), HashSet::new(), HashSet::new());
+        let (mut names, mut objects) = (HashSet::new(), HashSet::new());
         for stretch in stretches {
             let (mut rows, mut row) = (self.rows_from(stretch.from), Row::default());
             for _ in 0..stretch.rows {
@@ -131,22 +132,32 @@ impl Export {
                     break;
                 }
                 for member in self.format.members(self, row.at())? {
-                    match member {
-                        Member::Value(name) if values.len() < NAMES_MAX && values.insert(name.clone()) => {
-                            sample.names.push(name);
-                        }
-                        Member::List(name) if lists.len() < NAMES_MAX && lists.insert(name.clone()) => {
-                            sample.lists.push(name);
-                        }
-                        Member::Object(name) if objects.len() < NAMES_MAX => {
+                    let (name, is_list) = match member {
+                        Member::Value(name) => (name, false),
+                        Member::List(name) => (name, true),
+                        Member::Object(name) => {
                             objects.insert(name);
+                            continue;
                         }
-                        _ => {}
+                    };
+                    if names.len() == NAMES_MAX {
+                        break;
+                    }
+                    if is_list {
+                        sample.lists.insert(name.clone());
+                    }
+                    if names.insert(name.clone()) {
+                        sample.names.push(name);
                     }
                 }
             }
         }
-        sample.names.retain(|name| !lists.contains(name) && !objects.contains(name));
+        sample.names.retain(|name| !objects.contains(name));
         Ok(())
     }
+}
+
+fn short_text(cell: &str) -> String {
+    let first = cell.split(LIST_SEPARATOR).next().unwrap_or_default();
+    first.trim().chars().take(CELL_CHARS).collect()
 }

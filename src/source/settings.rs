@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
 
+use super::text_encoding::TextEncoding;
 use crate::units::Period;
 
 /// How an export is read. The defaults detect it.
@@ -15,6 +15,12 @@ pub struct InputSettings {
     pub format: FormatSetting,
     /// Between two cells of a CSV row.
     pub delimiter: DelimiterSetting,
+    /// Around a cell that holds the delimiter.
+    pub quote: QuoteSetting,
+    /// How a quote is written inside a quoted cell.
+    pub escape: EscapeSetting,
+    /// Lines above the header.
+    pub skip: SkipSetting,
     /// Of the text.
     pub encoding: EncodingSetting,
     /// Cells that mean "no value", compared after trimming.
@@ -32,6 +38,9 @@ impl Default for InputSettings {
         Self {
             format: FormatSetting::Auto,
             delimiter: DelimiterSetting(None),
+            quote: QuoteSetting::Double,
+            escape: EscapeSetting::Double,
+            skip: SkipSetting(None),
             encoding: EncodingSetting(None),
             blank: vec![String::new()],
             clear: Vec::new(),
@@ -46,13 +55,13 @@ impl Default for InputSettings {
 pub enum FormatSetting {
     /// By the file's name, else by its first byte.
     Auto,
-    /// A header line and delimited rows (RFC 4180, with any of four delimiters).
+    /// A header line and delimited rows (RFC 4180, with any delimiter of one character).
     Csv,
     /// One JSON object a line.
     Jsonl,
 }
 
-/// `delimiter`: one of four, or none to detect it.
+/// `delimiter`: an ASCII character, or none to detect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DelimiterSetting(pub Option<u8>);
@@ -66,8 +75,16 @@ impl TryFrom<String> for DelimiterSetting {
     fn try_from(text: String) -> Result<Self, String> {
         match text.as_bytes() {
             b"auto" => Ok(Self(None)),
-            [byte] if DELIMITERS.contains(byte) => Ok(Self(Some(*byte))),
-            _ => Err(format!("{text:?} is not a delimiter; write \"auto\", \",\", \";\", \"\\t\" or \"|\"")),
+            [b'"' | b'\n' | b'\r'] => {
+                Err(format!("{text:?} cannot stand between cells; write \"auto\" or another character"))
+            }
+            [byte] if byte.is_ascii() => Ok(Self(Some(*byte))),
+            _ if text.chars().count() > 1 => Err(format!(
+                "a delimiter is one character, and {text:?} has several; write one between cells in the export, and here"
+            )),
+            _ => Err(format!(
+                "{text:?} is not a delimiter; write \"auto\" or one ASCII character, such as \";\" or \"\\t\""
+            )),
         }
     }
 }
@@ -78,10 +95,84 @@ impl From<DelimiterSetting> for String {
     }
 }
 
-/// `encoding`: a label of the WHATWG Encoding Standard, or none to detect it.
+/// `quote`: what surrounds a cell that holds the delimiter.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub enum QuoteSetting {
+    /// `"`
+    #[default]
+    #[serde(rename = "\"")]
+    Double,
+    /// `'`
+    #[serde(rename = "'")]
+    Single,
+    /// Quotes are text.
+    #[serde(rename = "none")]
+    None,
+}
+
+impl QuoteSetting {
+    pub(super) fn byte(self) -> Option<u8> {
+        match self {
+            Self::Double => Some(b'"'),
+            Self::Single => Some(b'\''),
+            Self::None => None,
+        }
+    }
+}
+
+/// `escape`: a quote that is text, inside quotes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EscapeSetting {
+    /// It is doubled.
+    #[default]
+    Double,
+    /// It has a backslash in front, as MySQL writes it.
+    Backslash,
+}
+
+/// `skip`: lines above the header, or none to find it by the mapped columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "SkipValue", into = "SkipValue")]
+pub struct SkipSetting(pub Option<u64>);
+
+#[derive(Deserialize, Serialize)]
+#[serde(untagged)]
+enum SkipValue {
+    Lines(i64),
+    Word(String),
+}
+
+impl TryFrom<SkipValue> for SkipSetting {
+    type Error = String;
+
+    fn try_from(value: SkipValue) -> Result<Self, String> {
+        match value {
+            SkipValue::Word(word) if word == "auto" => Ok(Self(None)),
+            SkipValue::Lines(lines) if lines >= 0 => Ok(Self(Some(lines.unsigned_abs()))),
+            SkipValue::Lines(lines) => {
+                Err(format!("{lines} is no number of lines; write \"auto\", or 0 or more"))
+            }
+            SkipValue::Word(word) => {
+                Err(format!("{word:?} is no number of lines; write \"auto\", or a number such as 3"))
+            }
+        }
+    }
+}
+
+impl From<SkipSetting> for SkipValue {
+    fn from(skip: SkipSetting) -> Self {
+        match skip.0 {
+            None => Self::Word("auto".to_owned()),
+            Some(lines) => Self::Lines(i64::try_from(lines).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+/// `encoding`: a name of it, or none to detect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct EncodingSetting(pub Option<&'static Encoding>);
+pub struct EncodingSetting(pub Option<TextEncoding>);
 
 impl TryFrom<String> for EncodingSetting {
     type Error = String;
@@ -90,15 +181,15 @@ impl TryFrom<String> for EncodingSetting {
         if text.eq_ignore_ascii_case("auto") {
             return Ok(Self(None));
         }
-        let encoding = Encoding::for_label_no_replacement(text.as_bytes());
+        let encoding = TextEncoding::from_label(&text);
         encoding.map(|encoding| Self(Some(encoding))).ok_or_else(|| format!(
-            "{text:?} is not an encoding; write \"auto\", \"utf-8\", \"windows-1252\", \"utf-16le\" or another label of https://encoding.spec.whatwg.org/#names-and-labels"
+            "{text:?} is not an encoding; write \"auto\", \"utf-8\", \"windows-1252\", \"utf-16le\", \"mac-roman\", \"cp850\", \"cp437\" or another label of https://encoding.spec.whatwg.org/#names-and-labels"
         ))
     }
 }
 
 impl From<EncodingSetting> for String {
     fn from(encoding: EncodingSetting) -> Self {
-        encoding.0.map_or("auto", Encoding::name).to_ascii_lowercase()
+        encoding.0.map_or("auto".to_owned(), TextEncoding::label)
     }
 }

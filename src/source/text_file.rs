@@ -1,7 +1,7 @@
 //! From a path, or standard input, to text that can be read from any offset.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,15 +10,17 @@ use std::time::SystemTime;
 use encoding_rs::{Encoding, UTF_8};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
+use super::cell_syntax::CellSyntax;
 use super::dialect::{Dialect, LineEnd, is_surely_utf8, likely_encoding};
 use super::error::{ExportFault, SourceError};
 use super::records::Records;
-use super::rows::RowRef;
+use super::rows::{RECORD_BYTES_MAX, RowRef};
 use super::settings::InputSettings;
 use super::signatures;
+use super::text_encoding::{TextEncoding, has_mojibake, is_utf8};
 
 /// Bytes from which the format and the dialect are detected.
-const SAMPLE_BYTES: u64 = 64 << 10;
+pub(super) const SAMPLE_BYTES: u64 = 64 << 10;
 /// Bytes read at once while a whole file is copied or searched.
 const BLOCK_BYTES: usize = 1 << 20;
 
@@ -78,19 +80,22 @@ impl TextFile {
             unpack(path)?
         };
         let sample = read_sample(&file, 0)?;
-        if let Some(kind) = signatures::recognize(&sample, settings.encoding.0) {
+        if let Some(kind) =
+            signatures::recognize(&sample, settings.encoding.0.and_then(TextEncoding::standard))
+        {
             return Err(ExportFault::NoTable(kind));
         }
         let bom = Encoding::for_bom(&sample);
         // A byte order mark is a fact, the setting an opinion.
-        let (original_encoding, bom_len) = bom.unwrap_or((settings.encoding.0.unwrap_or(UTF_8), 0));
+        let bom = bom.map(|(encoding, len)| (TextEncoding::Standard(encoding), len));
+        let (original_encoding, bom_len) = bom.unwrap_or((settings.encoding.0.unwrap_or(UTF_8.into()), 0));
         let is_single_byte = original_encoding.is_single_byte();
         if bom.is_none() && is_single_byte && is_surely_utf8(&sample) {
-            return Err(ExportFault::OtherEncoding { encoding: original_encoding.name() });
+            return Err(ExportFault::OtherEncoding { encoding: original_encoding.label() });
         }
-        let (mut encoding, mut start) = (original_encoding, bom_len as u64);
-        if encoding != UTF_8 && !is_single_byte {
-            file = transcode(&file, encoding)?;
+        let (mut encoding, mut start) = (original_encoding.standard().unwrap_or(UTF_8), bom_len as u64);
+        if original_encoding != encoding.into() || encoding != UTF_8 && !is_single_byte {
+            file = transcode(&file, original_encoding)?;
             if let Storage::InPlace(original) = storage {
                 storage = Storage::Copy(original);
             }
@@ -106,13 +111,56 @@ impl TextFile {
         read_sample(&self.file, self.start)
     }
 
+    /// Replaces the text by a copy that `write` makes of it, from an offset on. The
+    /// copy begins at `line`.
+    pub(super) fn copy_from<T>(
+        &mut self,
+        offset: u64,
+        line: u64,
+        write: impl FnOnce(&mut dyn Read, &mut dyn Write) -> io::Result<T>,
+    ) -> Result<T, ExportFault> {
+        let mut copy = temporary_file()?;
+        // Blank lines in place of those that are left out.
+        for _ in 1..line {
+            copy.write_all(b"\n")?;
+        }
+        let result = write(&mut ReadAt { file: &self.file, offset: self.start + offset }, &mut copy)?;
+        (self.file, self.start) = (Arc::new(copy), 0);
+        self.storage = match std::mem::replace(&mut self.storage, Storage::Stream) {
+            Storage::InPlace(original) => Storage::Copy(original),
+            other => other,
+        };
+        Ok(result)
+    }
+
+    /// What is wrong with its text, though it can be read.
+    pub(super) fn text_note(&self) -> io::Result<Option<String>> {
+        let is_garbled = self.dialect.encoding == UTF_8 && has_mojibake(&self.sample()?);
+        Ok(is_garbled.then(|| {
+            "text looks garbled, such as \"Ã«\" for \"ë\": another program read UTF-8 as windows-1252; have it export UTF-8, and run again".to_owned()
+        }))
+    }
+
     pub(super) fn reader(&self) -> impl Read {
         ReadAt { file: &self.file, offset: 0 }
     }
 
-    /// The records from `from` on, with quotes if there is a delimiter.
-    pub(super) fn records(&self, delimiter: Option<u8>, from: RowRef) -> Records {
-        Records::new(Arc::clone(&self.file), delimiter, self.dialect.line_end.terminator(), from)
+    /// The records from `from` on, with quoted cells if there is a syntax.
+    pub(super) fn records(&self, syntax: Option<CellSyntax>, from: RowRef) -> Records {
+        Records::new(Arc::clone(&self.file), syntax, self.dialect.line_end.terminator(), from)
+    }
+
+    /// The start of the record after so many physical lines.
+    pub(super) fn skip_lines(&self, from: RowRef, lines: u64) -> io::Result<RowRef> {
+        let mut records = io::BufReader::new(ReadAt { file: &self.file, offset: from.offset });
+        let (mut at, mut line) = (from, Vec::new());
+        for _ in 0..lines {
+            line.clear();
+            let terminator = self.dialect.line_end.terminator();
+            let read = records.by_ref().take(RECORD_BYTES_MAX as u64).read_until(terminator, &mut line)?;
+            (at.line, at.offset) = (at.line + 1, at.offset + read as u64);
+        }
+        Ok(at)
     }
 
     /// Whether these bytes occur anywhere in the file.
@@ -163,7 +211,7 @@ pub(super) fn display_name(path: &Path) -> String {
 const ENCODING_SAMPLE_BYTES: u64 = 1 << 20;
 
 /// The most likely encoding of an export, if it is a plain file and not UTF-8.
-pub(crate) fn guess_encoding(path: &Path) -> Result<Option<&'static Encoding>, SourceError> {
+pub(crate) fn guess_encoding(path: &Path) -> Result<Option<TextEncoding>, SourceError> {
     if path == Path::new("-") {
         return Ok(None);
     }
@@ -172,7 +220,7 @@ pub(crate) fn guess_encoding(path: &Path) -> Result<Option<&'static Encoding>, S
         .and_then(|file| file.take(ENCODING_SAMPLE_BYTES).read_to_end(&mut sample))
         .map_err(|source| SourceError { name: display_name(path), fault: source.into() })?;
     let is_packed = sample.starts_with(&GZIP) || sample.starts_with(&ZSTD);
-    Ok(Some(likely_encoding(&sample)).filter(|guess| !is_packed && *guess != UTF_8))
+    Ok(Some(likely_encoding(&sample)).filter(|guess| !is_packed && !is_utf8(*guess)))
 }
 
 /// The content of a file, unpacked into a private copy where needed.
@@ -201,17 +249,29 @@ fn unpack(path: &Path) -> Result<(File, Storage), ExportFault> {
 
 /// Copies a text as UTF-8. Bytes outside its encoding become U+FFFD, and a row
 /// with that character in a mapped cell is rejected: see `Row::text`.
-fn transcode(file: &File, encoding: &'static Encoding) -> Result<File, ExportFault> {
+fn transcode(file: &File, encoding: TextEncoding) -> Result<File, ExportFault> {
+    let encoding = match encoding {
+        TextEncoding::Standard(encoding) => encoding,
+        TextEncoding::Dos(page) => {
+            return spool(&mut page.reader(ReadAt { file, offset: 0 }), ExportFault::Io);
+        }
+    };
     let mut decoder = DecodeReaderBytesBuilder::new();
     decoder.encoding(Some(encoding)).bom_override(true);
     spool(&mut decoder.build(ReadAt { file, offset: 0 }), ExportFault::Io)
 }
 
+fn write_error(source: io::Error) -> ExportFault {
+    ExportFault::Spool { folder: std::env::temp_dir().display().to_string(), source }
+}
+
+fn temporary_file() -> Result<File, ExportFault> {
+    tempfile::tempfile().map_err(write_error)
+}
+
 /// Copies all of `from` into a temporary file that has no name.
 fn spool(from: &mut dyn Read, read_error: fn(io::Error) -> ExportFault) -> Result<File, ExportFault> {
-    let write_error =
-        |source| ExportFault::Spool { folder: std::env::temp_dir().display().to_string(), source };
-    let mut file = tempfile::tempfile().map_err(write_error)?;
+    let mut file = temporary_file()?;
     let mut block = vec![0; BLOCK_BYTES];
     loop {
         match from.read(&mut block) {

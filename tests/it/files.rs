@@ -9,8 +9,15 @@ fn world() -> World {
     World::default().with_mapping(MAPPING, "")
 }
 
+fn with_input(input: &str) -> World {
+    World::default().with_mapping(MAPPING, &format!("[input]\n{input}\n"))
+}
+
 fn run(world: &World, name: &str, content: &[u8]) -> CommandOutput {
     world.file(name, content);
+    // A plan against an empty checkpoint shows what was read.
+    let config = format!("{}\n[checkpoint]\npath = \"empty\"\n", world.read("omnidesk-sync.toml"));
+    world.file("empty.toml", config.as_bytes());
     world.execute(&["run", "--json", name])
 }
 
@@ -67,4 +74,370 @@ fn what_is_no_table_is_named_and_none_of_its_bytes_are_shown() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut packed, &tar).expect("memory");
     run(&world, "a.tgz", &packed.finish().expect("memory")).expect_code(2).expect_stderr("tar archive");
+}
+
+/// The customers that `export.csv` creates: id, first name, first address.
+fn customers(world: &World) -> Vec<String> {
+    let plan = world.execute(&["plan", "--json", "--show", "100", "-c", "empty.toml", "export.csv"]).json();
+    let requests =
+        plan["requests"].as_array().expect("requests").iter().filter(|request| request["call"] == "create");
+    let text = |body: &serde_json::Value, key: &str| body[key].as_str().unwrap_or_default().to_owned();
+    requests
+        .map(|request| {
+            ["primary_id", "firstname", "customer_link_channel"]
+                .map(|key| text(&request["body"], key))
+                .join("|")
+        })
+        .collect()
+}
+
+#[test]
+fn any_character_may_separate_cells() {
+    let rows = "Klantnummer,Voornaam,E-mail\n1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
+    let expected = {
+        let world = world();
+        run(&world, "export.csv", rows.as_bytes()).expect_code(0).expect_outcomes("2 created");
+        customers(&world)
+    };
+    for delimiter in ["^", "~", ":", "#", "!", "\x01", "\x1f", ";", "|", "\t"] {
+        let world = world();
+        let text = rows.replace(',', delimiter);
+        run(&world, "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("2 created");
+        assert_eq!(customers(&world), expected, "{delimiter:?}");
+        world.execute(&["init", "export.csv"]).expect_code(0);
+    }
+    for first in ["sep=^", "\"sep=^\"", "SEP=^", "sep=^^^", "sep ="] {
+        let text = format!("{first}\r\n{}", rows.replace(',', "^"));
+        run(&world(), "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("2 created");
+    }
+    // A delimiter that splits nothing is named, and two characters are.
+    let text = rows.replace(',', ";");
+    run(&with_input("delimiter = \",\""), "export.csv", text.as_bytes())
+        .expect_code(2)
+        .expect_stderr("a single one")
+        .expect_stderr("set delimiter = \";\"");
+    for several in [";;", "~|~", "||"] {
+        let output = run(&world(), "export.csv", rows.replace(',', several).as_bytes()).expect_code(2);
+        assert!(
+            output.stderr.contains(&format!("{several:?} stands between its cells")),
+            "{}",
+            output.stderr
+        );
+    }
+    run(&with_input("delimiter = \";;\""), "export.csv", b"")
+        .expect_code(2)
+        .expect_stderr("a delimiter is one character");
+}
+
+#[test]
+fn quotes_are_read_as_they_were_written() {
+    let backslash = r#""Klantnummer","Voornaam","E-mail","notitie"
+"1001","Sanne","s@example.com","zei \"bel mij\", dus bellen"
+"1002","Daan \\","d@example.com","ok"
+"#;
+    let world = world();
+    let output = run(&world, "export.csv", backslash.as_bytes()).expect_code(0).expect_outcomes("2 created");
+    assert!(output.stderr.contains("escape = \"backslash\""), "{}", output.stderr);
+    assert_eq!(customers(&world), ["1001|Sanne|s@example.com", "1002|Daan \\|d@example.com"]);
+    world.execute(&["init", "export.csv"]).expect_code(0);
+    // A rejected row goes through its result file.
+    let rejected = backslash.replace("s@example.com", "no-address");
+    run(&world, "export.csv", rejected.as_bytes()).expect_code(1);
+    let fixed = world.result_text("rejected.csv").replace("no-address", "t@example.com");
+    run(&world, "fixed.csv", fixed.as_bytes()).expect_code(0);
+
+    let rows = "\"Klantnummer,Voornaam,E-mail\"\n\"1001,\"\"Sanne, x\"\",s@example.com\"\n\"1002,Daan,no-address\"\n";
+    let world = self::world();
+    run(&world, "export.csv", rows.as_bytes())
+        .expect_code(1)
+        .expect_outcomes("1 created, 1 rejected")
+        .expect_stderr("rows stand whole in quotes");
+    assert_eq!(customers(&world)[0], "1001|Sanne, x|s@example.com");
+    let fixed = world.result_text("rejected.csv").replace("no-address", "d@example.com");
+    run(&world, "fixed.csv", fixed.as_bytes()).expect_code(0).expect_outcomes("1 created");
+
+    let single = "'Klantnummer';'Voornaam';'E-mail'\n'1001';'Sanne; ''t Hart';'s@example.com'\n";
+    let world = self::world();
+    run(&world, "export.csv", single.as_bytes()).expect_code(0).expect_outcomes("1 created");
+    assert_eq!(customers(&world), ["1001|Sanne; 't Hart|s@example.com"]);
+    let world = with_input("quote = \"none\"");
+    run(&world, "export.csv", b"Klantnummer,Voornaam,E-mail\n1,\"Sanne,s@example.com\n").expect_code(0);
+    assert_eq!(customers(&world), ["1|\"Sanne|s@example.com"]);
+}
+
+#[test]
+fn double_and_blank_names_matter_only_where_they_are_mapped() {
+    let text =
+        ",Klantnummer,Voornaam,E-mail,E-mail,Reden,Reden,\n0,1001,Sanne,s@example.com,t@example.com,a,b,\n";
+    let world = world();
+    world.edit_config("email = \"E-mail\"", "email = [\"E-mail\", \"E-mail (2)\"]");
+    run(&world, "export.csv", text.as_bytes())
+        .expect_code(0)
+        .expect_outcomes("1 created")
+        .expect_calls(2)
+        .expect_stderr("columns 4 and 5 are both called \"E-mail\"; the second is read as \"E-mail (2)\"");
+    let output = run(&world, "export.csv", text.replace("s@", "s").as_bytes()).expect_code(1);
+    assert!(!output.stderr.contains("Reden"), "{}", output.stderr);
+    let fixed = world.result_text("rejected.csv").replace("sexample", "s@example");
+    run(&world, "fixed.csv", fixed.as_bytes()).expect_code(0);
+    world.execute(&["init", "export.csv"]);
+}
+
+const HEADER: &str = "Klantnummer,Voornaam,E-mail\n";
+
+#[test]
+fn the_header_is_the_first_line_that_holds_every_mapped_column() {
+    let rows = "1001,Zo\u{eb},z@example.com\n1002,Daan,d@example.com\n";
+    for above in [
+        "UTF-8\n",
+        "# made by hand\n\n",
+        "My Contacts Report\n\"As of 2026-11-26 09:14:22, by \"\"Iris\"\"\"\n\n\"Filtered \"By\"\n",
+        "a,b,c\nKlantnummer,b,c\n",
+    ] {
+        let world = world();
+        let line = above.lines().count() + 1;
+        let output = run(&world, "export.csv", format!("{above}{HEADER}{rows}").as_bytes());
+        let output = output.expect_code(0).expect_outcomes("2 created");
+        assert!(output.stderr.contains(&format!("the header is on line {line}")), "{}", output.stderr);
+    }
+    let far = format!("{}{HEADER}{rows}", "x\n".repeat(50));
+    run(&world(), "export.csv", far.as_bytes()).expect_code(2);
+    run(&with_input("skip = 50"), "export.csv", far.as_bytes()).expect_code(0).expect_outcomes("2 created");
+    run(&with_input("skip = 49"), "export.csv", far.as_bytes()).expect_code(2);
+    run(&with_input("skip = 0"), "export.csv", format!("UTF-8\n{HEADER}{rows}").as_bytes()).expect_code(2);
+    run(&with_input("skip = \"all\""), "export.csv", b"").expect_code(2).expect_stderr("no number of lines");
+    // A name that is misspelt is named, whatever stands above.
+    let misspelt = format!("Report\n{}{rows}", HEADER.replace("E-mail", "E-mial"));
+    run(&world(), "export.csv", misspelt.as_bytes()).expect_code(2).expect_stderr("did you mean \"E-mial\"?");
+}
+
+#[test]
+fn blank_rows_headers_and_footers_are_counted_and_no_rows() {
+    let rows = "1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
+    let cases = [
+        (format!("{HEADER}{rows}{}", ",,\n".repeat(300)), "300 blank lines"),
+        (
+            format!("{HEADER}1001,Sanne,s@example.com\n\"\",\"\",\"\"\n1002,Daan,d@example.com\n"),
+            "1 blank line",
+        ),
+        (
+            format!("{HEADER}1001,Sanne,s@example.com\n\u{feff}{HEADER}1002,Daan,d@example.com\n"),
+            "1 repeated header",
+        ),
+        (format!("{HEADER}1001,Sanne,s@example.com{HEADER}1002,Daan,d@example.com\n"), "1 repeated header"),
+        (
+            format!("{HEADER}1001,Sanne,s@example.com\u{feff}{HEADER}1002,Daan,d@example.com\n"),
+            "1 repeated header",
+        ),
+        (format!("{HEADER}{rows}Totaal: 2,,\n"), "1 footer"),
+        (
+            format!(
+                "{HEADER}{rows}\n\nGrand Totals,,\n2 Records,,\nContacts with Mobile\nCopyright (c) 2026"
+            ),
+            "4 footers",
+        ),
+        (format!("{HEADER}{rows},Afgedrukt op 1-2-2026,\n"), "1 footer"),
+    ];
+    for (text, no_rows) in &cases {
+        let world = world();
+        let output = run(&world, "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("2 created");
+        assert!(
+            output.stderr.contains(&format!("no rows: {no_rows}")) || output.stderr.contains(no_rows),
+            "{text}: {}",
+            output.stderr
+        );
+        run(&world, "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("2 unchanged");
+    }
+    let world = world();
+    world.file("export.csv", cases[5].0.as_bytes());
+    let plan = world.execute(&["plan", "export.csv"]).expect_code(0);
+    assert!(plan.stdout.contains("no row on line 4: \"Totaal: 2\""), "{}", plan.stdout);
+    // Names in another order are another file.
+    run(
+        &world,
+        "export.csv",
+        format!("{HEADER}{rows}Voornaam,Klantnummer,E-mail\nx,1003,x@example.com\n").as_bytes(),
+    )
+    .expect_code(2)
+    .expect_stderr("export.csv:4: the header comes again");
+}
+
+#[test]
+fn a_sparse_row_is_an_ordinary_row() {
+    let rows = "1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
+    for (text, outcomes) in [
+        // At the end, behind blank rows, with an id like the others.
+        (format!("{HEADER}{rows}1003,,\n"), "3 created"),
+        (format!("{HEADER}{rows},,\n\n,,\n1003,,\n"), "3 created"),
+        (format!("{HEADER}{rows}1003,,"), "3 created"),
+        (format!("{HEADER}{rows}10003,,\n999999,,\n"), "4 created"),
+        // Above a full row even the words of footers.
+        (format!("{HEADER}Totaal,,\n{rows}"), "3 created"),
+        (format!("{HEADER}{rows}1003,Total,t@example.com\n"), "3 created"),
+        // The last line of a longer cell is no footer.
+        (
+            format!("{HEADER}{rows}1003,\"Eva\nvan\",e@example.com\n1004,Bo,\"b@example.com\n\"\n"),
+            "4 created",
+        ),
+    ] {
+        let output = run(&world(), "export.csv", text.as_bytes());
+        assert_eq!(
+            output.json()["outcomes"]["created"].as_u64(),
+            outcomes.split(' ').next().and_then(|count| count.parse().ok()),
+            "{text}: {}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
+fn a_row_that_is_cut_in_its_id_is_no_footer() {
+    let rows = "C-1001,Sanne,s@example.com\nC-1002,Daan,d@example.com\n";
+    for cut in ["C", "C-", "C-10", "C-1003", "C-1003,E"] {
+        run(&world(), "export.csv", format!("{HEADER}{rows}{cut}").as_bytes())
+            .expect_code(2)
+            .expect_stderr("breaks off");
+    }
+}
+
+#[test]
+fn names_keep_their_accents_whatever_the_encoding() {
+    let text = "Klantnummer,Voornaam,E-mail\n1001,Zo\u{eb},z@example.com\n1002,Andr\u{e9},a@example.com\n1003,M\u{fc}ller,no-address\n";
+    // Zo\u{eb}, Andr\u{e9} and M\u{fc}ller in each encoding.
+    let encodings: [(&str, [u8; 3]); 5] = [
+        ("cp850", [0x89, 0x82, 0x81]),
+        ("cp437", [0x89, 0x82, 0x81]),
+        ("mac-roman", [0x91, 0x8e, 0x9f]),
+        ("latin-1", [0xeb, 0xe9, 0xfc]),
+        ("ANSI", [0xeb, 0xe9, 0xfc]),
+    ];
+    for (name, bytes) in encodings {
+        let world = with_input(&format!("encoding = \"{name}\""));
+        let byte = |letter: char| match letter {
+            '\u{eb}' => bytes[0],
+            '\u{e9}' => bytes[1],
+            '\u{fc}' => bytes[2],
+            other => other as u8,
+        };
+        let encoded: Vec<u8> = text.chars().map(byte).collect();
+        run(&world, "export.csv", &encoded).expect_code(1).expect_outcomes("2 created, 1 rejected");
+        assert_eq!(
+            customers(&world),
+            ["1001|Zo\u{eb}|z@example.com", "1002|Andr\u{e9}|a@example.com"],
+            "{name}"
+        );
+        // The result file is in the same encoding.
+        let mut fixed = world.result("rejected.csv").expect("a result file");
+        assert!(fixed.windows(4).any(|window| window == [b'M', bytes[2], b'l', b'l']), "{name}");
+        let at = fixed.windows(10).position(|window| window == b"no-address").expect("the address");
+        fixed.splice(at..at + 10, *b"m@example.com");
+        run(&world, "fixed.csv", &fixed).expect_code(0).expect_outcomes("1 created");
+        // And `init` sees what it is.
+        let proposed = world.execute(&["init", "export.csv"]).stdout;
+        let guess = match name {
+            "cp850" | "cp437" => "cp850",
+            "mac-roman" => "macintosh",
+            _ => "windows-1252",
+        };
+        assert!(proposed.contains(&format!("encoding = \"{guess}\"")), "{name}: {proposed}");
+    }
+}
+
+#[test]
+fn stray_rows_of_another_encoding_are_rejected_and_no_other() {
+    let rows: String = (0..20).map(|id| format!("1{id:03},Zo\u{eb},z{id}@example.com\n")).collect();
+    let stray = b"2001,Ren\xe9,r@example.com\n2002,B\xf6hm,b@example.com\n";
+    let text = [HEADER.as_bytes(), rows.as_bytes(), stray].concat();
+    let world = world();
+    run(&world, "export.csv", &text).expect_code(1).expect_outcomes("20 created, 2 rejected");
+    let proposed = world.execute(&["init", "export.csv"]);
+    assert!(!proposed.stdout.contains("encoding ="), "{}", proposed.stdout);
+    // A setting that would garble the others is refused.
+    run(&with_input("encoding = \"windows-1252\""), "export.csv", &text)
+        .expect_code(2)
+        .expect_stderr("is UTF-8");
+    // Text that was garbled before is told.
+    let garbled = format!("{HEADER}1001,Zo\u{c3}\u{ab},z@example.com\n");
+    run(&self::world(), "export.csv", garbled.as_bytes()).expect_code(0).expect_stderr("text looks garbled");
+}
+
+const JSON_MAPPING: &str = "[customer]\nprimary_id = \"id\"\nbrand_id = { value = 2 }\nfirstname = \"first_name\"\nemail = [\"emails\", \"contact.mail\"]\ntelephone = \"phones[].number\"\n";
+
+fn json_world() -> World {
+    World::default().with_mapping(JSON_MAPPING, "")
+}
+
+const SANNE: &str = r#"{"id": "C-1", "first_name": "Sanne, \"{}]", "emails": ["a@example.com", "b@example.com"], "phones": [{"number": "+31612345678"}, {"number": "+31612345679", "type": "work"}]}"#;
+const DAAN: &str = r#"{"id": "C-2", "first_name": "Daan", "emails": [], "phones": [], "contact": {"mail": "d@example.com"}}"#;
+
+#[test]
+fn json_is_read_in_every_layout_and_lists_are_several_addresses() {
+    let pretty = |row: &str| {
+        let value: serde_json::Value = serde_json::from_str(row).expect("JSON");
+        format!("{value:#}")
+    };
+    let layouts = [
+        format!("{SANNE}\n{DAAN}\n"),
+        format!("[{SANNE}, {DAAN}]"),
+        format!("[\n  {SANNE},\n  {DAAN}\n]\n"),
+        format!("{}\n{}\n", pretty(SANNE), pretty(DAAN)),
+        format!("[{},\n{}]", pretty(SANNE), pretty(DAAN)),
+        format!("{{\"total\": 2, \"records\": [{SANNE},{DAAN}], \"done\": true}}"),
+        format!("{{\n\"data\": {{\"items\": [\n{},{}]}}}}", pretty(SANNE), pretty(DAAN)),
+    ];
+    for text in &layouts {
+        for name in ["export.json", "export.jsonl", "export.csv"] {
+            let world = json_world();
+            let output = run(&world, name, text.as_bytes()).expect_code(0).expect_outcomes("2 created");
+            // One create each, and three more addresses.
+            let output = output.expect_calls(5);
+            let names_list = text.contains("total") || text.contains("items");
+            assert_eq!(output.stderr.contains("the rows are the objects in the list"), names_list, "{text}");
+            world.execute(&["run", "--json", name]).expect_code(0).expect_outcomes("2 unchanged");
+        }
+    }
+    // A rejected row goes through its result file.
+    for text in &layouts[1..] {
+        let world = json_world();
+        let text = text.replace("d@example.com", "no-address");
+        run(&world, "export.json", text.as_bytes()).expect_code(1).expect_outcomes("1 created, 1 rejected");
+        let fixed = world.result_text("rejected.jsonl").replace("no-address", "d@example.com");
+        run(&world, "fixed.jsonl", fixed.as_bytes()).expect_code(0).expect_outcomes("1 created");
+    }
+    // A list that has no end is not read.
+    run(&json_world(), "export.json", format!("[{SANNE}, {DAAN}").as_bytes())
+        .expect_code(2)
+        .expect_stderr("breaks off");
+    run(&json_world(), "export.json", format!("[{SANNE}, {{\"id\":").as_bytes())
+        .expect_code(2)
+        .expect_stderr("breaks off");
+}
+
+#[test]
+fn streams_of_taps_are_mapped_by_dotted_names_and_errors_are_in_words() {
+    let world = World::default().with_mapping(
+        "[customer]\nprimary_id = \"record.id\"\nbrand_id = { value = 2 }\nemail = \"record.mail\"\n[[operation.rule]]\nwhen = \"type != 'RECORD'\"\nthen = \"skip\"\n",
+        "",
+    );
+    let lines = "{\"type\":\"SCHEMA\",\"schema\":{\"a\":[1]}}\n{\"type\":\"RECORD\",\"record\":{\"id\":7,\"mail\":\"a@example.com\"}}\n";
+    run(&world, "export.jsonl", lines.as_bytes()).expect_code(0).expect_outcomes("1 created, 1 skipped");
+    for (line, words) in [
+        ("{\"id\":1", "ends before its closing brace"),
+        ("{id:1}", "a key has no double quotes"),
+        ("{\"id\":1,}", "a comma stands before the closing brace"),
+        ("{\"id\":1} x", "text follows the closing brace"),
+        ("id=1", "does not begin with"),
+    ] {
+        let world = json_world();
+        run(&world, "export.jsonl", format!("{DAAN}\n{line}\n").as_bytes())
+            .expect_code(1)
+            .expect_stderr(words);
+    }
+    // `init` sees the members of all rows, inside of others and of lists.
+    let world = json_world();
+    world.file("export.jsonl", format!("{{\"id\":\"C-0\"}}\n{SANNE}\n{DAAN}\n").as_bytes());
+    let proposed = world.execute(&["init", "export.jsonl"]).stdout;
+    for name in ["emails", "phones[].number", "contact.mail"] {
+        assert!(proposed.contains(name), "{name}: {proposed}");
+    }
 }

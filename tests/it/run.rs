@@ -89,8 +89,10 @@ fn rejected_rows_show_column_and_value_and_run_once_they_are_fixed() {
 fn an_unusable_header_ends_the_run_before_the_first_call() {
     let cases = [
         ("id,first,last,email,email2,op\n", "no column \"phone\""),
-        ("id,first,first,email,email2,phone,op\n", "columns 2 and 3"),
-        ("id,first,,email,email2,phone,op\n", "column 3 of the header has no name"),
+        ("id,first,first,email,email2,phone,op\n", "no column \"last\""),
+        ("id,first,,email,email2,phone,op\n", "no column \"last\""),
+        ("id^first^last^email^email2^phone^op\n", "set delimiter = \"^\""),
+        ("id;;first;;last;;email\n", "\";;\" stands between its cells"),
         ("id,first,last,e-mail,email2,phone,op\n", "did you mean"),
         ("", "is empty"),
     ];

@@ -139,7 +139,7 @@ fn error_messages_match_their_snapshot() {
     world.file("empty.csv", b"");
     world.file("twice.csv", b"id,id\n1,2\n");
     world.file("cut.csv", b"id,first,last,email,email2,phone,op\n1,Ann,Smit,ann@example.org,,,\n2,Bo");
-    world.file("list.json", b"[{\"id\":1}]");
+    world.file("list.json", b"[{\"id\":1},");
     for export in ["export.csv", "none.csv", "empty.csv", "twice.csv", "cut.csv", "list.json"] {
         text += &transcript(&world, &["run", export]);
     }
