@@ -53,8 +53,15 @@ pub(crate) fn propose(path: &Path) -> Result<Proposal, ProposalError> {
     if let Some(reason) = no_table(&sample) {
         return Err(ProposalError::NoTable { name: export.name().to_owned(), reason });
     }
-    let mut findings = Findings::new(sample);
-    findings.input = export.detected_settings();
+    let mut findings = Findings::new(sample, export.detected_settings());
+    if findings.may_be_title() {
+        while export.take_next_header()? {
+            let other = Findings::new(export.sample()?, export.detected_settings());
+            if other.score() > findings.score() {
+                findings = other;
+            }
+        }
+    }
     findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
 }
@@ -88,12 +95,12 @@ struct Findings {
     blanks: Vec<String>,
     /// A column that seems to name operations, and its values.
     operation: Option<(usize, Vec<String>)>,
-    input: Vec<(&'static str, String)>,
+    input: Vec<(&'static str, toml::Value)>,
     encoding: Option<String>,
 }
 
 impl Findings {
-    fn new(mut sample: Sample) -> Self {
+    fn new(mut sample: Sample, input: Vec<(&'static str, toml::Value)>) -> Self {
         sample.rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
         let blanks = take_blanks(&mut sample);
         let columns = Column::all(&mut sample);
@@ -112,7 +119,7 @@ impl Findings {
             twitter: addresses::accounts(&columns, &own, Word::Twitter),
             facebook: addresses::accounts(&columns, &own, Word::Facebook),
             operation: operation(&columns),
-            input: Vec::new(),
+            input,
             encoding: None,
             sample,
             columns,
@@ -121,6 +128,16 @@ impl Findings {
             telephones,
             blanks,
         }
+    }
+
+    /// Whether the header may be a line of text above it.
+    fn may_be_title(&self) -> bool {
+        self.ids.chosen.is_none() || 2 * self.sample.malformed > self.sample.rows.len()
+    }
+
+    /// How much of a table was found.
+    fn score(&self) -> (bool, usize) {
+        (self.ids.chosen.is_some(), self.mapped().len())
     }
 
     fn mapped(&self) -> BTreeSet<usize> {

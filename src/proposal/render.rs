@@ -105,7 +105,7 @@ impl Findings {
     fn input(&self, text: &mut String) {
         text.push_str("\n[input]\n");
         for (key, value) in &self.input {
-            let _ = writeln!(text, "{key} = {}", quoted(value));
+            let _ = writeln!(text, "{key} = {value}");
         }
         if let Some(encoding) = &self.encoding {
             let encoding = quoted(&encoding.to_ascii_lowercase());

@@ -33,6 +33,8 @@ struct Csv {
     has_quoted_rows: bool,
     header: HeaderCells,
     header_at: RowRef,
+    /// The first line that may be the header.
+    top: u64,
     /// All columns of the header.
     columns: usize,
     /// Those at its end that a result file added.
@@ -65,6 +67,7 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
         has_quoted_rows,
         header: HeaderCells::default(),
         header_at: start,
+        top: line,
         columns: 0,
         results: 0,
         named: 0,
@@ -326,7 +329,7 @@ impl Format for Csv {
     }
 
     fn header_line(&self) -> Option<u64> {
-        Some(self.header_at.line)
+        Some(self.header_at.line).filter(|line| *line > self.top)
     }
 
     fn find_footers(
@@ -340,13 +343,16 @@ impl Format for Csv {
         Ok(())
     }
 
-    fn detected_settings(&self) -> Vec<(&'static str, String)> {
-        let mut settings = vec![("delimiter", char::from(self.syntax.delimiter).to_string())];
+    fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
+        let mut settings = vec![("delimiter", char::from(self.syntax.delimiter).to_string().into())];
         if self.syntax.quote == QuoteSetting::Single.byte() {
-            settings.push(("quote", "'".to_owned()));
+            settings.push(("quote", "'".into()));
         }
         if self.syntax.escape == EscapeSetting::Backslash {
-            settings.push(("escape", "backslash".to_owned()));
+            settings.push(("escape", "backslash".into()));
+        }
+        if self.header_line().is_some() {
+            settings.push(("skip", toml::Value::Integer((self.header_at.line - self.top).cast_signed())));
         }
         settings
     }

@@ -46,7 +46,7 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     }
 
     /// Settings of `[input]` that were detected.
-    fn detected_settings(&self) -> Vec<(&'static str, String)> {
+    fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
         Vec::new()
     }
 
@@ -55,7 +55,7 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The physical line of the header.
+    /// The physical line of the header, if it is not the first one.
     fn header_line(&self) -> Option<u64> {
         None
     }
@@ -181,7 +181,7 @@ impl Export {
     pub(crate) fn set_mapped(&mut self, id: &[usize], mapped: &[usize]) -> Result<(), SourceError> {
         let found = self.format.find_footers(&self.text, self.first, id, mapped);
         found.map_err(|source| self.io_error(source))?;
-        if let Some(line) = self.format.header_line().filter(|line| *line > 1) {
+        if let Some(line) = self.format.header_line() {
             self.notes.push(format!("the header is on line {line}"));
         }
         for double in self.columns.doubles().filter(|(first, _)| mapped.contains(first)) {
@@ -220,7 +220,7 @@ impl Export {
     }
 
     /// Settings of `[input]` that were detected.
-    pub(crate) fn detected_settings(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
         self.format.detected_settings()
     }
 

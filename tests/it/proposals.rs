@@ -170,6 +170,49 @@ fn the_object_around_each_row_says_nothing_and_one_inside_does() {
 }
 
 #[test]
+fn lines_above_the_header_are_skipped_by_their_number() {
+    let header = "Klantnummer;Voornaam;Achternaam;E-mail\n";
+    let rows: String = (10..30).map(|id| format!("K-{id};Sanne;Bakker;p{id}@example.com\n")).collect();
+    for (above, below, skip) in [
+        ("", "", None),
+        ("sep=;\n", "", None),
+        ("UTF-8\n", "", Some(1)),
+        ("# exported 2026-11-27\n# all customers; by crm 3.1\n", "", Some(2)),
+        ("Relatieoverzicht;;;\nAdministratie: Bakkerij Smit;;;\n;;;\n", "Totaal: 20;;;\n", Some(3)),
+        ("Klantnummer overzicht\n", "", Some(1)),
+        ("Klanten met e-mail\n\n", "Afgedrukt op 27-11-2026\n", Some(2)),
+        ("Van;01-01-2026;Tot;27-11-2026\n", "", Some(1)),
+        ("sep=;\nRapport klanten;;;\n", "", Some(1)),
+        ("\"Rapport\nover twee regels\"\n", "", Some(2)),
+    ] {
+        let export = [above, header, &rows, below].concat();
+        let (proposed, creates) = propose_and_plan("export.csv", export.as_bytes(), 0);
+        assert_eq!(creates, Some(20), "{above}");
+        let toml: toml::Table = proposed.parse().expect("TOML");
+        let found = toml["input"].get("skip").and_then(toml::Value::as_integer);
+        assert_eq!(found, skip, "{above}");
+        assert_eq!(toml["customer"]["primary_id"].as_str(), Some("Klantnummer"), "{above}");
+    }
+}
+
+#[test]
+fn lists_of_addresses_are_proposed_and_others_are_not() {
+    let line = |id: u32| {
+        format!(
+            "{{\"id\":\"C-{id}\",\"name\":\"Ann Smit\",\"emails\":[\"a{id}@example.com\",\"b{id}@example.com\"],\"phones\":[{{\"number\":\"+316123456{id}\",\"type\":\"home\"}}],\"aliases\":[\"X{id}\"]}}\n"
+        )
+    };
+    let lines: String = (10..14).map(line).collect();
+    let (proposed, creates) = propose_and_plan("export.jsonl", lines.as_bytes(), 0);
+    let expected =
+        ["primary_id = \"id\"", "name = \"name\"", "email = \"emails\"", "telephone = \"phones[].number\""];
+    assert_eq!((mapping(&proposed).as_slice(), creates), (expected.as_slice(), Some(4)), "{proposed}");
+    for list in ["phones[].type", "aliases"] {
+        assert!(proposed.contains(&format!("# \"{list}\" holds lists")), "{proposed}");
+    }
+}
+
+#[test]
 fn a_proposal_is_toml_whatever_the_header_holds() {
     let header = "\"Klant\nnummer\",\"Voor\r\nnaam\",\"E-mail\n(priv\u{e9})\",\"# = \"\" ' \\\",\"\u{85}\u{202e}x\",\"a\tb\"\n";
     let rows = "1001,Sanne,s@example.com,1,2,3\n1002,Daan,d@example.com,1,2,3\n";
