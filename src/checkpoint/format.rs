@@ -48,6 +48,7 @@
 //! `fixtures/checkpoints/`, which a test reads. A file of a later format is
 //! refused and left as it is.
 
+use crate::source::NoRows;
 use std::collections::HashMap;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -156,6 +157,9 @@ pub struct RunRecord {
     pub folder: String,
     /// Rows of the export.
     pub rows: u64,
+    /// Lines of the export that are no rows.
+    #[serde(with = "NoRowsLayout")]
+    pub no_rows: NoRows,
     /// Whether every row's operation is `sync` or `skip`.
     pub only_sync: bool,
     /// The first few brands of its rows.
@@ -382,6 +386,14 @@ enum EffectLayout {
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Counts")]
 struct CountsLayout([u64; 10]);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "NoRows")]
+struct NoRowsLayout {
+    blank: u64,
+    headers: u64,
+    footers: u64,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "MissingCustomers")]

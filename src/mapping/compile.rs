@@ -41,7 +41,7 @@ impl Mapping {
                 })
                 .collect(),
             addresses: addresses
-                .map(|(channel, from)| (channel, compiler.compile_addresses(channel.as_str(), from)))
+                .map(|(channel, from)| (channel, compiler.compile_source(channel.as_str(), from)))
                 .collect(),
             ticket_id: customer.ticket_id.as_ref().map(|from| compiler.compile_source("ticket_id", from)),
             no_sync: customer.no_sync.as_ref().map(|from| compiler.compile_source("no_sync", from)),
@@ -56,6 +56,7 @@ impl Mapping {
         let mut problems = compiler.problems;
         if problems.is_empty() {
             mapping.deciding_columns = mapping.find_deciding_columns();
+            mapping.list_columns().into_iter().for_each(|column| columns.allow_list(column));
             problems
                 .extend(mapping.templates().filter_map(|template| template.check(&mapping.columns).err()));
         }
@@ -89,17 +90,6 @@ impl Compiler<'_> {
         let region = RegionSource { fixed, column };
         let split = setting.split.clone().filter(|separator| !separator.is_empty());
         ValueSource { origins, region, split, invalid: setting.invalid, is_whole_name: false, key }
-    }
-
-    /// A list in a column of addresses is several of them.
-    fn compile_addresses(&mut self, key: &str, setting: &FieldSource) -> ValueSource {
-        let source = self.compile_source(key, setting);
-        for origin in &source.origins {
-            if let ValueOrigin::Column(column) = origin {
-                self.columns.allow_list(*column);
-            }
-        }
-        source
     }
 
     fn compile_rules(&mut self, operation: &OperationSettings) -> OperationRules {

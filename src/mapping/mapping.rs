@@ -1,6 +1,6 @@
 //! A mapping, compiled for the columns of one export.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use rlibphonenumber::enums::Region;
@@ -72,6 +72,18 @@ pub(super) struct OperationRules {
     pub(super) default: Operation,
 }
 
+impl ValueSource {
+    fn all_origins(&self) -> impl Iterator<Item = &ValueOrigin> {
+        self.origins.iter().chain(&self.region.column)
+    }
+}
+
+impl ValueOrigin {
+    fn column(&self) -> Option<usize> {
+        if let Self::Column(column) = self { Some(*column) } else { None }
+    }
+}
+
 impl Mapping {
     /// Takes off the apostrophe in front of the cells of each column in which most
     /// of these first rows have one.
@@ -88,11 +100,15 @@ impl Mapping {
 
     /// The origins of all values, without that of the operation.
     pub(super) fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
-        let fields = self.fields.iter().map(|(_, source)| source);
         let addresses = self.addresses.iter().map(|(_, source)| source);
+        self.text_sources().chain(addresses).flat_map(ValueSource::all_origins)
+    }
+
+    /// The sources of all values that are no addresses.
+    fn text_sources(&self) -> impl Iterator<Item = &ValueSource> {
+        let fields = self.fields.iter().map(|(_, source)| source);
         let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
-        let sources = [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(addresses);
-        sources.chain(others).flat_map(|source| source.origins.iter().chain(&source.region.column))
+        [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(others)
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Expression> {
@@ -105,15 +121,22 @@ impl Mapping {
 
     /// The columns that decide what a row asks for.
     pub(super) fn find_deciding_columns(&self) -> Vec<usize> {
-        let columns = self.origins().chain(&self.rules.column).filter_map(|origin| match origin {
-            ValueOrigin::Column(column) => Some(*column),
-            _ => None,
-        });
+        let columns = self.origins().chain(&self.rules.column).filter_map(ValueOrigin::column);
         let read = self.templates().flat_map(|template| template.deciding_columns(&self.columns));
         let mut deciding: Vec<usize> = columns.chain(read).collect();
         deciding.sort_unstable_by_key(|column| &self.columns.names()[*column]);
         deciding.dedup();
         deciding
+    }
+
+    /// The columns that may hold a list, which is several addresses: those that
+    /// nothing but addresses are read from.
+    pub(super) fn list_columns(&self) -> Vec<usize> {
+        let texts = self.text_sources().flat_map(ValueSource::all_origins).chain(&self.rules.column);
+        let read = self.templates().flat_map(|template| template.deciding_columns(&self.columns));
+        let others: HashSet<usize> = texts.filter_map(ValueOrigin::column).chain(read).collect();
+        let addresses = self.addresses.iter().flat_map(|(_, source)| &source.origins);
+        addresses.filter_map(ValueOrigin::column).filter(|column| !others.contains(column)).collect()
     }
 
     /// The cells that decide what a row asks for, as they are in the export. Two
@@ -129,11 +152,7 @@ impl Mapping {
 
     /// The columns of the customer's id.
     pub(crate) fn id_columns(&self) -> Vec<usize> {
-        let columns = self.primary_id.origins.iter().filter_map(|origin| match origin {
-            ValueOrigin::Column(column) => Some(*column),
-            _ => None,
-        });
-        columns.collect()
+        self.primary_id.origins.iter().filter_map(ValueOrigin::column).collect()
     }
 
     /// The names of the columns that decide what a row asks for.

@@ -350,9 +350,13 @@ impl<'a> RowMapper<'a> {
                     }
                     Ok(())
                 };
-                for text in texts(value.text, source.split.as_deref()) {
+                let Some(texts) = split_cell(&value.text, source.split.as_deref()) else {
+                    add(value.text)?;
+                    continue;
+                };
+                for text in texts {
                     if mapping.blanks.meaning(&text) == CellMeaning::Value {
-                        add(text)?;
+                        add(text.into())?;
                     }
                 }
             }
@@ -490,16 +494,15 @@ impl<'a> RowMapper<'a> {
     }
 }
 
-/// The texts of a cell: of a list, and of each text that a separator splits.
-fn texts<'a>(cell: Cow<'a, str>, separator: Option<&str>) -> Vec<Cow<'a, str>> {
+/// The texts of a cell that holds several: of a list, or between separators.
+fn split_cell(cell: &str, separator: Option<&str>) -> Option<Vec<String>> {
     // Spaces around the separator are no part of the texts.
     let separator = separator.map(|text| Some(text.trim()).filter(|text| !text.is_empty()).unwrap_or(text));
-    if !cell.contains(LIST_SEPARATOR) && !separator.is_some_and(|separator| cell.contains(separator)) {
-        return vec![cell];
-    }
+    let has_several =
+        cell.contains(LIST_SEPARATOR) || separator.is_some_and(|separator| cell.contains(separator));
     let texts = cell.split(LIST_SEPARATOR);
     let texts = texts.flat_map(|text| text.split(separator.unwrap_or(LIST_SEPARATOR)));
-    texts.map(|text| text.trim().to_owned().into()).collect()
+    has_several.then(|| texts.map(|text| text.trim().to_owned()).collect())
 }
 
 /// The region of a row's national telephone numbers, or why there is none.

@@ -16,7 +16,7 @@ use crate::guards::GuardVerdict;
 use crate::mapping::suggest_region;
 use crate::omnidesk::CallKind;
 use crate::reconcile::MissingAction;
-use crate::source::Skipped;
+use crate::source::NoRows;
 use crate::units::{Count, Period, counted, pluralize};
 
 /// Fewer numbers say nothing of where they are from.
@@ -59,9 +59,8 @@ pub(crate) fn rejections_text(plan: &Plan, values: Values) -> String {
 }
 
 /// Lines of the export that are no rows.
-fn skipped_text(skipped: &Skipped) -> String {
-    let kinds =
-        [(skipped.blank, "blank line"), (skipped.headers, "repeated header"), (skipped.footers, "footer")];
+fn no_rows_text(lines: NoRows) -> String {
+    let kinds = [(lines.blank, "blank line"), (lines.headers, "repeated header"), (lines.footers, "footer")];
     let kinds = kinds.iter().filter(|(count, _)| *count > 0);
     let kinds: Vec<String> = kinds.map(|(count, kind)| counted(*count, kind)).collect();
     if kinds.is_empty() { String::new() } else { format!("no rows: {}\n", kinds.join(", ")) }
@@ -125,8 +124,9 @@ impl PlanView<'_> {
             "repeated_rows": plan.repeated_rows,
             "absent_keys": plan.absent_keys,
             "apostrophe_columns": self.prepared.mapping.apostrophe_columns().collect::<Vec<_>>(),
-            "no_rows": { "blank": plan.skipped.blank, "headers": plan.skipped.headers, "footers": plan.skipped.footers },
+            "no_rows": plan.skipped.lines,
             "input_notes": self.prepared.export.notes(),
+            "input_warning": self.prepared.export.warning(),
             "phone_region": self.phone_region().map(|(region, _)| region),
             "notices": plan.effects.findings.profile.notices,
             "mapping_changes": plan.effects.findings.mapping_changes,
@@ -183,10 +183,11 @@ impl PlanView<'_> {
             let columns = apostrophes.join(", ");
             let _ = writeln!(text, "taken off, the apostrophe that most first rows have in front: {columns}");
         }
-        for note in self.prepared.export.notes() {
+        let export = &self.prepared.export;
+        for note in export.notes().iter().map(String::as_str).chain(export.warning()) {
             let _ = writeln!(text, "{note}");
         }
-        text.push_str(&skipped_text(&plan.skipped));
+        text.push_str(&no_rows_text(plan.skipped.lines));
         if let Some(fit) = self.fit().and_then(|fit| fit.text()) {
             let _ = writeln!(text, "{fit}");
         }

@@ -10,7 +10,7 @@ use crate::dispatch::{CallLine, CallResult, Pace, Problem};
 use crate::guards::NoticeLine;
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CauseMap, Counts, MissingCustomers, Outcome};
-use crate::source::RowRef;
+use crate::source::{NoRows, RowRef};
 use crate::units::{Count, Period, counted, pluralize};
 
 /// Calls of one execution.
@@ -95,6 +95,7 @@ pub(crate) struct Summary {
     pub(crate) took: Duration,
     pub(crate) was_resumed: bool,
     pub(crate) rows: u64,
+    pub(crate) no_rows: NoRows,
     /// Rows by outcome; the sum must be `rows`.
     pub(crate) counts: Counts,
     /// Unless `[missing]` ignores them.
@@ -170,6 +171,7 @@ impl Summary {
             "seconds": self.took.as_secs_f64(),
             "resumed": self.was_resumed,
             "rows": self.rows,
+            "no_rows": self.no_rows,
             "outcomes": self.counts.json(),
             "missing": self.missing.as_ref().map(MissingCustomers::json),
             "balanced": self.is_balanced(),

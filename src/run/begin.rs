@@ -64,6 +64,9 @@ impl Execution<'_> {
         let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
         let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
         options.report(|| view.head());
+        if options.quiet && plan.calls_total() > 0 {
+            prepared.export.warning().into_iter().for_each(report_line);
+        }
         if !verdicts.is_empty() {
             return Err(blocked(verdicts));
         }
@@ -120,6 +123,7 @@ impl Execution<'_> {
             folder: folder.to_string_lossy().into_owned(),
             started,
             rows: plan.rows(),
+            no_rows: plan.skipped.lines,
             only_sync: !plan.has_own_operations,
             brands: plan.brands(),
             is_part: prepared.is_part(),

@@ -92,6 +92,7 @@ impl Execution<'_> {
             took: self.began.elapsed(),
             was_resumed,
             rows: record.rows,
+            no_rows: record.no_rows,
             counts,
             missing: record.missing,
             calls_planned: record.calls_planned,

@@ -422,11 +422,11 @@ impl RowReader for CsvReader {
                     return Err(io::Error::other(ExportFault::OtherOrder { line: at.line }));
                 }
                 Some(NoRow::Glued) => {
-                    skipped.headers += 1;
+                    skipped.lines.headers += 1;
                     csv.unglue(row);
                     return Ok(true);
                 }
-                Some(NoRow::Header) => skipped.headers += 1,
+                Some(NoRow::Header) => skipped.lines.headers += 1,
                 Some(NoRow::Footer(text)) => skipped.add_footer(at, text),
             }
             records.uncount();
@@ -434,7 +434,9 @@ impl RowReader for CsvReader {
     }
 
     fn skipped(&self) -> Skipped {
-        Skipped { blank: self.records.blank(), ..self.skipped.clone() }
+        let mut skipped = self.skipped.clone();
+        skipped.lines.blank = self.records.blank();
+        skipped
     }
 }
 

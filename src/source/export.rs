@@ -110,6 +110,8 @@ pub struct Export {
     pub(super) mapped_id: Option<usize>,
     /// What a person should know of how it is read.
     pub(super) notes: Vec<String>,
+    /// What is wrong with its text, though it can be read.
+    pub(super) warning: Option<&'static str>,
     /// Whether another line than the first may be the header.
     pub(super) searches_header: bool,
 }
@@ -138,6 +140,7 @@ impl Export {
             origin: None,
             mapped_id: None,
             notes: Vec::new(),
+            warning: None,
             searches_header: false,
         }
     }
@@ -163,6 +166,11 @@ impl Export {
     /// What a person should know of how it is read.
     pub(crate) fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What is wrong with its text, though it can be read.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        self.warning
     }
 
     /// Takes the next line as the header, if one of the lines below may be it.

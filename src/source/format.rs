@@ -14,9 +14,9 @@ use super::{csv, jsonl};
 pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError> {
     let open = || {
         let text = TextFile::open(path, settings)?;
-        let note = text.text_note()?;
+        let warning = text.warning()?;
         let mut export = open_as(settings.format, text, settings)?;
-        export.notes.extend(note);
+        export.warning = warning;
         Ok(export)
     };
     open().map_err(|fault| SourceError { name: display_name(path), fault })

@@ -38,7 +38,7 @@ pub use export::{Export, ExportHash, ResultCell};
 pub(crate) use export::{MAPPED_ID, ORIGIN, mapped_id_cell};
 pub use format::open;
 pub(crate) use jsonl::LIST_SEPARATOR;
-pub use rows::{BadText, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows, Skipped};
+pub use rows::{BadText, NoRows, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows, Skipped};
 pub use sample::Sample;
 pub use settings::{
     DelimiterSetting, EncodingSetting, EscapeSetting, FormatSetting, InputSettings, QuoteSetting, SkipSetting,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use encoding_rs::{Encoding, UTF_8};
 
 use super::cells::Cells;
@@ -187,22 +189,28 @@ const FOOTERS_KEPT: usize = 5;
 /// The longest text of a footer that is kept, in characters.
 const FOOTER_CHARS_MAX: usize = 60;
 
-/// Lines of an export that are no rows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Skipped {
+/// How many lines of an export are no rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct NoRows {
     /// Lines without any value.
     pub blank: u64,
     /// Lines that repeat the header.
     pub headers: u64,
     /// Lines below the last full row, such as totals.
     pub footers: u64,
-    /// The first of them: the line, and its first text.
+}
+
+/// Lines of an export that are no rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Skipped {
+    pub lines: NoRows,
+    /// The first footers: the line, and its first text.
     pub footer_texts: Vec<(u64, String)>,
 }
 
 impl Skipped {
     pub(super) fn add_footer(&mut self, at: RowRef, text: String) {
-        self.footers += 1;
+        self.lines.footers += 1;
         if self.footer_texts.len() < FOOTERS_KEPT {
             self.footer_texts.push((at.line, text.chars().take(FOOTER_CHARS_MAX).collect()));
         }

@@ -134,11 +134,11 @@ impl TextFile {
     }
 
     /// What is wrong with its text, though it can be read.
-    pub(super) fn text_note(&self) -> io::Result<Option<String>> {
+    pub(super) fn warning(&self) -> io::Result<Option<&'static str>> {
         let is_garbled = self.dialect.encoding == UTF_8 && has_mojibake(&self.sample()?);
-        Ok(is_garbled.then(|| {
-            "text looks garbled, such as \"Ã«\" for \"ë\": another program read UTF-8 as windows-1252; have it export UTF-8, and run again".to_owned()
-        }))
+        Ok(is_garbled.then_some(
+            "text looks garbled, such as \"Ã«\" for \"ë\": another program read UTF-8 as windows-1252; have it export UTF-8, and run again",
+        ))
     }
 
     pub(super) fn reader(&self) -> impl Read {

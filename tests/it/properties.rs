@@ -49,7 +49,7 @@ pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
     let repeats_header = || {
         let (mut rows, mut row) = (export.rows(), Row::default());
         while rows.read(&mut row)? {}
-        Ok::<_, std::io::Error>(rows.skipped().headers > 0)
+        Ok::<_, std::io::Error>(rows.skipped().lines.headers > 0)
     };
     let Ok(repeats_header) = repeats_header() else { return };
     let content = content.filter(|_| !repeats_header);

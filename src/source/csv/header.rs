@@ -58,7 +58,8 @@ impl HeaderCells {
         if cells.len == width && first == names[0] {
             return (1..width).all(|at| cell(at) == names[at]).then_some(Repeated::Header);
         }
-        if cells.len == width && width > 1 && names.iter().any(|name| name == first) && !first.is_empty() {
+        let is_name = |cell: &[u8]| names.iter().any(|name| name == cell);
+        if cells.len == width && width > 1 && is_name(cell(width - 1)) && is_name(first) {
             let mut found: Vec<&[u8]> = (1..width).map(cell).chain([first]).collect();
             let mut wanted: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
             found.sort_unstable();
