@@ -95,8 +95,10 @@ pub(crate) enum LogFormat {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input
-    pub(crate) export: PathBuf,
+    /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input. Several files are
+    /// read as one, in this order: part-*.csv
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
     /// Use an in-process sandbox instead of base_url: nothing leaves the machine, no key is needed
     #[arg(long)]
     pub(crate) sandbox: bool,
@@ -176,8 +178,9 @@ fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The CRM export; `-` is standard input
-    pub(crate) export: PathBuf,
+    /// The CRM export; `-` is standard input. Several files are read as one
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
     /// Requests in a unit of time, such as 5/s or 90/min
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
@@ -191,8 +194,9 @@ pub(crate) struct PlanArgs {
 /// `init`
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// The CRM export; `-` is standard input
-    pub(crate) export: PathBuf,
+    /// The CRM export; `-` is standard input. Several files are read as one
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
 }
 
 /// `adopt`
@@ -200,8 +204,9 @@ pub(crate) struct InitArgs {
 pub(crate) struct AdoptArgs {
     #[command(flatten)]
     pub(crate) common: Common,
-    /// The CRM export; `-` is standard input
-    pub(crate) export: PathBuf,
+    /// The CRM export; `-` is standard input. Several files are read as one
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
 }
 
 /// `status`

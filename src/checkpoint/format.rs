@@ -541,7 +541,7 @@ mod tests {
     const ROWS: u64 = 9;
 
     fn row_ref(number: u64) -> RowRef {
-        RowRef { number, line: number + 1, offset: number * 40, len: 39 }
+        RowRef { number, line: number + 1, offset: number * 40, len: 39, file: None }
     }
 
     fn customer(number: u64) -> Customer {

@@ -241,7 +241,7 @@ mod tests {
         let (_folder, mut checkpoint) = new();
         let mut worklist = Worklist::default();
         for number in 1..=4 {
-            worklist.add_row(RowRef { number, line: number + 1, offset: number, len: 1 });
+            worklist.add_row(RowRef { number, line: number + 1, offset: number, len: 1, file: None });
             worklist.set(number, Work::Calls);
         }
         let record = RunRecord { rows: 4, ..RunRecord::default() };

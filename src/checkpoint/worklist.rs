@@ -71,7 +71,13 @@ impl Worklist {
     pub fn entry(&self, row: u64) -> Option<RowRef> {
         let (block, ..) = position(row);
         let WorklistBlock { line, offset, .. } = *self.blocks.get(block)?;
-        Some(RowRef { number: block as u64 * ROWS_PER_BLOCK + 1, line, offset, len: 0 })
+        Some(RowRef { number: block as u64 * ROWS_PER_BLOCK + 1, line, offset, len: 0, file: None })
+    }
+
+    /// The last first row of a block that begins before an offset.
+    pub fn entry_before(&self, offset: u64) -> Option<RowRef> {
+        let blocks = self.blocks.partition_point(|block| block.offset < offset) as u64;
+        self.entry(blocks * ROWS_PER_BLOCK).filter(|_| blocks > 0)
     }
 
     /// How many rows have such work.
@@ -103,7 +109,7 @@ mod tests {
     fn list(rows: u64, set_rows: &[u64]) -> Worklist {
         let mut list = Worklist::default();
         for number in 1..=rows {
-            list.add_row(RowRef { number, line: number + 1, offset: number * 10, len: 9 });
+            list.add_row(RowRef { number, line: number + 1, offset: number * 10, len: 9, file: None });
         }
         set_rows.iter().for_each(|row| list.set(*row, Work::Calls));
         list

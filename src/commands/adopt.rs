@@ -27,7 +27,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
             "a run is open; finish it, or give it up with `run --fresh`, before you adopt an export";
         return Err(RunError::Usage(message.to_owned()));
     }
-    let mut prepared = prepare(&config, plan_options(&args.common), &args.export)?;
+    let mut prepared = prepare(&config, plan_options(&args.common), &args.exports)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
     let context = RunContext::for_all_rows(&prepared, Some(&checkpoint))?;

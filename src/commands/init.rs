@@ -6,7 +6,7 @@ use crate::proposal::{ProposalError, propose};
 use crate::run::{Exit, RunError};
 
 pub(super) fn init(args: &InitArgs) -> Result<Exit, RunError> {
-    let proposal = propose(&args.export).map_err(|error| match error {
+    let proposal = propose(&args.exports).map_err(|error| match error {
         ProposalError::Source(error) => RunError::Source(error),
         error => RunError::Usage(error.to_string()),
     })?;

@@ -32,7 +32,8 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
         }
         Ok::<_, RunError>(checkpoint)
     };
-    let (prepared, mut checkpoint) = prepare_beside(&config, plan_options(&args.common), &args.export, open)?;
+    let (prepared, mut checkpoint) =
+        prepare_beside(&config, plan_options(&args.common), &args.exports, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref())?;
     let search = config.guard.shared_addresses.search_of_plan();
     let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
@@ -124,7 +125,7 @@ impl RequestPreview {
     fn request(&self, call: &Call, at: Option<RowRef>) -> Value {
         let request = Request::new(call, self.body);
         let body: Value = serde_json::from_str(&request.body).unwrap_or_else(|_| request.body.clone().into());
-        json!({
+        let mut value = json!({
             "row": at.map(|at| at.number),
             "line": at.map(|at| at.line),
             "call": call.kind().as_str(),
@@ -133,7 +134,11 @@ impl RequestPreview {
             "content_type": request.content_type,
             "key": "***",
             "body": body,
-        })
+        });
+        if let Some(file) = at.and_then(|at| at.file) {
+            value["file"] = file.into();
+        }
+        value
     }
 }
 

@@ -23,7 +23,7 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
     }
     override_settings(&mut config, args);
     Ok(RunOptions {
-        export: args.export.clone(),
+        exports: args.exports.clone(),
         plan: super::plan_options(&args.common),
         allow_recreate: args.allow_recreate,
         allow_vanished: args.allow_vanished.unwrap_or_default(),

@@ -166,9 +166,8 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     fn finish(self, fill: &Fill) -> Result<Plan, PlanError> {
         let Self { prepared, mut plan, inspection, repeated, present, missing, checkpoint, .. } = self;
         prepared.export.check_unchanged()?;
-        let near_end = plan.worklist.entry(plan.rows());
-        if let Some(near) = near_end.filter(|_| plan.rows() < prepared.options.limit.unwrap_or(u64::MAX)) {
-            prepared.export.check_end(near)?;
+        if plan.rows() < prepared.options.limit.unwrap_or(u64::MAX) {
+            prepared.export.check_ends(|offset| plan.worklist.entry_before(offset))?;
         }
         for customer in repeated.values().filter(|customer| customer.is_without_address) {
             plan.effects.without_address -= u64::from(customer.rows.has_addresses());

@@ -1,7 +1,7 @@
 //! What `run`, `plan` and `adopt` do first: open the export, compile the mapping.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
@@ -106,15 +106,15 @@ impl PreparedExport {
 pub(crate) fn prepare_beside<T, E: From<PlanError>>(
     config: &Config,
     options: PlanOptions,
-    path: &Path,
+    paths: &[PathBuf],
     other: impl FnOnce() -> Result<T, E>,
 ) -> Result<(PreparedExport, T), E> {
-    if path == Path::new("-") {
+    if paths.iter().any(|path| path == Path::new("-")) {
         let done = other()?;
-        return Ok((prepare(config, options, path)?, done));
+        return Ok((prepare(config, options, paths)?, done));
     }
     std::thread::scope(|scope| {
-        let preparing = scope.spawn(|| prepare(config, options, path));
+        let preparing = scope.spawn(|| prepare(config, options, paths));
         let done = other();
         let prepared = preparing.join().map_err(|_| PlanError::Bug("a thread panicked".to_owned()))?;
         done.and_then(|done| Ok((prepared?, done)))
@@ -124,20 +124,21 @@ pub(crate) fn prepare_beside<T, E: From<PlanError>>(
 pub(crate) fn prepare(
     config: &Config,
     options: PlanOptions,
-    path: &Path,
+    paths: &[PathBuf],
 ) -> Result<PreparedExport, PlanError> {
-    let mut export = source::open(path, &config.input)?;
+    let (mut export, further) = source::open_all(paths, &config.input)?;
     let mut mapping = compile(config, &mut export)?;
     let mapped: Vec<usize> = mapping.deciding_columns().to_vec();
-    export.set_mapped(&mapping.id_columns(), &mapped)?;
-    mapping.find_apostrophes(first_rows(&export)?.iter());
-    let hash = export.hash()?;
-    export.check_unchanged()?;
-    let settings = mapping_settings(config);
     let is_result_file = export.is_result_file()?;
     if is_result_file {
         export.require_origin();
     }
+    export.set_mapped(&mapping.id_columns(), &mapped)?;
+    export.append(further, &mapping.id_columns(), &mapped)?;
+    mapping.find_apostrophes(first_rows(&export)?.iter());
+    let hash = export.hash()?;
+    export.check_unchanged()?;
+    let settings = mapping_settings(config);
     Ok(PreparedExport {
         row_version: row_version(&settings, &export, &mapping),
         export: Arc::new(export),
@@ -198,7 +199,7 @@ fn compile(config: &Config, export: &mut Export) -> Result<Mapping, PlanError> {
         }
         if !export.take_next_header()? {
             let problems = fewest.unwrap_or_default();
-            return Err(PlanError::Mapping { export: export.name().to_owned(), problems });
+            return Err(PlanError::Mapping { export: export.name(), problems });
         }
     }
 }

@@ -93,7 +93,7 @@ impl PlanView<'_> {
             .rejected
             .iter()
             .map(|(code, cause)| {
-                json!({
+                let mut value = json!({
                     "code": code.as_str(),
                     "count": cause.rows,
                     "row": cause.first.number,
@@ -102,7 +102,11 @@ impl PlanView<'_> {
                     "value": cause.example.value,
                     "message": cause.example.message,
                     "hint": cause.example.hint,
-                })
+                });
+                if let Some(file) = cause.first.file {
+                    value["file"] = file.into();
+                }
+                value
             })
             .collect();
         let warnings: BTreeMap<&str, u64> =
@@ -228,8 +232,8 @@ impl PlanView<'_> {
                 "{rows} a customer of an earlier row; rows of a customer are applied in the export's order"
             );
         }
-        for (line, footer) in &plan.skipped.footer_texts {
-            let _ = writeln!(text, "no row on line {line}: {footer:?}");
+        for (at, footer) in &plan.skipped.footer_texts {
+            let _ = writeln!(text, "no row on {}: {footer:?}", at.line_text());
         }
         text.push_str(&rejections_text(plan, Values::Shown));
         if let Some((region, valid)) = self.phone_region() {

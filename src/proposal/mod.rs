@@ -18,9 +18,9 @@ mod toml_text;
 mod vocabulary;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::source::{self, EncodingSetting, InputSettings, Sample, SourceError};
+use crate::source::{self, EncodingSetting, Export, InputSettings, Sample, SourceError};
 use addresses::Addresses;
 use columns::Column;
 use ids::{Ids, Person};
@@ -45,25 +45,43 @@ pub(crate) enum ProposalError {
     NoTable { name: String, reason: &'static str },
 }
 
-pub(crate) fn propose(path: &Path) -> Result<Proposal, ProposalError> {
-    let encoding = source::guess_encoding(path)?;
+pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
+    let encoding = source::guess_encoding(paths)?;
     let settings = InputSettings { encoding: EncodingSetting(encoding), ..InputSettings::default() };
-    let mut export = source::open(path, &settings)?;
-    let sample = export.sample()?;
-    if let Some(reason) = no_table(&sample) {
-        return Err(ProposalError::NoTable { name: export.name().to_owned(), reason });
+    let (mut export, mut further) = source::open_all(paths, &settings)?;
+    let (mut sample, mut input) = read_table(&mut export, paths.len())?;
+    for file in &mut further {
+        let (others, detected) = read_table(file, paths.len())?;
+        sample.add(others);
+        input.retain(|setting| detected.contains(setting));
     }
-    let mut findings = Findings::new(sample, export.detected_settings());
+    if let Some(reason) = no_table(&sample) {
+        return Err(ProposalError::NoTable { name: export.name(), reason });
+    }
+    let mut findings = Findings::new(sample, input);
+    findings.encoding = encoding.map(|encoding| encoding.label());
+    Ok(findings.render())
+}
+
+/// Settings of `[input]`.
+type Settings = Vec<(&'static str, toml::Value)>;
+
+/// Samples one of several files below the line that is most likely its header, and
+/// detects its settings.
+fn read_table(export: &mut Export, files: usize) -> Result<(Sample, Settings), SourceError> {
+    let mut best = (export.sample(files)?, export.detected_settings());
+    let findings = Findings::new(best.0.clone(), Vec::new());
     if findings.may_be_title() {
+        let mut score = findings.score();
         while export.take_next_header()? {
-            let other = Findings::new(export.sample()?, export.detected_settings());
-            if other.score() > findings.score() {
-                findings = other;
+            let sample = export.sample(files)?;
+            let other = Findings::new(sample.clone(), Vec::new()).score();
+            if other > score {
+                (score, best) = (other, (sample, export.detected_settings()));
             }
         }
     }
-    findings.encoding = encoding.map(|encoding| encoding.label());
-    Ok(findings.render())
+    Ok(best)
 }
 
 /// Why a sample is not one of a table.
@@ -95,12 +113,12 @@ struct Findings {
     blanks: Vec<String>,
     /// A column that seems to name operations, and its values.
     operation: Option<(usize, Vec<String>)>,
-    input: Vec<(&'static str, toml::Value)>,
+    input: Settings,
     encoding: Option<String>,
 }
 
 impl Findings {
-    fn new(mut sample: Sample, input: Vec<(&'static str, toml::Value)>) -> Self {
+    fn new(mut sample: Sample, input: Settings) -> Self {
         sample.rows.retain(|row| row.iter().any(|cell| !cell.is_empty()));
         let blanks = take_blanks(&mut sample);
         let columns = Column::all(&mut sample);

@@ -33,7 +33,10 @@ impl FilesError {
 }
 
 const CALLS_FILE: &str = "outcomes.csv";
-const CALLS_HEADER: &[u8] = b"time,row,line,call,result,http_status,attempts,run,brand_id,primary_id\n";
+const CALLS_HEADER: &str = "time,row,line,call,result,http_status,attempts,run,brand_id,primary_id\n";
+/// If the export has several files.
+const CALLS_HEADER_WITH_FILE: &str =
+    "time,row,line,call,result,http_status,attempts,run,brand_id,primary_id,file\n";
 
 /// Customers that the export does not hold.
 pub(crate) const MISSING_FILE: &str = "missing.csv";
@@ -84,10 +87,10 @@ fn csv_line(cells: &[&str]) -> String {
 
 /// Makes the folder of a run of `export` that starts at `started` (RFC 3339):
 /// one that did not exist before, mode 0700.
-pub(crate) fn make_run_folder(dir: &Path, started: &str, export: &str) -> Result<PathBuf, FilesError> {
+pub(crate) fn make_run_folder(dir: &Path, started: &str, export: &Export) -> Result<PathBuf, FilesError> {
     make_folder(dir).map_err(FilesError::at(dir))?;
     let dir = dir.canonicalize().map_err(FilesError::at(dir))?;
-    let name = folder_name(started, export);
+    let name = folder_name(started, &export.file_names());
     let mut path = dir.join(&name);
     let mut nth = 1;
     loop {
@@ -111,16 +114,18 @@ pub(super) fn folder_prefix(started: &str) -> String {
     started.chars().filter(char::is_ascii_alphanumeric).take(15).chain("Z-".chars()).collect()
 }
 
-fn folder_name(started: &str, export: &str) -> String {
+fn folder_name(started: &str, files: &[&str]) -> String {
     let prefix = folder_prefix(started);
-    let stem = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
+    let stem = Path::new(files.first().unwrap_or(&"")).file_name().unwrap_or_default().to_string_lossy();
     let stem = stem.split('.').next().unwrap_or_default();
     let safe: String = stem
         .chars()
         .map(|letter| if letter.is_alphanumeric() || "-_".contains(letter) { letter } else { '-' })
         .take(60)
         .collect();
-    format!("{prefix}{}", if safe.is_empty() { "export" } else { &safe })
+    let more = files.len().saturating_sub(1);
+    let more = if more > 0 { format!("-and-{more}-more") } else { String::new() };
+    format!("{prefix}{}{more}", if safe.is_empty() { "export" } else { &safe })
 }
 
 /// The result files of one run.
@@ -180,26 +185,32 @@ impl RunFiles {
 
     /// Adds a line to `outcomes.csv`.
     pub(crate) fn add_call(&mut self, line: &CallLine) -> Result<(), FilesError> {
-        let (row, row_line) = match line.at {
-            Place::Row(at) => (at.number.to_string(), at.line.to_string()),
+        let (row, row_line, file) = match line.at {
+            Place::Row(at) => (at.number.to_string(), at.line.to_string(), at.file),
             Place::Missing(_) => Default::default(),
         };
         let customer = line
             .purged
             .as_ref()
             .map(|customer| csv_line(&[&customer.brand_id.to_string(), customer.primary_id.as_str()]));
+        let customer = customer.as_deref().and_then(|cells| cells.strip_suffix('\n'));
+        let (header, end) = if self.export.has_several_files() {
+            (CALLS_HEADER_WITH_FILE, format!(",{}", csv_line(&[file.unwrap_or_default()])))
+        } else {
+            (CALLS_HEADER, "\n".to_owned())
+        };
         // Faster than a CSV writer; the other cells need no quotes.
         let text = format!(
-            "{:.0},{row},{row_line},{},{},{},{},{},{}",
+            "{:.0},{row},{row_line},{},{},{},{},{},{}{end}",
             jiff::Timestamp::now(),
             line.kind.as_str(),
             line.result_text(),
             line.status.map(|status| status.to_string()).unwrap_or_default(),
             line.attempts,
             self.run_cell,
-            customer.as_deref().unwrap_or(",\n"),
+            customer.unwrap_or(","),
         );
-        self.append(CALLS_FILE, CALLS_HEADER, text.as_bytes(), Sync::Never)
+        self.append(CALLS_FILE, header.as_bytes(), text.as_bytes(), Sync::Never)
     }
 
     /// Adds a line to `missing.csv`: a customer to be purged, and the outcome.
@@ -372,7 +383,8 @@ impl AppendFile {
 
 /// The columns behind the export's own, but for those of the origin and the id.
 fn problem_cells(at: RowRef, operation: &str, problem: &Problem) -> Vec<ResultCell> {
-    vec![
+    let file = at.file.map(|file| ("_sync_file", file.into()));
+    let cells = [
         ("_sync_line", at.line.into()),
         ("_sync_operation", operation.into()),
         ("_sync_code", problem.code.into()),
@@ -382,7 +394,8 @@ fn problem_cells(at: RowRef, operation: &str, problem: &Problem) -> Vec<ResultCe
         ("_sync_hint", problem.hint.as_ref().into()),
         ("_sync_http_status", problem.status.map_or_else(|| "".into(), Into::into)),
         ("_sync_attempts", problem.attempts.into()),
-    ]
+    ];
+    file.into_iter().chain(cells).collect()
 }
 
 #[cfg(test)]
@@ -392,9 +405,11 @@ mod tests {
     #[test]
     fn folders_are_named_by_time_and_export() {
         assert_eq!(
-            folder_name("2026-11-23T17:05:09.123Z", "/data/Klanten (nieuw).csv.gz"),
+            folder_name("2026-11-23T17:05:09.123Z", &["/data/Klanten (nieuw).csv.gz"]),
             "20261123T170509Z-Klanten--nieuw-"
         );
-        assert_eq!(folder_name("2026-11-23T17:05:09Z", "stdin"), "20261123T170509Z-stdin");
+        assert_eq!(folder_name("2026-11-23T17:05:09Z", &["stdin"]), "20261123T170509Z-stdin");
+        let files = ["../part-1.csv", "../part-2.csv", "-"];
+        assert_eq!(folder_name("2026-11-23T17:05:09Z", &files), "20261123T170509Z-part-1-and-2-more");
     }
 }

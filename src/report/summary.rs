@@ -57,6 +57,9 @@ struct CauseLine {
     row: u64,
     /// The physical line on which it starts.
     line: u64,
+    /// If the export has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'static str>,
     column: Option<String>,
     message: String,
     hint: String,
@@ -69,6 +72,7 @@ impl Causes {
             count: 1,
             row: at.number,
             line: at.line,
+            file: at.file,
             column: problem.column.clone(),
             message: problem.message.clone(),
             hint: problem.hint.to_string(),
@@ -298,12 +302,13 @@ impl Summary {
             };
         }
         for (outcome, code, cause) in self.causes.iter() {
-            let CauseLine { count, row, line, column, message, hint } = cause;
+            let CauseLine { count, row, line, file, column, message, hint } = cause;
+            let file = file.map(|file| format!(" of {file}")).unwrap_or_default();
             let place = column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
             let (count, outcome) = (Count(*count), outcome.as_str());
             let _ = writeln!(
                 text,
-                "{count} {outcome} ({code}), first row {row} on line {line}{place}: {message}\n    hint: {hint}"
+                "{count} {outcome} ({code}), first row {row} on line {line}{file}{place}: {message}\n    hint: {hint}"
             );
         }
         if let Some(probes) = &self.unusable_probes {

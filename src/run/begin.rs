@@ -118,7 +118,7 @@ impl Execution<'_> {
 
     fn new_record(&self, plan: &Plan) -> Result<RunRecord, RunError> {
         let (prepared, started) = (self.prepared, now());
-        let folder = make_run_folder(&self.options.config.report.dir, &started, prepared.export.name())?;
+        let folder = make_run_folder(&self.options.config.report.dir, &started, &prepared.export)?;
         Ok(RunRecord {
             folder: folder.to_string_lossy().into_owned(),
             started,

@@ -42,7 +42,10 @@ pub(crate) fn wait_until_written(
     }
     if !quiet {
         let name = prepared.export.name();
-        report_line(&format!("{name} was written just now; checking it again in {}", Period(wait)));
+        report_line(&format!(
+            "the export {name} was written just now; checking it again in {}",
+            Period(wait)
+        ));
     }
     std::thread::sleep(wait);
     prepared.export.unsettled_for(min_age)?;

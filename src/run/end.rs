@@ -83,7 +83,7 @@ impl Execution<'_> {
         counts.add_many(Outcome::NotAttempted, pending_rows);
         let mut summary = Summary {
             tenant: self.options.config.omnidesk.base_url.to_string(),
-            export: self.prepared.export.name().to_owned(),
+            export: self.prepared.export.name(),
             export_hash: self.prepared.hash.to_string(),
             started: record.started.clone(),
             ended: now(),

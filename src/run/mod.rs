@@ -61,7 +61,7 @@ pub(crate) fn run(
         };
         Ok::<_, RunError>((checkpoint, Client::new(&api_settings(config), &key)?, key))
     };
-    let (prepared, (checkpoint, client, key)) = prepare_beside(config, options.plan, &options.export, open)?;
+    let (prepared, (checkpoint, client, key)) = prepare_beside(config, options.plan, &options.exports, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
     let execution = Execution { options, prepared: &prepared, key: &key, log, began };

@@ -10,7 +10,7 @@ use crate::report::{LogWriter, ProgressSetting, report_line};
 
 pub(crate) struct RunOptions {
     pub(crate) config: Config,
-    pub(crate) export: PathBuf,
+    pub(crate) exports: Vec<PathBuf>,
     pub(crate) plan: PlanOptions,
     /// Purged customers may be created again.
     pub(crate) allow_recreate: bool,

@@ -128,6 +128,12 @@ impl Columns {
         names.filter(|(_, name)| !name.starts_with(SYNC_PREFIX))
     }
 
+    /// Its own names that `others` lack.
+    pub(super) fn names_outside(&self, others: &Self) -> Vec<String> {
+        let lacking = self.own().filter(|(_, name)| !name.is_empty() && others.find(name).is_none());
+        lacking.map(|(_, name)| name.to_owned()).collect()
+    }
+
     /// The name most like `name`.
     fn nearest(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();

@@ -57,7 +57,7 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
     let Sniffed { syntax, has_quoted_rows, notes } =
         sniff(&sample[skipped..], settings, separator, terminator);
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
-    let mut start = RowRef { number: 0, line, offset, len: 0 };
+    let mut start = RowRef { number: 0, line, offset, len: 0, file: None };
     if let Some(lines) = settings.skip.0 {
         start = text.skip_lines(start, lines)?;
     }
@@ -115,7 +115,7 @@ impl Csv {
         let Some(header) = records.next()? else { return Ok(None) };
         let at = header.at;
         let read = HeaderCells::read(self, header, &text.dialect);
-        let end = RowRef { number: 1, line: at.line + 1, offset: at.offset + at.len, len: 0 };
+        let end = RowRef { number: 1, line: at.line + 1, offset: at.offset + at.len, len: 0, file: None };
         let first = records.next()?.map(|first| first.at);
         let (header, columns) = match read {
             Ok(read) => read,
@@ -217,6 +217,10 @@ impl Csv {
             return Ok(self.line(export.columns().own().map(|(column, _)| row.bytes(column))));
         }
         let mut bytes = export.row_bytes(at)?;
+        if row.fault().is_some() && !export.is_in_own_syntax(at) {
+            // As one cell: under this header its delimiters would make other cells.
+            return Ok(self.line([bytes]));
+        }
         if row.fault().is_none() {
             bytes.resize(bytes.len() + self.columns.saturating_sub(row.cells.len), self.syntax.delimiter);
         }

@@ -14,6 +14,17 @@ pub struct SourceError {
     pub(super) fault: ExportFault,
 }
 
+impl SourceError {
+    /// A reader may have found that the export cannot be read at all. An error that
+    /// names its file keeps the name.
+    pub(super) fn from_io(name: &str, source: io::Error) -> Self {
+        source.downcast::<Self>().unwrap_or_else(|source| Self {
+            name: name.to_owned(),
+            fault: source.downcast::<ExportFault>().unwrap_or_else(ExportFault::Io),
+        })
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ExportFault {
     #[error(transparent)]
@@ -41,6 +52,21 @@ pub(super) enum ExportFault {
         "the header comes again with its columns in another order; the files that were put together have to agree, so run them one by one"
     )]
     OtherOrder { line: u64 },
+    #[error("is given twice; name each file once, and `-` once at most")]
+    Repeated,
+    #[error(
+        "is read as {format}, and {first} as {first_format}; export both in one format, or run them one by one"
+    )]
+    MixedFormats { format: &'static str, first: String, first_format: &'static str },
+    #[error("is a result file of an earlier run, and {first} is not; run them one by one")]
+    ResultFileBehind { first: String },
+    #[error("is no result file of an earlier run, and {first} is one; run them one by one")]
+    BehindResultFile { first: String },
+    #[error(
+        "has other columns than {first}: {}; give the files the same names, in any order, or run them one by one",
+        difference(lacking, others)
+    )]
+    OtherColumns { first: String, lacking: Vec<String>, others: Vec<String> },
     #[error(
         "changed while it was being read; run again when it is complete, or have it written under another name and renamed at the end"
     )]
@@ -49,6 +75,15 @@ pub(super) enum ExportFault {
         "the export breaks off in its last row: {problem}. Run again when it is complete; if that row is as it should be, end its line"
     )]
     Truncated { line: u64, problem: String },
+}
+
+/// How the columns of a file differ from those of the first one.
+fn difference(lacking: &[String], others: &[String]) -> String {
+    let texts = [("it lacks", lacking), ("it alone has", others)].map(|(verb, names)| {
+        let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        (!names.is_empty()).then(|| format!("{verb} {}", names.join(", ")))
+    });
+    texts.into_iter().flatten().collect::<Vec<_>>().join(", and ")
 }
 
 impl ExportFault {

@@ -12,6 +12,7 @@ use super::columns::Columns;
 use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
+use super::several::FurtherFile;
 use super::text_file::TextFile;
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
@@ -104,6 +105,10 @@ pub struct Export {
     pub(super) format: Box<dyn Format>,
     pub(super) columns: Arc<Columns>,
     pub(super) first: RowRef,
+    /// The files behind this one, whose columns these are.
+    pub(super) further: Arc<[FurtherFile]>,
+    /// Of several files the name of this one.
+    pub(super) file_name: Option<&'static str>,
     /// Where a result file names the run and the row of each row.
     pub(super) origin: Option<(usize, usize)>,
     /// Where a result file holds the mapped id of each row.
@@ -137,6 +142,8 @@ impl Export {
             format,
             columns,
             first,
+            further: Arc::default(),
+            file_name: None,
             origin: None,
             mapped_id: None,
             notes: Vec::new(),
@@ -145,9 +152,21 @@ impl Export {
         }
     }
 
-    /// As the user named it.
-    pub(crate) fn name(&self) -> &str {
-        &self.text.name
+    /// As the user named it: `part-1.csv and 2 more`.
+    pub(crate) fn name(&self) -> String {
+        match self.further.len() {
+            0 => self.text.name.clone(),
+            more => format!("{} and {more} more", self.text.name),
+        }
+    }
+
+    pub(crate) fn has_several_files(&self) -> bool {
+        !self.further.is_empty()
+    }
+
+    /// The files, as the user named them.
+    pub(crate) fn file_names(&self) -> Vec<&str> {
+        self.files().map(|(file, _)| &*file.text.name).collect()
     }
 
     pub fn columns(&self) -> &Columns {
@@ -210,18 +229,37 @@ impl Export {
     }
 
     pub fn rows_from(&self, from: RowRef) -> Rows {
-        Rows::new(self.format.reader(self, from), Arc::clone(&self.columns))
+        let reader =
+            if self.has_several_files() { self.read_files(from) } else { self.format.reader(self, from) };
+        Rows::new(reader, Arc::clone(&self.columns))
     }
 
     /// The bytes of a row as they stand in the export, without the line end. Of
     /// a row that is too long only the beginning.
     pub(super) fn row_bytes(&self, at: RowRef) -> io::Result<Vec<u8>> {
+        let (file, at) = self.locate(at);
         let mut bytes = vec![0; at.len.min(RECORD_BYTES_MAX as u64) as usize];
-        self.text.file.read_exact_at(&mut bytes, at.offset)?;
+        file.text.file.read_exact_at(&mut bytes, at.offset)?;
         Ok(bytes)
     }
 
+    /// Of several files the hash of their hashes: also where one ends decides what
+    /// the rows are.
     pub fn hash(&self) -> Result<ExportHash, SourceError> {
+        let hashes = self.files().map(|(file, _)| file.file_hash()).collect::<Result<Vec<_>, _>>()?;
+        match hashes[..] {
+            [hash] => Ok(hash),
+            _ => {
+                let mut hasher = blake3::Hasher::new();
+                for hash in hashes {
+                    hasher.update(&hash.0);
+                }
+                Ok(ExportHash(*hasher.finalize().as_bytes()))
+            }
+        }
+    }
+
+    fn file_hash(&self) -> Result<ExportHash, SourceError> {
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(self.text.reader()).map_err(|source| self.io_error(source))?;
         Ok(ExportHash(*hasher.finalize().as_bytes()))
@@ -279,9 +317,8 @@ impl Export {
         Ok(self.dialect().result_line(row))
     }
 
-    /// A reader may have found that the export cannot be read at all.
     pub(crate) fn io_error(&self, source: io::Error) -> SourceError {
-        self.error(source.downcast::<ExportFault>().unwrap_or_else(ExportFault::Io))
+        SourceError::from_io(&self.text.name, source)
     }
 
     pub(super) fn error(&self, fault: ExportFault) -> SourceError {

@@ -22,7 +22,11 @@ pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError
     open().map_err(|fault| SourceError { name: display_name(path), fault })
 }
 
-fn open_as(format: FormatSetting, text: TextFile, settings: &InputSettings) -> Result<Export, ExportFault> {
+pub(super) fn open_as(
+    format: FormatSetting,
+    text: TextFile,
+    settings: &InputSettings,
+) -> Result<Export, ExportFault> {
     match format {
         FormatSetting::Auto => open_as(detect(&text)?, text, settings),
         FormatSetting::Csv => csv::open(text, settings),

@@ -46,7 +46,7 @@ pub(super) fn open(mut text: TextFile) -> Result<Export, ExportFault> {
             notes.push(format!("the rows are the objects in the list {name:?}"));
         }
     }
-    let first = RowRef { number: 1, line: 1, offset: text.start, len: 0 };
+    let first = RowRef { number: 1, line: 1, offset: text.start, len: 0, file: None };
     Ok(Export { notes, ..Export::new(text, Box::new(JsonLines), Columns::default(), first) })
 }
 

@@ -1,6 +1,6 @@
 //! An export as a stream of rows.
 //!
-//! This room turns a path or standard input into [`Row`]s with their number
+//! This room turns paths or standard input into [`Row`]s with their number
 //! and physical line, and into an [`ExportHash`] of the content. It also writes
 //! rows back for result files. It does not know what a column means.
 //!
@@ -8,6 +8,8 @@
 //! compressed file or UTF-16 cannot be read again from a byte offset, so it is
 //! first copied to a private temporary file. Memory use does not depend on the
 //! size of the export.
+//!
+//! Several files are one export: see `several`.
 //!
 //! A format is one file that implements `export::Format`: CSV in `csv`, JSON
 //! lines in `jsonl`.
@@ -26,6 +28,7 @@ mod records;
 mod rows;
 mod sample;
 mod settings;
+mod several;
 mod signatures;
 mod text_encoding;
 mod text_file;
@@ -43,5 +46,5 @@ pub use sample::Sample;
 pub use settings::{
     DelimiterSetting, EncodingSetting, EscapeSetting, FormatSetting, InputSettings, QuoteSetting, SkipSetting,
 };
+pub(crate) use several::{guess_encoding, open_all};
 pub use text_encoding::TextEncoding;
-pub(crate) use text_file::guess_encoding;

@@ -100,7 +100,13 @@ impl Records {
     }
 
     fn row_ref(&self, len: u64) -> RowRef {
-        RowRef { number: self.number, line: self.line, offset: self.base + self.start as u64, len }
+        RowRef {
+            number: self.number,
+            line: self.line,
+            offset: self.base + self.start as u64,
+            len,
+            file: None,
+        }
     }
 
     /// Length of the physical line at the start, without its end; `None` if

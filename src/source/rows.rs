@@ -23,15 +23,27 @@ pub struct RowRef {
     pub number: u64,
     /// Physical line on which it starts, 1-based.
     pub line: u64,
-    /// Byte offset of its first byte in the export as spooled.
+    /// Byte offset of its first byte in the export as spooled. Of several files
+    /// each begins where the one before ends, one byte between them.
     pub offset: u64,
     /// Bytes, without the line end.
     pub len: u64,
+    /// The file in which it stands, if the export has several. Names of files stay
+    /// in memory until the program ends.
+    pub file: Option<&'static str>,
+}
+
+impl RowRef {
+    /// The line, and the file if the export has several.
+    pub(crate) fn line_text(&self) -> String {
+        let file = self.file.map(|file| format!(" of {file}")).unwrap_or_default();
+        format!("line {}{file}", self.line)
+    }
 }
 
 impl fmt::Display for RowRef {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        write!(out, "row {} on line {}", self.number, self.line)
+        write!(out, "row {} on {}", self.number, self.line_text())
     }
 }
 
@@ -96,7 +108,7 @@ pub struct BadText {
 /// One row of an export. Reused from row to row: see [`Rows::read`].
 #[derive(Debug, Clone)]
 pub struct Row {
-    at: RowRef,
+    pub(super) at: RowRef,
     pub(super) cells: Cells,
     fault: Option<RowFault>,
     /// The cells of a row that has another number of them than the header.
@@ -204,16 +216,26 @@ pub struct NoRows {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Skipped {
     pub lines: NoRows,
-    /// The first footers: the line, and its first text.
-    pub footer_texts: Vec<(u64, String)>,
+    /// The first footers, each with its first text.
+    pub footer_texts: Vec<(RowRef, String)>,
 }
 
 impl Skipped {
     pub(super) fn add_footer(&mut self, at: RowRef, text: String) {
         self.lines.footers += 1;
         if self.footer_texts.len() < FOOTERS_KEPT {
-            self.footer_texts.push((at.line, text.chars().take(FOOTER_CHARS_MAX).collect()));
+            self.footer_texts.push((at, text.chars().take(FOOTER_CHARS_MAX).collect()));
         }
+    }
+
+    /// Adds the lines of a further file.
+    pub(super) fn add(&mut self, further: Self, file: &'static str) {
+        self.lines.blank += further.lines.blank;
+        self.lines.headers += further.lines.headers;
+        self.lines.footers += further.lines.footers;
+        let texts = further.footer_texts.into_iter();
+        self.footer_texts.extend(texts.map(|(at, text)| (RowRef { file: Some(file), ..at }, text)));
+        self.footer_texts.truncate(FOOTERS_KEPT);
     }
 }
 

@@ -10,7 +10,7 @@ use super::export::{Export, Member};
 use super::jsonl::LIST_SEPARATOR;
 use super::rows::{Row, RowRef};
 
-/// Rows read from the start of an export.
+/// Rows read from the start of an export, or of its files together.
 const FIRST_ROWS: usize = 1000;
 /// Places further on, at equal distances.
 const PLACES: u64 = 100;
@@ -24,7 +24,7 @@ const CELL_CHARS: usize = 500;
 const LINE_BYTES: usize = 64 << 10;
 
 /// Columns of an export and some of its rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Sample {
     /// The names that a configuration may map.
     pub names: Vec<String>,
@@ -39,6 +39,27 @@ pub struct Sample {
     pub is_whole: bool,
 }
 
+impl Sample {
+    /// Adds the rows of a further file: its columns by their names.
+    pub(crate) fn add(&mut self, further: Self) {
+        for name in &further.names {
+            if !self.names.contains(name) && self.names.len() < NAMES_MAX {
+                self.names.push(name.clone());
+            }
+        }
+        let place = |name: &String| further.names.iter().position(|own| own == name);
+        let places: Vec<Option<usize>> = self.names.iter().map(place).collect();
+        let cells = |row: &Vec<String>| {
+            places.iter().map(|at| at.map(|at| row[at].clone()).unwrap_or_default()).collect()
+        };
+        self.rows.iter_mut().for_each(|row| row.resize(self.names.len(), String::new()));
+        self.rows.extend(further.rows.iter().map(cells));
+        self.lists.extend(further.lists);
+        self.malformed += further.malformed;
+        self.is_whole &= further.is_whole;
+    }
+}
+
 /// Rows that follow each other.
 struct Stretch {
     from: RowRef,
@@ -46,14 +67,14 @@ struct Stretch {
 }
 
 impl Export {
-    /// Reads some rows from all over the export, and all columns of these.
-    pub fn sample(&mut self) -> Result<Sample, SourceError> {
-        self.read_sample().map_err(|source| self.io_error(source))
+    /// Reads some rows from all over one of so many files, and all columns of these.
+    pub fn sample(&mut self, files: usize) -> Result<Sample, SourceError> {
+        self.read_sample(files).map_err(|source| self.io_error(source))
     }
 
-    fn read_sample(&mut self) -> io::Result<Sample> {
+    fn read_sample(&mut self, files: usize) -> io::Result<Sample> {
         let mut sample = Sample::default();
-        let stretches = self.stretches(&mut sample)?;
+        let stretches = self.stretches(files, &mut sample)?;
         if self.columns.has_header() {
             let own = self.columns.own().map(|(_, name)| name.to_owned());
             sample.names = own.filter(|name| !name.is_empty()).take(NAMES_MAX).collect();
@@ -80,13 +101,14 @@ impl Export {
 
     /// Finds the rows to read: the first ones, and a few at each further place.
     /// No row is found twice.
-    fn stretches(&self, sample: &mut Sample) -> io::Result<Vec<Stretch>> {
+    fn stretches(&self, files: usize, sample: &mut Sample) -> io::Result<Vec<Stretch>> {
+        let (first_rows, places) = (FIRST_ROWS.div_ceil(files), PLACES.div_ceil(files as u64));
         let (mut rows, mut row) = (self.rows(), Row::default());
         let mut first = Stretch { from: self.first, rows: 0 };
         let mut end = self.first.offset;
         sample.is_whole = true;
         while rows.read(&mut row)? {
-            if first.rows == FIRST_ROWS {
+            if first.rows == first_rows {
                 sample.is_whole = false;
                 break;
             }
@@ -99,10 +121,10 @@ impl Export {
             return Ok(stretches);
         }
         let (begin, len) = (end, self.text.file.metadata()?.len().saturating_sub(end));
-        for place in 1..=PLACES {
-            let wanted = begin + (len / (PLACES + 1)) * place;
+        for place in 1..=places {
+            let wanted = begin + (len / (places + 1)) * place;
             let Some(offset) = self.line_start(wanted.max(end))? else { break };
-            let from = RowRef { number: 1, line: 1, offset, len: 0 };
+            let from = RowRef { number: 1, line: 1, offset, len: 0, file: None };
             let (mut rows, mut found) = (self.rows_from(from), 0);
             while found < ROWS_PER_PLACE && rows.read(&mut row)? {
                 found += 1;

@@ -29,7 +29,7 @@ fn fast_folder() -> TempDir {
 }
 
 fn row_ref(number: u64) -> RowRef {
-    RowRef { number, line: number + 1, offset: number * 40, len: 39 }
+    RowRef { number, line: number + 1, offset: number * 40, len: 39, file: None }
 }
 
 fn plan(export: u8) -> PlanVersion {

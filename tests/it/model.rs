@@ -150,7 +150,7 @@ fn begin_with_creates(rows: &mut [Row]) {
 }
 
 fn row_ref(number: u64) -> RowRef {
-    RowRef { number, line: number + 1, offset: number, len: 1 }
+    RowRef { number, line: number + 1, offset: number, len: 1, file: None }
 }
 
 fn id(customer: u8) -> String {
