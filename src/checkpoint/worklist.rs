@@ -143,5 +143,10 @@ mod tests {
         assert_eq!((entry.number, entry.offset), (2049, 20_490));
         assert_eq!(list.entry(2048).expect("a block").number, 1025);
         assert_eq!(list.next_after(0, Work::Rejected), None);
+        let before = |offset| list.entry_before(offset).map(|entry| entry.number);
+        assert_eq!(
+            [10, 11, 10_250, 10_251, u64::MAX].map(before),
+            [None, Some(1), Some(1), Some(1025), Some(2049)]
+        );
     }
 }

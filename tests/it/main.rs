@@ -32,6 +32,7 @@ mod rows;
 mod run;
 mod sandbox;
 mod server;
+mod several_files;
 mod snapshots;
 mod strace;
 mod syscalls;
