@@ -52,7 +52,7 @@ pub(super) enum ExportFault {
         "the header comes again with its columns in another order; the files that were put together have to agree, so run them one by one"
     )]
     OtherOrder { line: u64 },
-    #[error("is given twice; name each file once, and `-` once at most")]
+    #[error("is given twice; name each file once")]
     Repeated,
     #[error(
         "is read as {format}, and {first} as {first_format}; export both in one format, or run them one by one"

@@ -74,16 +74,18 @@ pub(crate) fn guess_encoding(paths: &[PathBuf]) -> Result<Option<TextEncoding>, 
 
 impl Export {
     fn into_utf8(self, settings: &InputSettings) -> Result<Self, SourceError> {
+        let encoding = self.dialect().encoding;
+        if encoding == UTF_8 {
+            return Ok(self);
+        }
         let Self { mut text, notes, .. } = self;
         let name = text.name.clone();
-        let encoding = std::mem::replace(&mut text.dialect.encoding, UTF_8);
         let open = || {
-            if encoding != UTF_8 {
-                text.copy_from(0, 1, |from, to| {
-                    let mut decoder = DecodeReaderBytesBuilder::new();
-                    io::copy(&mut decoder.encoding(Some(encoding)).build(from), to)
-                })?;
-            }
+            text.copy_from(0, 1, |from, to| {
+                let mut decoder = DecodeReaderBytesBuilder::new();
+                io::copy(&mut decoder.encoding(Some(encoding)).build(from), to)
+            })?;
+            text.dialect.encoding = UTF_8;
             open_as(settings.format, text, settings)
         };
         let export = open().map_err(|fault| SourceError { name, fault })?;
@@ -245,7 +247,7 @@ impl FileChain {
         self.file().map_or(self.first_name, |file| file.name)
     }
 
-    /// Goes on with the next file, if there is one.
+    /// Begins the next file, if there is one.
     fn take_next_file(&mut self) -> bool {
         let next = self.current.map_or(0, |current| current + 1);
         let Some(FurtherFile { export, .. }) = self.further.get(next) else { return false };

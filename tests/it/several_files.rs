@@ -226,6 +226,7 @@ fn files_that_do_not_belong_together_are_named() {
     world.file("c.jsonl", b"{\"id\": \"1\"}\n");
     world.file("d.csv", format!("{},_sync_line,_sync_code\n", HEADER.trim()).as_bytes());
     world.file("broken.csv", &csv("1,Ann,Smit,a@example.org,,,\n2,Bo"));
+    world.file("turned.csv", &csv(&format!("{}email,first,last,id,email2,phone,op\n", rows(2, 2))));
     std::os::unix::fs::symlink(world.path("a.csv"), world.path("link.csv")).expect("a link");
     let cases: &[(&[&str], &str)] = &[
         (
@@ -241,6 +242,10 @@ fn files_that_do_not_belong_together_are_named() {
         (&["a.csv", "d.csv"], "error: d.csv: is a result file of an earlier run, and a.csv is not"),
         (&["d.csv", "a.csv"], "error: a.csv: is no result file of an earlier run, and d.csv is one"),
         (&["a.csv", "none.csv"], "error: none.csv: "),
+        (
+            &["a.csv", "turned.csv"],
+            "error: turned.csv:4: the header comes again with its columns in another order",
+        ),
         // Each file has to be whole.
         (&["broken.csv", "a.csv"], "error: broken.csv:3: the export breaks off in its last row"),
         (&["a.csv", "broken.csv"], "error: broken.csv:3: the export breaks off in its last row"),
