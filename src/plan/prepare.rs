@@ -197,7 +197,7 @@ fn compile(config: &Config, export: &mut Export) -> Result<Mapping, PlanError> {
             }
             Err(_) => {}
         }
-        if !export.take_next_header()? {
+        if export.take_next_header()?.is_none() {
             let problems = fewest.unwrap_or_default();
             return Err(PlanError::Mapping { export: export.name(), problems });
         }

@@ -58,6 +58,7 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
     if let Some(reason) = no_table(&sample) {
         return Err(ProposalError::NoTable { name: export.name(), reason });
     }
+    export.append(further, &[], &[])?;
     let mut findings = Findings::new(sample, input);
     findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
@@ -67,19 +68,21 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
 type Settings = Vec<(&'static str, toml::Value)>;
 
 /// Samples one of several files below the line that is most likely its header, and
-/// detects its settings.
+/// detects its settings. The export stays at this header.
 fn read_table(export: &mut Export, files: usize) -> Result<(Sample, Settings), SourceError> {
     let mut best = (export.sample(files)?, export.detected_settings());
     let findings = Findings::new(best.0.clone(), Vec::new());
     if findings.may_be_title() {
-        let mut score = findings.score();
-        while export.take_next_header()? {
+        let (mut score, mut best_header) = (findings.score(), None);
+        while let Some(header) = export.take_next_header()? {
+            best_header.get_or_insert(header);
             let sample = export.sample(files)?;
             let other = Findings::new(sample.clone(), Vec::new()).score();
             if other > score {
-                (score, best) = (other, (sample, export.detected_settings()));
+                (score, best, best_header) = (other, (sample, export.detected_settings()), None);
             }
         }
+        best_header.map(|header| export.set_header(header));
     }
     Ok(best)
 }

@@ -6,6 +6,7 @@ mod sniff;
 
 use std::borrow::Cow;
 use std::io;
+use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
 use encoding_rs::Encoding;
@@ -15,7 +16,7 @@ use super::cell_syntax::{CellSyntax, QuotedEnd};
 use super::cells::Cells;
 use super::columns::{Columns, named_width};
 use super::error::ExportFault;
-use super::export::{Export, Format, NextHeader, ResultCell};
+use super::export::{Export, Format, ResultCell, TableHeader};
 use super::records::{RawRecord, Records};
 use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
 use super::settings::{EscapeSetting, InputSettings, QuoteSetting};
@@ -318,13 +319,17 @@ impl Format for Csv {
         Box::new(self.rows(&export.text, from))
     }
 
-    fn next_header(&self, export: &Export) -> Result<Option<NextHeader>, ExportFault> {
+    fn next_header(&self, export: &Export) -> Result<Option<TableHeader>, ExportFault> {
         let mut from = export.first;
         while from.line <= LINES_ABOVE_MAX && from.offset > self.header_at.offset {
             match self.with_header(&export.text, from)? {
                 None => return Ok(None),
                 Some(Ok((csv, columns, first))) => {
-                    return Ok(Some(NextHeader { format: Box::new(csv), columns, first }));
+                    return Ok(Some(TableHeader {
+                        format: Box::new(csv),
+                        columns: Arc::new(columns),
+                        first,
+                    }));
                 }
                 Some(Err((_, next))) => from = next,
             }

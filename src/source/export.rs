@@ -52,7 +52,7 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     }
 
     /// The next line that may be the header, if there is one below.
-    fn next_header(&self, _export: &Export) -> Result<Option<NextHeader>, ExportFault> {
+    fn next_header(&self, _export: &Export) -> Result<Option<TableHeader>, ExportFault> {
         Ok(None)
     }
 
@@ -90,11 +90,11 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
     fn result_row(&self, export: &Export, at: RowRef, results: &[ResultCell]) -> io::Result<Vec<u8>>;
 }
 
-/// An export below another line as its header.
+/// A line as the header of an export, and what follows from it.
 #[derive(Debug)]
-pub(super) struct NextHeader {
+pub(crate) struct TableHeader {
     pub(super) format: Box<dyn Format>,
-    pub(super) columns: Columns,
+    pub(super) columns: Arc<Columns>,
     pub(super) first: RowRef,
 }
 
@@ -193,14 +193,23 @@ impl Export {
     }
 
     /// Takes the next line as the header, if one of the lines below may be it.
-    pub(crate) fn take_next_header(&mut self) -> Result<bool, SourceError> {
+    /// Returns the header so far.
+    pub(crate) fn take_next_header(&mut self) -> Result<Option<TableHeader>, SourceError> {
         if !self.searches_header {
-            return Ok(false);
+            return Ok(None);
         }
         let next = self.format.next_header(self).map_err(|fault| self.error(fault))?;
-        let Some(NextHeader { format, columns, first, .. }) = next else { return Ok(false) };
-        (self.format, self.columns, self.first) = (format, Arc::new(columns), first);
-        Ok(true)
+        Ok(next.map(|next| self.set_header(next)))
+    }
+
+    /// Sets the header, and returns the one so far.
+    pub(crate) fn set_header(&mut self, header: TableHeader) -> TableHeader {
+        let TableHeader { format, columns, first } = header;
+        TableHeader {
+            format: std::mem::replace(&mut self.format, format),
+            columns: std::mem::replace(&mut self.columns, columns),
+            first: std::mem::replace(&mut self.first, first),
+        }
     }
 
     /// Once it is known which columns are mapped: looks for footers, and notes

@@ -195,7 +195,7 @@ impl Export {
             if fewest.as_ref().is_none_or(|(lacking, others)| count < lacking.len() + others.len()) {
                 fewest = Some((lacking, others));
             }
-            if !file.take_next_header()? {
+            if file.take_next_header()?.is_none() {
                 let (lacking, others) = fewest.unwrap_or_default();
                 return Err(file.error(ExportFault::OtherColumns { first: first(), lacking, others }));
             }
