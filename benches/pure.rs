@@ -7,13 +7,20 @@ use std::path::Path;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
-use omnidesk_sync::mapping::{Address, Channel, Mapping};
+use omnidesk_sync::mapping::{Address, Channel, Mapping, OnExists, OnMissing};
 use omnidesk_sync::reconcile::{CustomerKey, CustomerState, HashKey, Policy, RowFingerprint, rehearse};
 use omnidesk_sync::source::{self, Export, Row};
 
 const ROWS: u64 = 4096;
 const KEY: HashKey = HashKey::new([7; 32]);
-const POLICY: Policy = Policy { key: KEY, export: 1, full: false, allow_recreate: false };
+const POLICY: Policy = Policy {
+    key: KEY,
+    export: 1,
+    full: false,
+    allow_recreate: false,
+    on_exists: OnExists::Update,
+    on_missing: OnMissing::Create,
+};
 
 const CONFIG: &str = r#"
 [omnidesk]
@@ -187,7 +194,7 @@ fn look_up_states(criterion: &mut Criterion) {
     let key = |number: u32| CustomerKey(KEY.customer_id(2, &number.to_string()).0);
     let mut batch = checkpoint.batch().expect("a batch");
     for number in 0..CUSTOMERS {
-        batch.set_state(key(number), &CustomerState::existing()).expect("a state");
+        batch.set_state(key(number), &CustomerState::Existing).expect("a state");
     }
     batch.commit_states().expect("durable");
     let mut group = criterion.benchmark_group("customers are looked up");

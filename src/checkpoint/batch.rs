@@ -98,7 +98,7 @@ impl Batch<'_> {
     ) -> Result<(), CheckpointError> {
         self.execute("DELETE FROM missing WHERE nth = ?", [nth.cast_signed()])?;
         self.forget_progress(RowKey::Missing(nth));
-        if !self.lookups().state(key)?.may_exist() {
+        if !self.lookups().state(key)?.may_be_missing() {
             self.forget_id(key)?;
         }
         if let Some(missing) = &mut run.record.missing {

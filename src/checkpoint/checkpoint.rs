@@ -30,6 +30,10 @@ pub struct CustomerTotals {
     pub purged: u64,
     /// Of those, customers whose purge was sent and is not acknowledged.
     pub perhaps_purged: u64,
+    /// Of those, customers who exist by other means.
+    pub existing: u64,
+    /// Of those, customers whom the API does not know.
+    pub absent: u64,
     /// Creates without an answer.
     pub in_doubt: u64,
 }
@@ -141,6 +145,8 @@ impl Checkpoint {
             match format::decode_state(state)? {
                 CustomerState::Purged(_) => totals.purged += 1,
                 CustomerState::PerhapsPurged(_) => totals.perhaps_purged += 1,
+                CustomerState::Existing => totals.existing += 1,
+                CustomerState::Absent | CustomerState::Vanished => totals.absent += 1,
                 CustomerState::Acknowledged(_) | CustomerState::Unknown => {}
             }
             Ok(())

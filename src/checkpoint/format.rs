@@ -316,6 +316,9 @@ enum CustomerStateLayout {
     Acknowledged(#[serde(with = "AckedLayout")] Acked),
     PerhapsPurged(#[serde(with = "ExportRowLayout")] ExportRow),
     Purged(#[serde(with = "ExportRowLayout")] ExportRow),
+    Existing,
+    Absent,
+    Vanished,
 }
 
 /// [`glance`] reads the first two members without the others.
@@ -549,7 +552,7 @@ mod tests {
     }
 
     /// The state of each customer, in every form that is written.
-    fn states() -> [CustomerState; 4] {
+    fn states() -> [CustomerState; 6] {
         let by = ExportRow { export: 2, row: 7 };
         let field = AckedField { tag: FieldTag([1; 4]), value: ValueHash([2; 8]), rows_before: 5 };
         let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
@@ -564,7 +567,9 @@ mod tests {
             CustomerState::Acknowledged(acked),
             CustomerState::PerhapsPurged(by),
             CustomerState::Purged(by),
-            CustomerState::existing(),
+            CustomerState::Existing,
+            CustomerState::Absent,
+            CustomerState::Vanished,
         ]
     }
 
@@ -642,14 +647,16 @@ mod tests {
 
     fn write_changes(checkpoint: &mut Checkpoint, run: &mut OpenRun, customers: usize) {
         let key = |number| run_key(checkpoint, number);
-        let keys: Vec<CustomerKey> = (0..4).map(key).collect();
+        let keys: Vec<CustomerKey> = (0..states().len() as u64).map(key).collect();
         let mut batch = checkpoint.batch().expect("a batch");
         for (at, state) in states().iter().enumerate() {
             if at < customers {
                 batch.set_state(keys[at], state).expect("a state");
             }
-            batch.set_pending(keys[at], Some(pending_calls()[at]));
-            batch.set_progress(Place::Row(row_ref(6 + at as u64)), &progress()[at]);
+            batch.set_pending(keys[at], pending_calls().get(at).copied());
+        }
+        for (row, progress) in (6..).zip(&progress()[..4]) {
+            batch.set_progress(Place::Row(row_ref(row)), progress);
         }
         batch.set_progress(Place::Missing(1), &progress()[4]);
         batch.store_id(keys[0], &customer(0)).expect("stored");
@@ -669,7 +676,7 @@ mod tests {
         let mut checkpoint = Checkpoint::open(path, "tenant").expect("new");
         let first_pass = first_pass(&checkpoint);
         let mut run = checkpoint.begin(export(), record(), first_pass.clone()).expect("a run");
-        write_changes(&mut checkpoint, &mut run, 4);
+        write_changes(&mut checkpoint, &mut run, states().len());
         checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00.000Z").expect("closed");
         let mut run = checkpoint.begin(export(), record(), first_pass).expect("a run");
         write_changes(&mut checkpoint, &mut run, 2);
@@ -700,11 +707,13 @@ mod tests {
         let runs = checkpoint.runs(9).expect("runs");
         assert_eq!((runs.len(), runs[1].1.state), (2, RunState::Finished));
         let lookups = checkpoint.lookups();
-        for at in 0..4_usize {
-            let key = run_key(&checkpoint, at as u64);
-            assert_eq!(lookups.state(key).expect("sound"), states()[at]);
-            assert_eq!(lookups.pending(key), Some(pending_calls()[at]));
-            assert_eq!(lookups.progress(Place::Row(row_ref(6 + at as u64))), progress()[at]);
+        for (number, state) in (0..).zip(states()) {
+            let key = run_key(&checkpoint, number);
+            assert_eq!(lookups.state(key).expect("sound"), state);
+            assert_eq!(lookups.pending(key), pending_calls().get(number as usize).copied());
+        }
+        for (row, progress) in (6..).zip(&progress()[..4]) {
+            assert_eq!(lookups.progress(Place::Row(row_ref(row))), *progress);
         }
         assert_eq!(lookups.progress(Place::Missing(1)), progress()[4]);
         let id = checkpoint.stored_id(run_key(&checkpoint, 0)).expect("sound");
@@ -725,6 +734,7 @@ mod tests {
             (CustomerState::Acknowledged(acked), (RowFingerprint([5; 8]), [[3; 8], [4; 8]].as_slice())),
             (CustomerState::PerhapsPurged(by), none),
             (CustomerState::Purged(by), none),
+            (CustomerState::Existing, none),
         ] {
             let bytes = StateBytes::new(&state).expect("known").0;
             assert_eq!(decode_head(&bytes).expect("a head"), expected);

@@ -71,7 +71,7 @@ impl Checkpoint {
             let own = stored.next_if(|own| own.as_ref().map_or(true, |own| *own == key));
             let has_id = own.transpose()?.is_some();
             let is_present = is_present(key);
-            if is_present && has_id || format::decode_state(state)?.is_purged() {
+            if is_present && has_id || !format::decode_state(state)?.may_be_missing() {
                 return Ok(());
             }
             if has_id {

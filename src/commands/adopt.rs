@@ -30,7 +30,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let mut prepared = prepare(&config, plan_options(&args.common), &args.exports)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
-    let context = RunContext::for_all_rows(&prepared, Some(&checkpoint))?;
+    let context = RunContext::for_adoption(&prepared, &checkpoint)?;
     let search = SharedAddressSearch::None;
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;

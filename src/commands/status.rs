@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::reconcile::MissingCustomers;
 use crate::report::{UnusableProbes, wait_text};
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
-use crate::units::{Count, counted};
+use crate::units::{Count, counted, pluralize};
 
 const RUNS_SHOWN: u32 = 10;
 
@@ -62,6 +62,8 @@ impl StatusView {
             "customers": self.totals.known,
             "purged": self.totals.purged,
             "perhaps_purged": self.totals.perhaps_purged,
+            "existing": self.totals.existing,
+            "absent": self.totals.absent,
             "in_doubt": self.totals.in_doubt,
             "unusable_probes": self.unusable_probes().as_ref().map(UnusableProbes::json),
             "open_run": self.open_run().map(run_json),
@@ -73,12 +75,20 @@ impl StatusView {
         let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
         // Another process may be making the calls of an open run just now.
         let doubt = if self.open_run().is_some() { "pending or in doubt" } else { "in doubt" };
-        let CustomerTotals { known, purged, perhaps_purged, in_doubt } = self.totals;
+        let CustomerTotals { known, purged, perhaps_purged, existing, absent, in_doubt } = self.totals;
         let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
         let perhaps = Some(perhaps_purged).filter(|customers| *customers > 0);
         let perhaps = perhaps.map(|customers| format!(", {} perhaps", Count(customers))).unwrap_or_default();
         let _ =
             writeln!(text, "{customers} known, {} of them purged{perhaps}; {creates} {doubt}", Count(purged));
+        for (customers, what) in [
+            (existing, "in Omnidesk by other means: on_exists decides about their rows"),
+            (absent, "unknown to Omnidesk: on_missing decides about their rows"),
+        ] {
+            if customers > 0 {
+                let _ = writeln!(text, "{} of the known {what}", pluralize(customers, "is", "are"));
+            }
+        }
         if let Some(probes) = self.unusable_probes() {
             let _ = writeln!(text, "{}", probes.message());
         }

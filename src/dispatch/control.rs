@@ -97,9 +97,9 @@ impl RowTask {
         Ok(true)
     }
 
-    /// Whether a known customer whom the API does not know may be created again;
-    /// `false` if the run stopped.
-    pub(super) async fn may_recreate(&self, message: &str) -> bool {
+    /// Whether a known customer whom the API does not know may be created again, or
+    /// be given up; `false` if the run stopped.
+    pub(super) async fn may_have_vanished(&self, message: &str) -> bool {
         let dispatcher = &self.dispatcher;
         if dispatcher.brake.borrow_mut().miss() {
             return true;

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::record::RecorderClosed;
 use super::retry::Attempts;
-use super::row_task::{RowEnd, RowTask, problem};
+use super::row_task::{RowEnd, RowTask, hands_off_end, problem};
 use super::send::SentCall;
 use super::settings::InDoubt;
 use crate::mapping::Operation;
 use crate::omnidesk::Meaning;
-use crate::reconcile::{CustomerState, Outcome, PendingCall, acknowledge_probe, probe_call};
+use crate::reconcile::{AfterAnswer, CustomerState, Outcome, PendingCall, acknowledge_probe, probe_call};
 
 const HELD: &str =
     "a create of this customer was sent and its answer lost; nothing more is sent for this customer";
@@ -70,16 +70,19 @@ impl RowTask {
         }
         self.count_call(&sent);
         if !sent.has_follow_up() {
-            self.report_to_canary(&call, &sent);
+            self.report_to_canary(&call, &sent, AfterAnswer::GoOn);
         }
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
                 self.doubt = None;
                 let policy = &dispatcher.settings.policy;
                 self.was_found = true;
-                acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
+                let after = acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
                 self.record_end(&call, &sent, None)?;
-                Ok(None)
+                Ok(match after {
+                    AfterAnswer::HandsOff(cause, outcome) => Some(hands_off_end(cause, outcome, &sent)),
+                    AfterAnswer::GoOn | AfterAnswer::Fail => None,
+                })
             }
             Some(Meaning::NotFound) => {
                 self.doubt = None;

@@ -14,8 +14,9 @@ use super::waits::WaitCause;
 use crate::mapping::{Channel, ExportRow, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
-    CustomerKey, CustomerState, Outcome, PendingCall, RowFingerprint, Situation, Step, acknowledge,
-    acknowledge_absence, confirm, next, set_fingerprint, state_during, turn_to_create, turn_to_update,
+    AfterAnswer, CustomerKey, CustomerState, HandsOff, Outcome, PendingCall, RowFingerprint, Situation, Step,
+    acknowledge, acknowledge_absence, confirm, next, set_fingerprint, state_during, turn_to_create,
+    turn_to_update,
 };
 
 /// A row with calls to make.
@@ -111,6 +112,9 @@ impl RowTask {
                     }
                     return Ok(RowEnd::Settled(outcome, None));
                 }
+                Step::HandsOff(cause, outcome) => {
+                    return Ok(hands_off_end(cause, outcome, &SentCall::default()));
+                }
                 Step::Rejected(rejection) => {
                     return Ok(RowEnd::Settled(Outcome::Rejected, Some(Box::new((*rejection).into()))));
                 }
@@ -178,18 +182,17 @@ impl RowTask {
         if !sent.is_recorded {
             return Ok(Some(RowEnd::Stopped));
         }
-        let has_next_step = self.take_in(call, &mut sent, &record).await;
-        if !(has_next_step && sent.has_follow_up()) {
-            self.report_to_canary(call, &sent);
+        let after = self.take_in(call, &mut sent, &record).await;
+        if !(after == AfterAnswer::GoOn && sent.has_follow_up()) {
+            self.report_to_canary(call, &sent, after);
         }
         let pending = self.pending_after(record.call, &sent);
         self.record_end(call, &sent, pending)?;
-        self.end_of(call, &sent, record.call, has_next_step).await
+        self.end_of(call, &sent, record.call, after).await
     }
 
-    /// Takes in what the call has shown of the customer. Returns whether the row has a
-    /// next step.
-    async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> bool {
+    /// Takes in what the call has shown of the customer.
+    async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> AfterAnswer {
         let policy = self.dispatcher.settings.policy;
         let was_known = self.situation.state.acked().is_some();
         match sent.meaning() {
@@ -200,31 +203,40 @@ impl RowTask {
                 acknowledge(call, &self.job.intent, &mut self.situation, &policy);
                 let state = &mut self.situation.state;
                 set_fingerprint(&self.job.intent, state, &policy, self.job.fingerprint);
-                true
+                AfterAnswer::GoOn
             }
-            Some(Meaning::Exists) => turn_to_update(&mut self.situation, self.lost_creates),
+            Some(Meaning::Exists) => {
+                let perhaps_done = self.lost_creates.max(sent.attempts.perhaps_done);
+                let after = turn_to_update(&mut self.situation, perhaps_done, &policy);
+                if matches!(after, AfterAnswer::HandsOff(..)) {
+                    self.doubt = None;
+                }
+                after
+            }
             // Nobody is there to be purged: what stands before this row is dead all the same.
             Some(Meaning::NotFound) if call.kind() == CallKind::Purge => {
                 acknowledge_absence(&self.job.intent, &mut self.situation, &policy);
-                false
+                AfterAnswer::Fail
             }
             Some(Meaning::NotFound) => {
                 let before = was_known.then(|| self.situation.clone());
-                let can_create = turn_to_create(&self.job.intent, &mut self.situation);
+                let after = turn_to_create(&self.job.intent, &mut self.situation, &policy);
                 match before {
-                    Some(before) if can_create && !self.may_recreate(sent.message()).await => {
+                    Some(before)
+                        if after != AfterAnswer::Fail && !self.may_have_vanished(sent.message()).await =>
+                    {
                         self.situation = before;
                         sent.answer = None;
-                        false
+                        AfterAnswer::Fail
                     }
-                    _ => can_create,
+                    _ => after,
                 }
             }
             _ => {
                 if sent.attempts.perhaps_done > 0 {
                     self.situation.state = record.state.clone();
                 }
-                false
+                AfterAnswer::Fail
             }
         }
     }
@@ -236,7 +248,7 @@ impl RowTask {
         call: &Call,
         sent: &SentCall,
         record: PendingCall,
-        has_next_step: bool,
+        after: AfterAnswer,
     ) -> Result<Option<RowEnd>, RecorderClosed> {
         match sent.meaning() {
             None => Ok(Some(RowEnd::Stopped)),
@@ -248,7 +260,11 @@ impl RowTask {
                 let is_absent = end.is_none() && !self.situation.state.may_exist();
                 Ok(if is_final && is_absent { Some(failure(call, meaning, sent)) } else { end })
             }
-            Some(meaning) => Ok((!has_next_step).then(|| failure(call, meaning, sent))),
+            Some(meaning) => Ok(match after {
+                AfterAnswer::GoOn => None,
+                AfterAnswer::HandsOff(cause, outcome) => Some(hands_off_end(cause, outcome, sent)),
+                AfterAnswer::Fail => Some(failure(call, meaning, sent)),
+            }),
         }
     }
 
@@ -287,12 +303,14 @@ impl RowTask {
         }
     }
 
-    pub(super) fn report_to_canary(&self, call: &Call, sent: &SentCall) {
+    pub(super) fn report_to_canary(&self, call: &Call, sent: &SentCall, after: AfterAnswer) {
         let Some(answer) = &sent.answer else { return };
-        let evidence = match answer.meaning {
-            Meaning::Done | Meaning::DoneBefore => Evidence::Works,
-            // The API may rightly not know a customer to be purged.
-            Meaning::NotFound if call.kind() == CallKind::Purge => Evidence::Nothing,
+        let evidence = match (answer.meaning, after) {
+            (Meaning::Done | Meaning::DoneBefore, _) => Evidence::Works,
+            (Meaning::Exists, AfterAnswer::HandsOff(..)) => Evidence::Works,
+            // The API may rightly not know a customer to be purged, or to be updated.
+            (Meaning::NotFound, AfterAnswer::HandsOff(..)) => Evidence::Nothing,
+            (Meaning::NotFound, _) if call.kind() == CallKind::Purge => Evidence::Nothing,
             _ => Evidence::Fails,
         };
         self.dispatcher.report_to_canary(self.at(), evidence, &answer.message);
@@ -373,6 +391,12 @@ fn failure(call: &Call, meaning: Meaning, sent: &SentCall) -> RowEnd {
     let hint = suggestion.map_or(Cow::Borrowed(hint), Cow::Owned);
     let message = format!("{} was refused: {}", call.kind().as_str(), sent.message());
     RowEnd::Settled(Outcome::Failed, Some(problem(code, message, hint, sent)))
+}
+
+/// The end of a row for which nothing, or nothing more, is sent.
+pub(super) fn hands_off_end(cause: HandsOff, outcome: Outcome, sent: &SentCall) -> RowEnd {
+    let message = cause.message().to_owned();
+    RowEnd::Settled(outcome, Some(problem(cause.code(), message, cause.hint(), sent)))
 }
 
 pub(super) fn problem(

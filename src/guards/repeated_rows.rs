@@ -45,14 +45,17 @@ impl RepeatedRows {
         // An update is meant to change something, so it contradicts nothing.
         let describes = matches!(intent.operation, Operation::Sync | Operation::Create);
         let mut conflict = None;
-        for (name, value) in &intent.fields {
+        for (name, value) in intent.all_fields() {
             let field = key.field(name);
             let new = RowValue { field, value: key.value(field, value.as_str()), row: at.number };
             match self.values.iter_mut().find(|value| value.field == field) {
                 None => self.values.push(new),
                 Some(old) if old.value == new.value => {}
                 Some(old) => {
-                    conflict.get_or_insert_with(|| (field_name(name), old.row));
+                    // A field of a create alone never changes.
+                    if intent.fields.iter().any(|(changing, _)| changing == name) {
+                        conflict.get_or_insert_with(|| (field_name(name), old.row));
+                    }
                     *old = new;
                 }
             }
@@ -67,7 +70,7 @@ impl RepeatedRows {
         if !matches!(intent.operation, Operation::Sync | Operation::Create) {
             return;
         }
-        let Some((name, value)) = intent.fields.iter().find(|(name, _)| *name == FieldName::Last) else {
+        let Some((name, value)) = intent.all_fields().find(|(name, _)| *name == FieldName::Last) else {
             return;
         };
         let field = key.field(name);

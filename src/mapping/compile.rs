@@ -89,7 +89,15 @@ impl Compiler<'_> {
         let column = column.and_then(|name| self.find_column(&format!("{key}.region_column"), name));
         let region = RegionSource { fixed, column };
         let split = setting.split.clone().filter(|separator| !separator.is_empty());
-        ValueSource { origins, region, split, invalid: setting.invalid, is_whole_name: false, key }
+        ValueSource {
+            origins,
+            region,
+            split,
+            invalid: setting.invalid,
+            on: setting.on,
+            is_whole_name: false,
+            key,
+        }
     }
 
     fn compile_rules(&mut self, operation: &OperationSettings) -> OperationRules {

@@ -149,6 +149,8 @@ pub struct Intent {
     pub operation: Operation,
     /// Text fields that have a value, in the order of the mapping.
     pub fields: Vec<(FieldName, FieldValue)>,
+    /// Text fields that go with a create alone.
+    pub create_fields: Vec<(FieldName, FieldValue)>,
     /// Without repeats: e-mail, telephone, Facebook, Twitter.
     pub addresses: Vec<Address>,
     /// The ticket that a new customer is added to.
@@ -172,6 +174,7 @@ pub struct Draft<'a> {
     pub(crate) primary_id: Cow<'a, str>,
     pub(crate) operation: Operation,
     pub(super) fields: Vec<DraftField<'a>>,
+    pub(super) create_fields: Vec<DraftField<'a>>,
     pub(crate) addresses: Vec<DraftAddress<'a>>,
     pub(super) ticket_id: Option<u64>,
     pub(super) no_sync: bool,
@@ -180,9 +183,9 @@ pub struct Draft<'a> {
 
 impl Draft<'_> {
     pub(crate) fn into_intent(self) -> Intent {
-        let value = |text: Option<Cow<str>>| match text {
-            Some(text) => FieldValue::Text(text.into_owned()),
-            None => FieldValue::Clear,
+        let owned = |(name, text): DraftField| {
+            let value = text.map_or(FieldValue::Clear, |text| FieldValue::Text(text.into_owned()));
+            (name.clone(), value)
         };
         Intent {
             at: Place::Row(self.at),
@@ -191,7 +194,8 @@ impl Draft<'_> {
                 primary_id: PrimaryId(self.primary_id.into_owned()),
             },
             operation: self.operation,
-            fields: self.fields.into_iter().map(|(name, text)| (name.clone(), value(text))).collect(),
+            fields: self.fields.into_iter().map(owned).collect(),
+            create_fields: self.create_fields.into_iter().map(owned).collect(),
             addresses: self.addresses.into_iter().map(DraftAddress::into_owned).collect(),
             ticket_id: self.ticket_id,
             no_sync: self.no_sync,
@@ -209,12 +213,18 @@ impl Intent {
             customer,
             operation: Operation::Purge,
             fields: Vec::new(),
+            create_fields: Vec::new(),
             addresses: Vec::new(),
             ticket_id: None,
             no_sync: false,
             warnings: Vec::new(),
             origin: None,
         }
+    }
+
+    /// The fields that a create carries.
+    pub(crate) fn all_fields(&self) -> impl Iterator<Item = &(FieldName, FieldValue)> {
+        self.fields.iter().chain(&self.create_fields)
     }
 }
 

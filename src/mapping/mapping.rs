@@ -1,6 +1,6 @@
 //! A mapping, compiled for the columns of one export.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rlibphonenumber::enums::Region;
@@ -11,7 +11,7 @@ use super::cell_text::ApostropheColumns;
 use super::expressions::{Expression, Expressions};
 use super::intent::FieldName;
 use super::operation::Operation;
-use super::settings::{InvalidAddress, NamePolicy};
+use super::settings::{InvalidAddress, NamePolicy, SentOn};
 use crate::source::{Columns, Row};
 
 /// Turns rows of one export into intents: see [`Mapping::compile`] and [`Mapping::map`].
@@ -29,7 +29,8 @@ pub struct Mapping {
     pub(super) apostrophes: Arc<ApostropheColumns>,
     pub(super) columns: Arc<Columns>,
     pub(super) expressions: Expressions,
-    /// Sorted by name: the position of a column decides nothing.
+    /// The columns of [`Mapping::deciding_cells`], sorted by name: the position of a
+    /// column decides nothing.
     pub(super) deciding_columns: Vec<usize>,
 }
 
@@ -41,6 +42,7 @@ pub(super) struct ValueSource {
     /// The text between two addresses in one cell.
     pub(super) split: Option<String>,
     pub(super) invalid: InvalidAddress,
+    pub(super) on: SentOn,
     /// Whether the value is a first and a last name in one.
     pub(super) is_whole_name: bool,
     /// For messages: the key in the configuration.
@@ -55,6 +57,12 @@ pub(super) struct RegionSource {
     pub(super) column: Option<ValueOrigin>,
 }
 
+impl ValueSource {
+    fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
+        self.origins.iter().chain(&self.region.column)
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum ValueOrigin {
     Column(usize),
@@ -62,6 +70,19 @@ pub(super) enum ValueOrigin {
     Template(Expression),
     /// The last one. It counts only if no other origin has a value.
     Default(String),
+}
+
+impl ValueOrigin {
+    fn template(&self) -> Option<&Expression> {
+        match self {
+            Self::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
+    fn column(&self) -> Option<usize> {
+        if let Self::Column(column) = self { Some(*column) } else { None }
+    }
 }
 
 #[derive(Debug)]
@@ -72,24 +93,13 @@ pub(super) struct OperationRules {
     pub(super) default: Operation,
 }
 
-impl ValueSource {
-    fn all_origins(&self) -> impl Iterator<Item = &ValueOrigin> {
-        self.origins.iter().chain(&self.region.column)
-    }
-}
-
-impl ValueOrigin {
-    fn column(&self) -> Option<usize> {
-        if let Self::Column(column) = self { Some(*column) } else { None }
-    }
-}
-
 impl Mapping {
     /// Takes off the apostrophe in front of the cells of each column in which most
     /// of these first rows have one.
     pub(crate) fn find_apostrophes<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
         let width = self.columns.names().len();
-        self.apostrophes = ApostropheColumns::find(width, &self.deciding_columns, rows).into();
+        let read = self.mapped_columns();
+        self.apostrophes = ApostropheColumns::find(width, &read, rows).into();
     }
 
     /// The columns that lose an apostrophe, in the export's order.
@@ -98,56 +108,69 @@ impl Mapping {
         names.filter(|(column, _)| self.apostrophes.contains(*column)).map(|(_, name)| name.as_str())
     }
 
-    /// The origins of all values, without that of the operation.
-    pub(super) fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
-        let addresses = self.addresses.iter().map(|(_, source)| source);
-        self.text_sources().chain(addresses).flat_map(ValueSource::all_origins)
-    }
-
-    /// The sources of all values that are no addresses.
+    /// The values that are no addresses, without the operation.
     fn text_sources(&self) -> impl Iterator<Item = &ValueSource> {
         let fields = self.fields.iter().map(|(_, source)| source);
         let others = [&self.ticket_id, &self.no_sync].into_iter().flatten();
         [&self.primary_id, &self.brand_id].into_iter().chain(fields).chain(others)
     }
 
+    fn address_sources(&self) -> impl Iterator<Item = &ValueSource> {
+        self.addresses.iter().map(|(_, source)| source)
+    }
+
+    /// The origins of all values, without that of the operation.
+    pub(super) fn origins(&self) -> impl Iterator<Item = &ValueOrigin> {
+        self.text_sources().chain(self.address_sources()).flat_map(ValueSource::origins)
+    }
+
     pub(super) fn templates(&self) -> impl Iterator<Item = &Expression> {
-        let templates = self.origins().filter_map(|origin| match origin {
-            ValueOrigin::Template(template) => Some(template),
-            _ => None,
-        });
+        let templates = self.origins().filter_map(ValueOrigin::template);
         templates.chain(self.rules.conditions.iter().map(|(condition, _)| condition))
     }
 
-    /// The columns that decide what a row asks for.
+    /// The columns that decide what a row asks of a known customer: not those of
+    /// fields that go with a create alone.
     pub(super) fn find_deciding_columns(&self) -> Vec<usize> {
-        let columns = self.origins().chain(&self.rules.column).filter_map(ValueOrigin::column);
-        let read = self.templates().flat_map(|template| template.deciding_columns(&self.columns));
-        let mut deciding: Vec<usize> = columns.chain(read).collect();
-        deciding.sort_unstable_by_key(|column| &self.columns.names()[*column]);
-        deciding.dedup();
-        deciding
+        let sources = self.text_sources().chain(self.address_sources());
+        let sources = sources.filter(|source| source.on == SentOn::Change);
+        self.columns_of(sources.flat_map(ValueSource::origins))
+    }
+
+    /// All columns that are read.
+    pub(crate) fn mapped_columns(&self) -> Vec<usize> {
+        self.columns_of(self.origins())
     }
 
     /// The columns that may hold a list, which is several addresses: those that
     /// nothing but addresses are read from.
     pub(super) fn list_columns(&self) -> Vec<usize> {
-        let texts = self.text_sources().flat_map(ValueSource::all_origins).chain(&self.rules.column);
-        let read = self.templates().flat_map(|template| template.deciding_columns(&self.columns));
-        let others: HashSet<usize> = texts.filter_map(ValueOrigin::column).chain(read).collect();
-        let addresses = self.addresses.iter().flat_map(|(_, source)| &source.origins);
+        let others = self.columns_of(self.text_sources().flat_map(ValueSource::origins));
+        let addresses = self.address_sources().flat_map(|source| &source.origins);
         addresses.filter_map(ValueOrigin::column).filter(|column| !others.contains(column)).collect()
     }
 
-    /// The cells that decide what a row asks for, as they are in the export. Two
-    /// rows with equal cells ask for the same.
-    pub fn deciding_cells<'a>(&self, row: &'a Row) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
-        self.deciding_columns.iter().map(|column| row.bytes(*column))
+    /// The columns of these values and of the operation.
+    fn columns_of<'a>(&'a self, origins: impl Iterator<Item = &'a ValueOrigin>) -> Vec<usize> {
+        let conditions = self.rules.conditions.iter().map(|(condition, _)| condition);
+        let read = |template: &Expression| template.deciding_columns(&self.columns);
+        let mut columns: Vec<usize> = conditions.flat_map(read).collect();
+        for origin in origins.chain(&self.rules.column) {
+            match origin {
+                ValueOrigin::Column(column) => columns.push(*column),
+                ValueOrigin::Template(template) => columns.extend(read(template)),
+                ValueOrigin::Constant(_) | ValueOrigin::Default(_) => {}
+            }
+        }
+        columns.sort_unstable_by_key(|column| &self.columns.names()[*column]);
+        columns.dedup();
+        columns
     }
 
-    /// The columns that decide what a row asks for, sorted by name.
-    pub(crate) fn deciding_columns(&self) -> &[usize] {
-        &self.deciding_columns
+    /// The cells that decide what a row asks for, as they are in the export. Two
+    /// rows with equal cells ask for the same of a known customer.
+    pub fn deciding_cells<'a>(&self, row: &'a Row) -> impl Iterator<Item = &'a [u8]> + use<'a, '_> {
+        self.deciding_columns.iter().map(|column| row.bytes(*column))
     }
 
     /// The columns of the customer's id.
@@ -155,8 +178,10 @@ impl Mapping {
         self.primary_id.origins.iter().filter_map(ValueOrigin::column).collect()
     }
 
-    /// The names of the columns that decide what a row asks for.
-    pub(crate) fn deciding_names(&self) -> impl Iterator<Item = &str> {
-        self.deciding_columns.iter().map(|column| self.columns.names()[*column].as_str())
+    /// The names of the columns that decide what a row asks for, and whether their
+    /// cells lose an apostrophe.
+    pub(crate) fn deciding_names(&self) -> impl Iterator<Item = (&str, bool)> {
+        let columns = self.deciding_columns.iter();
+        columns.map(|column| (self.columns.names()[*column].as_str(), self.apostrophes.contains(*column)))
     }
 }

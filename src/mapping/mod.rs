@@ -40,5 +40,6 @@ pub(crate) use region_guess::{NationalNumber, RegionFit, clear_winner, rank_regi
 pub use rejection::{Rejection, RejectionCode, RowResult};
 pub(crate) use row::RowIdentity;
 pub use settings::{
-    CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OperationSettings, Rule,
+    CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OnExists, OnMissing,
+    OperationSettings, Rule, SentOn,
 };

@@ -10,11 +10,11 @@ use rlibphonenumber::enums::Region;
 use super::addresses::{Channel, DraftAddress};
 use super::blanks::{CellMeaning, parse_bool};
 use super::expressions::{Expression, RowObject};
-use super::intent::{Customer, Draft, DraftField, FieldName, Intent, PrimaryId, Warning};
+use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, Warning};
 use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource};
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
-use super::settings::InvalidAddress;
+use super::settings::{InvalidAddress, SentOn};
 use super::{countries, names, null_words, phone};
 use crate::source::{LIST_SEPARATOR, Row};
 
@@ -198,6 +198,7 @@ impl<'a> RowMapper<'a> {
             brand_id: self.brand_id()?,
             operation,
             fields: Vec::new(),
+            create_fields: Vec::new(),
             addresses: Vec::new(),
             ticket_id: None,
             no_sync: false,
@@ -207,7 +208,7 @@ impl<'a> RowMapper<'a> {
         if operation == Operation::Purge {
             return Ok(Some(draft));
         }
-        draft.fields = self.fields()?;
+        self.add_fields(&mut draft)?;
         draft.addresses = self.addresses()?;
         if operation == Operation::AddChannel && draft.addresses.is_empty() {
             let message = "the row asks to add an address, but has none";
@@ -282,9 +283,9 @@ impl<'a> RowMapper<'a> {
         })
     }
 
-    fn fields(&mut self) -> RowResult<Vec<DraftField<'a>>> {
+    fn add_fields(&mut self, draft: &mut Draft<'a>) -> RowResult<()> {
         let mapping = self.mapping;
-        let mut fields = Vec::with_capacity(mapping.fields.len());
+        draft.fields.reserve_exact(mapping.fields.len());
         for (name, source) in &mapping.fields {
             let value = match name {
                 FieldName::Custom(_) => self.first_value(source)?,
@@ -302,9 +303,12 @@ impl<'a> RowMapper<'a> {
                 }
                 FieldName::First | FieldName::Last => Some(self.name(value)?),
             };
-            fields.push((name, text));
+            match source.on {
+                SentOn::Change => draft.fields.push((name, text)),
+                SentOn::Create => draft.create_fields.push((name, text)),
+            }
         }
-        Ok(fields)
+        Ok(())
     }
 
     fn name(&mut self, value: SourceValue<'a>) -> RowResult<Cow<'a, str>> {

@@ -72,6 +72,13 @@ impl CustomerSettings {
             ("no_sync", self.no_sync.as_ref()),
         ];
         let others = others.into_iter().filter_map(|(key, source)| Some((key.to_owned(), source?)));
+        let accompanying = others.clone().filter(|(key, _)| key != "ticket_id");
+        let channels = self.channels().map(|(channel, source)| (channel.as_str().to_owned(), source));
+        for (key, _) in accompanying.chain(channels).filter(|(_, source)| source.on == SentOn::Create) {
+            problems.push(format!(
+                "customer.{key}: on = \"create\" is for names and custom fields; an address is added once, and no call changes one"
+            ));
+        }
         let fields = self.fields("").map(|(key, _, source)| (key, source));
         for (key, source) in others.chain(fields) {
             if source.split.is_some() {
@@ -120,6 +127,25 @@ pub struct FieldSource {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
     pub invalid: InvalidAddress,
+    #[serde(skip_serializing_if = "SentOn::is_default")]
+    pub on: SentOn,
+}
+
+/// `on`: the calls that carry a field.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SentOn {
+    /// The create, and updates when the value changes.
+    #[default]
+    Change,
+    /// The create alone, so that what agents change stays.
+    Create,
+}
+
+impl SentOn {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The origin of a value.
@@ -156,6 +182,36 @@ pub struct OperationSettings {
     pub values: BTreeMap<String, Operation>,
     /// Conditions; the first that holds wins, before `column` and `default`.
     pub rule: Vec<Rule>,
+    /// What follows if a customer to be created exists.
+    pub on_exists: OnExists,
+    /// What follows if a customer to be updated does not exist.
+    pub on_missing: OnMissing,
+}
+
+/// `on_exists`: what follows if a customer to be created exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExists {
+    /// The row becomes an update.
+    #[default]
+    Update,
+    /// The customer stays as it is, and the row is skipped.
+    Skip,
+    /// Likewise, and the row fails.
+    Fail,
+}
+
+/// `on_missing`: what follows if a customer to be updated does not exist.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMissing {
+    /// The row becomes a create.
+    #[default]
+    Create,
+    /// Nobody is created, and the row is skipped.
+    Skip,
+    /// Likewise, and the row fails.
+    Fail,
 }
 
 /// `[[operation.rule]]`.
@@ -190,6 +246,7 @@ impl From<FieldOrigin> for FieldSource {
             region_column: None,
             split: None,
             invalid: InvalidAddress::Reject,
+            on: SentOn::Change,
         }
     }
 }
@@ -235,8 +292,8 @@ impl<'de> Visitor<'de> for FieldSourceVisitor {
             }
             _ => return Err(A::Error::custom("only one of column, value and template can be given")),
         };
-        let FieldTable { default, region, region_column, split, invalid, .. } = table;
-        Ok(FieldSource { from, default, region, region_column, split, invalid })
+        let FieldTable { default, region, region_column, split, invalid, on, .. } = table;
+        Ok(FieldSource { from, default, region, region_column, split, invalid, on })
     }
 }
 
@@ -255,6 +312,8 @@ struct FieldTable {
     split: Option<String>,
     #[serde(default)]
     invalid: InvalidAddress,
+    #[serde(default)]
+    on: SentOn,
 }
 
 /// One name or several.

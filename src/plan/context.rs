@@ -6,6 +6,7 @@ use super::plan::Plan;
 use super::prepare::PreparedExport;
 use crate::checkpoint::{Checkpoint, CheckpointError, ExportId, OpenRun, RetryRows};
 use crate::guards::Baseline;
+use crate::mapping::{OnExists, OnMissing};
 use crate::reconcile::{HashKey, Policy};
 
 pub(crate) struct RunContext {
@@ -37,8 +38,20 @@ impl RunContext {
         Ok(context)
     }
 
+    /// Every row is decided as if its customer was this program's: an adoption makes
+    /// it so.
+    pub(crate) fn for_adoption(
+        prepared: &PreparedExport,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, CheckpointError> {
+        let mut context = Self::for_all_rows(prepared, Some(checkpoint))?;
+        let Policy { on_exists, on_missing, .. } = &mut context.policy;
+        (*on_exists, *on_missing) = (OnExists::Update, OnMissing::Create);
+        Ok(context)
+    }
+
     /// Every row is decided, whatever an earlier run has applied.
-    pub(crate) fn for_all_rows(
+    fn for_all_rows(
         prepared: &PreparedExport,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, CheckpointError> {
@@ -54,7 +67,9 @@ impl RunContext {
             }
         };
         let full = prepared.options.full;
-        let policy = Policy { key, export: export.ordinal, full, allow_recreate: false };
+        let PreparedExport { on_exists, on_missing, .. } = *prepared;
+        let policy =
+            Policy { key, export: export.ordinal, full, allow_recreate: false, on_exists, on_missing };
         let baseline = if prepared.is_part() { baseline.for_part() } else { baseline };
         Ok(Self { export, policy, retry: None, baseline })
     }

@@ -16,13 +16,13 @@ use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowCla
 use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
 use crate::guards::{
-    Inspection, NewCustomers, PlaceholderIds, RowOrder, SharedAddressSearch, brand_address_tag,
+    Inspection, NewCustomers, NoticeLine, PlaceholderIds, RowOrder, SharedAddressSearch, brand_address_tag,
 };
 use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
-    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, rehearse,
-    set_fingerprint, superseded,
+    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, hands_off,
+    rehearse, set_fingerprint, superseded,
 };
 use crate::source::{Row, RowRef};
 
@@ -181,6 +181,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         }
         plan.effects.purges.all = plan.calls(CallKind::Purge);
         let lines = plan.effects.lines(prepared.same_id, prepared.moved_addresses);
+        // Rows that fail have their cause in the run's own list.
+        let skipped = plan.hands_off_lines().filter(|(outcome, _)| *outcome == Outcome::Skipped);
+        let lines: Vec<NoticeLine> = lines.into_iter().chain(skipped.map(|(_, line)| line)).collect();
         plan.effects.findings.profile.notices.extend(lines);
         if prepared.is_result_file {
             // Such rows were rejected before, and are still to be fixed.
@@ -265,7 +268,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         rows.sort_unstable_by_key(|row| row.at.number);
         for row in rows {
             let state = match &self.checkpoint {
-                Some(checkpoint) if row.customer.known.is_some() && self.is_to_decide(row.at) => {
+                Some(checkpoint) if row.customer.known.is_some() => {
                     checkpoint.lookups().state(row.customer.key)?
                 }
                 _ => CustomerState::Unknown,
@@ -488,15 +491,23 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     /// The calls of a row, taken into the plan. `None` if it is rejected or was
     /// applied by an earlier run.
     fn decide(&mut self, row: &IntentRow, state: &mut CustomerState) -> Option<Vec<Call>> {
+        let policy = &self.context.policy;
+        let hands_off = hands_off(&row.intent, state, policy);
         if !self.is_to_decide(row.at) {
-            self.plan.decide(row.at, Outcome::Unchanged, &[]);
+            match hands_off {
+                Some((cause, Outcome::Skipped)) => self.plan.add_hands_off(row.at, cause, Outcome::Skipped),
+                _ => self.plan.decide(row.at, Outcome::Unchanged, &[]),
+            }
             return None;
         }
-        let policy = &self.context.policy;
         // Only such rows can come after what has superseded them.
         if row.intent.origin.is_some() || self.context.retry.is_some() {
             let superseded = superseded(&row.intent, state, policy);
             superseded.iter().for_each(|superseded| self.inspection.add_superseded(row.at, superseded));
+        }
+        if let Some((cause, outcome)) = hands_off {
+            self.plan.add_hands_off(row.at, cause, outcome);
+            return Some(Vec::new());
         }
         match rehearse(&row.intent, state, policy) {
             Ok((calls, outcome)) => {
@@ -541,9 +552,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     /// The states of the customers of rows with an intent, in the order of the rows.
     fn look_up(&self, batch: &[ClassifiedRow]) -> Result<Vec<CustomerState>, PlanError> {
         let wanted = |row: &ClassifiedRow| match &row.class {
-            RowClass::Intent(row) => {
-                Some(row.customer.known.filter(|_| self.is_to_decide(row.at)).map(|_| row.customer.key))
-            }
+            RowClass::Intent(row) => Some(row.customer.known.map(|_| row.customer.key)),
             _ => None,
         };
         let keys: Vec<Option<CustomerKey>> = batch.iter().filter_map(wanted).collect();

@@ -126,7 +126,7 @@ pub(crate) fn store_ids(prepared: &PreparedExport, checkpoint: &mut Checkpoint) 
         waiting.sort_unstable_by_key(|(key, _)| *key);
         let mut batch = checkpoint.batch()?;
         for (key, customer) in waiting.drain(..) {
-            if batch.lookups().state(key)?.may_exist() {
+            if batch.lookups().state(key)?.may_be_missing() {
                 batch.store_id(key, &customer)?;
             }
         }

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use super::missing::MissingPlan;
 use crate::checkpoint::{Work, Worklist};
-use crate::guards::{ExportEffects, RecreatedCustomers};
+use crate::guards::{ExportEffects, NoticeLine, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
 use crate::omnidesk::{Call, CallKind};
-use crate::reconcile::{CauseMap, Counts, Outcome};
+use crate::reconcile::{CauseMap, Counts, HandsOff, Outcome};
 use crate::source::{RowRef, Skipped};
 
 /// Rejected telephone numbers kept to find the region that would help.
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) has_own_operations: bool,
     pub(crate) rejected: CauseMap<RejectionCode, RejectionCause>,
     pub(crate) warnings: BTreeMap<Warning, u64>,
+    /// Rows for which nothing is sent, whoever they are of.
+    pub(crate) hands_off: BTreeMap<(HandsOff, Outcome), HandsOffRows>,
     /// Telephone numbers that could not be read, a sample.
     pub(crate) bad_phones: Vec<String>,
     /// Keys of JSON lines that are mapped and that no row has.
@@ -50,6 +52,14 @@ pub(crate) struct RejectionCause {
     pub(crate) first: RowRef,
     /// Its rejection.
     pub(crate) example: Rejection,
+}
+
+/// Rows of customers who are not this program's to change or to make.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandsOffRows {
+    pub(crate) rows: u64,
+    /// The first of them.
+    pub(crate) first: RowRef,
 }
 
 impl Plan {
@@ -127,6 +137,26 @@ impl Plan {
         if !calls.is_empty() {
             self.worklist.set(at.number, Work::Calls);
         }
+    }
+
+    /// Takes in a row for which nothing is sent. One that fails is visited: it has a
+    /// line in a result file.
+    pub(super) fn add_hands_off(&mut self, at: RowRef, cause: HandsOff, outcome: Outcome) {
+        self.expected.add(outcome);
+        if outcome == Outcome::Failed {
+            self.worklist.set(at.number, Work::Calls);
+        }
+        let first = HandsOffRows { rows: 0, first: at };
+        self.hands_off.entry((cause, outcome)).or_insert(first).rows += 1;
+    }
+
+    /// A sentence for each cause and outcome of such rows.
+    pub(crate) fn hands_off_lines(&self) -> impl Iterator<Item = (Outcome, NoticeLine)> {
+        self.hands_off.iter().map(|((cause, outcome), HandsOffRows { rows, first })| {
+            let message = format!("{}, such as {first}", cause.sentence(*outcome, *rows));
+            let code = cause.code().to_owned();
+            (*outcome, NoticeLine { code, count: *rows, before: 0, message })
+        })
     }
 
     /// Takes in a row that creates a customer without any address.

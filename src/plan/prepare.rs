@@ -10,7 +10,7 @@ use super::error::PlanError;
 use crate::checkpoint::{PlanVersion, SettingsHash};
 use crate::config::Config;
 use crate::guards::GuardPolicy;
-use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, RowResult};
+use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, OnExists, OnMissing, RowResult};
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
 use crate::source::{self, Export, ExportHash, Row};
 
@@ -46,6 +46,8 @@ pub(crate) struct PreparedExport {
     /// What is mapped, to tell a changed mapping from changed data.
     pub(crate) keys: Vec<MappedKey>,
     pub(crate) missing: MissingAction,
+    pub(crate) on_exists: OnExists,
+    pub(crate) on_missing: OnMissing,
     pub(crate) same_id: GuardPolicy,
     pub(crate) moved_addresses: GuardPolicy,
     /// The ordinals of the exports of earlier runs, by the run's folder, if rows of
@@ -128,7 +130,7 @@ pub(crate) fn prepare(
 ) -> Result<PreparedExport, PlanError> {
     let (mut export, further) = source::open_all(paths, &config.input)?;
     let mut mapping = compile(config, &mut export)?;
-    let mapped: Vec<usize> = mapping.deciding_columns().to_vec();
+    let mapped = mapping.mapped_columns();
     let is_result_file = export.is_result_file()?;
     if is_result_file {
         export.require_origin();
@@ -158,6 +160,8 @@ pub(crate) fn prepare(
             &config.input,
         ),
         missing: config.missing.action,
+        on_exists: config.operation.on_exists,
+        on_missing: config.operation.on_missing,
         same_id: config.guard.same_id,
         moved_addresses: config.guard.moved_addresses,
         origins: OnceLock::new(),
@@ -213,7 +217,6 @@ fn mapping_settings(config: &Config) -> Value {
 /// The same, with the findings about the export.
 fn row_version(settings: &Value, export: &Export, mapping: &Mapping) -> SettingsHash {
     // A template that computes the names of columns depends on these names.
-    let columns: Vec<&str> = mapping.deciding_names().collect();
-    let apostrophes: Vec<&str> = mapping.apostrophe_columns().collect();
-    SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, apostrophes, VERSION]))
+    let columns: Vec<(&str, bool)> = mapping.deciding_names().collect();
+    SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, VERSION]))
 }

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::guards::GuardVerdict;
 use crate::mapping::suggest_region;
 use crate::omnidesk::CallKind;
-use crate::reconcile::MissingAction;
+use crate::reconcile::{MissingAction, Outcome};
 use crate::source::NoRows;
 use crate::units::{Count, Period, counted, pluralize};
 
@@ -243,6 +243,9 @@ impl PlanView<'_> {
         }
         for notice in plan.effects.findings.profile.notices.iter().filter(|notice| notice.count > 0) {
             let _ = writeln!(text, "{}", notice.message);
+        }
+        for (_, line) in plan.hands_off_lines().filter(|(outcome, _)| *outcome == Outcome::Failed) {
+            let _ = writeln!(text, "{}", line.message);
         }
         for verdict in self.verdicts {
             let _ = writeln!(text, "guard {} will block the run: {}", verdict.guard, verdict.message);

@@ -7,6 +7,7 @@
 //! walks it with the API's answers.
 
 mod causes;
+mod hands_off;
 mod hashes;
 mod missing;
 mod outcome;
@@ -14,13 +15,15 @@ mod state;
 mod step;
 
 pub(crate) use causes::CauseMap;
+pub use hands_off::HandsOff;
+pub(crate) use hands_off::hands_off;
 pub(crate) use hashes::BuildKeyHasher;
 pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, RowFingerprinter, ValueHash};
 pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
 pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};
-pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};
 pub(crate) use step::{
-    Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, set_fingerprint, state_during,
-    superseded, turn_to_create, turn_to_update,
+    AfterAnswer, Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, set_fingerprint,
+    state_during, superseded, turn_to_create, turn_to_update,
 };
+pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};

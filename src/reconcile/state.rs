@@ -19,14 +19,17 @@ pub enum CustomerState {
     PerhapsPurged(ExportRow),
     /// This row has purged the customer's data: a tombstone.
     Purged(ExportRow),
+    /// The customer exists by other means, and nothing is acknowledged: a create was
+    /// refused, or a list of Omnidesk's holds the customer. `on_exists` decides.
+    Existing,
+    /// The API does not know the customer, whom no row has made yet: an update was
+    /// refused. `on_missing` decides about the next one.
+    Absent,
+    /// The API does not know the customer any more. `on_missing` decides.
+    Vanished,
 }
 
 impl CustomerState {
-    /// A customer of whom nothing but the existence is known.
-    pub fn existing() -> Self {
-        Self::Acknowledged(Acked::default())
-    }
-
     pub(crate) fn acked(&self) -> Option<&Acked> {
         match self {
             Self::Acknowledged(acked) => Some(acked),
@@ -39,6 +42,12 @@ impl CustomerState {
     }
 
     pub(crate) fn may_exist(&self) -> bool {
+        matches!(self, Self::Acknowledged(_) | Self::PerhapsPurged(_) | Self::Existing)
+    }
+
+    /// Whether the customer is missing if a full export has no row of it. Others are
+    /// not this program's to purge.
+    pub(crate) fn may_be_missing(&self) -> bool {
         matches!(self, Self::Acknowledged(_) | Self::PerhapsPurged(_))
     }
 
@@ -52,7 +61,7 @@ impl CustomerState {
         match self {
             Self::Acknowledged(acked) => acked,
             Self::PerhapsPurged(by) | Self::Purged(by) => Acked { purge: Some(by), ..Acked::default() },
-            Self::Unknown => Acked::default(),
+            Self::Unknown | Self::Existing | Self::Absent | Self::Vanished => Acked::default(),
         }
     }
 }
@@ -305,6 +314,7 @@ mod tests {
             customer,
             operation: crate::mapping::Operation::Sync,
             fields: vec![(First, text("a")), (Last, text("other"))],
+            create_fields: Vec::new(),
             addresses: Vec::new(),
             ticket_id: None,
             no_sync: false,

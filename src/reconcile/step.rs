@@ -1,9 +1,12 @@
 //! Which call a row needs next.
 
+use super::hands_off::{HandsOff, hands_off};
 use super::hashes::{HashKey, RowFingerprint};
 use super::outcome::Outcome;
 use super::state::{Acked, CustomerState, Effect, PendingCall, RowProgress};
-use crate::mapping::{ExportRow, FieldName, FieldValue, Intent, Operation, Rejection, RejectionCode};
+use crate::mapping::{
+    ExportRow, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, Rejection, RejectionCode,
+};
 use crate::omnidesk::{Action, Call};
 
 /// What holds for a whole run.
@@ -17,6 +20,8 @@ pub struct Policy {
     pub full: bool,
     /// Purged customers may be created again.
     pub allow_recreate: bool,
+    pub on_exists: OnExists,
+    pub on_missing: OnMissing,
 }
 
 impl Policy {
@@ -70,6 +75,8 @@ pub enum Step {
     Call(Call),
     /// Nothing more.
     Done(Outcome),
+    /// Nothing, since the customer is not this program's to change or to make.
+    HandsOff(HandsOff, Outcome),
     /// Nothing at all: it is refused.
     Rejected(Box<Rejection>),
 }
@@ -88,6 +95,9 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     if intent.operation == Operation::Purge {
         return next_purge(intent, situation, policy);
     }
+    if let Some((cause, outcome)) = hands_off(intent, &situation.state, policy) {
+        return Step::HandsOff(cause, outcome);
+    }
     let creates = matches!(intent.operation, Operation::Sync | Operation::Create) || situation.was_absent();
     let row = policy.row(intent);
     if is_dead(&situation.state, row) {
@@ -100,9 +110,10 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         CustomerState::PerhapsPurged(_) if !policy.allow_recreate => {
             return Step::Rejected(perhaps_purged_before());
         }
-        CustomerState::Purged(_) | CustomerState::Unknown if creates => return create(intent),
-        CustomerState::Purged(_) | CustomerState::Unknown | CustomerState::PerhapsPurged(_) => &NOTHING,
         CustomerState::Acknowledged(acked) => acked,
+        CustomerState::PerhapsPurged(_) | CustomerState::Existing => &NOTHING,
+        _ if creates => return create(intent),
+        _ => &NOTHING,
     };
     next_change(intent, acked, situation, policy)
 }
@@ -112,7 +123,10 @@ fn is_dead(state: &CustomerState, row: ExportRow) -> bool {
     match state {
         CustomerState::Purged(by) | CustomerState::PerhapsPurged(by) => by.is_after(row),
         CustomerState::Acknowledged(acked) => acked.purge.is_some_and(|by| by.is_after(row)),
-        CustomerState::Unknown => false,
+        CustomerState::Unknown
+        | CustomerState::Existing
+        | CustomerState::Absent
+        | CustomerState::Vanished => false,
     }
 }
 
@@ -186,7 +200,7 @@ fn call(intent: &Intent, action: Action) -> Step {
 
 fn create(intent: &Intent) -> Step {
     // A new customer has nothing that could be cleared.
-    let fields = intent.fields.iter().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
+    let fields = intent.all_fields().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
     let first = intent.addresses.first().cloned();
     call(intent, Action::Create { fields, first, ticket_id: intent.ticket_id, no_sync: intent.no_sync })
 }
@@ -290,48 +304,84 @@ fn rehearse_from(
                 acknowledge(&call, intent, situation, policy);
                 calls.push(call);
             }
-            Step::Done(outcome) => return Ok((calls, outcome)),
+            Step::Done(outcome) | Step::HandsOff(_, outcome) => return Ok((calls, outcome)),
             Step::Rejected(rejection) => return Err(rejection),
         }
     }
 }
 
-/// A create was refused because the customer exists: the row becomes an update.
-/// `false` if it was turned before, unless one of its `lost_creates` may have
-/// made the customer.
-pub(crate) fn turn_to_update(situation: &mut Situation, lost_creates: u32) -> bool {
+/// How a row goes on after the answer to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterAnswer {
+    /// As its customer's state says now.
+    GoOn,
+    /// Not at all: nothing more is sent.
+    HandsOff(HandsOff, Outcome),
+    Fail,
+}
+
+impl From<Option<(HandsOff, Outcome)>> for AfterAnswer {
+    fn from(hands_off: Option<(HandsOff, Outcome)>) -> Self {
+        hands_off.map_or(Self::GoOn, |(cause, outcome)| Self::HandsOff(cause, outcome))
+    }
+}
+
+/// A create was refused because the customer exists: the row becomes an update,
+/// unless `on_exists` keeps it from that. It fails if it was turned before, unless
+/// one of its `lost_creates` may have made the customer.
+pub(crate) fn turn_to_update(situation: &mut Situation, lost_creates: u32, policy: &Policy) -> AfterAnswer {
     let turn = match situation.turn {
         Turn::None => Some(Turn::Existing),
         Turn::Absent if lost_creates > 0 => Some(Turn::AbsentThenExisting),
         _ => None,
     };
-    situation.turn = turn.unwrap_or(situation.turn);
-    situation.state = CustomerState::existing();
-    turn.is_some()
+    situation.state = CustomerState::Existing;
+    let Some(turn) = turn else { return AfterAnswer::Fail };
+    situation.turn = turn;
+    let cause = if lost_creates > 0 { HandsOff::PerhapsMade } else { HandsOff::Exists };
+    policy.outcome_of(cause).map(|outcome| (cause, outcome)).into()
 }
 
 /// An update or add-channel was refused because there is no such customer: the
-/// row becomes a create. `false` if it has nothing to create one of, was turned
-/// before, or the customer was purged.
-pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation) -> bool {
+/// row becomes a create, unless `on_missing` keeps it from that. It fails if it has
+/// nothing to create one of, was turned before, or the customer was purged.
+pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation, policy: &Policy) -> AfterAnswer {
     let is_first = situation.turn == Turn::None && situation.progress.effect < Effect::Created;
     if situation.turn == Turn::None {
         situation.turn = Turn::Absent;
     }
+    let kept = policy.outcome_of(HandsOff::NotFound).filter(|_| is_first);
+    let kept = match (intent.operation, &situation.state) {
+        // `--allow-recreate` brings back who was purged.
+        (Operation::Sync, CustomerState::PerhapsPurged(_) | CustomerState::Purged(_)) => None,
+        (Operation::Sync | Operation::Update | Operation::AddChannel, _) => kept,
+        _ => None,
+    };
     situation.state = match std::mem::take(&mut situation.state) {
         // This shows that the purge was carried out.
         CustomerState::PerhapsPurged(by) | CustomerState::Purged(by) => CustomerState::Purged(by),
-        CustomerState::Unknown | CustomerState::Acknowledged(_) => CustomerState::Unknown,
+        _ if kept.is_none() => CustomerState::Unknown,
+        CustomerState::Unknown | CustomerState::Absent => CustomerState::Absent,
+        CustomerState::Acknowledged(_) | CustomerState::Existing | CustomerState::Vanished => {
+            CustomerState::Vanished
+        }
     };
+    if let Some(outcome) = kept {
+        return AfterAnswer::HandsOff(HandsOff::NotFound, outcome);
+    }
     let may_create = match intent.operation {
         Operation::Sync | Operation::Create => true,
         Operation::Update => situation.state.is_unknown(),
         Operation::AddChannel | Operation::Purge | Operation::Skip => false,
     };
-    let has_name = intent.fields.iter().any(|(name, value)| {
+    let has_name = intent.all_fields().any(|(name, value)| {
         matches!(name, FieldName::First | FieldName::Last) && *value != FieldValue::Clear
     });
-    is_first && may_create && (has_name || !intent.addresses.is_empty())
+    if is_first && may_create && (has_name || !intent.addresses.is_empty()) {
+        AfterAnswer::GoOn
+    } else {
+        AfterAnswer::Fail
+    }
 }
 
 /// What is certain of a customer while `call` is on its way. What it may change
@@ -389,13 +439,18 @@ pub(crate) fn probe_call(intent: &Intent) -> Call {
     Call { customer: intent.customer.clone(), action: Action::Update { fields: Vec::new() } }
 }
 
-/// Takes in that the probe has found the customer of the lost create `pending`.
+/// Takes in that the probe has found the customer of the lost create `pending`. With
+/// `on_exists`, nothing more is sent to a customer who was perhaps there before.
 pub(crate) fn acknowledge_probe(
     pending: &PendingCall,
     intent: &Intent,
     situation: &mut Situation,
     policy: &Policy,
-) {
+) -> AfterAnswer {
+    if let Some(outcome) = policy.outcome_of(HandsOff::PerhapsMade) {
+        situation.state = CustomerState::Existing;
+        return AfterAnswer::HandsOff(HandsOff::PerhapsMade, outcome);
+    }
     let by = policy.row(intent);
     let mut acked = std::mem::take(&mut situation.state).into_acked();
     acked.advance(by);
@@ -403,6 +458,7 @@ pub(crate) fn acknowledge_probe(
     if pending.by == by {
         situation.progress.effect = Effect::Found;
     }
+    AfterAnswer::GoOn
 }
 
 #[cfg(test)]
@@ -411,23 +467,33 @@ mod tests {
     use crate::mapping::{Address, Channel, Customer, Place, PrimaryId};
     use crate::omnidesk::CallKind;
     use crate::source::RowRef;
+    use AfterAnswer::{Fail, GoOn};
     use Operation::{AddChannel, Create, Purge, Sync, Update};
 
-    const POLICY: Policy =
-        Policy { key: HashKey::new([7; 32]), export: 1, full: false, allow_recreate: false };
+    const POLICY: Policy = Policy {
+        key: HashKey::new([7; 32]),
+        export: 1,
+        full: false,
+        allow_recreate: false,
+        on_exists: OnExists::Update,
+        on_missing: OnMissing::Create,
+    };
 
     fn at(export: u32, row: u64) -> ExportRow {
         ExportRow { export, row }
     }
 
-    /// `first=Jan last= mail` : fields, a cleared one, and an address at `x.nl`.
+    /// `first=Jan last= +tier=x mail` : fields, a cleared one, one that goes with a
+    /// create alone, and an address at `x.nl`.
     fn intent(operation: Operation, row: u64, words: &str) -> Intent {
-        let (mut fields, mut addresses) = (Vec::new(), Vec::new());
+        let (mut fields, mut create_fields, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         for word in words.split_whitespace() {
             match word.split_once('=') {
                 None => addresses
                     .push(Address::parse(Channel::Email, format!("{word}@x.nl"), None).expect("an address")),
-                Some((name, value)) => {
+                Some((word, value)) => {
+                    let name = word.trim_start_matches('+');
+                    let list = if name == word { &mut fields } else { &mut create_fields };
                     let name = match name {
                         "first" => FieldName::First,
                         "last" => FieldName::Last,
@@ -435,7 +501,7 @@ mod tests {
                     };
                     let value =
                         if value.is_empty() { FieldValue::Clear } else { FieldValue::Text(value.into()) };
-                    fields.push((name, value));
+                    list.push((name, value));
                 }
             }
         }
@@ -444,6 +510,7 @@ mod tests {
             customer: Customer { primary_id: PrimaryId::new("1").expect("an id"), brand_id: 2 },
             operation,
             fields,
+            create_fields,
             addresses,
             ticket_id: None,
             no_sync: false,
@@ -568,17 +635,18 @@ mod tests {
     fn a_create_of_an_existing_customer_becomes_an_update_once() {
         let asked = intent(Sync, 1, "first=Jan a");
         let mut situation = Situation::new(CustomerState::Unknown, RowProgress::default());
-        assert!(turn_to_update(&mut situation, 0));
+        assert_eq!(turn_to_update(&mut situation, 0, &POLICY), GoOn);
         let (calls, outcome) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
         let calls: Vec<_> = calls.iter().map(call_text).collect();
         assert_eq!((calls.join(", ").as_str(), outcome), ("update first=Jan, add a", Outcome::Updated));
-        assert!(!turn_to_update(&mut situation, 0));
-        assert!(!turn_to_create(&asked, &mut situation), "no way back");
+        assert_eq!(turn_to_update(&mut situation, 0, &POLICY), Fail);
+        assert_eq!(turn_to_create(&asked, &mut situation, &POLICY), Fail, "no way back");
         let mut absent = Situation::new(CustomerState::Unknown, RowProgress::default());
-        assert!(turn_to_create(&asked, &mut absent));
+        assert_eq!(turn_to_create(&asked, &mut absent, &POLICY), GoOn);
         let mut own = absent.clone();
-        assert!(!turn_to_update(&mut absent, 0), "nor the other way");
-        assert!(turn_to_update(&mut own, 1), "its own create, whose answer was lost");
+        assert_eq!(turn_to_update(&mut absent, 0, &POLICY), Fail, "nor the other way");
+        let turned = turn_to_update(&mut own, 1, &POLICY);
+        assert_eq!(turned, GoOn, "its own create, whose answer was lost");
     }
 
     #[test]
@@ -586,7 +654,8 @@ mod tests {
         let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
         let cases = [
             (Update, "first=Jan", CustomerState::Unknown, RowProgress::default(), true),
-            (Sync, "last=Vis", CustomerState::existing(), RowProgress::default(), true),
+            (Sync, "last=Vis", CustomerState::Existing, RowProgress::default(), true),
+            (Update, "+first=Jan", CustomerState::Absent, RowProgress::default(), true),
             (Create, "a", CustomerState::Unknown, RowProgress::default(), true),
             (Update, "first= tier=x", CustomerState::Unknown, RowProgress::default(), false),
             (Update, "tier=x", CustomerState::Unknown, RowProgress::default(), false),
@@ -599,12 +668,15 @@ mod tests {
         for (operation, asked, state, progress, expected) in cases {
             let asked_for = intent(operation, 1, asked);
             let mut situation = Situation::new(state, progress);
-            assert_eq!(turn_to_create(&asked_for, &mut situation), expected, "{operation:?} {asked}");
-            assert!(!turn_to_create(&asked_for, &mut situation), "twice: {operation:?} {asked}");
+            let expected = if expected { GoOn } else { Fail };
+            let turned = turn_to_create(&asked_for, &mut situation, &POLICY);
+            assert_eq!(turned, expected, "{operation:?} {asked}");
+            let again = turn_to_create(&asked_for, &mut situation, &POLICY);
+            assert_eq!(again, Fail, "twice: {operation:?} {asked}");
         }
         let asked = intent(Update, 1, "first=Jan a b");
-        let mut situation = Situation::new(CustomerState::existing(), RowProgress::default());
-        assert!(turn_to_create(&asked, &mut situation));
+        let mut situation = Situation::new(CustomerState::Existing, RowProgress::default());
+        assert_eq!(turn_to_create(&asked, &mut situation, &POLICY), GoOn);
         let (calls, outcome) = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
         let calls: Vec<_> = calls.iter().map(call_text).collect();
         assert_eq!(
@@ -617,7 +689,7 @@ mod tests {
     #[test]
     fn a_tombstone_outlives_the_answer_that_the_customer_is_absent() {
         let mut situation = Situation::new(CustomerState::Purged(at(1, 1)), RowProgress::default());
-        turn_to_create(&intent(Update, 2, "first=Jan"), &mut situation);
+        turn_to_create(&intent(Update, 2, "first=Jan"), &mut situation, &POLICY);
         assert_eq!(situation.state, CustomerState::Purged(at(1, 1)));
     }
 
@@ -682,12 +754,103 @@ mod tests {
         {
             let mut situation = Situation::default();
             let pending = PendingCall { by, kind: CallKind::Create };
-            acknowledge_probe(&pending, &asked, &mut situation, &POLICY);
+            assert_eq!(acknowledge_probe(&pending, &asked, &mut situation, &POLICY), GoOn);
             // Nothing that the create carried is certain.
             let found = rehearse_from(&mut situation, &asked, &POLICY).expect("calls");
             let calls: Vec<_> = found.0.iter().map(call_text).collect();
             assert_eq!((calls.join(", ").as_str(), found.1), ("update first=Jan, add a", outcome), "{by:?}");
         }
+    }
+
+    const HANDS_OFF: Policy = Policy { on_exists: OnExists::Skip, on_missing: OnMissing::Skip, ..POLICY };
+
+    #[test]
+    fn fields_of_a_create_alone_go_with_no_update() {
+        let full = Policy { full: true, ..POLICY };
+        let mut state = CustomerState::Unknown;
+        let asked = intent(Sync, 1, "first=Jan +last= +tier=x a");
+        assert_eq!(row(&mut state, &POLICY, &asked), "create first=Jan tier=x a → Created");
+        let acked = state.acked().expect("acknowledged");
+        assert!(acked.is_all_of(&intent(Sync, 2, "first=Jan +tier=y a"), &POLICY.key));
+        let changed = intent(Sync, 2, "first=Piet +last=Vis +tier=y a");
+        assert_eq!(row(&mut state, &POLICY, &changed), "update first=Piet → Updated");
+        assert_eq!(row(&mut state, &full, &changed), "update first=Piet, add a → Updated");
+        let update = intent(Update, 3, "+tier=y");
+        assert_eq!(row(&mut state, &POLICY, &update), " → Unchanged");
+    }
+
+    #[test]
+    fn an_existing_customer_is_left_alone_until_the_setting_says_otherwise() {
+        let asked = intent(Sync, 1, "first=Jan a");
+        for (on_exists, outcome) in [(OnExists::Skip, Outcome::Skipped), (OnExists::Fail, Outcome::Failed)] {
+            let policy = Policy { on_exists, full: true, ..POLICY };
+            let refused = |lost_creates| {
+                let mut situation = Situation::default();
+                (turn_to_update(&mut situation, lost_creates, &policy), situation.state)
+            };
+            let exists = CustomerState::Existing;
+            assert_eq!(refused(0), (AfterAnswer::HandsOff(HandsOff::Exists, outcome), exists.clone()));
+            assert_eq!(refused(1), (AfterAnswer::HandsOff(HandsOff::PerhapsMade, outcome), exists.clone()));
+            for operation in [Sync, Create, Update, AddChannel] {
+                let mut state = exists.clone();
+                let later = Intent { operation, ..asked.clone() };
+                let (calls, found) = rehearse(&later, &mut state, &policy).expect("no rejection");
+                assert_eq!((calls.len(), found, state), (0, outcome, exists.clone()), "{operation:?}");
+            }
+            let mut state = exists.clone();
+            assert_eq!(row(&mut state, &policy, &intent(Purge, 2, "")), "purge → Purged");
+            let mut state = exists;
+            assert_eq!(row(&mut state, &POLICY, &asked), "update first=Jan, add a → Updated");
+        }
+    }
+
+    #[test]
+    fn a_customer_whom_the_api_does_not_know_is_not_created_until_a_row_or_the_setting_says_so() {
+        let refused = |operation, state: &CustomerState, policy: &Policy| {
+            let mut situation = Situation::new(state.clone(), RowProgress::default());
+            let after = turn_to_create(&intent(operation, 1, "first=Jan a"), &mut situation, policy);
+            (after, situation.state)
+        };
+        let skipped = AfterAnswer::HandsOff(HandsOff::NotFound, Outcome::Skipped);
+        let acked = CustomerState::Acknowledged(Acked::default());
+        assert_eq!(refused(Update, &CustomerState::Unknown, &HANDS_OFF), (skipped, CustomerState::Absent));
+        assert_eq!(
+            refused(AddChannel, &CustomerState::Unknown, &HANDS_OFF),
+            (skipped, CustomerState::Absent)
+        );
+        assert_eq!(refused(Sync, &acked, &HANDS_OFF), (skipped, CustomerState::Vanished));
+        assert_eq!(refused(Create, &acked, &HANDS_OFF), (GoOn, CustomerState::Unknown));
+        let purged = CustomerState::Purged(at(1, 0));
+        assert_eq!(refused(Sync, &purged, &HANDS_OFF), (GoOn, purged.clone()), "--allow-recreate");
+        assert_eq!(refused(Update, &purged, &HANDS_OFF), (skipped, purged));
+        let fail = Policy { on_missing: OnMissing::Fail, ..POLICY };
+        let failed = AfterAnswer::HandsOff(HandsOff::NotFound, Outcome::Failed);
+        assert_eq!(refused(Update, &CustomerState::Unknown, &fail), (failed, CustomerState::Absent));
+        let cases = [
+            (CustomerState::Absent, Update, &HANDS_OFF, " → Skipped"),
+            (CustomerState::Absent, Sync, &HANDS_OFF, "create first=Jan a → Created"),
+            (CustomerState::Vanished, Update, &HANDS_OFF, " → Skipped"),
+            (CustomerState::Vanished, Sync, &HANDS_OFF, " → Skipped"),
+            (CustomerState::Vanished, Sync, &fail, " → Failed"),
+            (CustomerState::Vanished, Create, &HANDS_OFF, "create first=Jan a → Created"),
+            (CustomerState::Absent, Update, &POLICY, "update first=Jan → Updated"),
+            (CustomerState::Vanished, Sync, &POLICY, "create first=Jan a → Created"),
+            (CustomerState::Vanished, Purge, &HANDS_OFF, "purge → Purged"),
+        ];
+        for (state, operation, policy, expected) in cases {
+            let found = row(&mut state.clone(), policy, &intent(operation, 2, "first=Jan a"));
+            assert_eq!(found, expected, "{state:?} {operation:?}");
+        }
+    }
+
+    #[test]
+    fn a_probe_that_finds_the_customer_ends_a_row_that_keeps_its_hands_off() {
+        let asked = intent(Sync, 3, "first=Jan a");
+        let pending = PendingCall { by: at(1, 3), kind: CallKind::Create };
+        let mut situation = Situation::default();
+        let after = acknowledge_probe(&pending, &asked, &mut situation, &HANDS_OFF);
+        assert_eq!(after, AfterAnswer::HandsOff(HandsOff::PerhapsMade, Outcome::Skipped));
+        assert_eq!(situation.state, CustomerState::Existing);
     }
 
     /// Create, purge and create anew: the first row is dead.

@@ -40,6 +40,8 @@ const CALLS_HEADER_WITH_FILE: &str =
 
 /// Customers that the export does not hold.
 pub(crate) const MISSING_FILE: &str = "missing.csv";
+/// Without its extension.
+const NOTICES: &str = "notices";
 const MISSING_HEADER: &str = "brand_id,primary_id,outcome,code,message,hint,http_status,attempts\n";
 
 /// All of `missing.csv`, for customers that are only reported.
@@ -254,7 +256,7 @@ impl RunFiles {
         id.map(|id| mapped_id_cell(&id)).unwrap_or_default()
     }
 
-    /// Adds a row to `failed`, `rejected` or `in_doubt`.
+    /// Adds a row to `failed`, `rejected` or `in_doubt`, or a skipped one to `notices`.
     pub(crate) fn add_problem(
         &mut self,
         at: RowRef,
@@ -262,7 +264,9 @@ impl RunFiles {
         outcome: Outcome,
         problem: &Problem,
     ) -> Result<(), FilesError> {
-        let name = format!("{}.{}", outcome.as_str(), self.export.result_extension());
+        // A skipped row has nothing to be fixed.
+        let stem = if outcome == Outcome::Skipped { NOTICES } else { outcome.as_str() };
+        let name = format!("{stem}.{}", self.export.result_extension());
         let results = self.result_cells(at, operation, problem).map_err(self.error(&name))?;
         let line = self.export.result_row(at, &results).map_err(self.error(&name))?;
         let header = self.export.result_header(&results);
@@ -271,7 +275,7 @@ impl RunFiles {
 
     /// Adds a row that deserves attention to `notices`.
     pub(crate) fn add_notice(&mut self, notice: &Notice) -> Result<(), FilesError> {
-        let name = format!("notices.{}", self.export.result_extension());
+        let name = format!("{NOTICES}.{}", self.export.result_extension());
         let problem = Problem {
             code: notice.kind.as_str(),
             column: notice.field.clone(),

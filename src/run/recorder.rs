@@ -209,7 +209,7 @@ fn record_call_end(batch: &mut Batch, end: &CallEnd) -> Result<(), RunError> {
     // An id is stored as long as the customer exists. That of a missing customer
     // is needed until the purge is settled.
     if let (Some(customer), Place::Row(_)) = (&end.customer, end.line.at) {
-        if end.state.may_exist() {
+        if end.state.may_be_missing() {
             batch.store_id(end.key, customer)?;
         } else {
             batch.forget_id(end.key)?;

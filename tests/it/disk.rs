@@ -122,7 +122,7 @@ fn content(path: &Path) -> Result<String, CheckpointError> {
     text.push_str(&format!("{open:?}{runs:?}{totals:?}{:?}", checkpoint.tenant()));
     let key = customer(&checkpoint, 99);
     let mut batch = checkpoint.batch()?;
-    batch.set_state(key, &CustomerState::existing())?;
+    batch.set_state(key, &CustomerState::Existing)?;
     batch.commit_states()?;
     text.push_str(&format!("{:?}", checkpoint.lookups().state(key)?));
     Ok(text)

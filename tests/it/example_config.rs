@@ -48,7 +48,7 @@ const KEYS: &[(&str, &[&str])] = &[
             "custom",
         ],
     ),
-    ("operation", &["default", "column", "values", "rule"]),
+    ("operation", &["default", "column", "values", "rule", "on_exists", "on_missing"]),
     ("missing", &["action"]),
     (
         "guard",

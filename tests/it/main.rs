@@ -14,6 +14,7 @@ mod files;
 mod fingerprints;
 mod fixtures;
 mod guards;
+mod hands_off;
 mod inputs;
 mod kill;
 mod limits;

@@ -23,7 +23,8 @@ use omnidesk_sync::checkpoint::{
 };
 use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
 use omnidesk_sync::mapping::{
-    Address, Channel, Customer, FieldName, FieldValue, Intent, Operation, Place, PrimaryId,
+    Address, Channel, Customer, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, Place,
+    PrimaryId,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, ApiSettings, Client, RefusalTexts};
 use omnidesk_sync::reconcile::{CustomerState, Outcome, Policy, RowFingerprint, Situation, Step, next};
@@ -90,9 +91,13 @@ enum Crash {
     AtRequest(u64),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Case {
     rows: Vec<Row>,
+    /// Customers who are there before the run.
+    there: BTreeSet<u8>,
+    on_exists: OnExists,
+    on_missing: OnMissing,
     fates: Vec<Fate>,
     crashes: Vec<Crash>,
     concurrency: u32,
@@ -128,12 +133,37 @@ fn cases() -> impl Strategy<Value = Case> {
         (1..10_u64).prop_map(Crash::AtRequest),
     ];
     let crashes = proptest::collection::vec(crash, 0..6);
-    (proptest::collection::vec(row, 1..16), fates, crashes, 1..5_u32, any::<u64>()).prop_map(
-        |(mut rows, fates, crashes, concurrency, seed)| {
+    let on_exists =
+        prop_oneof![3 => Just(OnExists::Update), 2 => Just(OnExists::Skip), 1 => Just(OnExists::Fail)];
+    let on_missing =
+        prop_oneof![3 => Just(OnMissing::Create), 2 => Just(OnMissing::Skip), 1 => Just(OnMissing::Fail)];
+    let settings = (proptest::collection::btree_set(0..CUSTOMERS, 0..3), on_exists, on_missing);
+    (proptest::collection::vec(row, 1..16), fates, crashes, 1..5_u32, any::<u64>(), settings).prop_map(
+        |(mut rows, fates, crashes, concurrency, seed, (there, on_exists, on_missing))| {
             begin_with_creates(&mut rows);
-            Case { rows, fates, crashes, concurrency, seed }
+            Case { rows, there, on_exists, on_missing, fates, crashes, concurrency, seed }
         },
     )
+}
+
+impl Case {
+    /// The customers before the run.
+    fn customers(&self) -> BTreeMap<String, ServerCustomer> {
+        let names = BTreeMap::from([("firstname", "Old".to_owned())]);
+        let customer = ServerCustomer { names, emails: BTreeSet::new() };
+        self.there.iter().map(|number| (id(*number), customer.clone())).collect()
+    }
+
+    /// Customers who were there before and whose first row would create them: with
+    /// `on_exists` they stay as they are until a row purges them.
+    fn untouchable(&self) -> BTreeSet<String> {
+        let is_untouchable = |number: &&u8| {
+            let first = self.rows.iter().find(|row| row.customer == **number);
+            self.on_exists != OnExists::Update
+                && first.is_some_and(|row| matches!(row.operation, Operation::Sync | Operation::Create))
+        };
+        self.there.iter().filter(is_untouchable).map(|number| id(*number)).collect()
+    }
 }
 
 /// The first row of a customer always creates it.
@@ -174,6 +204,7 @@ impl Row {
                 .into_iter()
                 .flatten()
                 .collect(),
+            create_fields: Vec::new(),
             addresses: self.emails.iter().map(email).collect(),
             ticket_id: None,
             no_sync: false,
@@ -191,19 +222,22 @@ struct ServerCustomer {
 }
 
 /// The model: the rows applied in order, with every call answered.
-fn apply_in_order(rows: &[Row]) -> BTreeMap<String, ServerCustomer> {
-    let (mut customers, mut purged) = (BTreeMap::<String, ServerCustomer>::new(), BTreeSet::new());
-    for row in rows {
+fn apply_in_order(case: &Case) -> BTreeMap<String, ServerCustomer> {
+    let (mut customers, mut purged, mut untouchable) =
+        (case.customers(), BTreeSet::new(), case.untouchable());
+    for row in &case.rows {
         let id = id(row.customer);
         let exists = customers.contains_key(&id);
         let changes = match row.operation {
+            _ if untouchable.contains(&id) => false,
             Operation::Sync | Operation::Create => true,
             // An update recreates no purged customer.
-            Operation::Update => exists || !purged.contains(&id),
+            Operation::Update => exists || case.on_missing == OnMissing::Create && !purged.contains(&id),
             _ => exists,
         };
         if row.operation == Operation::Purge {
             customers.remove(&id);
+            untouchable.remove(&id);
             purged.insert(id);
         } else if changes {
             let customer = customers.entry(id).or_default();
@@ -224,6 +258,15 @@ fn apply_in_order(rows: &[Row]) -> BTreeMap<String, ServerCustomer> {
 #[derive(Default)]
 struct ServerState {
     customers: BTreeMap<String, ServerCustomer>,
+    /// Those who were there before the run and are not purged.
+    there: BTreeSet<String>,
+    /// Of those, the ones who have to stay as they are.
+    untouchable: BTreeSet<String>,
+    /// Those whom an update without a field has found.
+    probed: BTreeSet<String>,
+    /// Those of whom a call was refused for no reason of theirs: their next row does
+    /// not know that they are there.
+    refused: BTreeSet<String>,
     fates: VecDeque<Fate>,
     faults: BTreeMap<String, u32>,
     in_flight: BTreeSet<String>,
@@ -251,19 +294,33 @@ impl ServerState {
 
     fn act(&mut self, path: &str, id: &str, body: &Value) -> (u16, &'static str) {
         let text = |name: &str| body[name].as_str().map(str::to_owned);
-        let names = ["firstname", "lastname"].into_iter().filter_map(|name| Some((name, text(name)?)));
+        let names: Vec<_> =
+            ["firstname", "lastname"].into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+        let is_change = !names.is_empty() || text("extra_email").is_some();
+        if path != "/api/v2/customer"
+            && is_change
+            && self.untouchable.contains(id)
+            && !self.refused.contains(id)
+        {
+            self.violations.push(format!("{id} was to be left alone"));
+        }
         match (path, self.customers.get_mut(id)) {
+            ("/api/v2/customer", Some(_)) if self.there.contains(id) => (400, "Customer already exists."),
             ("/api/v2/customer", Some(_)) => {
                 self.violations.push(format!("a second create of {id}"));
                 (200, "Fine.")
             }
             ("/api/v2/customer", None) => {
                 let emails = text("customer_link_channel").into_iter().collect();
-                self.customers.insert(id.to_owned(), ServerCustomer { names: names.collect(), emails });
+                self.customers
+                    .insert(id.to_owned(), ServerCustomer { names: names.into_iter().collect(), emails });
                 (200, "Fine.")
             }
             (_, None) => (400, "Customer not found."),
             ("/api/v2/customer/updateCustomer", Some(customer)) => {
+                if !is_change {
+                    self.probed.insert(id.to_owned());
+                }
                 customer.names.extend(names);
                 (200, "Fine.")
             }
@@ -275,6 +332,8 @@ impl ServerState {
             }
             (_, Some(_)) => {
                 self.customers.remove(id);
+                self.there.remove(id);
+                self.untouchable.remove(id);
                 (200, "Fine.")
             }
         }
@@ -321,6 +380,9 @@ async fn serve(server: Shared, request: Request<Incoming>) -> Result<Response<Fu
     }
     let fate = server.borrow_mut().fate(&id);
     let customer = id.clone();
+    if matches!(fate, Fate::Refused | Fate::DoneBehindGateway | Fate::NotDoneBehindGateway) {
+        server.borrow_mut().refused.insert(customer.clone());
+    }
     let (status, message) = match fate {
         Fate::Answered | Fate::DoneAndLost | Fate::DoneBehindGateway => {
             server.borrow_mut().act(&path, &id, &body)
@@ -405,8 +467,13 @@ impl Stage {
     }
 
     fn play(&self, case: Case) {
-        *self.server.borrow_mut() =
-            ServerState { fates: case.fates.clone().into(), ..ServerState::default() };
+        *self.server.borrow_mut() = ServerState {
+            customers: case.customers(),
+            there: case.there.iter().map(|number| id(*number)).collect(),
+            untouchable: case.untouchable(),
+            fates: case.fates.clone().into(),
+            ..ServerState::default()
+        };
         // In memory if possible: a case syncs often.
         let folder = tempfile::TempDir::new_in("/dev/shm").or_else(|_| tempfile::TempDir::new());
         let folder = folder.expect("a folder");
@@ -479,20 +546,21 @@ impl World {
 
     /// The server holds the acknowledged state, unless a pending call may change it.
     fn check_acknowledged(&self, checkpoint: &Checkpoint) {
-        let policy = Policy { key: checkpoint.key(), export: 99, full: false, allow_recreate: true };
+        let policy = Policy { allow_recreate: true, ..self.policy(checkpoint, 99) };
         for number in 0..CUSTOMERS {
             let key = policy.key.customer(&customer(number));
             let state = checkpoint.lookups().state(key).expect("a state");
             if checkpoint.lookups().pending(key).is_some() {
                 continue;
             }
-            let is_purged = matches!(state, CustomerState::Purged(_));
-            if !is_purged && !matches!(state, CustomerState::Acknowledged(_)) {
-                continue;
-            }
+            let exists = match state {
+                CustomerState::Acknowledged(_) | CustomerState::Existing => true,
+                CustomerState::Purged(_) | CustomerState::Absent | CustomerState::Vanished => false,
+                CustomerState::Unknown | CustomerState::PerhapsPurged(_) => continue,
+            };
             let server = self.server.borrow();
             let server_customer = server.customers.get(&id(number));
-            assert_eq!(is_purged, server_customer.is_none(), "customer {number}");
+            assert_eq!(exists, server_customer.is_some(), "customer {number}");
             let Some(server_customer) = server_customer else { continue };
             let is_acknowledged = |row: Row| {
                 let situation = Situation::new(state.clone(), Default::default());
@@ -564,6 +632,32 @@ impl World {
         }
     }
 
+    /// No row of a customer who has to stay as it is has changed anything.
+    fn check_untouchable(&self) {
+        let (settled, server, untouchable) =
+            (self.settled.borrow(), self.server.borrow(), self.case.untouchable());
+        let is_checked = |id: String| untouchable.contains(&id) && !server.refused.contains(&id);
+        for number in (0..CUSTOMERS).filter(|number| is_checked(id(*number))) {
+            let own = (1..).zip(&self.case.rows).filter(|(_, row)| row.customer == number);
+            for (at, _) in own.take_while(|(_, row)| row.operation != Operation::Purge) {
+                let outcome = settled[&at];
+                let is_unsent = matches!(outcome, Outcome::Skipped | Outcome::Failed | Outcome::InDoubt);
+                assert!(is_unsent, "row {at} of customer {number} is {outcome:?}");
+            }
+        }
+    }
+
+    fn policy(&self, checkpoint: &Checkpoint, export: u32) -> Policy {
+        Policy {
+            key: checkpoint.key(),
+            export,
+            full: false,
+            allow_recreate: false,
+            on_exists: self.case.on_exists,
+            on_missing: self.case.on_missing,
+        }
+    }
+
     fn settings(&self, policy: Policy) -> DispatchSettings {
         DispatchSettings {
             rate: "100000/s".parse().expect("a rate"),
@@ -608,8 +702,7 @@ impl World {
         let (mut checkpoint, mut run) = self.open();
         self.check_counts(&run);
         self.check_acknowledged(&checkpoint);
-        let policy =
-            Policy { key: checkpoint.key(), export: run.export.ordinal, full: false, allow_recreate: false };
+        let policy = self.policy(&checkpoint, run.export.ordinal);
         let (feed, jobs) = mpsc::channel(1);
         feed.try_send(self.jobs(&run, &policy)).expect("room for one");
         drop(feed);
@@ -734,8 +827,17 @@ impl World {
         }
         assert_eq!(self.settled.borrow().len(), self.case.rows.len());
         if !self.server.borrow().has_refused {
-            assert_eq!(self.server.borrow().customers, apply_in_order(&self.case.rows));
+            let server = self.server.borrow();
+            // Nothing more is sent to a customer who was perhaps there before.
+            let is_compared =
+                |id: &String| self.case.on_exists == OnExists::Update || !server.probed.contains(id);
+            let compared = |mut customers: BTreeMap<String, ServerCustomer>| {
+                customers.retain(|id, _| is_compared(id));
+                customers
+            };
+            assert_eq!(compared(server.customers.clone()), compared(apply_in_order(&self.case)));
         }
+        self.check_untouchable();
         self.server.borrow_mut().fates.clear();
         self.settled.borrow_mut().retain(|_, outcome| !matches!(outcome, Outcome::Failed | Outcome::InDoubt));
         self.is_retry.set(true);
@@ -770,9 +872,8 @@ fn a_refusal_does_not_undo_an_earlier_attempt() {
     Stage::new().play(Case {
         rows: vec![row(0), row(1)],
         fates: vec![Fate::Answered, Fate::DoneAndLost, Fate::Refused],
-        crashes: Vec::new(),
         concurrency: 1,
-        seed: 0,
+        ..Case::default()
     });
 }
 
@@ -794,9 +895,8 @@ fn a_purge_that_may_have_been_done_is_not_forgotten() {
             row(Operation::Sync, None, &[0]),
         ],
         fates: vec![Fate::Answered, Fate::DoneAndLost, Fate::Refused, Fate::Refused],
-        crashes: Vec::new(),
         concurrency: 1,
-        seed: 0,
+        ..Case::default()
     });
 }
 
@@ -814,8 +914,7 @@ fn a_row_that_is_tried_again_undoes_no_later_row() {
     Stage::new().play(Case {
         rows: vec![row(0, None), row(1, None), row(0, Some(2))],
         fates: vec![Fate::Answered, Fate::Refused],
-        crashes: Vec::new(),
         concurrency: 1,
-        seed: 0,
+        ..Case::default()
     });
 }
