@@ -31,7 +31,7 @@ pub struct CustomerTotals {
     /// Of those, customers whose purge was sent and is not acknowledged.
     pub perhaps_purged: u64,
     /// Of those, customers who exist by other means.
-    pub existing: u64,
+    pub existing_before: u64,
     /// Of those, customers whom the API does not know.
     pub absent: u64,
     /// Creates without an answer.
@@ -145,7 +145,7 @@ impl Checkpoint {
             match format::decode_state(state)? {
                 CustomerState::Purged(_) => totals.purged += 1,
                 CustomerState::PerhapsPurged(_) => totals.perhaps_purged += 1,
-                CustomerState::Existing => totals.existing += 1,
+                CustomerState::Existing => totals.existing_before += 1,
                 CustomerState::Absent | CustomerState::Vanished => totals.absent += 1,
                 CustomerState::Acknowledged(_) | CustomerState::Unknown => {}
             }

@@ -62,7 +62,7 @@ impl StatusView {
             "customers": self.totals.known,
             "purged": self.totals.purged,
             "perhaps_purged": self.totals.perhaps_purged,
-            "existing": self.totals.existing,
+            "existing_before": self.totals.existing_before,
             "absent": self.totals.absent,
             "in_doubt": self.totals.in_doubt,
             "unusable_probes": self.unusable_probes().as_ref().map(UnusableProbes::json),
@@ -75,19 +75,19 @@ impl StatusView {
         let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
         // Another process may be making the calls of an open run just now.
         let doubt = if self.open_run().is_some() { "pending or in doubt" } else { "in doubt" };
-        let CustomerTotals { known, purged, perhaps_purged, existing, absent, in_doubt } = self.totals;
+        let CustomerTotals { known, purged, perhaps_purged, existing_before, absent, in_doubt } = self.totals;
         let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
         let perhaps = Some(perhaps_purged).filter(|customers| *customers > 0);
         let perhaps = perhaps.map(|customers| format!(", {} perhaps", Count(customers))).unwrap_or_default();
         let _ =
             writeln!(text, "{customers} known, {} of them purged{perhaps}; {creates} {doubt}", Count(purged));
-        for (customers, what) in [
-            (existing, "in Omnidesk by other means: on_exists decides about their rows"),
-            (absent, "unknown to Omnidesk: on_missing decides about their rows"),
-        ] {
-            if customers > 0 {
-                let _ = writeln!(text, "{} of the known {what}", pluralize(customers, "is", "are"));
-            }
+        if existing_before > 0 {
+            let customers = pluralize(existing_before, "of them exists", "of them exist");
+            let _ = writeln!(text, "{customers} by other means: on_exists decides about their rows");
+        }
+        if absent > 0 {
+            let customers = pluralize(absent, "of them does not exist", "of them do not exist");
+            let _ = writeln!(text, "{customers} in Omnidesk: on_missing decides about their rows");
         }
         if let Some(probes) = self.unusable_probes() {
             let _ = writeln!(text, "{}", probes.message());

@@ -194,7 +194,7 @@ impl RowTask {
     /// Takes in what the call has shown of the customer.
     async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> AfterAnswer {
         let policy = self.dispatcher.settings.policy;
-        let was_known = self.situation.state.acked().is_some();
+        let was_known = self.situation.state.exists();
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore) => {
                 if was_known {

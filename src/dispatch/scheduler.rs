@@ -48,6 +48,8 @@ struct Scheduler {
     unproven: Vec<(Job, Failure)>,
     /// Calls that failed or stayed in doubt: one a row, which ends with it.
     failed: u64,
+    /// Rows that failed without a call, as they did in an earlier run.
+    failed_uncalled: u64,
 }
 
 /// A row that failed or stayed in doubt.
@@ -96,6 +98,7 @@ async fn schedule(
         cool_downs: HashMap::default(),
         unproven: Vec::new(),
         failed: 0,
+        failed_uncalled: 0,
     };
     let mut has_more = true;
     let mut next_check = Instant::now() + WAIT_CHECKED_EVERY;
@@ -239,6 +242,7 @@ impl Scheduler {
     fn settle_failed(&mut self, job: Job, failure: Failure) {
         // A create in doubt since an earlier run is no call of this one.
         self.failed += u64::from(failure.was_called);
+        self.failed_uncalled += u64::from(!failure.was_called);
         self.settle(job, failure.outcome, failure.problem);
         if self.has_too_many_errors() {
             let (failed, calls) = (self.failed, self.dispatcher.calls_ended.get());
@@ -260,7 +264,8 @@ impl Scheduler {
         match settings.max_errors {
             Amount::Count(most) => self.failed > most,
             share @ Amount::Percent(_) => {
-                let new = self.failed.saturating_sub(settings.failed_before);
+                let allowed = settings.failed_before.saturating_sub(self.failed_uncalled);
+                let new = self.failed.saturating_sub(allowed);
                 new >= ERRORS_MIN && new > share.count_in(self.dispatcher.calls_ended.get())
             }
         }

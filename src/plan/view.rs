@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::overrides::override_command;
-use super::plan::Plan;
+use super::plan::{HandsOffRows, Plan};
 use super::prepare::PreparedExport;
 use super::window::{Window, WindowFit};
 use crate::checkpoint::Work;
@@ -134,11 +134,25 @@ impl PlanView<'_> {
             "phone_region": self.phone_region().map(|(region, _)| region),
             "notices": plan.effects.findings.profile.notices,
             "mapping_changes": plan.effects.findings.mapping_changes,
+            "hands_off": self.hands_off_json(),
             "missing": self.missing_json(),
             "guards": self.verdicts,
             "override": override_command(self.verdicts),
             "balanced": plan.expected.total() == plan.rows(),
         })
+    }
+
+    fn hands_off_json(&self) -> Vec<Value> {
+        let causes = self.plan.hands_off.iter().map(|((cause, outcome), HandsOffRows { rows, first })| {
+            json!({
+                "code": cause.code(),
+                "outcome": outcome.as_str(),
+                "count": rows,
+                "row": first.number,
+                "line": first.line,
+            })
+        });
+        causes.collect()
     }
 
     fn missing_json(&self) -> Value {

@@ -45,6 +45,11 @@ impl CustomerState {
         matches!(self, Self::Acknowledged(_) | Self::PerhapsPurged(_) | Self::Existing)
     }
 
+    /// Whether the customer exists, as far as is known.
+    pub(crate) fn exists(&self) -> bool {
+        matches!(self, Self::Acknowledged(_) | Self::Existing)
+    }
+
     /// Whether the customer is missing if a full export has no row of it. Others are
     /// not this program's to purge.
     pub(crate) fn may_be_missing(&self) -> bool {

@@ -79,7 +79,7 @@ fn a_customer_who_exists_costs_one_call_and_stays_as_it_is() {
     let line = "1 row is skipped, since the customers exist in Omnidesk already (on_exists), such as row 1";
     assert!(plan.contains(line), "{plan}");
     let status = world.status();
-    assert_eq!((&status["customers"], &status["existing"]), (&2.into(), &1.into()));
+    assert_eq!((&status["customers"], &status["existing_before"]), (&2.into(), &1.into()));
 }
 
 #[test]
