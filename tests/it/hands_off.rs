@@ -301,3 +301,27 @@ fn only_names_and_custom_fields_go_with_a_create_alone() {
     let output = output.expect_stderr("customer.primary_id: on = \"create\" is for names and custom fields");
     assert!(!output.stderr.contains("customer.email"));
 }
+
+/// They failed in the last run, and cost no call in this one.
+#[test]
+fn new_failures_do_not_hide_behind_customers_who_exist() {
+    let refused =
+        "[[answer]]\nid = \"N*\"\nstatus = 400\nbody = '{\"status\":\"error\",\"message\":\"No.\"}'\n";
+    let script = Script::parse(refused, Path::new("answers.toml")).expect("a script");
+    let world = World::new(Settings { script, ..Settings::default() });
+    let world = world.with_settings("max_errors = 1000\n[guard]\nmin_rows = 0\n");
+    world.write_other_config("other");
+    let existing: String = (0..40).map(|id| row(id, "Ann", "")).collect();
+    world.write_export(&existing);
+    world.execute(&["run", "--config", "other.toml", "export.csv"]).expect_code(0);
+    world.edit_config("[operation]\n", "[operation]\non_exists = \"fail\"\n");
+    let existing = existing + &row(99, "Ann", "");
+    world.run(&existing).expect_code(1).expect_outcomes("1 created, 40 failed");
+    world.edit_config("max_errors = 1000", "max_errors = \"5%\"");
+    world.run(&existing).expect_code(1).expect_outcomes("1 unchanged, 40 failed");
+    let new: String = (0..500).map(|id| format!("N{id},Ann,Smit,n{id}@example.org,,,\n")).collect();
+    let output = world.run(&(existing + &new)).expect_code(3).expect_stop("too_many_errors");
+    // 20 failures are enough, and some more are on their way by then.
+    let failed = output.json()["outcomes"]["failed"].as_u64().expect("a count");
+    assert!((60..90).contains(&failed), "{failed}");
+}
