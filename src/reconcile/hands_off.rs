@@ -54,15 +54,20 @@ impl HandsOff {
 
     /// In one sentence, for so many rows that end with `outcome`.
     pub(crate) fn sentence(self, outcome: Outcome, rows: u64) -> String {
-        let rows = match outcome {
-            Outcome::Failed => pluralize(rows, "row fails", "rows fail"),
-            _ => pluralize(rows, "row is skipped", "rows are skipped"),
+        let (one, many) = match self {
+            Self::Exists | Self::PerhapsMade => ("of a customer who exists", "of customers who exist"),
+            Self::NotFound => ("of a customer who does not exist", "of customers who do not exist"),
         };
-        let because = match self {
-            Self::Exists | Self::PerhapsMade => "the customers exist in Omnidesk already (on_exists)",
-            Self::NotFound => "Omnidesk does not know the customers (on_missing)",
+        let setting = match self {
+            Self::Exists | Self::PerhapsMade => "on_exists",
+            Self::NotFound => "on_missing",
         };
-        format!("{rows}, since {because}")
+        let (is, are) = match outcome {
+            Outcome::Failed => ("fails", "fail"),
+            _ => ("is skipped", "are skipped"),
+        };
+        let rows = pluralize(rows, &format!("row {one} {is}"), &format!("rows {many} {are}"));
+        format!("{rows} ({setting})")
     }
 }
 

@@ -76,7 +76,7 @@ fn a_customer_who_exists_costs_one_call_and_stays_as_it_is() {
     }
     assert_eq!(customer(&world, 1), holds("Old", 1));
     let plan = world.execute(&["plan", "export.csv"]).expect_code(0).stdout;
-    let line = "1 row is skipped, since the customers exist in Omnidesk already (on_exists), such as row 1";
+    let line = "1 row of a customer who exists is skipped (on_exists), such as row 1";
     assert!(plan.contains(line), "{plan}");
     let status = world.status();
     assert_eq!((&status["customers"], &status["existing_before"]), (&2.into(), &1.into()));
@@ -100,7 +100,7 @@ fn a_customer_who_exists_fails_every_night_without_a_call() {
     output.expect_code(1).expect_outcomes("1 failed");
     assert_eq!((sent, customer(&world, 1)), (0, holds("Old", 1)));
     let plan = world.execute(&["plan", "export.csv"]).expect_code(0).stdout;
-    assert!(plan.contains("1 row fails, since the customers exist in Omnidesk already"), "{plan}");
+    assert!(plan.contains("1 row of a customer who exists fails (on_exists)"), "{plan}");
 }
 
 #[test]
