@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::blanks::Blanks;
 use super::expressions::{Expressions, Syntax};
-use super::mapping::{Mapping, OperationRules, RegionSource, ValueOrigin, ValueSource};
+use super::mapping::{Mapping, OperationRules, RegionSource, ValueOrigin, ValueSource, ValueTable};
 use super::phone;
 use super::settings::{CustomerSettings, FieldOrigin, FieldSource, NamePolicy, OperationSettings};
 use crate::source::{self, Columns};
@@ -78,7 +78,13 @@ impl Compiler<'_> {
             }
         };
         let default = setting.default.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        origins.extend(default.map(|text| ValueOrigin::Default(text.to_owned())));
+        let mut default = default.map(str::to_owned);
+        let table = setting.map.as_ref().map(|map| {
+            let trimmed =
+                |(value, sent): (&String, &String)| (value.trim().to_owned(), sent.trim().to_owned());
+            ValueTable { entries: map.iter().map(trimmed).collect(), default: default.take() }
+        });
+        origins.extend(default.map(ValueOrigin::Default));
         let fixed = setting.region.as_ref().and_then(|code| {
             let region = phone::find_region(code).ok_or_else(|| {
                 format!("there is no region {code:?}; write an ISO 3166-1 code such as \"NL\"")
@@ -91,6 +97,7 @@ impl Compiler<'_> {
         let split = setting.split.clone().filter(|separator| !separator.is_empty());
         ValueSource {
             origins,
+            table,
             region,
             split,
             invalid: setting.invalid,

@@ -49,6 +49,8 @@ impl Expressions {
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_fuel(Some(FUEL));
+        // The part of a template in an error is enough.
+        environment.set_debug(false);
         for name in NESTING_FILTERS {
             environment.remove_filter(name);
         }
@@ -106,10 +108,15 @@ impl Expressions {
 
     /// The text that a template makes of a row.
     pub(super) fn render(&self, expression: &Expression, row: RowObject) -> Result<String, String> {
-        let template = self.0.get_template(&expression.key);
-        template
-            .and_then(|template| template.render(Value::from_object(row)))
-            .map_err(|error| format!("{}: {}", expression.key, describe(error)))
+        let in_place = |problem: String| format!("{}: {problem}", expression.key);
+        let template = self.0.get_template(&expression.key).map_err(|error| in_place(describe(error)))?;
+        template.render(Value::from_object(row)).map_err(|error| {
+            let part = error.range().and_then(|range| template.source().get(range));
+            in_place(match part.filter(|_| error.kind() == ErrorKind::UndefinedError) {
+                Some(part) => format!("{UNDEFINED}, at `{}`", part.trim()),
+                None => describe(error),
+            })
+        })
     }
 }
 
@@ -161,11 +168,14 @@ impl Expression {
     }
 }
 
+/// A misspelt column is found before the first row.
+const UNDEFINED: &str = "it looks up a key that is not there";
+
 /// Without the template's key, which the caller adds.
 fn describe(error: Error) -> String {
     match (error.detail(), error.kind()) {
         (Some(detail), kind) => format!("{kind}: {detail}"),
-        (None, ErrorKind::UndefinedError) => "it uses a column that the export does not have".to_owned(),
+        (None, ErrorKind::UndefinedError) => UNDEFINED.to_owned(),
         (None, ErrorKind::OutOfFuel) => "it takes too long; shorten its loops".to_owned(),
         (None, kind) => kind.to_string(),
     }

@@ -38,6 +38,7 @@ pub struct Mapping {
 #[derive(Debug)]
 pub(super) struct ValueSource {
     pub(super) origins: Vec<ValueOrigin>,
+    pub(super) table: Option<ValueTable>,
     pub(super) region: RegionSource,
     /// The text between two addresses in one cell.
     pub(super) split: Option<String>,
@@ -47,6 +48,14 @@ pub(super) struct ValueSource {
     pub(super) is_whole_name: bool,
     /// For messages: the key in the configuration.
     pub(super) key: String,
+}
+
+/// `map`: the values that are sent in place of the export's.
+#[derive(Debug)]
+pub(super) struct ValueTable {
+    pub(super) entries: BTreeMap<String, String>,
+    /// For all other values that are not blank.
+    pub(super) default: Option<String>,
 }
 
 /// Where the region of national telephone numbers comes from.

@@ -68,6 +68,8 @@ pub enum RejectionCode {
     BadName,
     /// A brand or ticket that is not a number, or neither yes nor no.
     BadNumber,
+    /// A value that is not in the field's `map`, which has no default.
+    UnknownValue,
     /// A word that is neither an operation nor in `[operation] values`.
     UnknownOperation,
     /// `add-channel` without an address.
@@ -93,6 +95,7 @@ impl RejectionCode {
             Self::BadHandle => "bad_handle",
             Self::BadName => "bad_name",
             Self::BadNumber => "bad_number",
+            Self::UnknownValue => "unknown_value",
             Self::UnknownOperation => "unknown_operation",
             Self::NoAddress => "no_address",
             Self::BadTemplate => "bad_template",

@@ -11,7 +11,7 @@ use super::addresses::{Channel, DraftAddress};
 use super::blanks::{CellMeaning, parse_bool};
 use super::expressions::{Expression, RowObject};
 use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, Warning};
-use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource};
+use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource, ValueTable};
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::{InvalidAddress, SentOn};
@@ -125,6 +125,19 @@ impl SourceValue<'_> {
         };
         let place = self.place.replace('\\', "\\\\").replace('\'', "\\'");
         if is_identifier(&place) { place } else { format!("row['{place}']") }
+    }
+}
+
+impl ValueTable {
+    fn reject(&self, key: &str, value: &SourceValue) -> Box<Rejection> {
+        let mut entries = self.entries.keys();
+        let message = match entries.find(|entry| entry.to_lowercase() == value.text.to_lowercase()) {
+            Some(entry) => format!("map has this value only as {entry:?}"),
+            None => "map does not have this value".to_owned(),
+        };
+        let hint =
+            format!("add the value to map of {key}, fix the cell, or set default there for all other values");
+        value.reject(RejectionCode::UnknownValue, message, hint)
     }
 }
 
@@ -278,7 +291,10 @@ impl<'a> RowMapper<'a> {
     fn brand_id(&mut self) -> RowResult<u64> {
         let source = &self.mapping.brand_id;
         self.number(source)?.ok_or_else(|| {
-            let hint = "fill the cell, or set brand_id = { column = \"…\", default = 1 }";
+            let hint = match source.table {
+                None => "fill the cell, or set brand_id = { column = \"…\", default = 1 }",
+                Some(_) => "fill the cell, or add \"\" = 1 to map of customer.brand_id, for blank cells",
+            };
             self.no_value(source).reject(RejectionCode::BadNumber, "the brand is blank", hint)
         })
     }
@@ -411,13 +427,33 @@ impl<'a> RowMapper<'a> {
 
     fn first_value(&mut self, source: &'a ValueSource) -> RowResult<Option<SourceValue<'a>>> {
         let mut origins = source.origins.iter();
-        origins.find_map(|origin| self.value_of(origin, &source.key).transpose()).transpose()
+        let found = origins.find_map(|origin| self.value_of(origin, &source.key).transpose());
+        self.translate(source, found.transpose()?)
     }
 
     /// The first value that a person can have.
     fn first_person_value(&mut self, source: &'a ValueSource) -> RowResult<Option<SourceValue<'a>>> {
         let mut origins = source.origins.iter();
-        origins.find_map(|origin| self.person_value_of(origin, &source.key).transpose()).transpose()
+        let found = origins.find_map(|origin| self.person_value_of(origin, &source.key).transpose());
+        self.translate(source, found.transpose()?)
+    }
+
+    /// The value that the field's table has for the export's.
+    fn translate(
+        &self,
+        source: &'a ValueSource,
+        found: Option<SourceValue<'a>>,
+    ) -> RowResult<Option<SourceValue<'a>>> {
+        let Some(table) = &source.table else { return Ok(found) };
+        if found.as_ref().is_some_and(|value| value.is_clear) {
+            return Ok(found);
+        }
+        let text = match (table.entries.get(found.as_ref().map_or("", |value| &value.text)), found) {
+            (Some(text), _) => text,
+            (None, None) => return Ok(None),
+            (None, Some(value)) => table.default.as_ref().ok_or_else(|| table.reject(&source.key, &value))?,
+        };
+        Ok(self.meant(Cow::Borrowed(text), &source.key, OriginKind::Setting))
     }
 
     /// Nobody is called `NULL`, or has the address `#N/A`.
@@ -448,9 +484,14 @@ impl<'a> RowMapper<'a> {
                 return Ok(Some(SourceValue { text, place: key, origin: kind, is_clear: false }));
             }
         };
+        Ok(self.meant(text, place, kind))
+    }
+
+    /// The value that a text stands for, if it is not blank.
+    fn meant(&self, text: Cow<'a, str>, place: &'a str, origin: OriginKind) -> Option<SourceValue<'a>> {
         let meaning = self.mapping.blanks.meaning(&text);
         let is_clear = meaning == CellMeaning::Clear;
-        Ok((meaning != CellMeaning::Blank).then_some(SourceValue { text, place, origin: kind, is_clear }))
+        (meaning != CellMeaning::Blank).then_some(SourceValue { text, place, origin, is_clear })
     }
 
     /// A blank in place of a required value, for messages.
@@ -482,7 +523,7 @@ impl<'a> RowMapper<'a> {
 
     fn text_of(&mut self, expression: &Expression) -> RowResult<String> {
         self.render(expression, BTreeSet::new()).map_err(|error| {
-            let hint = "fix the template or the cells that it uses";
+            let hint = "fix the template or the cells that it uses; where a key may be missing, write | default('') behind it";
             Rejection::new(RejectionCode::BadTemplate, error, hint)
         })
     }

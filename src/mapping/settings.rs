@@ -65,6 +65,9 @@ impl CustomerSettings {
                 "the whole name takes the place of firstname and lastname; leave out one or the other";
             problems.push(format!("customer.name: {problem}"));
         }
+        if self.primary_id.map.is_some() {
+            problems.push("customer.primary_id: map is for fields; an id is the export's own".to_owned());
+        }
         let others = [
             ("primary_id", Some(&self.primary_id)),
             ("brand_id", Some(&self.brand_id)),
@@ -84,9 +87,15 @@ impl CustomerSettings {
             if source.split.is_some() {
                 problems.push(format!("customer.{key}: split is for addresses"));
             }
+            if source.map.is_some() && matches!(source.from, FieldOrigin::Constant(_)) {
+                problems.push(format!("customer.{key}: map needs a column or a template"));
+            }
         }
         for (channel, source) in self.channels() {
             let key = channel.as_str();
+            if source.map.is_some() {
+                problems.push(format!("customer.{key}: map is for fields, not for addresses"));
+            }
             if channel != Channel::Telephone && source.region_column.is_some() {
                 problems.push(format!("customer.{key}: region_column is for telephone"));
             }
@@ -115,8 +124,12 @@ impl CustomerSettings {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FieldSource {
     pub from: FieldOrigin,
-    /// Used if the origin is blank.
+    /// Used if the origin is blank; with `map`, if its value is not in there.
     pub default: Option<String>,
+    /// The values that are sent in place of the export's. A blank is looked up as
+    /// the empty text, and stays a blank without an entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map: Option<BTreeMap<String, String>>,
     /// The region of national telephone numbers: ISO 3166-1 alpha-2.
     pub region: Option<String>,
     /// The column that names the region of the row's national numbers. `region`
@@ -242,6 +255,7 @@ impl From<FieldOrigin> for FieldSource {
         Self {
             from,
             default: None,
+            map: None,
             region: None,
             region_column: None,
             split: None,
@@ -285,15 +299,17 @@ impl<'de> Visitor<'de> for FieldSourceVisitor {
         let table = FieldTable::deserialize(MapAccessDeserializer::new(map))?;
         let from = match (&table.column, &table.value, &table.template) {
             (Some(names), None, None) => FieldOrigin::Columns(names.clone()),
-            (None, Some(constant), None) => FieldOrigin::Constant(constant.clone()),
+            (None, Some(Constant(text)), None) => FieldOrigin::Constant(text.clone()),
             (None, None, Some(template)) => FieldOrigin::Template(template.clone()),
             (None, None, None) => {
                 return Err(A::Error::custom("one of column, value and template is needed"));
             }
             _ => return Err(A::Error::custom("only one of column, value and template can be given")),
         };
-        let FieldTable { default, region, region_column, split, invalid, on, .. } = table;
-        Ok(FieldSource { from, default, region, region_column, split, invalid, on })
+        let FieldTable { default, map, region, region_column, split, invalid, on, .. } = table;
+        let map = map.map(|map| map.into_iter().map(|(value, Constant(sent))| (value, sent)).collect());
+        let default = default.map(|Constant(text)| text);
+        Ok(FieldSource { from, default, map, region, region_column, split, invalid, on })
     }
 }
 
@@ -302,11 +318,10 @@ impl<'de> Visitor<'de> for FieldSourceVisitor {
 struct FieldTable {
     #[serde(default, deserialize_with = "column_names")]
     column: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "constant")]
-    value: Option<String>,
+    value: Option<Constant>,
     template: Option<String>,
-    #[serde(default, deserialize_with = "constant")]
-    default: Option<String>,
+    default: Option<Constant>,
+    map: Option<BTreeMap<String, Constant>>,
     region: Option<String>,
     region_column: Option<String>,
     split: Option<String>,
@@ -325,17 +340,24 @@ fn column_names<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<Strin
 }
 
 /// A value of one of TOML's own types, as text.
-fn constant<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a text, a whole number, true or false is needed")]
-    enum Constant {
-        Text(String),
-        Number(i64),
-        Truth(bool),
+#[derive(Deserialize)]
+#[serde(from = "TomlValue")]
+struct Constant(String);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text, a whole number, true or false is needed")]
+enum TomlValue {
+    Text(String),
+    Number(i64),
+    Truth(bool),
+}
+
+impl From<TomlValue> for Constant {
+    fn from(value: TomlValue) -> Self {
+        Self(match value {
+            TomlValue::Text(text) => text,
+            TomlValue::Number(number) => number.to_string(),
+            TomlValue::Truth(truth) => truth.to_string(),
+        })
     }
-    Ok(Some(match Constant::deserialize(reader)? {
-        Constant::Text(text) => text,
-        Constant::Number(number) => number.to_string(),
-        Constant::Truth(truth) => truth.to_string(),
-    }))
 }

@@ -156,6 +156,7 @@ fn keys_that_contradict_each_other_are_reported() {
         ("name = \"full_name\"", "customer.name"),
         ("twitter = { column = \"a\", region_column = \"b\" }", "region_column is for telephone"),
         ("twitter = { column = \"a\", split = \"\" }", "split needs the text"),
+        ("twitter = { column = \"a\", map = { b = \"c\" } }", "map is for fields, not for addresses"),
     ] {
         let error = Config::parse(&add(line), Path::new("x.toml")).expect_err(line).to_string();
         assert!(error.contains(message), "{error}");
@@ -163,6 +164,15 @@ fn keys_that_contradict_each_other_are_reported() {
     let text = EXAMPLE.replace("\"customer_number\"", "{ column = \"id\", split = \";\" }");
     let error = Config::parse(&text, Path::new("x.toml")).expect_err("no address").to_string();
     assert!(error.contains("split is for addresses"), "{error}");
+    for (from, to, message) in [
+        ("\"customer_number\"", "{ column = \"id\", map = { a = 1 } }", "map is for fields"),
+        ("{ value = 2 }", "{ value = 2, map = { a = 1 } }", "map needs a column or a template"),
+        ("{ value = 2 }", "{ column = \"a\", map = { a = 1.5 } }", "a text, a whole number, true or false"),
+    ] {
+        let text = EXAMPLE.replace(from, to);
+        let error = Config::parse(&text, Path::new("x.toml")).expect_err(to).to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 #[test]

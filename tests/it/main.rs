@@ -39,5 +39,6 @@ mod strace;
 mod syscalls;
 mod templates;
 mod tls;
+mod value_tables;
 mod world;
 mod wrong_column;

@@ -296,3 +296,27 @@ fn a_variable_may_have_the_name_of_a_column() {
         world.state().customers.iter().map(|customer| customer.custom["seg"].clone()).collect();
     assert_eq!(segments, ["x", "gold"]);
 }
+
+#[test]
+fn a_key_that_a_template_misses_is_named_with_its_place() {
+    for (template, place) in [
+        ("{{ {'gold': 'Goud'}[first] }}", "at `{'gold': 'Goud'}[first]`"),
+        ("{% set tiers = {'gold': 'Goud'} %}{{ tiers[first] }}", "at `tiers[first]`"),
+        ("{{ row[first] }}", "at `row[first]`"),
+    ] {
+        let world = world(&with_segment(template), "");
+        world.file("export.csv", b"id,first\nC1,Ann\n");
+        world.execute(&RUN).expect_code(1).expect_outcomes("1 rejected");
+        let rejected = world.result_text("rejected.csv");
+        assert!(
+            rejected.contains("it looks up a key that is not there, at") && rejected.contains(place),
+            "{rejected}"
+        );
+    }
+    let world = world(&with_segment("{{ row['First'] }}"), "");
+    world.file("export.csv", b"id,first\nC1,Ann\n");
+    world
+        .execute(&RUN)
+        .expect_code(2)
+        .expect_stderr("the export has no column \"First\"; did you mean \"first\"?");
+}
