@@ -1,8 +1,9 @@
 //! The command line.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -29,7 +30,86 @@ Exit codes:
   4  interrupted, or the time window closed; resumable
   5  the machine or this program failed: disk full, damaged checkpoint, broken invariant
   6  another run holds the checkpoint
-  7  a guard blocked the run before its first call; a person has to look";
+  7  a guard blocked the run before its first call; a person has to look
+  8  of `plan --exit-code` alone: there are calls to make";
+
+const PLAN_EXIT_CODES: &str = "\
+Exit codes with --exit-code, the first that applies:
+  7  a guard would block the run
+  1  rows would be rejected
+  8  there are calls to make
+  0  nothing is to be done
+
+Example:
+  omnidesk-sync plan --exit-code export.csv || mail -s 'look at the plan' me";
+
+/// Words that people try, and what to use in their place.
+const TIPS: [(&[&str], &str); 4] = [
+    (
+        &[
+            "--dry-run",
+            "--dryrun",
+            "-n",
+            "--check",
+            "--diff",
+            "--noop",
+            "--preview",
+            "--simulate",
+            "--validate",
+            "--test",
+            "--what-if",
+            "check",
+            "diff",
+            "dry-run",
+            "dryrun",
+            "lint",
+            "preview",
+            "simulate",
+            "test",
+            "validate",
+        ],
+        "`omnidesk-sync plan EXPORT` checks the configuration and all rows, and shows what `run` would send; `run --sandbox` rehearses on this machine",
+    ),
+    (
+        &[
+            "apply", "execute", "import", "load", "migrate", "push", "start", "sync", "upload", "--sync",
+            "--apply",
+        ],
+        "`omnidesk-sync run EXPORT` applies an export; `omnidesk-sync plan EXPORT` shows before what it would send",
+    ),
+    (
+        &["continue", "resume", "retry", "--continue", "--resume", "--retry"],
+        "`omnidesk-sync run EXPORT`, the same command line again, resumes the open run",
+    ),
+    (
+        &["--force", "-f", "--yes", "-y"],
+        "there is no override for everything: a guard that blocks a run shows the command that overrides it",
+    ),
+];
+
+impl Cli {
+    /// The arguments of this process. The process ends where they are wrong.
+    pub fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_tip(error).exit())
+    }
+}
+
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let word = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg]
+        .into_iter()
+        .find_map(|kind| error.get(kind));
+    if let Some(ContextValue::String(word)) = word {
+        let found = TIPS.iter().find(|(words, _)| words.contains(&word.as_str()));
+        let is_export = Path::new(word).exists() && error.kind() == ErrorKind::InvalidSubcommand;
+        let tip = match found {
+            Some((_, tip)) => (*tip).into(),
+            None if is_export => format!("`omnidesk-sync run {word}` applies an export").into(),
+            None => return error,
+        };
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -175,6 +255,7 @@ fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
 
 /// `plan`
 #[derive(Debug, Args)]
+#[command(after_help = PLAN_EXIT_CODES)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -189,6 +270,9 @@ pub(crate) struct PlanArgs {
     /// Print the first N requests as they would be sent, the key masked
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) show: u64,
+    /// End with an exit code that says what the plan holds
+    #[arg(long)]
+    pub(crate) exit_code: bool,
 }
 
 /// `init`

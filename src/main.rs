@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use omnidesk_sync::cli::Cli;
 
 fn main() -> ExitCode {
-    omnidesk_sync::commands::main(Cli::parse())
+    omnidesk_sync::commands::main(Cli::read())
 }

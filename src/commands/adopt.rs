@@ -1,6 +1,8 @@
 //! `adopt`: records that Omnidesk already holds an export. Sends nothing.
 
-use super::{plan_options, print};
+use serde_json::json;
+
+use super::{plan_options, print_json};
 use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
@@ -59,8 +61,7 @@ fn report(args: &AdoptArgs, plan: &Plan) -> Result<Exit, RunError> {
     let (rows, rejected) = (plan.rows(), plan.expected.get(Outcome::Rejected));
     let adopted = rows - rejected;
     if args.common.json {
-        let value = serde_json::json!({ "rows": rows, "adopted": adopted, "rejected": rejected });
-        print(format!("{value}\n").as_bytes())?;
+        print_json(json!({ "rows": rows, "adopted": adopted, "rejected": rejected }))?;
     }
     let text = format!(
         "{} of {} adopted, {} rejected; nothing was sent\n{}",

@@ -11,12 +11,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::CommandFactory;
+use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
 use crate::config::LimitsSection;
 use crate::plan::{PlanError, PlanOptions, Window};
-use crate::report::{LogWriter, print_data, report_line};
+use crate::report::{LogWriter, json_document, print_data, report_line};
 use crate::run::{Exit, RunError};
 
 pub fn main(cli: Cli) -> ExitCode {
@@ -44,8 +45,7 @@ pub fn main(cli: Cli) -> ExitCode {
             let exit = error.exit();
             report_line(&format!("error: {error}"));
             if json {
-                let error = serde_json::json!({ "exit_code": exit as u8, "error": error.to_string() });
-                let _ = print_data(format!("{error}\n").as_bytes());
+                let _ = print_json(json!({ "exit_code": exit as u8, "error": error.to_string() }));
             }
             ExitCode::from(exit as u8)
         }
@@ -94,6 +94,10 @@ fn plan_options(common: &Common) -> PlanOptions {
 fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<Option<Window>, PlanError> {
     let max_duration = args.max_duration.or(limits.max_duration).map(|duration| duration.0);
     Window::new(max_duration, args.stop_at, began)
+}
+
+fn print_json(value: Value) -> Result<Exit, RunError> {
+    print(format!("{}\n", json_document(value)).as_bytes())
 }
 
 fn print(text: &[u8]) -> Result<Exit, RunError> {

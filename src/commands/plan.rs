@@ -6,15 +6,16 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{plan_options, print, window};
+use super::{plan_options, print, print_json, window};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
-use crate::guards::judge_guards;
+use crate::guards::{GuardVerdict, judge_guards};
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
 use crate::plan::{
     OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, make_plan, prepare_beside,
 };
+use crate::reconcile::Outcome;
 use crate::report::report_line;
 use crate::run::{Exit, RunError, report_lost_checkpoint};
 use crate::source::RowRef;
@@ -50,18 +51,34 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
         report_line(&open_run_text(&open, &prepared, &plan));
     }
     let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    let exit = if args.exit_code { exit_of(&plan, &verdicts) } else { Exit::Clean };
     let (plan, window) = (&plan, window.as_ref());
     let view = PlanView { config: &config, prepared: &prepared, plan, verdicts: &verdicts, window };
     if args.common.json {
         let mut value = view.json();
         value["requests"] = requests.into();
-        return print(format!("{value}\n").as_bytes());
+        print_json(value)?;
+        return Ok(exit);
     }
     let mut text = view.text();
     for request in requests {
         let _ = writeln!(text, "{request}");
     }
-    print(text.as_bytes())
+    print(text.as_bytes())?;
+    Ok(exit)
+}
+
+/// What `--exit-code` says of a plan.
+fn exit_of(plan: &Plan, verdicts: &[GuardVerdict]) -> Exit {
+    if !verdicts.is_empty() {
+        Exit::Blocked
+    } else if plan.expected.get(Outcome::Rejected) > 0 {
+        Exit::Problems
+    } else if plan.calls_total() > 0 {
+        Exit::CallsDue
+    } else {
+        Exit::Clean
+    }
 }
 
 /// The first requests in the export's order. Rows of customers with several rows

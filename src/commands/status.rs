@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::print;
+use super::{print, print_json};
 use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
 use crate::cli::StatusArgs;
 use crate::config::Config;
@@ -24,16 +24,15 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
         if let Some(checkpoint) = Checkpoint::open_to_read(&path)? {
             let runs = checkpoint.runs(RUNS_SHOWN)?;
             let view = StatusView { path, tenant: checkpoint.tenant()?, totals: checkpoint.totals()?, runs };
-            let text = if args.json { format!("{}\n", view.json()) } else { view.text() };
-            return print(text.as_bytes());
+            return if args.json { print_json(view.json()) } else { print(view.text().as_bytes()) };
         }
     }
-    let json = json!({ "checkpoint": real, "exists": false }).to_string();
-    let text = || {
-        lost_checkpoint(&real)
-            .unwrap_or_else(|| format!("no checkpoint at {}: there was no run yet", real.display()))
-    };
-    print(format!("{}\n", if args.json { json } else { text() }).as_bytes())
+    if args.json {
+        return print_json(json!({ "checkpoint": real, "exists": false }));
+    }
+    let text = lost_checkpoint(&real)
+        .unwrap_or_else(|| format!("no checkpoint at {}: there was no run yet", real.display()));
+    print(format!("{text}\n").as_bytes())
 }
 
 struct StatusView {

@@ -20,8 +20,9 @@ fn command(words: impl Iterator<Item = String>, verdicts: &[GuardVerdict]) -> St
         overrides.retain(|(known, _)| *known != option);
         overrides.push((option, value));
     }
-    // `run` does not have this option of `plan`.
+    // `run` does not have these options of `plan`.
     remove(&mut words, "--show", 1);
+    remove(&mut words, "--exit-code", 0);
     for (option, value) in &overrides {
         remove(&mut words, option, value.iter().len());
     }
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn a_plan_becomes_a_run() {
         assert_eq!(
-            overridden(&["o-s", "plan", "--show", "3", "--json", "a.csv"], &["--min-rows 7"]),
+            overridden(&["o-s", "plan", "--show", "3", "--exit-code", "--json", "a.csv"], &["--min-rows 7"]),
             "o-s run --min-rows 7 --json a.csv"
         );
     }

@@ -16,7 +16,7 @@ mod summary;
 pub(crate) use files::{FilesError, MISSING_FILE, RunFiles, make_run_folder, missing_file, write_into};
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
 pub(crate) use notify::{Notifier, NotifySettings};
-pub(crate) use output::{print_data, report_line};
+pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
 pub(crate) use retention::{KeepRuns, sweep};

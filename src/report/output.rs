@@ -5,11 +5,22 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
+use serde_json::Value;
+
 /// Writes data to stdout.
 pub(crate) fn print_data(text: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(printable(&String::from_utf8_lossy(text)).as_bytes())?;
     out.flush()
+}
+
+/// Raised when a key is removed or gets another meaning, not when one is added.
+const JSON_SCHEMA: u32 = 1;
+
+/// JSON for programs, which rely on its keys.
+pub(crate) fn json_document(mut value: Value) -> Value {
+    value["schema"] = JSON_SCHEMA.into();
+    value
 }
 
 /// Writes a line for people to stderr. A closed stderr fails nothing.

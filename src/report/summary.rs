@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::output::json_document;
 use crate::dispatch::{CallLine, CallResult, Pace, Problem};
 use crate::guards::NoticeLine;
 use crate::omnidesk::{CallKind, Meaning};
@@ -165,7 +166,7 @@ impl Summary {
                 value
             })
             .collect();
-        json!({
+        json_document(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "tenant": self.tenant,
             "export": self.export,
@@ -195,7 +196,7 @@ impl Summary {
             "folder": self.folder,
             "files": self.files,
             "exit_code": self.exit_code,
-        })
+        }))
     }
 
     /// For stderr.

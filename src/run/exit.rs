@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     Locked = 6,
     /// A guard blocked the run before its first call.
     Blocked = 7,
+    /// `plan --exit-code` alone: there are calls to make.
+    CallsDue = 8,
 }
 
 impl Exit {
@@ -35,6 +37,7 @@ impl Exit {
             Self::Broken => "the machine or the program failed",
             Self::Locked => "another run holds the checkpoint",
             Self::Blocked => "a guard blocked the run before its first call",
+            Self::CallsDue => "there are calls to make",
         }
     }
 

@@ -4,6 +4,7 @@ mod answers;
 mod cells;
 mod changes;
 mod clock;
+mod command_line;
 mod cron;
 mod disk;
 mod docs;
