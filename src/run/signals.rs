@@ -1,4 +1,8 @@
-//! SIGINT and SIGTERM, from the start of the process to its end.
+//! SIGINT, SIGTERM and SIGHUP, from the start of the process to its end.
+//!
+//! A terminal that closes sends SIGHUP, often twice, and a service manager sends it
+//! right after SIGTERM. So it is never the second signal, which stops at once.
+//! Where it is ignored from the start, as under `nohup`, it stays ignored.
 
 use std::io;
 
@@ -6,6 +10,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::plan::{PlanError, PlanObserver, Window};
+
+/// Whether the process was started with this signal ignored, as far as the system
+/// shows it.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (signal.as_raw_value() - 1) & 1 == 1)
+}
 
 /// The number of signals so far.
 #[derive(Debug, Clone)]
@@ -16,18 +29,26 @@ impl Interrupts {
     pub(crate) fn listen() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, receiver) = watch::channel(0);
-        let (mut interrupt, mut terminate) = {
-            let _inside = runtime.enter();
-            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-        };
+        let _inside = runtime.enter();
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let hangup = SignalKind::hangup();
+        let mut hangup = if is_ignored(hangup) { None } else { Some(signal(hangup)?) };
+        drop(_inside);
         std::thread::spawn(move || {
             runtime.block_on(async move {
                 loop {
+                    let hangup = async {
+                        match &mut hangup {
+                            Some(hangup) => hangup.recv().await,
+                            None => std::future::pending().await,
+                        }
+                    };
                     tokio::select! {
-                        _ = interrupt.recv() => {}
-                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => sender.send_modify(|count| *count += 1),
+                        _ = terminate.recv() => sender.send_modify(|count| *count += 1),
+                        _ = hangup => sender.send_modify(|count| *count = (*count).max(1)),
                     }
-                    sender.send_modify(|count| *count += 1);
                 }
             });
         });
