@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 use crate::report::ProgressSetting;
 use crate::sandbox::{Faults, Wording};
-use crate::units::{Amount, Period, Rate, Share};
+use crate::units::{Amount, Period, Rate, Share, TimeOfDay};
 
 /// Moves a company's customer base from a CRM export into Omnidesk.
 ///
@@ -121,7 +121,7 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Record that Omnidesk already holds an export; sends nothing
     Adopt(AdoptArgs),
-    /// Show the content of the checkpoint
+    /// Show the running process and the content of the checkpoint
     Status(StatusArgs),
     /// Start a local, stateful Omnidesk for rehearsals
     Sandbox(SandboxArgs),
@@ -185,7 +185,7 @@ pub(crate) struct RunArgs {
     /// Give up the open run, and decide every row anew
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// Requests in a unit of time, such as 5/s or 90/min
+    /// Requests in a unit of time, such as 5/s or 90/min; overrides a rate by the clock
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
     /// Calls on their way at once
@@ -244,13 +244,8 @@ pub(crate) struct WindowArgs {
     #[arg(long, value_name = "PERIOD")]
     pub(crate) max_duration: Option<Period>,
     /// Stop at this time of day, local time
-    #[arg(long, value_name = "HH:MM", value_parser = time_of_day)]
-    pub(crate) stop_at: Option<jiff::civil::Time>,
-}
-
-fn time_of_day(text: &str) -> Result<jiff::civil::Time, String> {
-    let padded = if text.find(':') == Some(1) { format!("0{text}") } else { text.to_owned() };
-    padded.parse().map_err(|_| "it is no time of day; write it as 06:00".to_owned())
+    #[arg(long, value_name = "HH:MM")]
+    pub(crate) stop_at: Option<TimeOfDay>,
 }
 
 /// `plan`
@@ -262,7 +257,7 @@ pub(crate) struct PlanArgs {
     /// The CRM export; `-` is standard input. Several files are read as one
     #[arg(required = true, value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,
-    /// Requests in a unit of time, such as 5/s or 90/min
+    /// Requests in a unit of time, such as 5/s or 90/min; overrides a rate by the clock
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<Rate>,
     #[command(flatten)]
@@ -337,18 +332,4 @@ pub(crate) struct SandboxArgs {
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub(crate) key_env: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_hour_may_have_one_digit() {
-        for (text, hour) in
-            [("6:00", Some(6)), ("06:30", Some(6)), ("23:59", Some(23)), ("6", None), ("25:00", None)]
-        {
-            assert_eq!(time_of_day(text).ok().map(|time| time.hour()), hour, "{text}");
-        }
-    }
 }

@@ -19,6 +19,7 @@ use crate::config::LimitsSection;
 use crate::plan::{PlanError, PlanOptions, Window};
 use crate::report::{LogWriter, json_document, print_data, report_line};
 use crate::run::{Exit, RunError};
+use crate::units::check_zone;
 
 pub fn main(cli: Cli) -> ExitCode {
     let (common, json) = match &cli.command {
@@ -92,6 +93,9 @@ fn plan_options(common: &Common) -> PlanOptions {
 
 /// The command line overrides the configuration.
 fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<Option<Window>, PlanError> {
+    if limits.rate.is_by_clock() {
+        check_zone().map_err(|problem| PlanError::Usage(format!("limits.rate: {problem}")))?;
+    }
     let max_duration = args.max_duration.or(limits.max_duration).map(|duration| duration.0);
     Window::new(max_duration, args.stop_at, began)
 }

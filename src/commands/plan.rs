@@ -24,7 +24,7 @@ use crate::units::Count;
 pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
-    config.limits.rate = args.rate.unwrap_or(config.limits.rate);
+    config.limits.rate = args.rate.map_or(config.limits.rate, Into::into);
     let window = window(&args.window, &config.limits, began)?;
     let open = || {
         let checkpoint = Checkpoint::open_to_read(&config.checkpoint.path)?;

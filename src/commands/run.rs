@@ -40,7 +40,9 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
 /// The command line overrides the file.
 fn override_settings(config: &mut Config, args: &RunArgs) {
     let (limits, guard) = (&mut config.limits, &mut config.guard);
-    limits.rate = args.rate.unwrap_or(limits.rate);
+    if let Some(rate) = args.rate {
+        limits.rate = rate.into();
+    }
     limits.concurrency = args.concurrency.unwrap_or(limits.concurrency);
     guard.allow_purge |= args.allow_purge;
     guard.max_purge = args.max_purge.unwrap_or(guard.max_purge);

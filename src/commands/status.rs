@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{print, print_json};
-use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState};
+use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState, path_beside};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::reconcile::MissingCustomers;
-use crate::report::{UnusableProbes, wait_text};
+use crate::report::{RunningStatus, STATUS_ENDING, UnusableProbes, read_status, wait_text};
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
 use crate::units::{Count, counted, pluralize};
 
@@ -23,7 +23,14 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
     for path in [real.clone(), rehearsal_path(&real)] {
         if let Some(checkpoint) = Checkpoint::open_to_read(&path)? {
             let runs = checkpoint.runs(RUNS_SHOWN)?;
-            let view = StatusView { path, tenant: checkpoint.tenant()?, totals: checkpoint.totals()?, runs };
+            let running = read_status(&path_beside(&path, STATUS_ENDING));
+            let view = StatusView {
+                path,
+                running,
+                tenant: checkpoint.tenant()?,
+                totals: checkpoint.totals()?,
+                runs,
+            };
             return if args.json { print_json(view.json()) } else { print(view.text().as_bytes()) };
         }
     }
@@ -37,6 +44,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
 
 struct StatusView {
     path: PathBuf,
+    running: Option<RunningStatus>,
     tenant: String,
     totals: CustomerTotals,
     /// The latest first.
@@ -58,6 +66,7 @@ impl StatusView {
             "checkpoint": self.path,
             "exists": true,
             "tenant": self.tenant,
+            "running": self.running,
             "customers": self.totals.known,
             "purged": self.totals.purged,
             "perhaps_purged": self.totals.perhaps_purged,
@@ -90,6 +99,9 @@ impl StatusView {
         }
         if let Some(probes) = self.unusable_probes() {
             let _ = writeln!(text, "{}", probes.message());
+        }
+        if let Some(RunningStatus { pid, started, line, .. }) = &self.running {
+            let _ = writeln!(text, "running as process {pid} since {started}: {line}");
         }
         for (id, run) in &self.runs {
             let _ = writeln!(

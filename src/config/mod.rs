@@ -21,7 +21,7 @@ use crate::omnidesk::{
 use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
-use crate::units::{Amount, Period, Rate};
+use crate::units::{Amount, Period, Rate, RateSchedule};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -120,7 +120,7 @@ impl OmnideskSection {
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
     /// Requests of all calls together.
-    pub rate: Rate,
+    pub rate: RateSchedule,
     /// Calls on their way at once.
     pub concurrency: NonZeroU32,
     /// Attempts of one call.
@@ -137,7 +137,7 @@ impl Default for LimitsSection {
         const FIVE: NonZeroU32 = NonZeroU32::new(5).unwrap();
         const EIGHT: NonZeroU32 = NonZeroU32::new(8).unwrap();
         Self {
-            rate: Rate { calls: FIVE, per: Duration::from_secs(1) },
+            rate: Rate { calls: FIVE, per: Duration::from_secs(1) }.into(),
             concurrency: EIGHT,
             attempts: FIVE,
             patience: Period(Duration::from_secs(3600)),

@@ -19,7 +19,7 @@ pub struct DispatchEnd {
 /// How the rate was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The rate that was set.
+    /// The highest rate that was set in this time.
     pub rate: Rate,
     /// Requests that the server refused for its limit.
     pub refused: u64,

@@ -1,11 +1,15 @@
 //! When the next request may be sent: one queue for all workers.
 //!
-//! governor keeps the rate that is set, with a small credit for late timers. A
+//! The rate may change by the clock. governor keeps the rate that is set, with a small credit for late timers. A
 //! ring of the last N send times keeps every window of the rate's unit at N or
 //! fewer, which a token bucket alone does not. A new process starts without credit.
 //! So one that is killed and started again adds at most one call, also if the unit
 //! is an hour. One waiter asks at a time: waiters that wake together leave slots
 //! unused.
+//!
+//! Where the rate falls by the clock, the new one counts from then on, or a lower
+//! rate by the hour would stop all calls for up to an hour. The higher rate before
+//! counts until its unit has passed, so no window holds more than that.
 //!
 //! Where the server accepts less, the rate finder sets the time of the next send.
 //! No call is sent while the server asks to wait or fails: the circuit breaker
@@ -26,7 +30,7 @@ use tokio::time::Instant;
 use super::circuit_breaker::{BreakerEvent, BreakerState, CallRole, CircuitBreaker, OpenCause, Signal};
 use super::rate_finder::RateFinder;
 use super::stop::StopSwitch;
-use crate::units::Rate;
+use crate::units::{Rate, RateSpan, RateTimeline};
 
 /// How late a send may be without delay for the next ones: timers wake a
 /// millisecond or two late, and later on a busy machine.
@@ -63,7 +67,7 @@ pub(super) struct Pacer {
     /// Held by the waiter that asks; fair.
     turn: Mutex<()>,
     clock: TokioClock,
-    limiter: Limiter,
+    rates: RateTimeline,
     state: RefCell<PacerState>,
     /// The circuit breaker has opened or closed.
     changed: Notify,
@@ -73,8 +77,12 @@ pub(super) struct Pacer {
 struct PacerState {
     /// When the next send is due by the rate finder.
     next: Instant,
-    rate: Rate,
-    window: SendWindow,
+    limiter: Limiter,
+    bounds: SendBounds,
+    /// When the rate changes.
+    changes_at: Option<Instant>,
+    /// The highest rate so far.
+    highest: Rate,
     rate_finder: RateFinder,
     breaker: CircuitBreaker,
     refused: u64,
@@ -88,18 +96,31 @@ pub(super) struct Permit {
 }
 
 impl Pacer {
-    pub(super) fn new(rate: Rate, breaker: CircuitBreaker) -> Self {
+    pub(super) fn new(rates: RateTimeline, breaker: CircuitBreaker) -> Self {
+        let clock = TokioClock(Instant::now());
+        let RateSpan { rate, until } = rates.at(Duration::ZERO);
         let state = PacerState {
-            next: Instant::now(),
-            rate,
-            window: SendWindow::new(rate),
+            next: clock.0,
+            limiter: limiter(rate, clock),
+            bounds: SendBounds::new(rate, rates.schedule().rates()),
+            changes_at: until.map(|until| clock.0 + until),
+            highest: rate,
             rate_finder: RateFinder::new(rate.per_second()),
             breaker,
             refused: 0,
         };
-        let clock = TokioClock(Instant::now());
-        let (turn, limiter) = (Mutex::new(()), limiter(rate, clock));
-        Self { turn, clock, limiter, state: RefCell::new(state), changed: Notify::new() }
+        let (turn, changed) = (Mutex::new(()), Notify::new());
+        Self { turn, clock, rates, state: RefCell::new(state), changed }
+    }
+
+    /// Takes over the rate that the clock asks for.
+    fn follow_clock(&self, now: Instant) {
+        let mut state = self.state.borrow_mut();
+        if state.changes_at.is_some_and(|at| at <= now) {
+            let RateSpan { rate, until } = self.rates.at(now - self.clock.0);
+            state.changes_at = until.map(|until| self.clock.0 + until);
+            state.set_rate(rate, self.clock, now);
+        }
     }
 
     /// Waits until one request may be sent; `None` if the run stopped first.
@@ -107,17 +128,15 @@ impl Pacer {
         let _turn = self.turn.lock().await;
         while !switch.is_set() {
             let now = Instant::now();
+            self.follow_clock(now);
             let free = self.state.borrow().free_at(now);
             match free {
-                Some(free) if free <= now => match self.limiter.check() {
-                    Ok(()) => return Some(self.state.borrow_mut().pass(now)),
-                    Err(not_until) => {
-                        switch.sleep_until(now + not_until.wait_time_from(self.clock.now())).await;
-                    }
-                },
-                Some(free) => {
-                    switch.sleep_until(free).await;
+                Some(free) if free <= now => {
+                    let checked = self.state.borrow().limiter.check();
+                    let Err(not_until) = checked else { return Some(self.state.borrow_mut().pass(now)) };
+                    self.sleep_until(now + not_until.wait_time_from(self.clock.now()), switch).await;
                 }
+                Some(free) => self.sleep_until(free, switch).await,
                 None => tokio::select! {
                     () = switch.wait() => {}
                     () = self.changed.notified() => {}
@@ -125,6 +144,17 @@ impl Pacer {
             }
         }
         None
+    }
+
+    /// Sleeps until then, or until the rate changes or the run stops.
+    async fn sleep_until(&self, until: Instant, switch: &StopSwitch) {
+        let changes_at = self.state.borrow().changes_at;
+        switch.sleep_until(changes_at.map_or(until, |at| at.min(until))).await;
+    }
+
+    /// The highest rate that was set so far.
+    pub(super) fn highest(&self) -> Rate {
+        self.state.borrow().highest
     }
 
     /// Whether a request waits for its permit.
@@ -157,7 +187,7 @@ impl Pacer {
 impl PacerState {
     /// When one may be sent, as far as is known now; `None` while one tries the server.
     fn free_at(&self, now: Instant) -> Option<Instant> {
-        let due = self.next.max(self.window.free_at(now));
+        let due = self.next.max(self.bounds.free_at(now));
         match self.breaker.state() {
             BreakerState::Closed => Some(due),
             BreakerState::Open { until, .. } => Some(due.max(until)),
@@ -165,12 +195,24 @@ impl PacerState {
         }
     }
 
+    fn set_rate(&mut self, rate: Rate, clock: TokioClock, now: Instant) {
+        if rate == self.bounds.rate() {
+            return;
+        }
+        self.bounds.set_rate(rate, now);
+        self.limiter = limiter(rate, clock);
+        self.highest = self.highest.max(rate);
+        self.rate_finder.set_max(rate.per_second());
+        // The next send was due by the rate before.
+        self.next = self.next.min(now + Duration::from_secs_f64(1.0 / self.rate_finder.rate(now)));
+    }
+
     fn pass(&mut self, now: Instant) -> Permit {
         let accepted = self.rate_finder.rate(now);
         let credited = now.checked_sub(CREDIT).map_or(self.next, |from| from.max(self.next));
-        let is_reduced = accepted < self.rate.per_second();
+        let is_reduced = accepted < self.bounds.rate().per_second();
         self.next = if is_reduced { credited + Duration::from_secs_f64(1.0 / accepted) } else { now };
-        self.window.push(now);
+        self.bounds.push(now);
         Permit { at: now, role: self.breaker.pass() }
     }
 
@@ -202,29 +244,65 @@ impl PacerState {
     }
 }
 
-/// The last N send times.
+/// The longest unit of a rate.
+const UNIT_MAX: Duration = Duration::from_secs(3600);
+
+/// The send times, and what bounds the next one.
 #[derive(Debug)]
-struct SendWindow {
+struct SendBounds {
     times: VecDeque<Instant>,
-    calls: usize,
-    per: Duration,
+    /// As many as the most calls that a rate allows in its unit.
+    kept: usize,
+    /// The rate that is set, and higher ones before it, the highest first.
+    bounds: Vec<Bound>,
 }
 
-impl SendWindow {
-    fn new(rate: Rate) -> Self {
-        Self { times: VecDeque::new(), calls: rate.calls.get() as usize, per: rate.per }
+/// No more sends in a unit of time than a rate allows.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    rate: Rate,
+    /// Earlier sends were made at a higher rate, and do not count.
+    since: Option<Instant>,
+    /// When a lower rate was set. The bound holds until its unit has passed.
+    ended: Option<Instant>,
+}
+
+impl SendBounds {
+    fn new(rate: Rate, rates: impl Iterator<Item = Rate>) -> Self {
+        let kept = rates.map(|rate| rate.calls.get() as usize).max().unwrap_or_default();
+        Self { times: VecDeque::new(), kept, bounds: vec![Bound { rate, since: None, ended: None }] }
     }
 
-    /// When one more request would be the N-th of its window, or now.
-    fn free_at(&self, now: Instant) -> Instant {
-        match self.times.front() {
-            Some(first) if self.times.len() >= self.calls => *first + self.per,
-            _ => now,
+    fn rate(&self) -> Rate {
+        self.bounds[self.bounds.len() - 1].rate
+    }
+
+    fn set_rate(&mut self, rate: Rate, now: Instant) {
+        for bound in &mut self.bounds {
+            bound.ended.get_or_insert(now);
         }
+        let is_past = |ended: Instant| now >= ended + UNIT_MAX;
+        self.bounds
+            .retain(|bound| bound.rate.per_second() > rate.per_second() && !bound.ended.is_some_and(is_past));
+        let since = self.bounds.last().and_then(|higher| higher.ended);
+        self.bounds.push(Bound { rate, since, ended: None });
+    }
+
+    /// When one more request would be the last that all bounds allow, or now.
+    fn free_at(&self, now: Instant) -> Instant {
+        self.bounds.iter().filter_map(|bound| self.freed_by(bound, now)).fold(now, Instant::max)
+    }
+
+    fn freed_by(&self, bound: &Bound, now: Instant) -> Option<Instant> {
+        let Rate { calls, per } = bound.rate;
+        let first = *self.times.get(self.times.len().checked_sub(calls.get() as usize)?)?;
+        let counts = bound.since.is_none_or(|since| first >= since);
+        let holds = bound.ended.is_none_or(|ended| now < ended + per);
+        (counts && holds).then_some(first + per)
     }
 
     fn push(&mut self, at: Instant) {
-        if self.times.len() >= self.calls {
+        if self.times.len() >= self.kept {
             self.times.pop_front();
         }
         self.times.push_back(at);
@@ -234,6 +312,7 @@ impl SendWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::cell::Cell;
     use std::rc::Rc;
     use tokio::task::LocalSet;
@@ -242,7 +321,7 @@ mod tests {
     fn pacer(rate: &str) -> Pacer {
         let mut breaker = CircuitBreaker::new(Duration::from_secs(3600));
         breaker.arm();
-        Pacer::new(rate.parse().expect("a rate"), breaker)
+        Pacer::new(rate.parse::<Rate>().expect("a rate").into(), breaker)
     }
 
     /// Send times of `calls` requests, in a time that only sleeping moves.
@@ -290,6 +369,117 @@ mod tests {
             assert!(fullest(&times, per) <= calls, "{rate}");
             let took = times[3 * calls] - times[0];
             assert!(took.mul_f64(0.995) <= 3 * per, "{rate}: {took:?}");
+        }
+    }
+
+    /// A rate in use between two times since the start.
+    type Span = (Duration, Duration, Rate);
+
+    fn spans(rates: &RateTimeline, end: Duration) -> Vec<Span> {
+        let (mut spans, mut at) = (Vec::new(), Duration::ZERO);
+        while at < end {
+            let RateSpan { rate, until } = rates.at(at);
+            let next = until.unwrap_or(end).min(end);
+            spans.push((at, next, rate));
+            at = next;
+        }
+        spans
+    }
+
+    /// Sends for 40 minutes, with a pause after every `busy` calls.
+    fn send_by_clock(rates: &RateTimeline, busy: usize, pause: Duration) -> Vec<Duration> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime.expect("a runtime").block_on(async {
+            let pacer = Pacer::new(rates.clone(), CircuitBreaker::new(Duration::from_secs(3600)));
+            let (switch, start, mut times) = (StopSwitch::default(), Instant::now(), Vec::new());
+            let all = async {
+                loop {
+                    let permit = pacer.acquire(&switch).await.expect("a permit");
+                    times.push(permit.at - start);
+                    if times.len() % busy == 0 {
+                        sleep(pause).await;
+                    }
+                }
+            };
+            let _: Result<(), _> = tokio::time::timeout(BY_CLOCK, all).await;
+            times
+        })
+    }
+
+    const BY_CLOCK: Duration = Duration::from_secs(40 * 60);
+
+    /// A window of time holds no more than the highest rate that is set in it. So at a
+    /// change it holds no more than the higher one, and later none more than the new one.
+    fn check_bounds(times: &[Duration], spans: &[Span]) {
+        for unit in [1, 60, 3600].map(Duration::from_secs) {
+            let mut last = 0;
+            for (first, from) in times.iter().enumerate() {
+                while last < times.len() && times[last] < *from + unit {
+                    last += 1;
+                }
+                let within = spans.iter().filter(|(began, ended, _)| began < &(*from + unit) && ended > from);
+                let highest = within.map(|(.., rate)| *rate).reduce(Rate::max).expect("a span");
+                let units = unit.as_secs().div_ceil(highest.per.as_secs());
+                let most = u64::from(highest.calls.get()) * units;
+                if unit >= highest.per {
+                    assert!(
+                        (last - first) as u64 <= most,
+                        "{from:?}: {} of {most} in {unit:?}",
+                        last - first
+                    );
+                }
+            }
+        }
+    }
+
+    fn any_rate() -> impl Strategy<Value = &'static str> {
+        let rates = ["1/s", "5/s", "30/s", "10/min", "90/min", "600/min", "100/h", "1000/h", "5000/h"];
+        proptest::sample::select(rates.to_vec())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 24,
+            rng_seed: proptest::test_runner::RngSeed::Fixed(20_261_123),
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
+        #[test]
+        fn no_window_holds_more_than_the_highest_rate_set_in_it(
+            base in any_rate(),
+            windows in proptest::collection::vec((0_u32..9, 1_u32..9, any_rate()), 1..4),
+            busy in 1_usize..2000,
+            pause in 0_u64..200,
+        ) {
+            let mut list = format!("[\"{base}\"");
+            let mut minute = 0;
+            for (gap, length, rate) in &windows {
+                let (from, to) = (minute + gap, minute + gap + length);
+                list += &format!(", {{ from = \"20:{from:02}\", to = \"20:{to:02}\", rate = \"{rate}\" }}");
+                minute = to;
+            }
+            let rates = RateTimeline::parse(&format!("{list}]"), "2026-11-23T19:55[UTC]");
+            let times = send_by_clock(&rates, busy, Duration::from_secs(pause));
+            check_bounds(&times, &spans(&rates, 2 * BY_CLOCK));
+        }
+    }
+
+    #[test]
+    fn a_change_by_the_clock_wastes_hardly_any_time() {
+        for list in [
+            r#"["1000/h", { from = "20:00", to = "20:10", rate = "30/s" }]"#,
+            r#"["30/s", { from = "20:00", to = "20:10", rate = "1000/h" }]"#,
+            r#"["1/h", { from = "20:05", to = "20:06", rate = "5/s" }, { from = "20:10", to = "20:30", rate = "90/min" }]"#,
+            r#"["100/h", { from = "20:00", to = "20:10", rate = "30/s" }, { from = "20:20", to = "20:30", rate = "1000/h" }]"#,
+        ] {
+            let rates = RateTimeline::parse(list, "2026-11-23T19:55[UTC]");
+            let spans = spans(&rates, BY_CLOCK);
+            let times = send_by_clock(&rates, usize::MAX, Duration::ZERO);
+            for (began, ended, rate) in spans {
+                let sent = times.iter().filter(|at| (began..ended).contains(*at)).count() as f64;
+                let allowed = rate.per_second() * (ended - began).as_secs_f64();
+                assert!(sent >= 0.99 * allowed - 1.0, "{list}: {sent} of {allowed} at {rate}");
+            }
         }
     }
 

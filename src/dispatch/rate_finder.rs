@@ -82,6 +82,12 @@ impl RateFinder {
         Self { rate_max, ..Self::default() }
     }
 
+    /// Another rate is set. Calls at the one before measure nothing for it.
+    pub(super) fn set_max(&mut self, rate_max: f64) {
+        self.rate_max = rate_max;
+        self.discard_measurement();
+    }
+
     /// The rate to send at now.
     pub(super) fn rate(&self, now: Instant) -> f64 {
         self.curve.map_or(self.rate_max, |curve| curve.at(now).min(self.rate_max))
@@ -155,7 +161,6 @@ impl RateFinder {
         self.curve = Some(Curve { base: RAMP * level, level, since: now });
     }
 
-    /// An outage measures nothing.
     pub(super) fn discard_measurement(&mut self) {
         self.measurement = None;
     }

@@ -133,7 +133,7 @@ impl Dispatcher {
         let dispatcher = Self {
             workers: Semaphore::new(1),
             admission: AdmissionQueue::new(1),
-            pacer: Pacer::new(settings.rate, CircuitBreaker::new(settings.patience)),
+            pacer: Pacer::new(settings.rates.clone(), CircuitBreaker::new(settings.patience)),
             canary: RefCell::new(Canary::new(settings.canary, before)),
             gauge: Gauge::default(),
             purge_grants: PurgeGrants::new(settings.purges_max, &settings.pending_purges),
@@ -335,7 +335,7 @@ impl Dispatcher {
     /// How the rate was used.
     pub(super) fn pace(&self) -> Pace {
         let (refused, accepted) = (self.pacer.refused(), self.pacer.accepted_rate());
-        self.gauge.pace(self.settings.rate, self.settings.concurrency, refused, accepted)
+        self.gauge.pace(self.pacer.highest(), self.settings.concurrency, refused, accepted)
     }
 
     /// `false` if the run stopped.
@@ -374,7 +374,7 @@ impl Dispatcher {
 
 fn recorded_ahead(settings: &DispatchSettings) -> usize {
     let most = settings.concurrency.get().saturating_mul(RECORDED_AHEAD_PER_WORKER);
-    let wanted = settings.rate.per_second() * RECORDED_AHEAD.as_secs_f64();
+    let wanted = settings.rates.schedule().highest().per_second() * RECORDED_AHEAD.as_secs_f64();
     wanted.clamp(1.0, f64::from(most)) as usize
 }
 

@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use crate::omnidesk::RefusalTexts;
 use crate::reconcile::{CustomerKey, Policy};
-use crate::units::{Amount, Rate};
+use crate::units::{Amount, RateTimeline};
 
 #[derive(Debug, Clone)]
 pub struct DispatchSettings {
     /// Attempts of all calls together in a unit of time.
-    pub rate: Rate,
+    pub rates: RateTimeline,
     /// Calls on their way at once.
     pub concurrency: NonZeroU32,
     /// Attempts of one call; waiting for the server uses up none.

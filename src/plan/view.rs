@@ -76,14 +76,15 @@ pub(crate) fn target_line(config: &Config, brands: &[u64]) -> String {
 
 impl PlanView<'_> {
     fn duration(&self) -> Duration {
-        self.config.limits.rate.time_for(self.plan.calls_total())
+        self.config.limits.rate.timeline().time_for(self.plan.calls_total() as f64, Duration::ZERO)
     }
 
     /// How much fits into the time window, if there is one.
     fn fit(&self) -> Option<WindowFit> {
         let (limits, timeout) = (&self.config.limits, self.config.omnidesk.timeout.0);
         let rows = self.plan.worklist.count(Work::Calls);
-        self.window.map(|window| window.fit(limits.rate, timeout, self.plan.calls_total(), rows))
+        let rates = limits.rate.timeline();
+        self.window.map(|window| window.fit(&rates, timeout, self.plan.calls_total(), rows))
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -120,7 +121,7 @@ impl PlanView<'_> {
             "outcomes": plan.expected.json(),
             "calls": calls,
             "calls_total": plan.calls_total(),
-            "rate": self.config.limits.rate.to_string(),
+            "rate": self.config.limits.rate,
             "seconds": self.duration().as_secs_f64(),
             "window": self.fit(),
             "rejected": rejected,
@@ -187,7 +188,7 @@ impl PlanView<'_> {
             counted(plan.calls_total(), "call")
         );
         if !calls.is_empty() {
-            let (duration, rate) = (Period(self.duration()), self.config.limits.rate);
+            let (duration, rate) = (Period(self.duration()), &self.config.limits.rate);
             let _ = write!(text, " ({}) and take {duration} at {rate}", calls.join(", "));
         }
         text.push('\n');

@@ -7,12 +7,10 @@
 use std::time::{Duration, Instant};
 
 use jiff::ZonedDateTime;
-use jiff::civil::Time;
-use jiff::tz::AmbiguousOffset;
 use serde::Serialize;
 
 use super::error::PlanError;
-use crate::units::{Count, Rate};
+use crate::units::{Count, RateTimeline, TimeOfDay, check_zone, next_at};
 
 /// Kept for the checkpoint, the result files and the notification.
 const ENDING_MAX: Duration = Duration::from_secs(10);
@@ -49,7 +47,7 @@ impl Window {
     /// The nearer of both bounds, if there is one.
     pub(crate) fn new(
         max_duration: Option<Duration>,
-        stop_at: Option<Time>,
+        stop_at: Option<TimeOfDay>,
         opened: Instant,
     ) -> Result<Option<Self>, PlanError> {
         let now = ZonedDateTime::now();
@@ -59,7 +57,7 @@ impl Window {
             ends.push(now.checked_add(most).map_err(wrong)?);
         }
         if let Some(time) = stop_at {
-            check_zone(&now)?;
+            check_zone().map_err(|problem| PlanError::Usage(format!("--stop-at: {problem}")))?;
             ends.push(next_at(time, &now).map_err(wrong)?);
         }
         Ok(ends.into_iter().min().map(|closes| {
@@ -79,9 +77,10 @@ impl Window {
         self.time_for_work().saturating_sub(timeout.min(self.length / DRAIN_SHARE))
     }
 
-    /// How much of `calls`, which `rows` rows ask for, fits.
-    pub(crate) fn fit(&self, rate: Rate, timeout: Duration, calls: u64, rows: u64) -> WindowFit {
-        let fitting = rate.calls_in(self.time_for_new(timeout)).min(calls);
+    /// How much of `calls`, which `rows` rows ask for, fits from now on.
+    pub(crate) fn fit(&self, rates: &RateTimeline, timeout: Duration, calls: u64, rows: u64) -> WindowFit {
+        let fitting = rates.calls_in(self.time_for_new(timeout), Duration::ZERO) as u64;
+        let fitting = fitting.min(calls);
         let share = |rows: u64| u128::from(rows) * u128::from(fitting) / u128::from(calls.max(1));
         WindowFit {
             closes: self.closes.strftime("%Y-%m-%d %H:%M %Z").to_string(),
@@ -110,79 +109,16 @@ impl WindowFit {
     }
 }
 
-/// A zone that is named and unknown would pass for UTC, hours off.
-fn check_zone(now: &ZonedDateTime) -> Result<(), PlanError> {
-    match std::env::var("TZ") {
-        Ok(zone) if !zone.is_empty() && now.time_zone().is_unknown() => Err(PlanError::Usage(format!(
-            "--stop-at: the time zone TZ={zone:?} is not known here; is the package tzdata installed?"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// The next time that the local clock shows `time`, or passes it where it is
-/// put forward. Where it is put back, it shows some times twice.
-fn next_at(time: Time, now: &ZonedDateTime) -> Result<ZonedDateTime, jiff::Error> {
-    let zone = now.time_zone();
-    let mut date = now.date();
-    loop {
-        let found = zone.to_ambiguous_zoned_datetime(date.to_datetime(time));
-        let moments = match found.offset() {
-            AmbiguousOffset::Gap { .. } => {
-                let before = found.earlier()?;
-                let jump = zone.following(before.timestamp()).next();
-                vec![jump.map_or(before, |jump| jump.timestamp().to_zoned_datetime(zone.clone()))]
-            }
-            AmbiguousOffset::Fold { .. } => vec![found.clone().earlier()?, found.later()?],
-            AmbiguousOffset::Unambiguous { .. } => vec![found.compatible()?],
-        };
-        if let Some(moment) = moments.into_iter().find(|moment| moment > now) {
-            return Ok(moment);
-        }
-        date = date.tomorrow()?;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::civil::{date, time};
+    use crate::units::Rate;
+    use jiff::civil::date;
     use jiff::tz::TimeZone;
 
     /// Amsterdam, without a time zone database: 2026 from 29 March to 25 October.
     fn amsterdam() -> TimeZone {
         TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").expect("a time zone")
-    }
-
-    fn minutes_until(now: ZonedDateTime, hour: i8, minute: i8) -> i64 {
-        let next = next_at(time(hour, minute, 0, 0), &now).expect("a moment");
-        now.duration_until(&next).as_mins()
-    }
-
-    #[test]
-    fn the_local_clock_shows_the_time_today_or_tomorrow() {
-        let evening = date(2026, 11, 23).at(22, 0, 0, 0).to_zoned_datetime(amsterdam()).expect("a time");
-        assert_eq!(minutes_until(evening.clone(), 23, 30), 90);
-        assert_eq!(minutes_until(evening.clone(), 5, 30), 450);
-        // Just now is over: the window is a day long, and not closed at once.
-        assert_eq!(minutes_until(evening, 22, 0), 1440);
-    }
-
-    #[test]
-    fn a_night_in_which_the_clock_jumps_is_shorter_or_longer() {
-        let at = |month, day, hour, minute| {
-            let local = date(2026, month, day).at(hour, minute, 0, 0);
-            local.to_zoned_datetime(amsterdam()).expect("a time")
-        };
-        // From 02:00 the clock goes to 03:00: a quarter past one is 3 h 15 before 05:30.
-        assert_eq!(minutes_until(at(3, 29, 1, 15), 5, 30), 195);
-        // 02:30 is never shown: it is over at the jump.
-        assert_eq!(minutes_until(at(3, 29, 1, 15), 2, 30), 45);
-        assert_eq!(minutes_until(at(3, 29, 3, 0), 2, 30), 1410);
-        // From 03:00 it goes back to 02:00, and shows 02:30 twice.
-        assert_eq!(minutes_until(at(10, 25, 1, 15), 5, 30), 315);
-        assert_eq!(minutes_until(at(10, 25, 1, 15), 2, 30), 75);
-        assert_eq!(minutes_until(at(10, 25, 2, 40), 2, 30), 50);
     }
 
     fn window(length: Duration) -> Window {
@@ -206,18 +142,19 @@ mod tests {
     #[test]
     fn the_fit_is_in_calls_rows_and_windows() {
         let rate: Rate = "1000/h".parse().expect("a rate");
+        let rates = RateTimeline::from(rate);
         let (night, timeout) = (window(Duration::from_secs(5 * 3600 + 30)), Duration::from_secs(10));
-        let fit = night.fit(rate, timeout, 12_000, 6_000);
+        let fit = night.fit(&rates, timeout, 12_000, 6_000);
         assert!((4_990..=5_002).contains(&fit.calls) && (2_495..=2_501).contains(&fit.rows), "{fit:?}");
         assert_eq!(fit.windows, Some(3));
         let text = fit.text().expect("a text");
         assert!(text.contains("of 12,000 calls") && text.ends_with("3 such windows"), "{text}");
         assert!(text.contains("closes 2026-11-23 05:00 CET"), "{text}");
-        let all = night.fit(rate, timeout, 4_000, 4_000);
+        let all = night.fit(&rates, timeout, 4_000, 4_000);
         assert_eq!((all.calls, all.rows, all.windows), (4_000, 4_000, Some(1)));
         assert!(
-            window(Duration::ZERO).fit(rate, timeout, 9, 9).text().expect("a text").starts_with("no call")
+            window(Duration::ZERO).fit(&rates, timeout, 9, 9).text().expect("a text").starts_with("no call")
         );
-        assert_eq!(night.fit(rate, timeout, 0, 0).text(), None);
+        assert_eq!(night.fit(&rates, timeout, 0, 0).text(), None);
     }
 }

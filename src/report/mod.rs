@@ -11,6 +11,7 @@ mod output;
 mod page;
 mod progress;
 mod retention;
+mod running_status;
 mod summary;
 
 pub(crate) use files::{FilesError, MISSING_FILE, RunFiles, make_run_folder, missing_file, write_into};
@@ -20,4 +21,5 @@ pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
 pub(crate) use retention::{KeepRuns, sweep};
+pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
 pub(crate) use summary::{Causes, Summary, Tally, UnusableProbes};

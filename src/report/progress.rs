@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::Timestamp;
 
 use super::output::{report_line, write_report};
-use crate::units::{Count, Period, local_time};
+use super::running_status::RunningStatus;
+use crate::units::{Count, Period, RateTimeline, local_time};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -27,8 +28,24 @@ pub(crate) enum ProgressSetting {
 /// The progress of one run.
 #[derive(Debug)]
 pub(crate) struct ProgressDisplay {
-    bar: ProgressBar,
+    progress: CallProgress,
     heartbeat: Option<Heartbeat>,
+}
+
+/// How far the calls are.
+#[derive(Debug, Clone)]
+struct CallProgress {
+    /// Counts rows also where it is not shown.
+    bar: ProgressBar,
+    pace: RowPace,
+}
+
+/// How many rows were done since when, and at which rate.
+#[derive(Debug, Clone)]
+struct RowPace {
+    rates: RateTimeline,
+    started: Instant,
+    done_at_start: u64,
 }
 
 /// Writes a line at regular times, also while no row is done: people check a run
@@ -43,40 +60,46 @@ struct Heartbeat {
 impl ProgressDisplay {
     /// `rows` to visit, of which `done` are settled. Without a terminal it
     /// writes a line after each `period`.
-    pub(crate) fn start(setting: ProgressSetting, period: Duration, rows: u64, done: u64) -> Self {
+    pub(crate) fn start(
+        setting: ProgressSetting,
+        period: Duration,
+        rates: RateTimeline,
+        rows: u64,
+        done: u64,
+    ) -> Self {
         let has_bar = match setting {
             ProgressSetting::Auto => io::stderr().is_terminal(),
             ProgressSetting::Always => true,
             ProgressSetting::Never => false,
         };
-        if !has_bar {
-            let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::hidden());
-            bar.set_position(done);
-            let has_heartbeat = setting != ProgressSetting::Never;
-            let heartbeat = has_heartbeat.then(|| Heartbeat::start(bar.clone(), period));
-            return Self { bar, heartbeat };
-        }
-        let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(5));
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {eta} left  {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let target =
+            if has_bar { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(rows), target);
         bar.set_position(done);
-        bar.reset_eta();
-        bar.enable_steady_tick(Duration::from_millis(500));
-        Self { bar, heartbeat: None }
+        let pace = RowPace { rates, started: Instant::now(), done_at_start: done };
+        let progress = CallProgress { bar, pace };
+        if has_bar {
+            progress.show_bar();
+        }
+        let has_heartbeat = !has_bar && setting != ProgressSetting::Never;
+        let heartbeat = has_heartbeat.then(|| Heartbeat::start(progress.clone(), period));
+        Self { progress, heartbeat }
     }
 
     pub(crate) fn add_rows(&self, settled: u64) {
-        self.bar.inc(settled);
+        self.progress.bar.inc(settled);
     }
 
     /// What the run waits for; shown until it goes on.
     pub(crate) fn show_wait(&self, wait: Option<(Timestamp, &str)>) {
-        self.bar.set_message(wait.map(|(until, reason)| wait_text(until, reason)).unwrap_or_default());
+        self.progress
+            .bar
+            .set_message(wait.map(|(until, reason)| wait_text(until, reason)).unwrap_or_default());
     }
 
     /// Clears the bar; no line comes after this.
     pub(crate) fn finish(&mut self) {
-        self.bar.finish_and_clear();
+        self.progress.bar.finish_and_clear();
         if let Some(Heartbeat { stop, thread }) = self.heartbeat.take() {
             drop(stop);
             let _ = thread.join();
@@ -85,45 +108,100 @@ impl ProgressDisplay {
 }
 
 impl Heartbeat {
-    fn start(bar: ProgressBar, period: Duration) -> Self {
+    fn start(progress: CallProgress, period: Duration) -> Self {
         let (stop, stopped) = channel();
-        let (started, done_at_start) = (Instant::now(), bar.position());
         let thread = std::thread::spawn(move || {
             while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
-                let (done, rows) = (bar.position(), bar.length().unwrap_or_default());
-                let recent = done.saturating_sub(done_at_start);
-                report_line(&line(done, rows, recent, started.elapsed(), &bar.message()));
+                report_line(&progress.status().line);
             }
         });
         Self { stop, thread }
     }
 }
 
-/// stderr for log lines: the bar is hidden while one is written.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LogWriter(Arc<Mutex<Option<ProgressBar>>>);
+impl CallProgress {
+    fn show_bar(&self) {
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {left} left  {msg}");
+        let pace = self.pace.clone();
+        // The bar itself is locked while it is drawn.
+        let left = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let left = pace.left(state.pos(), state.len().unwrap_or_default());
+            let _ = out.write_str(&left.map_or("?".to_owned(), |left| Period(left).to_string()));
+        };
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left));
+        self.bar.reset_eta();
+        self.bar.enable_steady_tick(Duration::from_millis(500));
+    }
 
-impl LogWriter {
-    /// Log lines must not tear this bar.
-    pub(crate) fn watch(&self, progress: &ProgressDisplay) {
-        if let Ok(mut bar) = self.0.lock() {
-            *bar = Some(progress.bar.clone());
+    fn status(&self) -> RunningStatus {
+        let (rows, done) = (self.bar.length().unwrap_or_default(), self.bar.position());
+        let RowPace { rates, started, done_at_start } = &self.pace;
+        let (took, left, wait) = (started.elapsed(), self.pace.left(done, rows), self.bar.message());
+        let recent = done.saturating_sub(*done_at_start);
+        let rate = rates.text(took);
+        let mut line = line(done, rows, recent, took, left, &wait);
+        if rates.schedule().is_by_clock() {
+            line = format!("{line}, at {rate}");
+        }
+        RunningStatus {
+            line,
+            rows: Some(rows),
+            rows_done: done,
+            seconds_left: left.map(|left| left.as_secs()),
+            waiting: Some(wait).filter(|wait| !wait.is_empty()),
+            rate: Some(rate),
+            ..RunningStatus::default()
         }
     }
 }
 
-impl Write for LogWriter {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let bar = self.0.lock().ok().and_then(|bar| bar.clone());
-        match bar {
-            Some(bar) => bar.suspend(|| write_report(line))?,
-            None => write_report(line)?,
+impl RowPace {
+    /// The time that the rest takes, if it uses as much of the rate as the rows so
+    /// far. Without progress there is no estimate.
+    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+    fn left(&self, done: u64, rows: u64) -> Option<Duration> {
+        let (took, recent) = (self.started.elapsed(), done.saturating_sub(self.done_at_start));
+        let calls_per_row = self.rates.calls_in(took, Duration::ZERO) / recent as f64;
+        (recent > 0).then(|| self.rates.time_for(rows.saturating_sub(done) as f64 * calls_per_row, took))
+    }
+}
+
+/// stderr for log lines: the bar is hidden while one is written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LogWriter(Arc<Mutex<Option<CallProgress>>>);
+
+impl LogWriter {
+    /// Log lines must not tear this bar.
+    pub(crate) fn watch(&self, display: &ProgressDisplay) {
+        if let Ok(mut progress) = self.0.lock() {
+            *progress = Some(display.progress.clone());
         }
+    }
+
+    fn progress(&self) -> Option<CallProgress> {
+        self.0.lock().ok().and_then(|progress| progress.clone())
+    }
+
+    /// How far the run is.
+    pub(crate) fn status(&self) -> RunningStatus {
+        let line = "the export is being read; nothing is sent yet".to_owned();
+        self.progress()
+            .map_or_else(|| RunningStatus { line, ..RunningStatus::default() }, |progress| progress.status())
+    }
+}
+
+impl Write for LogWriter {
+    /// A terminal that was closed fails nothing.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = match self.progress() {
+            Some(progress) => progress.bar.suspend(|| write_report(line)),
+            None => write_report(line),
+        };
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -140,18 +218,13 @@ pub(crate) fn wait_text(until: Timestamp, reason: &str) -> String {
 
 /// Of `rows`, `done` are done, the last `recent` of them in `took`.
 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn line(done: u64, rows: u64, recent: u64, took: Duration, wait: &str) -> String {
-    if !wait.is_empty() {
-        return format!("{} of {} rows done, {wait}", Count(done), Count(rows));
-    }
+fn line(done: u64, rows: u64, recent: u64, took: Duration, left: Option<Duration>, wait: &str) -> String {
+    let head = format!("{} of {} rows done", Count(done), Count(rows));
     let speed = recent as f64 / took.as_secs_f64();
-    let left = Duration::try_from_secs_f64(rows.saturating_sub(done) as f64 / speed);
     match left {
-        Ok(left) => {
-            format!("{} of {} rows done, {speed:.1} rows/s, {} left", Count(done), Count(rows), Period(left))
-        }
-        // Without progress there is no estimate.
-        Err(_) => format!("{} of {} rows done, none in the last {}", Count(done), Count(rows), Period(took)),
+        _ if !wait.is_empty() => format!("{head}, {wait}"),
+        Some(left) => format!("{head}, {speed:.1} rows/s, {} left", Period(left)),
+        None => format!("{head}, none in the last {}", Period(took)),
     }
 }
 
@@ -162,10 +235,14 @@ mod tests {
     #[test]
     fn a_line_holds_the_progress_and_the_time_left() {
         let minute = Duration::from_secs(60);
-        assert_eq!(line(150, 450, 120, minute, ""), "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left");
-        assert_eq!(line(30, 450, 0, minute, ""), "30 of 450 rows done, none in the last 1 min 00 s");
+        let left = Some(minute.mul_f64(2.5));
+        assert_eq!(
+            line(150, 450, 120, minute, left, ""),
+            "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left"
+        );
+        assert_eq!(line(30, 450, 0, minute, None, ""), "30 of 450 rows done, none in the last 1 min 00 s");
         let wait = wait_text(Timestamp::MAX, "the server fails");
         assert!(wait.starts_with("waiting until 9999-12-") && wait.ends_with(": the server fails"), "{wait}");
-        assert_eq!(line(30, 450, 0, minute, &wait), format!("30 of 450 rows done, {wait}"));
+        assert_eq!(line(30, 450, 0, minute, None, &wait), format!("30 of 450 rows done, {wait}"));
     }
 }

@@ -1,6 +1,7 @@
 //! Where a run begins: anew, at the unfinished row, or not at all.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -227,9 +228,10 @@ fn superseding_text(run: &OpenRun, prepared: &PreparedExport) -> String {
 
 fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> String {
     let record = &run.record;
-    let (rate, left) = (config.limits.rate, record.calls_planned.saturating_sub(record.calls_done));
+    let (rate, left) = (&config.limits.rate, record.calls_planned.saturating_sub(record.calls_done));
+    let rates = rate.timeline();
     let fit = window
-        .map(|window| window.fit(rate, config.omnidesk.timeout.0, left, run.pending_rows(Work::Calls)))
+        .map(|window| window.fit(&rates, config.omnidesk.timeout.0, left, run.pending_rows(Work::Calls)))
         .and_then(|fit| fit.text());
     format!(
         "{}\nresuming the run of {}: {} of {} rows and {} of {} calls done, {} left at {rate}\n{}",
@@ -239,7 +241,7 @@ fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> Strin
         Count(record.rows),
         Count(record.calls_done),
         Count(record.calls_planned),
-        Period(rate.time_for(left)),
+        Period(rates.time_for(left as f64, Duration::ZERO)),
         fit.unwrap_or_default()
     )
 }

@@ -16,6 +16,7 @@ mod options;
 mod recorder;
 mod second_pass;
 mod signals;
+mod status_reporter;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,6 +36,7 @@ pub(crate) use monitors::{FinishedRun, Monitors};
 use options::Execution;
 pub(crate) use options::RunOptions;
 pub(crate) use signals::wait_for_signal;
+use status_reporter::StatusReporter;
 
 /// Where a rehearsal with `--sandbox` keeps its progress: beside the real
 /// checkpoint, which must not learn what only a sandbox acknowledged.
@@ -52,6 +54,7 @@ pub(crate) fn run(
     let (options, config) = (&options, &options.config);
     // The lock comes first: a second process ends at once.
     let lock = Lock::take(&config.checkpoint.path)?;
+    let _reporter = StatusReporter::start(&config.checkpoint.path, log).map_err(RunError::System)?;
     let open = || {
         let checkpoint = open_checkpoint(options, lock)?;
         monitors.start();

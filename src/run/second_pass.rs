@@ -38,7 +38,10 @@ impl Execution<'_> {
         let rows = run.worklist.count(Work::Calls) + missing.purges();
         let done = rows - run.pending_rows(Work::Calls) - missing.pending();
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
-        let progress = ProgressDisplay::start(options.progress, heartbeat, rows, done);
+        let progress = {
+            let rates = options.config.limits.rate.timeline();
+            ProgressDisplay::start(options.progress, heartbeat, rates, rows, done)
+        };
         self.log.watch(&progress);
         let (tally, causes) = (Tally::default(), Causes::default());
         let mut recorder = Recorder { checkpoint, run, files, progress, tally, causes };
@@ -122,7 +125,7 @@ impl Execution<'_> {
         let Recorder { checkpoint, run, .. } = recorder;
         let config = &self.options.config;
         Ok(DispatchSettings {
-            rate: config.limits.rate,
+            rates: config.limits.rate.timeline(),
             concurrency: config.limits.concurrency,
             attempts: config.limits.attempts,
             patience: config.limits.patience.0,

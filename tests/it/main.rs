@@ -35,6 +35,7 @@ mod run;
 mod sandbox;
 mod server;
 mod several_files;
+mod signs_of_life;
 mod snapshots;
 mod strace;
 mod syscalls;

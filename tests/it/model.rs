@@ -29,7 +29,7 @@ use omnidesk_sync::mapping::{
 use omnidesk_sync::omnidesk::{self, ApiKey, ApiSettings, Client, RefusalTexts};
 use omnidesk_sync::reconcile::{CustomerState, Outcome, Policy, RowFingerprint, Situation, Step, next};
 use omnidesk_sync::source::{ExportHash, RowRef};
-use omnidesk_sync::units::Amount;
+use omnidesk_sync::units::{Amount, Rate};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
@@ -660,7 +660,7 @@ impl World {
 
     fn settings(&self, policy: Policy) -> DispatchSettings {
         DispatchSettings {
-            rate: "100000/s".parse().expect("a rate"),
+            rates: "100000/s".parse::<Rate>().expect("a rate").into(),
             concurrency: NonZeroU32::new(self.case.concurrency).expect("a worker"),
             attempts: NonZeroU32::new(FAULTS_PER_CUSTOMER + 2).expect("attempts"),
             // The paused clock runs ahead while a socket waits.

@@ -12,6 +12,30 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+macro_rules! convert_strings {
+    ($($unit:ty),*) => {$(
+        impl TryFrom<String> for $unit {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+        impl From<$unit> for String {
+            fn from(unit: $unit) -> String {
+                unit.to_string()
+            }
+        }
+    )*};
+}
+use convert_strings;
+
+mod local_clock;
+mod rate_schedule;
+
+pub(crate) use local_clock::{TimeOfDay, check_zone, next_at};
+pub(crate) use rate_schedule::RateSpan;
+pub use rate_schedule::{RateSchedule, RateTimeline};
+
 /// Requests in a unit of time: `5/s`, `90/min`, `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -30,17 +54,9 @@ impl Rate {
         f64::from(self.calls.get()) / self.per.as_secs_f64()
     }
 
-    /// How long `calls` requests take at this rate.
-    pub(crate) fn time_for(self, calls: u64) -> Duration {
-        #[expect(clippy::cast_precision_loss, reason = "an estimate: 2^53 calls are centuries")]
-        let seconds = calls as f64 / self.per_second();
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-    }
-
-    /// How many requests this rate allows in `time`, rounded down.
-    pub(crate) fn calls_in(self, time: Duration) -> u64 {
-        let calls = u128::from(self.calls.get()) * time.as_nanos() / self.per.as_nanos();
-        u64::try_from(calls).unwrap_or(u64::MAX)
+    /// The higher of both.
+    pub(crate) fn max(self, other: Self) -> Self {
+        if self.per_second() < other.per_second() { other } else { self }
     }
 }
 
@@ -268,21 +284,6 @@ impl fmt::Display for Period {
     }
 }
 
-macro_rules! convert_strings {
-    ($($unit:ty),*) => {$(
-        impl TryFrom<String> for $unit {
-            type Error = String;
-            fn try_from(text: String) -> Result<Self, String> {
-                text.parse()
-            }
-        }
-        impl From<$unit> for String {
-            fn from(unit: $unit) -> String {
-                unit.to_string()
-            }
-        }
-    )*};
-}
 convert_strings!(Rate, Period, Share);
 
 impl From<Amount> for String {
@@ -299,8 +300,6 @@ mod tests {
     fn rates_have_a_unit() {
         let rate: Rate = "90/min".parse().expect("a rate");
         assert_eq!((rate.calls.get(), rate.per), (90, Duration::from_secs(60)));
-        assert_eq!(rate.time_for(135), Duration::from_secs(90));
-        assert_eq!(rate.calls_in(Duration::from_millis(90_600)), 135);
         for invalid in ["5", "0/s", "-1/s", "1.5/s", "5/day", "/s", "2000000/s"] {
             assert!(invalid.parse::<Rate>().is_err(), "{invalid}");
         }

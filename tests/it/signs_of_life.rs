@@ -1,0 +1,127 @@
+//! Signals and `status` while a run executes, and a rate by the clock.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::world::{CommandOutput, World, kill, rows, send_signal};
+
+const ROWS: usize = 400;
+
+/// A run that takes a while, after its first calls.
+fn started(world: &World, arguments: &[&str]) -> Child {
+    world.write_export(&rows(ROWS));
+    let mut child = world.spawn_piped(arguments);
+    world.wait_for_requests(20, &mut child);
+    child
+}
+
+/// What `status` shows of the running process, as soon as it shows calls.
+fn running(world: &World) -> Value {
+    loop {
+        let running = world.status()["running"].take();
+        if running["rows_done"].as_u64().is_some_and(|rows| rows > 0) {
+            return running;
+        }
+    }
+}
+
+#[test]
+fn sigusr1_shows_the_progress_and_the_run_goes_on() {
+    let world = World::with_latency_ms(20);
+    world.write_export(&rows(ROWS));
+    let mut child = world.spawn_piped(&["run", "--quiet", "export.csv"]);
+    world.wait_for_requests(20, &mut child);
+    send_signal(child.id(), "USR1");
+    let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let line = lines.next().expect("a line").expect("text");
+    assert!(line.contains(&format!(" of {ROWS} rows done, ")), "{line}");
+    let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    assert!(rest.len() == 1 && rest[0].contains("400 created"), "{rest:?}");
+    assert_eq!(child.wait().expect("an end").code(), Some(0));
+}
+
+#[test]
+fn a_hangup_drains_the_run_and_is_never_the_second_signal() {
+    let world = World::with_latency_ms(20);
+    let mut child = started(&world, &["run", "--json", "export.csv"]);
+    // The terminal is closed: nobody reads what the run reports.
+    drop(child.stderr.take());
+    for signal in ["HUP", "HUP", "HUP"] {
+        send_signal(child.id(), signal);
+    }
+    let output = CommandOutput::wait(child).expect_code(4).expect_stop("interrupted");
+    assert!(!output.outcomes().contains("in_doubt"), "{}", output.stdout);
+    world.execute(&["run", "export.csv"]).expect_code(0);
+    assert_eq!(world.state().counters.create, ROWS as u64);
+    assert_eq!(world.state().counters.doubled, 0);
+}
+
+#[test]
+fn a_run_under_nohup_ignores_a_hangup() {
+    let world = World::with_latency_ms(20);
+    world.write_export(&rows(ROWS));
+    let program = env!("CARGO_BIN_EXE_omnidesk-sync");
+    let mut command = std::process::Command::new("nohup");
+    command.args([program, "run", "--json", "export.csv"]).current_dir(world.path(""));
+    command.env("OMNIDESK_API_KEY", crate::world::KEY).stdin(Stdio::null());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("nohup");
+    world.wait_for_requests(20, &mut child);
+    send_signal(child.id(), "HUP");
+    CommandOutput::wait(child).expect_code(0).expect_outcomes("400 created");
+}
+
+#[test]
+fn status_shows_the_running_process_until_it_ends_or_is_killed() {
+    let world = World::with_latency_ms(20);
+    let mut child = started(&world, &["run", "export.csv"]);
+    let status = running(&world);
+    assert_eq!(
+        (status["pid"].as_u64(), status["rows"].as_u64()),
+        (Some(child.id().into()), Some(ROWS as u64))
+    );
+    assert!(status["seconds_left"].is_u64() && status["rate"] == "20000/s", "{status}");
+    let text = world.execute(&["status"]).stdout;
+    assert!(text.contains(&format!("running as process {} since ", child.id())), "{text}");
+    kill(&mut child);
+    assert_eq!(world.status()["running"], Value::Null);
+    world.execute(&["run", "export.csv"]).expect_code(0);
+    assert_eq!(world.status()["running"], Value::Null);
+    assert!(!world.execute(&["status"]).stdout.contains("running"));
+}
+
+/// All windows of a day together have one rate, whatever the time of the test.
+#[test]
+fn a_rate_by_the_clock_is_shown_and_kept_and_the_command_line_overrides_it() {
+    let by_clock = r#"["1/h", { from = "00:00", to = "12:00", rate = "50/s" }, { from = "12:00", to = "24:00", rate = "50/s" }]"#;
+    let world = World::with_latency_ms(1);
+    world.edit_config("rate = \"20000/s\"", &format!("rate = {by_clock}"));
+    world.write_export(&rows(100));
+    let text = world.execute(&["plan", "export.csv"]).expect_code(0).stdout;
+    let line = "take 2 s at 1/h, 50/s from 00:00 to 12:00, 50/s from 12:00 to 00:00";
+    assert!(text.contains(line), "{text}");
+    let plan = world.execute(&["plan", "--json", "--max-duration", "1s", "export.csv"]).json();
+    assert_eq!((&plan["rate"][0], &plan["rate"][1]["rate"]), (&"1/h".into(), &"50/s".into()));
+    let fitting = plan["window"]["calls"].as_u64().expect("a number");
+    assert!((20..50).contains(&fitting), "{plan}");
+
+    let mut child = world.spawn_piped(&["run", "--json", "export.csv"]);
+    world.wait_for_requests(5, &mut child);
+    assert_eq!(running(&world)["rate"], "50/s", "it never changes");
+    let summary = CommandOutput::wait(child).expect_code(0).json();
+    assert!(summary["seconds"].as_f64().is_some_and(|seconds| seconds > 1.8), "{summary}");
+    assert_eq!(summary["pace"]["rate"], "50/s");
+
+    let plan = world.execute(&["plan", "--full", "--json", "--rate", "7/s", "export.csv"]).json();
+    assert_eq!(plan["rate"], "7/s");
+    let overlap = by_clock.replace("\"12:00\", to = \"24", "\"11:00\", to = \"24");
+    world.edit_config(by_clock, &overlap);
+    world
+        .execute(&["plan", "export.csv"])
+        .expect_code(2)
+        .expect_stderr("the rates 50/s from 00:00 to 12:00 and 50/s from 11:00 to 00:00 overlap");
+    world.edit_config(&overlap, by_clock);
+    let mut command = world.command(&["plan", "export.csv"]);
+    CommandOutput::read(command.env("TZ", "Mars/Olympus")).expect_code(2).expect_stderr("Mars/Olympus");
+}
