@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::report::ProgressSetting;
-use crate::sandbox::{Faults, Wording};
+use crate::sandbox::{BodyForm, Faults, KeyPlace, Statuses, Wording};
 use crate::units::{Amount, Period, Rate, Share, TimeOfDay};
 
 /// Moves a company's customer base from a CRM export into Omnidesk.
@@ -329,6 +329,15 @@ pub(crate) struct SandboxArgs {
     /// How refusals are written: english, dutch, code, or none (only a status)
     #[arg(long, value_name = "WORDING", value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) wording: Wording,
+    /// Statuses of refusals by kind, such as exists=409,not_found=404, or all=200
+    #[arg(long, value_name = "LIST", value_parser = Statuses::parse)]
+    pub(crate) statuses: Option<Statuses>,
+    /// Read no field of a body in another form: json or form
+    #[arg(long, value_name = "FORM", value_enum, hide_possible_values = true)]
+    pub(crate) body: Option<BodyForm>,
+    /// Look for the key only here: header or query
+    #[arg(long, value_name = "PLACE", value_enum, hide_possible_values = true)]
+    pub(crate) key_place: Option<KeyPlace>,
     /// Accept only the key in this environment variable; any other gets 401
     #[arg(long, value_name = "NAME")]
     pub(crate) key_env: Option<String>,

@@ -37,6 +37,9 @@ fn settings(args: &SandboxArgs) -> Result<Settings, RunError> {
         seed: args.seed,
         duplicates: if args.allow_doubles { Duplicates::Allow } else { Duplicates::Refuse },
         wording: args.wording,
+        statuses: args.statuses.clone().unwrap_or_default(),
+        body: args.body,
+        key_place: args.key_place,
         ..Settings::default()
     })
 }

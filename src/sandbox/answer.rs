@@ -37,6 +37,11 @@ impl Answer {
         Self::new(StatusCode::OK, "application/json", body)
     }
 
+    /// Whether it has that shape.
+    pub(super) fn is_success(&self) -> bool {
+        self.status == StatusCode::OK && self.body.contains(r#""type":"result""#)
+    }
+
     /// An error of the shape `{"status":"error","message":…}`. The message holds no value of the request.
     pub(super) fn error(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         let body = json!({"status": "error", "message": message.into()}).to_string();

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::BodyForm;
 use super::answer::Answer;
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
 use super::fields::Fields;
@@ -95,8 +96,13 @@ pub(super) struct Call {
 
 impl Call {
     /// Reads the call from a body. The answer that refuses it names the first error.
-    pub(super) fn read(route: Route, content_type: Option<&str>, body: &[u8]) -> Result<Self, Answer> {
-        let mut fields = Fields::read(content_type, body)?;
+    pub(super) fn read(
+        route: Route,
+        only: Option<BodyForm>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, Answer> {
+        let mut fields = Fields::read(only, content_type, body)?;
         route.check_names(&fields)?;
         let primary_id = fields.required_text(match route {
             Route::Create | Route::AddChannel => "primary_id",
@@ -169,7 +175,7 @@ mod tests {
     const FORM: &str = "application/x-www-form-urlencoded";
 
     fn read(route: Route, content_type: &str, body: &str) -> Result<Call, String> {
-        Call::read(route, Some(content_type), body.as_bytes())
+        Call::read(route, None, Some(content_type), body.as_bytes())
             .map_err(|answer| format!("{} {}", answer.status.as_u16(), answer.message()))
     }
 
@@ -494,7 +500,7 @@ mod tests {
         let read = |kind: &str, address: &str| {
             let mut form = url::form_urlencoded::Serializer::new("primary_id=A1&brand_id=2".to_owned());
             form.append_pair("channel_id", kind).append_pair("customer_link_channel", address);
-            Call::read(Route::Create, Some(FORM), form.finish().as_bytes())
+            Call::read(Route::Create, None, Some(FORM), form.finish().as_bytes())
         };
         for (kind, address) in valid {
             assert!(read(kind, address).is_ok(), "{kind} {address}");

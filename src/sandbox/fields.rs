@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::BodyForm;
 use super::answer::Answer;
 
 /// The values of a body that have not been taken yet.
@@ -26,8 +27,13 @@ enum Encoding {
 }
 
 impl Fields {
-    /// Reads a body by its content type: 415 for an unknown one, 400 for a broken body.
-    pub(super) fn read(content_type: Option<&str>, body: &[u8]) -> Result<Self, Answer> {
+    /// Reads a body by its content type: 415 for an unknown one, 400 for a broken body. Of a body in another form than
+    /// the `only` one, no field is read: so do programs that know only this form.
+    pub(super) fn read(
+        only: Option<BodyForm>,
+        content_type: Option<&str>,
+        body: &[u8],
+    ) -> Result<Self, Answer> {
         let media_type = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
         let (encoding, pairs) = if media_type.eq_ignore_ascii_case("application/json") {
             (Encoding::Json, read_json(body).map_err(|error| broken(&error))?)
@@ -38,6 +44,12 @@ impl Fields {
             let message = "The content type must be application/json or application/x-www-form-urlencoded.";
             return Err(Answer::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
         };
+        let is_read = match only {
+            None => true,
+            Some(BodyForm::Json) => encoding == Encoding::Json,
+            Some(BodyForm::Form) => encoding == Encoding::Form,
+        };
+        let pairs = if is_read { pairs } else { Vec::new() };
         let mut values = BTreeMap::new();
         for (name, value) in pairs {
             if values.contains_key(&name) {

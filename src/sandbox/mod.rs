@@ -42,7 +42,8 @@ pub use faults::Faults;
 pub use limit::RateLimit;
 pub use script::Script;
 pub use state::{Counters, State};
-pub use wording::Wording;
+use wording::RefusalForm;
+pub use wording::{Statuses, Wording};
 
 use server::Shared;
 
@@ -54,6 +55,22 @@ pub enum Duplicates {
     Refuse,
     /// It makes a second customer with the same id, which [`Counters::doubled`] counts.
     Allow,
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BodyForm {
+    Json,
+    Form,
+}
+
+/// Where a request carries the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum KeyPlace {
+    /// The header `apiKey`.
+    Header,
+    /// `?apiKey=` in the URL.
+    Query,
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +95,12 @@ pub struct Settings {
     pub seed: u64,
     pub duplicates: Duplicates,
     pub wording: Wording,
+    /// The statuses of refusals, by kind. Default: those of the wording.
+    pub statuses: Statuses,
+    /// The only form of bodies that it reads; of another it reads no field. Default: both.
+    pub body: Option<BodyForm>,
+    /// The only place of the key, if one is required. Default: both.
+    pub key_place: Option<KeyPlace>,
     /// The brands that exist; `None`, the default, accepts every brand.
     pub brands: Option<Vec<u64>>,
 }
@@ -96,8 +119,17 @@ impl Default for Settings {
             seed: 0,
             duplicates: Duplicates::default(),
             wording: Wording::default(),
+            statuses: Statuses::default(),
+            body: None,
+            key_place: None,
             brands: None,
         }
+    }
+}
+
+impl Settings {
+    fn refusals(&self) -> RefusalForm {
+        RefusalForm { wording: self.wording, statuses: self.statuses.clone() }
     }
 }
 

@@ -11,17 +11,18 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
-use super::Settings;
 use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::CustomerId;
 use super::ledger::{Admission, Ledger};
 use super::log::End;
 use super::reaction::{Execution, Reaction};
+use super::wording::Refusal;
+use super::{KeyPlace, Settings};
 
 /// The longest body that is read as a call; a call has some hundred bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -156,19 +157,22 @@ fn read_call(
     if head.method.as_str() != method {
         return Err(wrong_method(method));
     }
-    if settings.api_key.as_ref().is_some_and(|key| !has_key(head, key.expose_secret())) {
-        return Err(Answer::error(StatusCode::UNAUTHORIZED, "The API key is missing or wrong."));
+    let is_keyless = |key: &SecretString| !has_key(head, key.expose_secret(), settings.key_place);
+    if settings.api_key.as_ref().is_some_and(is_keyless) {
+        return Err(settings.refusals().answer(Refusal::WrongKey));
     }
     let too_long = || Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB.");
     let body = body.ok_or_else(too_long)?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    Call::read(route, content_type, &body)
+    let call = Call::read(route, settings.body, content_type, &body);
+    call.map_err(|answer| settings.refusals().rewrite(Refusal::Invalid, answer))
 }
 
 /// Whether the request carries the key, in the header or in the query.
-fn has_key(head: &Parts, key: &str) -> bool {
-    if let Some(value) = head.headers.get("apikey") {
-        return value == key;
+fn has_key(head: &Parts, key: &str, place: Option<KeyPlace>) -> bool {
+    let header = head.headers.get("apikey").filter(|_| place != Some(KeyPlace::Query));
+    if header.is_some() || place == Some(KeyPlace::Header) {
+        return header.is_some_and(|value| value == key);
     }
     let mut pairs = url::form_urlencoded::parse(head.uri.query().unwrap_or("").as_bytes());
     pairs.any(|(name, value)| name == "apiKey" && value == key)
@@ -201,8 +205,9 @@ async fn execute(shared: &Arc<Shared>, admission: Admission) -> Result<Answer, N
         sleep(shared.settings.faults.stall_for).await;
     }
     shared.wait_latency().await;
+    let is_success = answer.as_ref().is_some_and(Answer::is_success);
     exchange.end = answer.as_ref().map_or(End::Closed, |answer| End::Answered(answer.status.as_u16()));
-    if is_own && route == Route::Create && exchange.end == End::Answered(200) {
+    if is_own && route == Route::Create && is_success {
         shared.ledger().store.acknowledge_create(&exchange.customer);
     }
     answer.ok_or(NoAnswer)

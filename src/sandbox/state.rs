@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
-use super::wording::{Refusal, Wording};
+use super::wording::{Refusal, RefusalForm};
 use super::{Duplicates, Settings};
 
 /// A snapshot: `customers` and `purged` can be compared between runs; the rest shows how they came about.
@@ -53,7 +53,7 @@ pub struct Counters {
 #[derive(Debug, Default)]
 pub(super) struct Store {
     duplicates: Duplicates,
-    wording: Wording,
+    refusals: RefusalForm,
     brands: Option<Vec<u64>>,
     /// One customer an id, unless duplicates are allowed; calls after a create go to the first.
     customers: BTreeMap<CustomerId, Vec<Customer>>,
@@ -67,15 +67,15 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new(settings: &Settings) -> Self {
-        let Settings { duplicates, wording, .. } = *settings;
-        Self { duplicates, wording, brands: settings.brands.clone(), ..Self::default() }
+        let (duplicates, refusals) = (settings.duplicates, settings.refusals());
+        Self { duplicates, refusals, brands: settings.brands.clone(), ..Self::default() }
     }
 
     /// Executes a call wholly or not at all, counts it and gives the answer.
     pub(super) fn execute(&mut self, call: Call) -> Answer {
         if let Err(refusal) = self.check(&call) {
             self.counters.refused += 1;
-            return refusal.answer(self.wording);
+            return self.refusals.answer(refusal);
         }
         let Call { route, customer } = call;
         let id = customer.id.clone();
@@ -182,7 +182,8 @@ mod tests {
 
     /// Sends a form body and gives the message, `""` for an empty body.
     fn send(store: &mut Store, route: Route, form: &str) -> String {
-        let call = Call::read(route, Some("application/x-www-form-urlencoded"), form.as_bytes()).unwrap();
+        let call =
+            Call::read(route, None, Some("application/x-www-form-urlencoded"), form.as_bytes()).unwrap();
         let answer = store.execute(call);
         let message = answer.message();
         assert_eq!(answer.status, if is_success(&message) { 200 } else { 400 });

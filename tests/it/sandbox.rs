@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use omnidesk_sync::sandbox::{
-    Channel, ChannelKind, CustomerId, Duplicates, Faults, RateLimit, Sandbox, SandboxError, Script, Settings,
-    State, Wording,
+    BodyForm, Channel, ChannelKind, CustomerId, Duplicates, Faults, KeyPlace, RateLimit, Sandbox,
+    SandboxError, Script, Settings, State, Statuses, Wording,
 };
 use serde_json::{Value, json};
 
@@ -453,6 +453,49 @@ fn refusals_come_in_other_wordings() {
         assert_eq!((exists.status, &*exists.message()), (exists_status, exists_text));
         assert_eq!(unknown.body.is_empty(), wording == Wording::None);
         assert_eq!(sandbox.state().counters.refused, 2);
+    }
+}
+
+#[test]
+fn refusals_come_with_any_status_and_each_kind_with_its_own() {
+    let statuses = Statuses::parse("all=200, exists=409,invalid=422").unwrap();
+    let (_sandbox, mut client) = start(Settings { statuses, ..Settings::default() });
+    assert_eq!(client.update("A1").unwrap().json().1["status"], "error");
+    let not_found = client.update("A1").unwrap();
+    client.create("A1").unwrap();
+    let exists = client.create("A1").unwrap();
+    let invalid = client.send("POST", CUSTOMER, JSON, "{}").unwrap();
+    assert_eq!([not_found.status, exists.status, invalid.status], [200, 409, 422]);
+    for (text, problem) in [
+        ("exists", "not of the form kind=status"),
+        ("gone=404", "valid are key, invalid, not_found, exists"),
+        ("all=99", "a number from 200 to 999"),
+    ] {
+        assert!(Statuses::parse(text).unwrap_err().contains(problem), "{text}");
+    }
+}
+
+#[test]
+fn a_server_of_one_form_of_body_reads_nothing_else() {
+    let body = Some(BodyForm::Form);
+    let (sandbox, mut client) = start(Settings { body, ..Settings::default() });
+    let json = client.send("POST", CUSTOMER, JSON, r#"{"primary_id":"A1","brand_id":2}"#).unwrap();
+    assert_eq!((json.status, &*json.message()), (400, "primary_id: is missing"));
+    assert_eq!(client.send("POST", CUSTOMER, FORM, "primary_id=A1&brand_id=2").unwrap().status, 200);
+    assert_eq!(sandbox.state().customers.len(), 1);
+}
+
+#[test]
+fn a_server_of_one_place_of_the_key_looks_nowhere_else() {
+    let (header, query) = ("apiKey: k\r\nContent-Type: application/json\r\n", "/api/v2/customer?apiKey=k");
+    for (place, statuses) in
+        [(None, [200, 200]), (Some(KeyPlace::Header), [200, 401]), (Some(KeyPlace::Query), [401, 200])]
+    {
+        let settings = Settings { api_key: Some("k".into()), key_place: place, ..Settings::default() };
+        let (_sandbox, mut client) = start(settings);
+        let by_header = client.send("POST", CUSTOMER, header, r#"{"primary_id":"A1","brand_id":2}"#).unwrap();
+        let by_query = client.send("POST", query, JSON, r#"{"primary_id":"A2","brand_id":2}"#).unwrap();
+        assert_eq!([by_header.status, by_query.status], statuses, "{place:?}");
     }
 }
 
