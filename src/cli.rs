@@ -123,6 +123,8 @@ pub(crate) enum Command {
     Adopt(AdoptArgs),
     /// Show the running process and the content of the checkpoint
     Status(StatusArgs),
+    /// Check the set-up before anything is sent
+    Doctor(DoctorArgs),
     /// Start a local, stateful Omnidesk for rehearsals
     Sandbox(SandboxArgs),
     /// Print completions for a shell
@@ -298,6 +300,39 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) json: bool,
 }
+
+/// `doctor`
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXAMPLE)]
+pub(crate) struct DoctorArgs {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub(crate) config: PathBuf,
+    /// Check the machine and the configuration alone; nothing is sent
+    #[arg(long, conflicts_with = "write")]
+    pub(crate) offline: bool,
+    /// Make test customers, go through all four calls, purge them, and print the settings learned
+    #[arg(long, requires = "brand")]
+    pub(crate) write: bool,
+    /// The brand of the control request or of the test customers
+    #[arg(long, value_name = "N")]
+    pub(crate) brand: Option<u64>,
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const DOCTOR_EXAMPLE: &str = "\
+Examples:
+  omnidesk-sync doctor                            one control request shows whether the key works
+  omnidesk-sync doctor --write --brand 2 > learned.toml
+
+Exit codes:
+  0  all is well
+  1  something to look at
+  2  usage or configuration; nothing was sent
+  3  the API cannot be reached, or refuses the key
+  6  another run holds the checkpoint (--write)";
 
 /// `sandbox`
 #[derive(Debug, Args)]

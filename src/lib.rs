@@ -29,6 +29,7 @@
 //! | `report` | outcomes | progress, result files, summary, metrics, notifications |
 //! | `run` | a plan | the second pass, and its end |
 //! | `proposal` | an export | a proposed configuration |
+//! | `doctor` | a configuration | what is wrong with the set-up, and settings for the tenant's answers |
 //! | `sandbox` | HTTP | a stateful Omnidesk for rehearsals, on this machine |
 //! | `config`, `cli` | TOML, arguments | checked settings |
 //! | `commands` | arguments | the work of the rooms above, one file a sub-command |
@@ -57,6 +58,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dispatch;
+mod doctor;
 pub mod guards;
 pub mod mapping;
 pub mod omnidesk;

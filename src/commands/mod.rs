@@ -1,6 +1,7 @@
 //! The sub-commands, one file each: options in, the work of other rooms, output.
 
 mod adopt;
+mod doctor;
 mod init;
 mod plan;
 mod run;
@@ -27,6 +28,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Plan(args) => (Some(&args.common), args.common.json),
         Command::Adopt(args) => (Some(&args.common), args.common.json),
         Command::Status(args) => (None, args.json),
+        Command::Doctor(args) => (None, args.json),
         _ => (None, false),
     };
     let log = start_log(common);
@@ -36,6 +38,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Init(args) => init::init(args),
         Command::Adopt(args) => adopt::adopt(args),
         Command::Status(args) => status::status(args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Completions { shell } => completions(*shell),
         Command::Man => manual(),

@@ -16,7 +16,7 @@ use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
 use crate::omnidesk::{
-    Auth, BaseUrl, BodyEncoding, KeySource, MessagePattern, RefusalTexts, custom_name_problems,
+    ApiSettings, Auth, BaseUrl, BodyEncoding, KeySource, MessagePattern, RefusalTexts, custom_name_problems,
 };
 use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
@@ -213,6 +213,17 @@ impl Config {
         Err(ConfigError::Problems { path: path.to_owned(), problems })
     }
 
+    /// How calls are sent.
+    pub(crate) fn api_settings(&self) -> ApiSettings {
+        ApiSettings {
+            base_url: self.omnidesk.base_url.clone(),
+            auth: self.omnidesk.auth,
+            body: self.omnidesk.body,
+            timeout: self.omnidesk.timeout.0,
+            connections: self.limits.concurrency.get() as usize,
+        }
+    }
+
     fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         let names = self.customer.custom.keys().map(String::as_str);
@@ -240,8 +251,7 @@ impl Config {
             ("not_found_status", &self.omnidesk.not_found_status),
         ];
         for (key, statuses) in statuses {
-            if statuses.iter().any(|status| !(400..500).contains(status) || matches!(status, 408 | 425 | 429))
-            {
+            if !statuses.iter().all(|status| RefusalTexts::is_possible_status(*status)) {
                 problems.push(format!(
                     "omnidesk.{key}: only a status from 400 to 499, and not 408, 425 or 429, can be the API's refusal"
                 ));

@@ -12,7 +12,7 @@ use super::send::{Dispatcher, SentCall};
 use super::stop::Stop;
 use super::vanished_brake::BrakeVerdict;
 use crate::mapping::Place;
-use crate::omnidesk::{Call, Meaning, Proof};
+use crate::omnidesk::{Answer, Call, Meaning};
 
 /// What a suspicious answer comes to.
 enum Verdict {
@@ -46,11 +46,7 @@ impl Dispatcher {
     ) -> Result<(SentCall, Option<bool>), RecorderClosed> {
         let call = Call::control(brand_id);
         let sent = self.send(&call, at, None, Attempts::default()).await?;
-        let probing = match sent.answer.as_ref().map(|answer| answer.proof) {
-            Some(Proof::Done) => Some(false),
-            Some(Proof::NotDone) if !sent.is_suspicious() => Some(true),
-            _ => None,
-        };
+        let probing = sent.answer.as_ref().and_then(Answer::shows_probing);
         if let Some(works) = probing {
             let fooled_by = (!works).then(|| call.customer.clone());
             self.records.add(Record::Control { fooled_by })?;

@@ -70,6 +70,21 @@ impl Answer {
         Self { meaning, proof, status: None, message: message.to_owned(), wait: None }
     }
 
+    /// What the answer to a control request shows: whether probes tell customers who
+    /// exist from those who do not.
+    pub(crate) fn shows_probing(&self) -> Option<bool> {
+        match self.proof {
+            Proof::Done => Some(false),
+            Proof::NotDone if !self.meaning.is_suspicious() => Some(true),
+            Proof::NotDone | Proof::Nothing => None,
+        }
+    }
+
+    /// Whether the server itself fails at the call, and nothing before it.
+    pub(crate) fn is_server_fault(&self) -> bool {
+        self.meaning == Meaning::Unavailable && self.status == Some(500)
+    }
+
     /// Whether the key is to blame, and not a firewall that dislikes one customer:
     /// 401, or the API's own 403.
     pub(crate) fn refuses_key(&self) -> bool {

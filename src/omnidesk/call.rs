@@ -1,5 +1,6 @@
 //! The four calls.
 
+use super::wire::extra_field;
 use crate::mapping::{Address, Customer, FieldName, FieldValue, PrimaryId};
 
 /// One request that the program means to make.
@@ -36,6 +37,10 @@ pub enum Action {
     },
     /// `DELETE /api/v2/customer/purgedata`
     Purge,
+}
+
+fn text_field(name: FieldName, text: &str) -> (FieldName, FieldValue) {
+    (name, FieldValue::Text(text.to_owned()))
 }
 
 /// One of the four calls.
@@ -76,6 +81,45 @@ impl Call {
         // Letters, digits and hyphens always make an id.
         let primary_id = PrimaryId::new(&id).unwrap_or_else(|_| unreachable!("an id"));
         Self { customer: Customer { brand_id, primary_id }, action: Action::Update { fields: Vec::new() } }
+    }
+
+    /// A create whose e-mail address is none.
+    pub(crate) fn invalid_create(customer: Customer) -> Self {
+        let fields = vec![
+            text_field(FieldName::Custom("channel_id".into()), "email"),
+            text_field(FieldName::Custom("customer_link_channel".into()), "no address"),
+        ];
+        Self { customer, action: Action::Create { fields, first: None, ticket_id: None, no_sync: false } }
+    }
+
+    /// An update whose name is outside the pattern on the API's pages.
+    pub(crate) fn invalid_update(customer: Customer) -> Self {
+        let fields = vec![text_field(FieldName::First, "1 < 2")];
+        Self { customer, action: Action::Update { fields } }
+    }
+
+    /// An update that adds addresses, too. The API's page lists no such fields for it.
+    pub(crate) fn update_with_addresses(customer: Customer, addresses: &[Address]) -> Self {
+        let field = |address: &Address| {
+            let name = FieldName::Custom(extra_field(address.channel()).into());
+            text_field(name, address.as_str())
+        };
+        Self { customer, action: Action::Update { fields: addresses.iter().map(field).collect() } }
+    }
+
+    /// A call of another kind for the same customer, with the same address.
+    pub(crate) fn as_other_kind(&self, kind: CallKind) -> Self {
+        let action = match (kind, self.address()) {
+            (CallKind::Create, first) => {
+                Action::Create { fields: Vec::new(), first: first.cloned(), ticket_id: None, no_sync: false }
+            }
+            (CallKind::AddChannel, Some(address)) => {
+                Action::AddChannel { address: address.clone(), no_sync: false }
+            }
+            (CallKind::Update | CallKind::AddChannel, _) => Action::Update { fields: Vec::new() },
+            (CallKind::Purge, _) => Action::Purge,
+        };
+        Self { customer: self.customer.clone(), action }
     }
 
     pub(crate) fn kind(&self) -> CallKind {

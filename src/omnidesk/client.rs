@@ -1,9 +1,9 @@
 //! One HTTP exchange for one call.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Url};
+use reqwest::{ClientBuilder, Method, Url};
 
 use super::answer::{BODY_BYTES_MAX, Exchange, parse_retry_after};
 use super::call::{Call, CallKind};
@@ -59,6 +59,19 @@ pub struct Client {
 impl Client {
     /// Prepares the connection; nothing is sent.
     pub fn new(settings: &ApiSettings, key: &ApiKey) -> Result<Self, ClientError> {
+        Self::build(settings, key, |builder| builder)
+    }
+
+    /// One whose [`Client::observe`] shows the server's certificate.
+    pub(crate) fn with_certificate(settings: &ApiSettings, key: &ApiKey) -> Result<Self, ClientError> {
+        Self::build(settings, key, |builder| builder.tls_info(true))
+    }
+
+    fn build(
+        settings: &ApiSettings,
+        key: &ApiKey,
+        adjust: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Self, ClientError> {
         let mut headers = HeaderMap::new();
         if settings.auth == Auth::Header {
             let mut value = HeaderValue::from_str(key.expose()).map_err(|_| ClientError::Key)?;
@@ -85,7 +98,7 @@ impl Client {
         } else {
             proxy = proxy_variable();
         }
-        let http = builder.build().map_err(|error| ClientError::Build(error_chain(&error)))?;
+        let http = adjust(builder).build().map_err(|error| ClientError::Build(error_chain(&error)))?;
         let endpoints = CallKind::ALL.map(|kind| {
             let (method, path) = kind.endpoint();
             let mut url = settings.base_url.join(path);
@@ -99,6 +112,11 @@ impl Client {
 
     /// Sends a call, once, and waits for the whole answer.
     pub(crate) async fn send(&self, call: &Call) -> Exchange {
+        self.observe(call).await.0
+    }
+
+    /// The same, with what the answer shows of the server.
+    pub(crate) async fn observe(&self, call: &Call) -> (Exchange, ServerFacts) {
         let request = Request::new(call, self.body);
         let (method, url) = &self.endpoints[call.kind() as usize];
         let sent = self
@@ -109,10 +127,21 @@ impl Client {
             .send()
             .await;
         match sent {
-            Ok(answer) => read(answer).await,
-            // Only this phase is known to come before the request.
-            Err(error) if error.is_connect() => Exchange::NotSent(self.connect_error(&error.without_url())),
-            Err(error) => Exchange::Lost(error_chain(&error.without_url())),
+            Ok(answer) => {
+                let facts = ServerFacts::read(&answer);
+                (read(answer).await, facts)
+            }
+            Err(error) => {
+                // Only this phase is known to come before the request.
+                let is_unsent = error.is_connect();
+                let error = error.without_url();
+                let exchange = if is_unsent {
+                    Exchange::NotSent(self.connect_error(&error))
+                } else {
+                    Exchange::Lost(error_chain(&error))
+                };
+                (exchange, ServerFacts::default())
+            }
         }
     }
 
@@ -131,9 +160,35 @@ impl Client {
     }
 }
 
+/// What an answer shows of the server, beside the call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerFacts {
+    /// The time by its clock.
+    pub(crate) date: Option<SystemTime>,
+    /// When its certificate expires.
+    pub(crate) certificate_end: Option<SystemTime>,
+}
+
+impl ServerFacts {
+    fn read(answer: &reqwest::Response) -> Self {
+        let date = answer.headers().get(DATE).and_then(|date| date.to_str().ok());
+        let tls = answer.extensions().get::<reqwest::tls::TlsInfo>();
+        Self {
+            date: date.and_then(|date| httpdate::parse_http_date(date).ok()),
+            certificate_end: tls.and_then(|tls| tls.peer_certificate()).and_then(certificate_end),
+        }
+    }
+}
+
+fn certificate_end(der: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))
+}
+
 /// The environment variable that names a proxy for HTTPS. Its value is not
 /// logged, since it may hold a password.
-fn proxy_variable() -> Option<&'static str> {
+pub(crate) fn proxy_variable() -> Option<&'static str> {
     let variables = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let variable = variables.into_iter().find(is_set)?;

@@ -96,6 +96,11 @@ impl ApiKey {
         Self(SecretString::from("sandbox".to_owned()))
     }
 
+    /// A key that no tenant has: its refusal shows how the API refuses keys.
+    pub(crate) fn wrong() -> Self {
+        Self(SecretString::from("omnidesk-sync-no-such-key".to_owned()))
+    }
+
     #[cfg(test)]
     pub(super) fn of_tests(key: &str) -> Self {
         Self::new(key, "a test").expect("a key")

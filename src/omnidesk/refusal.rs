@@ -1,6 +1,7 @@
 //! The meaning of the API's refusals. No page documents their words, so a text is
 //! a pattern for the whole message, and the settings add more of them.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -105,6 +106,13 @@ impl TryFrom<String> for MessagePattern {
     }
 }
 
+/// As it is written in the configuration.
+impl fmt::Display for MessagePattern {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        out.write_str(&self.0.join(" "))
+    }
+}
+
 impl MessagePattern {
     fn built_in(sentences: &[&str]) -> Vec<Self> {
         let with_nouns = sentences.iter().flat_map(|sentence| {
@@ -140,7 +148,7 @@ fn split_words(text: &str, is_pattern: bool) -> Vec<String> {
 }
 
 /// The words of a message, without what belongs to the call.
-fn message_words(call: &Call, message: &str) -> Vec<String> {
+pub(crate) fn message_words(call: &Call, message: &str) -> Vec<String> {
     let all = |text: &str| -> Vec<String> {
         let lower = text.to_lowercase();
         let words = lower.split(|letter: char| !letter.is_alphanumeric());
@@ -184,6 +192,17 @@ fn is_any(lists: [&[MessagePattern]; 2], words: &[String]) -> bool {
 }
 
 impl RefusalTexts {
+    /// Whether the API can refuse a call with this status. 408, 425 and 429 ask to try
+    /// again.
+    pub(crate) fn is_possible_status(status: u16) -> bool {
+        (400..500).contains(&status) && !matches!(status, 408 | 425 | 429)
+    }
+
+    /// Whether a status has a meaning of its own. Others are common for any invalid call.
+    pub(crate) fn is_telling_status(status: u16) -> bool {
+        matches!(status, 404 | 409 | 410)
+    }
+
     /// What a refusal means beside "refused": by its words, else by its status.
     pub(super) fn meaning(&self, call: &Call, status: u16, message: Option<&str>) -> Option<Meaning> {
         let words = message.map(|message| message_words(call, message)).unwrap_or_default();

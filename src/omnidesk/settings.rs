@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,19 @@ impl BaseUrl {
         let mut url = self.0.clone();
         url.set_path(&format!("{}{path}", self.0.path().trim_end_matches('/')));
         url
+    }
+
+    /// The addresses of its host, as the system resolves the name.
+    pub(crate) fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.0.socket_addrs(|| None)
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
     }
 
     pub(crate) fn is_loopback(&self) -> bool {

@@ -109,19 +109,23 @@ fn fields(call: &Call) -> Vec<Field<'_>> {
             fields.extend(values.iter().map(value_field));
         }
         Action::AddChannel { address, no_sync } => {
-            let name = match address.channel() {
-                Channel::Email => "extra_email",
-                Channel::Telephone => "extra_telephone",
-                Channel::Facebook => "extra_facebook",
-                Channel::Twitter => "extra_twitter",
-            };
             fields.extend([("primary_id", id), ("brand_id", Text(brand.to_string().into()))]);
-            fields.push((name, Text(address.as_str().into())));
+            fields.push((extra_field(address.channel()), Text(address.as_str().into())));
             fields.extend(no_sync_field(*no_sync));
         }
         Action::Purge => fields.extend([("external_id", id), ("brand_id", Integer(brand))]),
     }
     fields
+}
+
+/// The field of an address to add.
+pub(super) fn extra_field(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "extra_email",
+        Channel::Telephone => "extra_telephone",
+        Channel::Facebook => "extra_facebook",
+        Channel::Twitter => "extra_twitter",
+    }
 }
 
 /// Left out unless true: elsewhere its mere presence counts.

@@ -22,8 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::{Checkpoint, Lock, path_beside};
-use crate::config::Config;
-use crate::omnidesk::{ApiKey, ApiSettings, Client};
+use crate::omnidesk::{ApiKey, Client};
 use crate::plan::prepare_beside;
 use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
@@ -62,7 +61,7 @@ pub(crate) fn run(
             Some(_) => ApiKey::for_sandbox(),
             None => ApiKey::fetch(&config.omnidesk.api_key)?,
         };
-        Ok::<_, RunError>((checkpoint, Client::new(&api_settings(config), &key)?, key))
+        Ok::<_, RunError>((checkpoint, Client::new(&config.api_settings(), &key)?, key))
     };
     let (prepared, (checkpoint, client, key)) = prepare_beside(config, options.plan, &options.exports, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
@@ -96,14 +95,4 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
     config.omnidesk.base_url = sandbox.base_url().try_into().map_err(RunError::Sandbox)?;
     config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
     Ok(Some(sandbox))
-}
-
-fn api_settings(config: &Config) -> ApiSettings {
-    ApiSettings {
-        base_url: config.omnidesk.base_url.clone(),
-        auth: config.omnidesk.auth,
-        body: config.omnidesk.body,
-        timeout: config.omnidesk.timeout.0,
-        connections: config.limits.concurrency.get() as usize,
-    }
 }

@@ -8,6 +8,7 @@ mod command_line;
 mod cron;
 mod disk;
 mod docs;
+mod doctor;
 mod durable;
 mod example_config;
 mod faults;

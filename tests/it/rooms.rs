@@ -17,10 +17,14 @@ const MAY_USE: &[(&str, &str)] = &[
     ("report", "dispatch guards mapping omnidesk reconcile source"),
     ("run", "checkpoint config dispatch guards mapping omnidesk plan reconcile report sandbox source"),
     ("proposal", "mapping source"),
+    ("doctor", "checkpoint config mapping omnidesk source"),
     ("sandbox", ""),
     ("config", "dispatch guards mapping omnidesk reconcile report source"),
     ("cli", "report sandbox"),
-    ("commands", "checkpoint cli config guards omnidesk plan proposal reconcile report run sandbox source"),
+    (
+        "commands",
+        "checkpoint cli config doctor guards omnidesk plan proposal reconcile report run sandbox source",
+    ),
     ("units", ""),
 ];
 

@@ -41,8 +41,13 @@ impl Authority {
 
     /// A certificate for `name` that ends with the year before `until`.
     pub(crate) fn certify(&self, name: &str, until: i32) -> Identity {
+        self.certify_until(name, (until, 1, 1))
+    }
+
+    /// A certificate for `name` that ends with the day before year, month and day.
+    pub(crate) fn certify_until(&self, name: &str, (year, month, day): (i32, u8, u8)) -> Identity {
         let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
-        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, month, day);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
         Identity(certificate.der().clone(), key.into())
