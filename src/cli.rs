@@ -127,11 +127,21 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Start a local, stateful Omnidesk for rehearsals
     Sandbox(SandboxArgs),
+    /// Print the JSON schema of the configuration, for editors
+    #[command(after_help = SCHEMA_EXAMPLE)]
+    Schema,
     /// Print completions for a shell
     Completions { shell: Shell },
     /// Print the manual page
     Man,
 }
+
+const SCHEMA_EXAMPLE: &str = "\
+Example:
+  omnidesk-sync schema > omnidesk-sync.schema.json
+
+Editors find it by the first line of the configuration:
+  #:schema ./omnidesk-sync.schema.json";
 
 /// The options that most commands share.
 #[derive(Debug, Clone, Args)]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
-use crate::config::LimitsSection;
+use crate::config::{Config, LimitsSection};
 use crate::plan::{PlanError, PlanOptions, Window};
 use crate::report::{LogWriter, json_document, print_data, report_line};
 use crate::run::{Exit, RunError};
@@ -40,6 +40,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Status(args) => status::status(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
+        Command::Schema => schema(),
         Command::Completions { shell } => completions(*shell),
         Command::Man => manual(),
     };
@@ -76,6 +77,10 @@ fn start_log(common: Option<&Common>) -> LogWriter {
         builder.init();
     }
     writer
+}
+
+fn schema() -> Result<Exit, RunError> {
+    print(format!("{:#}\n", Config::schema().to_value()).as_bytes())
 }
 
 fn completions(shell: clap_complete::Shell) -> Result<Exit, RunError> {

@@ -10,6 +10,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use crate::dispatch::InDoubt;
@@ -37,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// A checked configuration.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub omnidesk: OmnideskSection,
@@ -61,7 +63,7 @@ pub struct Config {
 }
 
 /// `[omnidesk]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OmnideskSection {
     pub base_url: BaseUrl,
@@ -116,7 +118,7 @@ impl OmnideskSection {
 }
 
 /// `[limits]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
     /// Requests of all calls together.
@@ -148,14 +150,14 @@ impl Default for LimitsSection {
 }
 
 /// `[missing]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MissingSection {
     pub action: MissingAction,
 }
 
 /// `[checkpoint]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckpointSection {
     pub path: PathBuf,
@@ -168,7 +170,7 @@ impl Default for CheckpointSection {
 }
 
 /// `[report]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportSection {
     pub dir: PathBuf,
@@ -211,6 +213,11 @@ impl Config {
             return Ok(config);
         }
         Err(ConfigError::Problems { path: path.to_owned(), problems })
+    }
+
+    /// The JSON schema of the file, for editors. Draft 7 is what most of them know.
+    pub(crate) fn schema() -> Schema {
+        SchemaSettings::draft07().into_generator().into_root_schema_for::<Self>()
     }
 
     /// How calls are sent.

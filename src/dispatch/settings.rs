@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::omnidesk::RefusalTexts;
@@ -50,7 +51,7 @@ pub struct DispatchSettings {
 }
 
 /// `in_doubt`: how a create whose answer was lost is resolved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InDoubt {
     /// Probe by an update, which is safe in both cases.

@@ -300,7 +300,7 @@ impl<'a> Trial<'a> {
         let limits = &self.config.limits;
         let mut attempts = limits.attempts.get();
         loop {
-            sleep(limits.rate.time_for(1)).await;
+            sleep(limits.rate.timeline().time_for(1.0, Duration::ZERO)).await;
             let (exchange, facts) = client.observe(call).await;
             self.facts.get_or_insert(facts);
             let mut answer = judge(call, &exchange, &self.config.omnidesk.texts());

@@ -4,6 +4,7 @@
 //! which of them came twice. Only if there are such, a second reading finds
 //! their rows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::notices::{Notice, NoticeKind, Notices};
@@ -13,7 +14,7 @@ use crate::reconcile::{AddressHash, CustomerKey, HashKey};
 use crate::source::RowRef;
 
 /// `shared_addresses`: what to do about an address that several customers have.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SharedAddressesPolicy {
     /// Report which rows.

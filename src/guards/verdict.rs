@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::baseline::{Baseline, RunProfile};
@@ -23,7 +24,7 @@ const PLACEHOLDERS_MAX: u64 = 3;
 const NEW_IDS_MIN: u64 = 20;
 
 /// `[guard]`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GuardSettings {
     /// Whether rows may purge at all.
@@ -59,7 +60,7 @@ pub struct GuardSettings {
 }
 
 /// `same_id`, `moved_addresses`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GuardPolicy {
     /// Block the run.
@@ -72,7 +73,7 @@ pub enum GuardPolicy {
 }
 
 /// `new_ids`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NewIdsPolicy {
     /// Block the run.

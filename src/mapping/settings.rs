@@ -1,8 +1,10 @@
 //! The sections `[customer]`, `[customer.custom]` and `[operation]`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -12,14 +14,14 @@ use super::intent::FieldName;
 use super::operation::Operation;
 
 /// The origin of each field of a customer.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CustomerSettings {
     /// The customer's id in the organisation's own system.
     pub primary_id: FieldSource,
     /// The brand: admin settings of Omnidesk, tab Brands.
     pub brand_id: FieldSource,
-    /// The whole name, in place of the next two: see `names::split`.
+    /// The whole name, in place of the next two: the first word, and the rest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<FieldSource>,
     pub firstname: Option<FieldSource>,
@@ -145,7 +147,7 @@ pub struct FieldSource {
 }
 
 /// `on`: the calls that carry a field.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SentOn {
     /// The create, and updates when the value changes.
@@ -173,7 +175,7 @@ pub enum FieldOrigin {
 }
 
 /// `invalid`: the effect of an unusable address on its row.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InvalidAddress {
     /// The row is rejected.
@@ -184,7 +186,7 @@ pub enum InvalidAddress {
 }
 
 /// How the operation of a row is found.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OperationSettings {
     /// Used if neither a rule nor the column decides.
@@ -202,7 +204,7 @@ pub struct OperationSettings {
 }
 
 /// `on_exists`: what follows if a customer to be created exists.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExists {
     /// The row becomes an update.
@@ -215,7 +217,7 @@ pub enum OnExists {
 }
 
 /// `on_missing`: what follows if a customer to be updated does not exist.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnMissing {
     /// The row becomes a create.
@@ -228,7 +230,7 @@ pub enum OnMissing {
 }
 
 /// `[[operation.rule]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// A minijinja expression.
@@ -238,7 +240,7 @@ pub struct Rule {
 }
 
 /// `names`: how names outside the pattern of the API's pages are handled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NamePolicy {
     /// Send them, with a warning.
@@ -263,6 +265,29 @@ impl From<FieldOrigin> for FieldSource {
             on: SentOn::Change,
         }
     }
+}
+
+impl JsonSchema for FieldSource {
+    fn schema_name() -> Cow<'static, str> {
+        "FieldSource".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (columns, table) = (columns_schema(generator), generator.subschema_for::<FieldTable>());
+        json_schema!({
+            "description": "A column, a list of columns, or a table.",
+            "anyOf": [columns, table],
+        })
+    }
+}
+
+fn columns_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            { "type": "string" },
+            { "type": "array", "items": { "type": "string" }, "minItems": 1 },
+        ],
+    })
 }
 
 impl<'de> Deserialize<'de> for FieldSource {
@@ -313,10 +338,12 @@ impl<'de> Visitor<'de> for FieldSourceVisitor {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["column"] }, { "required": ["value"] }, { "required": ["template"] }]))]
 struct FieldTable {
     #[serde(default, deserialize_with = "column_names")]
+    #[schemars(schema_with = "columns_schema")]
     column: Option<Vec<String>>,
     value: Option<Constant>,
     template: Option<String>,
@@ -340,11 +367,11 @@ fn column_names<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<Strin
 }
 
 /// A value of one of TOML's own types, as text.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(from = "TomlValue")]
 struct Constant(String);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a text, a whole number, true or false is needed")]
 enum TomlValue {
     Text(String),

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::call::{Call, CallKind};
@@ -13,7 +14,7 @@ use super::meaning::Meaning;
 ///
 /// Case, punctuation and small words such as articles do not count. Neither do the
 /// customer's id, the brand and the address of the call.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
 pub struct MessagePattern(Vec<String>);
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, SyntaxViolation, Url};
 
@@ -23,7 +24,7 @@ pub struct ApiSettings {
 }
 
 /// `auth`: the vendor's pages show both forms.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Auth {
     /// The header `apiKey`.
@@ -71,8 +72,9 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 /// The tenant's address: HTTPS, or HTTP to this machine itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct BaseUrl(Url);
 
 impl BaseUrl {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use reqwest::Method;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::call::{Action, Call, CallKind};
@@ -30,7 +31,7 @@ pub(super) const DOCUMENTED_FIELDS: [&str; 16] = [
 ];
 
 /// `body`: the page of the customer API names neither.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BodyEncoding {
     /// `application/json`

@@ -21,6 +21,7 @@ impl Findings {
         } else {
             format!("{rows} from all over the export")
         };
+        text.push_str("#:schema ./omnidesk-sync.schema.json\n");
         let _ = writeln!(text, "# Proposed from the names of the columns and {rows}: check every line.");
         for note in self.notes() {
             let _ = writeln!(text, "# Note: {note}.");

@@ -4,6 +4,7 @@
 //! that was read to its end and whose every row is `sync` or `skip`: rows that
 //! name another operation say what changed, not which customers exist.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use super::outcome::{Counts, Outcome};
 use crate::units::{Count, counted};
 
 /// `action` in `[missing]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MissingAction {
     #[default]

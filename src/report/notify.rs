@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use reqwest::{Client as HttpClient, StatusCode, Url};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::omnidesk::{is_loopback, parse_url};
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const EXIT_CODE_MAX: u8 = 7;
 
 /// `[notify]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifySettings {
     start: Option<PingUrl>,
@@ -58,7 +59,7 @@ impl NotifySettings {
 }
 
 /// `method` in `[notify]`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum PingMethod {
     /// The body holds the exit code and the counts.
@@ -70,8 +71,9 @@ enum PingMethod {
 
 /// The URL of a monitor. Anybody with its path can silence the alarm, so only the
 /// host is ever shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "String")]
+#[schemars(with = "String")]
 struct PingUrl(Url);
 
 impl TryFrom<String> for PingUrl {

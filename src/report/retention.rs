@@ -3,9 +3,11 @@
 //! Only the folders of this program are ever deleted: by their name and summary,
 //! and if they hold no other file. Links are not followed.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +40,16 @@ impl Default for KeepRuns {
     /// Three months of nights.
     fn default() -> Self {
         Self(Some(90))
+    }
+}
+
+impl JsonSchema for KeepRuns {
+    fn schema_name() -> Cow<'static, str> {
+        "KeepRuns".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "all" }] })
     }
 }
 

@@ -1,14 +1,16 @@
 //! The `[input]` section.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::text_encoding::TextEncoding;
 use crate::units::Period;
 
 /// How an export is read. The defaults detect it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputSettings {
     /// CSV or JSON lines.
@@ -50,7 +52,7 @@ impl Default for InputSettings {
 }
 
 /// `format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FormatSetting {
     /// By the file's name, else by its first byte.
@@ -62,7 +64,7 @@ pub enum FormatSetting {
 }
 
 /// `delimiter`: an ASCII character, or none to detect it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct DelimiterSetting(pub Option<u8>);
 
@@ -96,7 +98,7 @@ impl From<DelimiterSetting> for String {
 }
 
 /// `quote`: what surrounds a cell that holds the delimiter.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum QuoteSetting {
     /// `"`
     #[default]
@@ -121,7 +123,7 @@ impl QuoteSetting {
 }
 
 /// `escape`: a quote that is text, inside quotes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EscapeSetting {
     /// It is doubled.
@@ -135,6 +137,19 @@ pub enum EscapeSetting {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "SkipValue", into = "SkipValue")]
 pub struct SkipSetting(pub Option<u64>);
+
+impl JsonSchema for SkipSetting {
+    fn schema_name() -> Cow<'static, str> {
+        "SkipSetting".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Lines above the header, or \"auto\" to find it by the mapped columns.",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "const": "auto" }],
+        })
+    }
+}
 
 #[derive(Deserialize, Serialize)]
 #[serde(untagged)]
@@ -170,7 +185,7 @@ impl From<SkipSetting> for SkipValue {
 }
 
 /// `encoding`: a name of it, or none to detect it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct EncodingSetting(pub Option<TextEncoding>);
 

@@ -6,10 +6,11 @@ use std::str::FromStr;
 use jiff::ZonedDateTime;
 use jiff::civil::Time;
 use jiff::tz::AmbiguousOffset;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A time of day: `06:00`, `6:00`, or `24:00` for midnight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct TimeOfDay(pub(crate) Time);
 

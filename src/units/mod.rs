@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,8 +38,9 @@ pub(crate) use rate_schedule::RateSpan;
 pub use rate_schedule::{RateSchedule, RateTimeline};
 
 /// Requests in a unit of time: `5/s`, `90/min`, `1000/h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^\s*\d+\s*/\s*(s|sec|second|m|min|minute|h|hour)\s*$"))]
 pub struct Rate {
     /// 1 to 1 000 000.
     pub(crate) calls: NonZeroU32,
@@ -143,6 +145,19 @@ impl fmt::Display for Amount {
     }
 }
 
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A count such as 20, or a share such as \"1%\".",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%?\s*$" }],
+        })
+    }
+}
+
 impl TryFrom<Value> for Amount {
     type Error = String;
 
@@ -215,8 +230,9 @@ pub(crate) fn pluralize(number: u64, one: &str, many: &str) -> String {
 }
 
 /// A share of a whole: `"50%"`.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = r"^\s*\d+(\.\d+)?\s*%\s*$"))]
 pub struct Share {
     /// 0 to 100.
     pub(crate) percent: f64,
@@ -247,7 +263,7 @@ impl fmt::Display for Share {
 }
 
 /// A length of time: `30s`, `1500ms`, `1h 30m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Period(pub(crate) Duration);
 

@@ -1,11 +1,13 @@
 //! A rate that changes by the local clock: `["5/s", { from = "20:00", to = "06:00",
 //! rate = "20/s" }]`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
 use jiff::ZonedDateTime;
 use jiff::civil::Time;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
@@ -26,7 +28,7 @@ pub struct RateSchedule {
 }
 
 /// The rate at some time of every day, also over midnight.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RateWindow {
     from: TimeOfDay,
@@ -50,6 +52,20 @@ impl fmt::Display for RateWindow {
 impl From<Rate> for RateSchedule {
     fn from(base: Rate) -> Self {
         Self { base, windows: Vec::new() }
+    }
+}
+
+impl JsonSchema for RateSchedule {
+    fn schema_name() -> Cow<'static, str> {
+        "RateSchedule".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (rate, window) = (generator.subschema_for::<Rate>(), generator.subschema_for::<RateWindow>());
+        json_schema!({
+            "description": "A rate such as \"5/s\", or a list of one and of rates by the local clock.",
+            "anyOf": [rate, { "type": "array", "items": { "anyOf": [rate, window] } }],
+        })
     }
 }
 

@@ -34,6 +34,7 @@ mod rooms;
 mod rows;
 mod run;
 mod sandbox;
+mod schema;
 mod server;
 mod several_files;
 mod signs_of_life;

@@ -45,8 +45,8 @@ fn transcript(world: &World, arguments: &[&str]) -> String {
     format!("$ omnidesk-sync {}\n{stdout}--- stderr, exit {code}\n{stderr}\n", arguments.join(" "))
 }
 
-const COMMANDS: [&str; 9] =
-    ["run", "plan", "init", "adopt", "status", "doctor", "sandbox", "completions", "man"];
+const COMMANDS: [&str; 10] =
+    ["run", "plan", "init", "adopt", "status", "doctor", "sandbox", "schema", "completions", "man"];
 
 #[test]
 fn the_help_matches_its_snapshot() {
