@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::blanks::CellMeaning;
+use super::intent::FieldName;
 use super::mapping::{Mapping, ValueOrigin};
+use super::null_words::is_null_word;
 use crate::source::Row;
 
 /// Rows with a value, by mapped column.
@@ -21,33 +23,61 @@ pub(crate) struct Fill {
 struct ColumnFill {
     at: usize,
     name: String,
+    null_words: NullWords,
     rows: u64,
+}
+
+/// What becomes of a word for no value, such as `NULL`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NullWords {
+    /// A custom field gets it.
+    Sent,
+    /// It is no value of a name, an address or an id.
+    Dropped,
 }
 
 impl Mapping {
     /// The count before the first row.
     pub(crate) fn fill(&self) -> Fill {
-        let mut mapped = BTreeSet::new();
-        for origin in self.origins() {
+        let is_custom = |name: &FieldName| matches!(name, FieldName::Custom(_));
+        let custom = self.fields.iter().filter(|(name, _)| is_custom(name));
+        let custom = self.columns_of(custom.flat_map(|(_, source)| &source.origins));
+        let column = |at: usize| {
+            let null_words = if custom.contains(&at) { NullWords::Sent } else { NullWords::Dropped };
+            ColumnFill { at, name: self.columns.names()[at].clone(), null_words, rows: 0 }
+        };
+        Fill { rows: 0, columns: self.columns_of(self.origins()).into_iter().map(column).collect() }
+    }
+
+    fn columns_of<'a>(&self, origins: impl Iterator<Item = &'a ValueOrigin>) -> BTreeSet<usize> {
+        let mut columns = BTreeSet::new();
+        for origin in origins {
             match origin {
-                ValueOrigin::Column(column) => mapped.extend([*column]),
-                ValueOrigin::Template(template) => mapped.extend(template.read_columns(&self.columns)),
+                ValueOrigin::Column(column) => columns.extend([*column]),
+                ValueOrigin::Template(template) => columns.extend(template.read_columns(&self.columns)),
                 ValueOrigin::Constant(_) | ValueOrigin::Default(_) => {}
             }
         }
-        let column = |at: usize| ColumnFill { at, name: self.columns.names()[at].clone(), rows: 0 };
-        Fill { rows: 0, columns: mapped.into_iter().map(column).collect() }
+        columns
     }
 
     /// Whether the cell gives its customer a value.
-    fn has_value(&self, row: &Row, column: usize) -> bool {
-        use CellMeaning::Value;
-        match row.bytes(column).first() {
+    fn has_value(&self, row: &Row, column: &ColumnFill) -> bool {
+        let is_dropped = |text: &str| column.null_words == NullWords::Dropped && is_null_word(text);
+        match row.bytes(column.at).first() {
             None => false,
-            Some(first) if first.is_ascii_alphanumeric() && self.blanks.are_default() => true,
-            Some(_) => {
-                self.apostrophes.read(row, column).is_ok_and(|text| self.blanks.meaning(&text) == Value)
+            // Most cells: no word for no value begins like this.
+            Some(first)
+                if first.is_ascii_alphanumeric()
+                    && !matches!(first, b'N' | b'n' | b'u')
+                    && self.blanks.are_default() =>
+            {
+                true
             }
+            Some(_) => self
+                .apostrophes
+                .read(row, column.at)
+                .is_ok_and(|text| self.blanks.meaning(&text) == CellMeaning::Value && !is_dropped(&text)),
         }
     }
 }
@@ -58,7 +88,7 @@ impl Fill {
     pub(crate) fn count(&mut self, mapping: &Mapping, row: &Row) {
         self.rows += 1;
         for column in &mut self.columns {
-            column.rows += u64::from(mapping.has_value(row, column.at));
+            column.rows += u64::from(mapping.has_value(row, column));
         }
     }
 
@@ -75,8 +105,12 @@ impl Fill {
 #[cfg(test)]
 impl Fill {
     pub(crate) fn for_tests(rows: u64, columns: &[(&str, u64)]) -> Self {
-        let columns =
-            columns.iter().map(|(name, rows)| ColumnFill { at: 0, name: (*name).to_owned(), rows: *rows });
+        let columns = columns.iter().map(|(name, rows)| ColumnFill {
+            at: 0,
+            name: (*name).to_owned(),
+            null_words: NullWords::Dropped,
+            rows: *rows,
+        });
         Self { rows, columns: columns.collect() }
     }
 }

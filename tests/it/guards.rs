@@ -221,6 +221,28 @@ fn a_column_of_clear_markers_counts_as_emptied() {
     assert!(output.stderr.contains("min_fill: column \"op2\""), "a template's column: {}", output.stderr);
 }
 
+/// A word for no value fills a name or an address as little as a blank cell does. A
+/// custom field gets it.
+#[test]
+fn a_column_of_null_words_counts_as_emptied() {
+    let mapping =
+        format!("[input]\nblank = [\"\", \"n.a.\"]\n{MAPPING}\n[customer.custom]\ntitle = \"title\"\n");
+    let world = World::default().with_mapping(&mapping, "");
+    let run = |first: &str, last: &str, title: &str| {
+        let rows = (0..30).map(|id| format!("C{id},{first},{last},,,,,{title}\n")).collect::<String>();
+        world.file("export.csv", format!("{},title\n{rows}", HEADER.trim_end()).as_bytes());
+        world.execute(&RUN)
+    };
+    run("Nora", "null", "Dr").expect_code(0);
+    for word in ["NULL", "\\N", "undefined", "#N/A", "(null)", "n.a."] {
+        run(word, "null", "Dr").expect_code(7).expect_stderr("min_fill: column \"first\"");
+    }
+    run("Nora", "null", "n.a.").expect_code(7).expect_stderr("min_fill: column \"title\"");
+    run("Nora", "Smit", "NULL").expect_code(0).expect_outcomes("30 updated");
+    // The last name is filled by now, and its null words never were.
+    run("Nora", "NULL", "NULL").expect_code(7).expect_stderr("min_fill: column \"last\"");
+}
+
 #[test]
 fn several_guards_are_reported_at_once_and_overridden_by_one_command() {
     let world = world("max_changes = 3\nshared_addresses = \"block\"");
