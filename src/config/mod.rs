@@ -201,7 +201,26 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        let mut config = Self::parse(&text, path)?;
+        config.resolve_paths(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// Relative paths are relative to the folder of the configuration, so that a run
+    /// is the same wherever it is started.
+    fn resolve_paths(&mut self, folder: &Path) {
+        let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
+        resolve(&mut self.checkpoint.path);
+        resolve(&mut self.report.dir);
+        match &mut self.omnidesk.api_key {
+            KeySource::File(path) => resolve(path),
+            // A name without a slash is searched for in PATH.
+            KeySource::Command(words) => {
+                let program = words.first_mut().filter(|program| program.contains('/'));
+                program.into_iter().for_each(|word| *word = folder.join(&*word).display().to_string());
+            }
+            KeySource::Env(_) | KeySource::Credential(_) => {}
+        }
     }
 
     /// `path` is for messages.

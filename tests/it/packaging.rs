@@ -166,7 +166,8 @@ fn kubernetes_knows_every_field_of_the_job() {
     // The configuration in it is valid.
     let config = folder.path().join("config.toml");
     std::fs::write(&config, parsed[0]["data"]["config.toml"].as_str().expect("text")).expect("a file");
-    omnidesk_sync::config::Config::read(&config).expect("a configuration");
+    let config = omnidesk_sync::config::Config::read(&config).expect("a configuration");
+    assert!(config.checkpoint.path.starts_with("/state") && config.report.dir.starts_with("/state"));
     assert!(!manifest.contains(KEY));
 }
 
