@@ -182,11 +182,28 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Which rows of the export are read, and as what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct SelectionArgs {
+    /// The export is a part of the base: min_rows, min_fill and [missing] do not apply, and no later
+    /// export is compared with it
+    #[arg(long)]
+    pub(crate) part: bool,
+    /// Only the rows of this customer, such as --only C1042; may be repeated. A part of the base
+    #[arg(long, value_name = "ID")]
+    pub(crate) only: Vec<String>,
+    /// The brand of the ids of --only, unless brand_id is a constant
+    #[arg(long, value_name = "N", requires = "only")]
+    pub(crate) brand: Option<u64>,
+}
+
 /// `run`
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input. Several files are
     /// read as one, in this order: part-*.csv
     #[arg(required = true, value_name = "EXPORT")]
@@ -212,12 +229,18 @@ pub(crate) struct RunArgs {
     /// Most rows that create or update, likewise
     #[arg(long, value_name = "N|N%")]
     pub(crate) max_changes: Option<Amount>,
-    /// Fewest rows, as a count or a share of the last finished run's
+    /// Fewest rows, as a count or a share of the baseline's
     #[arg(long, value_name = "N|N%")]
     pub(crate) min_rows: Option<Amount>,
-    /// Least fill of a mapped field, as a share of the last finished run's
+    /// Least fill of a mapped field, as a share of the baseline's
     #[arg(long, value_name = "N%")]
     pub(crate) min_fill: Option<Share>,
+    /// Compare later exports with this one, although it needs --min-rows or --min-fill
+    #[arg(long, conflicts_with_all = ["part", "only", "limit"])]
+    pub(crate) new_baseline: bool,
+    /// Begin a new checkpoint, although the report folder holds runs of this export
+    #[arg(long)]
+    pub(crate) new_checkpoint: bool,
     /// Allow several customers with the same address
     #[arg(long)]
     pub(crate) allow_shared_addresses: bool,
@@ -266,6 +289,8 @@ pub(crate) struct WindowArgs {
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// The CRM export; `-` is standard input. Several files are read as one
     #[arg(required = true, value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,

@@ -4,7 +4,9 @@ use rusqlite::{Params, params};
 
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{Encoded, JournalEntry, RowKey, StateBytes, StoredCall, StoredProgress, StoredWait};
+use super::format::{
+    Encoded, JournalEntry, RowKey, StateBytes, StoredCall, StoredPlace, StoredProgress, StoredWait,
+};
 use super::lookups::Lookups;
 use super::open_run::OpenRun;
 use crate::guards::vanished_customer;
@@ -57,18 +59,18 @@ impl Batch<'_> {
     }
 
     /// Part of a row is done, and the row is not settled yet.
-    pub fn set_progress(&mut self, place: Place, progress: &RowProgress) {
-        self.entry.progress.insert(place.into(), Some(StoredProgress(progress.clone())));
+    pub fn set_progress(&mut self, run: &OpenRun, place: Place, progress: &RowProgress) {
+        self.entry.progress.insert(RowKey::new(run.id, place), Some(StoredProgress(progress.clone())));
     }
 
     /// A row with calls has its outcome.
     pub fn settle(&mut self, run: &mut OpenRun, row: u64, outcome: Outcome) -> Result<(), CheckpointError> {
-        self.forget_progress(RowKey::Row(row));
+        self.forget_progress(RowKey { run: run.id, place: StoredPlace::Row(row) });
         if matches!(outcome, Outcome::Failed | Outcome::InDoubt | Outcome::Rejected) {
             self.add_unfinished(run, row)?;
         }
         run.settle(row, outcome);
-        self.entry.settled.push(row);
+        self.entry.settled.push((run.id, row));
         Ok(())
     }
 
@@ -97,7 +99,7 @@ impl Batch<'_> {
         outcome: Outcome,
     ) -> Result<(), CheckpointError> {
         self.execute("DELETE FROM missing WHERE nth = ?", [nth.cast_signed()])?;
-        self.forget_progress(RowKey::Missing(nth));
+        self.forget_progress(RowKey { run: run.id, place: StoredPlace::Missing(nth) });
         if !self.lookups().state(key)?.may_be_missing() {
             self.forget_id(key)?;
         }
@@ -141,20 +143,21 @@ impl Batch<'_> {
         }
         run.record.files = files;
         self.update_run(run)?;
-        self.write(run.record.watermark)
+        self.write(Some(run))
     }
 
     /// Makes changes durable that belong to no run.
     pub fn commit_states(self) -> Result<(), CheckpointError> {
-        self.write(0)
+        self.write(None)
     }
 
     /// After an error nothing is written any more, so the content of the memory
     /// does not matter then.
-    fn write(mut self, watermark: u64) -> Result<(), CheckpointError> {
+    fn write(mut self, run: Option<&OpenRun>) -> Result<(), CheckpointError> {
         let entry = std::mem::take(&mut self.entry);
         let Checkpoint { database, file, journal, .. } = &mut *self.checkpoint;
-        journal.add(database, entry, watermark)?;
+        journal.add(database, entry)?;
+        run.iter().for_each(|run| journal.forget_settled(run.id, run.record.watermark));
         file.commit(database)
     }
 

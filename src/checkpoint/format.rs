@@ -16,7 +16,7 @@
 //! | `meta` | a name | `hash_key` (32 secret bytes), `tenant`, `checksum` |
 //! | `export` | an export | its hash and its ordinal |
 //! | `run` | a run | the ordinal of its export, [`RunRecord`] |
-//! | `worklist` | the open run | [`Worklist`]: which rows have calls, which are rejected |
+//! | `worklist` | an open run | [`Worklist`]: which rows have calls, which are rejected |
 //! | `unfinished` | a row | rows of the last run over an export that failed or stayed in doubt |
 //! | `profile` | a run | the first pass's findings, for the next run to compare with |
 //! | `vanished` | an address | addresses that the export no longer has, 64 bits of each hash |
@@ -146,6 +146,24 @@ pub struct PlanVersion {
     pub program: SettingsHash,
 }
 
+/// How much of the customer base a run covers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RunScope {
+    /// All of it.
+    #[default]
+    Whole,
+    /// A part on purpose: `--part`, a limit, or a result file.
+    Part,
+    /// The rows of these customers: a hash of their keys.
+    Customers([u8; 16]),
+}
+
+impl RunScope {
+    pub(crate) fn is_part(self) -> bool {
+        self != Self::Whole
+    }
+}
+
 /// A run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
@@ -164,8 +182,9 @@ pub struct RunRecord {
     pub only_sync: bool,
     /// The first few brands of its rows.
     pub brands: Vec<u64>,
-    /// Whether it read only a part on purpose: a limit, or a result file.
-    pub is_part: bool,
+    pub scope: RunScope,
+    /// Whether `min_rows` and `min_fill` compare later exports with it.
+    pub is_baseline: bool,
     pub plan: PlanVersion,
     /// The mapping and the program's version.
     pub mapping: SettingsHash,
@@ -242,16 +261,14 @@ pub(super) struct WorklistBlock {
 /// The changes of one commit.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct JournalEntry {
-    /// A run begins: progress of rows of an earlier one is dropped.
-    pub(super) begins_run: bool,
     /// `None`: there is no such customer.
     pub(super) states: ByCustomer<Option<StateBytes>>,
     /// `None`: the call is no longer pending.
     pub(super) pending: ByCustomer<Option<StoredCall>>,
     /// `None`: the row is done.
     pub(super) progress: ByRow<Option<StoredProgress>>,
-    /// Rows of the open run that are settled.
-    pub(super) settled: Vec<u64>,
+    /// Rows that are settled, each with its run.
+    pub(super) settled: Vec<(i64, u64)>,
 }
 
 /// A customer's state as written: in one piece, so that it moves from the
@@ -278,19 +295,26 @@ impl<'de> Deserialize<'de> for StateBytes {
     }
 }
 
-/// A row, or the nth missing customer, whose progress is kept.
+/// A row of a run, or its nth missing customer, whose progress is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) enum RowKey {
+pub(super) struct RowKey {
+    pub(super) run: i64,
+    pub(super) place: StoredPlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) enum StoredPlace {
     Row(u64),
     Missing(u64),
 }
 
-impl From<Place> for RowKey {
-    fn from(place: Place) -> Self {
-        match place {
-            Place::Row(at) => Self::Row(at.number),
-            Place::Missing(nth) => Self::Missing(nth),
-        }
+impl RowKey {
+    pub(super) fn new(run: i64, place: Place) -> Self {
+        let place = match place {
+            Place::Row(at) => StoredPlace::Row(at.number),
+            Place::Missing(nth) => StoredPlace::Missing(nth),
+        };
+        Self { run, place }
     }
 }
 
@@ -592,7 +616,7 @@ mod tests {
             rows: ROWS,
             only_sync: true,
             brands: vec![2, 3],
-            is_part: true,
+            is_baseline: true,
             plan: PlanVersion { settings: SettingsHash([1; 16]), program: SettingsHash([2; 16]) },
             mapping: SettingsHash([3; 16]),
             wire: SettingsHash([4; 16]),
@@ -656,9 +680,9 @@ mod tests {
             batch.set_pending(keys[at], pending_calls().get(at).copied());
         }
         for (row, progress) in (6..).zip(&progress()[..4]) {
-            batch.set_progress(Place::Row(row_ref(row)), progress);
+            batch.set_progress(run, Place::Row(row_ref(row)), progress);
         }
-        batch.set_progress(Place::Missing(1), &progress()[4]);
+        batch.set_progress(run, Place::Missing(1), &progress()[4]);
         batch.store_id(keys[0], &customer(0)).expect("stored");
         batch.settle_rejected(run, 5, RejectionKind::Temporary).expect("settled");
         batch.settle(run, 1, Outcome::Created).expect("settled");
@@ -675,7 +699,8 @@ mod tests {
     fn write_fixture(path: &Path) {
         let mut checkpoint = Checkpoint::open(path, "tenant").expect("new");
         let first_pass = first_pass(&checkpoint);
-        let mut run = checkpoint.begin(export(), record(), first_pass.clone()).expect("a run");
+        let part = RunRecord { scope: RunScope::Customers([6; 16]), ..record() };
+        let mut run = checkpoint.begin(export(), part, first_pass.clone()).expect("a run");
         write_changes(&mut checkpoint, &mut run, states().len());
         checkpoint.close_run(&mut run, RunState::Finished, "2026-11-23T18:00:00.000Z").expect("closed");
         let mut run = checkpoint.begin(export(), record(), first_pass).expect("a run");
@@ -695,7 +720,7 @@ mod tests {
         let path = folder.path().join("checkpoint");
         std::fs::copy(FIXTURE, &path).expect("a copy");
         let checkpoint = Checkpoint::open(&path, "tenant").expect("whole");
-        let run = checkpoint.open_run().expect("a run").expect("open");
+        let run = checkpoint.open_runs().expect("a list").pop().expect("open");
         let mut expected = record();
         expected.counts = Counts([2, 0, 0, 0, 0, 1, 1, 1, 0, 0]);
         (expected.watermark, expected.rejected_watermark) = (1, 5);
@@ -706,6 +731,7 @@ mod tests {
         assert_eq!(run.settled_ahead().iter().copied().collect::<Vec<u64>>(), [3]);
         let runs = checkpoint.runs(9).expect("runs");
         assert_eq!((runs.len(), runs[1].1.state), (2, RunState::Finished));
+        assert_eq!(runs[1].1.scope, RunScope::Customers([6; 16]));
         let lookups = checkpoint.lookups();
         for (number, state) in (0..).zip(states()) {
             let key = run_key(&checkpoint, number);
@@ -713,9 +739,9 @@ mod tests {
             assert_eq!(lookups.pending(key), pending_calls().get(number as usize).copied());
         }
         for (row, progress) in (6..).zip(&progress()[..4]) {
-            assert_eq!(lookups.progress(Place::Row(row_ref(row))), *progress);
+            assert_eq!(lookups.progress(run.id, Place::Row(row_ref(row))), *progress);
         }
-        assert_eq!(lookups.progress(Place::Missing(1)), progress()[4]);
+        assert_eq!(lookups.progress(run.id, Place::Missing(1)), progress()[4]);
         let id = checkpoint.stored_id(run_key(&checkpoint, 0)).expect("sound");
         assert_eq!(id.map(|id| id.primary_id), Some(customer(0).primary_id));
         assert_eq!(checkpoint.profile(run.id).expect("sound"), Some(first_pass.profile));

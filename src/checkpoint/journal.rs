@@ -23,11 +23,6 @@ impl JournalEntry {
     pub(super) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
-
-    /// The entry of a run that begins.
-    pub(super) fn begin() -> Self {
-        Self { begins_run: true, ..Self::default() }
-    }
 }
 
 /// All of the journal, in memory.
@@ -37,8 +32,8 @@ pub(super) struct Journal {
     pub(super) states: ByCustomer<Option<StateBytes>>,
     pub(super) pending: ByCustomer<StoredCall>,
     pub(super) progress: ByRow<StoredProgress>,
-    /// Settled rows behind the watermark.
-    pub(super) settled: BTreeSet<u64>,
+    /// Settled rows behind the watermark of their run, which is given first.
+    pub(super) settled: BTreeSet<(i64, u64)>,
     /// Customers in blocks.
     pub(super) in_blocks: u64,
     /// The number of the next entry.
@@ -52,7 +47,7 @@ impl Journal {
         let mut journal = Self { in_blocks, ..Self::default() };
         database.each("SELECT nth, entry FROM journal ORDER BY nth", |row| {
             let bytes = row.get_ref(1)?.as_blob()?;
-            journal.apply(format::decode(bytes)?, u64::MIN);
+            journal.apply(format::decode(bytes)?);
             journal.bytes += bytes.len();
             journal.next = row.get::<_, i64>(0)? + 1;
             Ok(())
@@ -60,37 +55,37 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Adds an entry. Settled rows up to the open run's watermark are not kept.
-    /// A journal that is full begins anew.
-    pub(super) fn add(
-        &mut self,
-        database: &Database,
-        entry: JournalEntry,
-        watermark: u64,
-    ) -> Result<(), CheckpointError> {
+    /// Adds an entry. A journal that is full begins anew.
+    pub(super) fn add(&mut self, database: &Database, entry: JournalEntry) -> Result<(), CheckpointError> {
         let states = self.states.len() + entry.states.len();
         // It also grows long if a few customers have many rows.
         let is_full = self.bytes >= BYTES_MAX || states >= states_max(self.in_blocks);
         if !is_full && !entry.is_empty() {
             self.append(database, &entry)?;
         }
-        self.apply(entry, watermark);
+        self.apply(entry);
         if is_full { self.fold(database) } else { Ok(()) }
     }
 
     /// Takes in an entry.
-    pub(super) fn apply(&mut self, entry: JournalEntry, watermark: u64) {
-        if entry.begins_run {
-            self.progress.clear();
-            self.settled.clear();
-        }
+    pub(super) fn apply(&mut self, entry: JournalEntry) {
         self.states.extend(entry.states);
         update(&mut self.pending, entry.pending);
         update(&mut self.progress, entry.progress);
         self.settled.extend(entry.settled);
-        while self.settled.first().is_some_and(|row| *row <= watermark) {
-            self.settled.pop_first();
+    }
+
+    /// Settled rows of a run up to its watermark are not kept.
+    pub(super) fn forget_settled(&mut self, run: i64, watermark: u64) {
+        while let Some(row) = self.settled.range((run, 0)..=(run, watermark)).next().copied() {
+            self.settled.remove(&row);
         }
+    }
+
+    /// Nothing is kept of the rows of a run that ends.
+    pub(super) fn end_run(&mut self, run: i64) {
+        self.progress.retain(|row, _| row.run != run);
+        self.forget_settled(run, u64::MAX);
     }
 
     /// The customers that changed, sorted by key.
@@ -158,7 +153,7 @@ fn states_max(in_blocks: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::RowKey;
+    use super::super::format::{RowKey, StoredPlace};
     use super::*;
     use crate::mapping::ExportRow;
     use crate::omnidesk::CallKind;
@@ -172,7 +167,6 @@ mod tests {
         Pending(u8, Option<u64>),
         Progress(u64, Option<bool>),
         Settled(u64),
-        BeginsRun,
     }
 
     /// What one commit changes, and what comes after it.
@@ -184,8 +178,12 @@ mod tests {
             3 => (0..3_u8, proptest::option::of(1..9_u64)).prop_map(|(key, row)| Change::Pending(key, row)),
             3 => (1..9_u64, any::<Option<bool>>()).prop_map(|(row, done)| Change::Progress(row, done)),
             3 => (1..9_u64).prop_map(Change::Settled),
-            1 => Just(Change::BeginsRun),
         ]
+    }
+
+    /// Two runs are open.
+    fn run_of(row: u64) -> i64 {
+        i64::from(row > 4)
     }
 
     fn entry(changes: &[Change]) -> JournalEntry {
@@ -207,10 +205,10 @@ mod tests {
                     let progress = is_created.map(|is_created| {
                         StoredProgress(RowProgress { effect: effect(is_created), ..RowProgress::default() })
                     });
-                    drop(entry.progress.insert(RowKey::Row(*row), progress));
+                    let place = StoredPlace::Row(*row);
+                    drop(entry.progress.insert(RowKey { run: run_of(*row), place }, progress));
                 }
-                Change::Settled(row) => entry.settled.push(*row),
-                Change::BeginsRun => entry.begins_run = true,
+                Change::Settled(row) => entry.settled.push((run_of(*row), *row)),
             }
         }
         entry
@@ -218,7 +216,8 @@ mod tests {
 
     proptest! {
         /// What is read again is what was in memory. That holds too for an entry
-        /// that begins the journal anew, which has all but the customers.
+        /// that begins the journal anew, which has all but the customers and the rows
+        /// of a run that has ended.
         #[test]
         fn what_is_read_is_what_was_written(commits in vec((vec(change(), 0..5), any::<bool>(), any::<bool>()), 1..12)) {
             let database = Database::in_memory();
@@ -229,8 +228,12 @@ mod tests {
             for (changes, is_restarted, is_reopened) in commits as Vec<Commit> {
                 let entry = entry(&changes);
                 prop_assert_eq!(entry.is_empty(), changes.is_empty());
-                journal.add(&database, entry, 0).expect("written");
+                journal.add(&database, entry).expect("written");
                 if is_restarted {
+                    let others: BTreeSet<_> = journal.settled.iter().filter(|(run, _)| *run == 0).copied().collect();
+                    journal.end_run(1);
+                    prop_assert_eq!(&journal.settled, &others);
+                    prop_assert!(journal.progress.keys().all(|row| row.run == 0));
                     journal.restart(&database).expect("written");
                     prop_assert!(journal.states.is_empty());
                 }

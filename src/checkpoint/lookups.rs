@@ -3,7 +3,7 @@
 use super::blocks::Finder;
 use super::database::Database;
 use super::error::CheckpointError;
-use super::format::{self, JournalEntry, StateBytes, UNREADABLE};
+use super::format::{self, JournalEntry, RowKey, StateBytes, UNREADABLE};
 use super::journal::Journal;
 use crate::mapping::Place;
 use crate::reconcile::{CustomerKey, CustomerState, PendingCall, RowProgress};
@@ -59,9 +59,9 @@ impl Lookups<'_> {
         changed.map_or_else(|| self.journal.pending.get(&key), Option::as_ref).map(|call| call.0)
     }
 
-    /// The finished part of a row of the open run.
-    pub fn progress(&self, place: Place) -> RowProgress {
-        let row = place.into();
+    /// The finished part of a row of an open run.
+    pub fn progress(&self, run: i64, place: Place) -> RowProgress {
+        let row = RowKey::new(run, place);
         let changed = self.entry.and_then(|entry| entry.progress.get(&row));
         let progress = changed.map_or_else(|| self.journal.progress.get(&row), Option::as_ref);
         progress.map(|progress| progress.0.clone()).unwrap_or_default()

@@ -31,7 +31,7 @@ pub use batch::{Batch, RejectionKind};
 pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::CustomerTotals;
 pub use error::CheckpointError;
-pub use format::{PlanVersion, Probing, RunRecord, RunState, SettingsHash, StoredWait};
+pub use format::{PlanVersion, Probing, RunRecord, RunScope, RunState, SettingsHash, StoredWait};
 pub(crate) use index::{CustomerIndex, PresenceSet};
 pub(crate) use lock::{Lock, path_beside};
 pub(crate) use lookups::Lookups;

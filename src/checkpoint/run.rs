@@ -8,7 +8,7 @@ use rusqlite::params;
 use super::batch::Batch;
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{Encoded, JournalEntry, PlanVersion, RunRecord, RunState, SettingsHash};
+use super::format::{Encoded, PlanVersion, RunRecord, RunScope, RunState, SettingsHash};
 use super::open_run::{ExportId, OpenRun};
 use super::worklist::Worklist;
 use crate::guards::{RunProfile, VanishedChanges};
@@ -37,29 +37,26 @@ pub struct FirstPassResult {
 }
 
 impl Checkpoint {
-    /// The open run, if there is one.
-    pub fn open_run(&self) -> Result<Option<OpenRun>, CheckpointError> {
-        let found = self.database.find(
-            "SELECT run.id, run.export, export.hash, run.record, worklist.list FROM run
-             JOIN export ON export.ordinal = run.export LEFT JOIN worklist ON worklist.run = run.id
-             ORDER BY run.id DESC LIMIT 1",
+    /// The open runs, the oldest first: one over the whole base at most, and parts.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>, CheckpointError> {
+        self.database.list(
+            "SELECT run.id, run.export, export.hash, run.record, worklist.list FROM worklist
+             JOIN run ON run.id = worklist.run JOIN export ON export.ordinal = run.export
+             ORDER BY run.id",
             [],
             |row| {
-                let Encoded::<RunRecord>(record) = row.get(3)?;
-                if record.state != RunState::Open {
-                    return Ok(None);
-                }
                 let export = ExportId { hash: ExportHash(row.get(2)?), ordinal: row.get(1)? };
-                let (id, Encoded(worklist)) = (row.get(0)?, row.get(4)?);
-                let settled_ahead = self.journal.settled.range(record.watermark + 1..).copied().collect();
-                Ok(Some(OpenRun { id, export, record, worklist, settled_ahead }))
+                let (id, Encoded::<RunRecord>(record), Encoded(worklist)) =
+                    (row.get(0)?, row.get(3)?, row.get(4)?);
+                let ahead = self.journal.settled.range((id, record.watermark + 1)..=(id, u64::MAX));
+                let settled_ahead = ahead.map(|(_, row)| *row).collect();
+                Ok(OpenRun { id, export, record, worklist, settled_ahead })
             },
-        )?;
-        Ok(found.flatten())
+        )
     }
 
-    /// The rows that the last run over this export left, if it ran by this plan
-    /// and its decisions still hold.
+    /// The rows that the last run of this scope over this export left, if it ran by
+    /// this plan and its decisions still hold.
     ///
     /// An export whose rows name operations is applied once, whatever came after
     /// it. Any other export is decided anew once another export was applied.
@@ -67,14 +64,18 @@ impl Checkpoint {
         &self,
         hash: &ExportHash,
         plan: &PlanVersion,
+        scope: RunScope,
     ) -> Result<Option<RetryRows>, CheckpointError> {
-        let found = self.database.find(
-            "SELECT run.id, run.record, run.id = (SELECT max(id) FROM run) FROM run
-             JOIN export ON export.ordinal = run.export WHERE export.hash = ? ORDER BY run.id DESC LIMIT 1",
-            [hash.0],
-            |row| Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, bool>(2)?)),
-        )?;
-        let Some((id, Encoded::<RunRecord>(record), is_newest)) = found else { return Ok(None) };
+        let newest: i64 = self.database.value("SELECT coalesce(max(id), 0) FROM run", [])?;
+        let Some(ordinal) = self.export_ordinal(hash)? else { return Ok(None) };
+        let runs = self.runs_over(ordinal)?;
+        // A limit is a part too, and among the settings.
+        let is_same = |run: &RunRecord| {
+            run.scope == scope && (scope == RunScope::Whole || run.plan.settings == plan.settings)
+        };
+        let found = runs.into_iter().rev().find(|(_, run)| is_same(run));
+        let Some((id, record)) = found else { return Ok(None) };
+        let is_newest = id == newest;
         let is_valid = record.state == RunState::Finished && (is_newest || !record.only_sync);
         // Rows that name operations were carried out, however they would be mapped now.
         let is_same_plan =
@@ -120,8 +121,13 @@ impl Checkpoint {
     /// `None` after an `adopt` that was killed before its run: something is
     /// acknowledged, and nothing says by which mapping.
     fn last_record(&self, export: u32) -> Result<Option<RunRecord>, CheckpointError> {
-        let sql = "SELECT record FROM run WHERE export = ? ORDER BY id DESC LIMIT 1";
-        self.database.find(sql, [export], |row| Ok(row.get::<_, Encoded<RunRecord>>(0)?.0))
+        Ok(self.runs_over(export)?.pop().map(|(_, record)| record))
+    }
+
+    /// The runs over an export, the oldest first.
+    fn runs_over(&self, export: u32) -> Result<Vec<(i64, RunRecord)>, CheckpointError> {
+        let sql = "SELECT id, record FROM run WHERE export = ? ORDER BY id";
+        self.database.list(sql, [export], |row| Ok((row.get(0)?, row.get::<_, Encoded<_>>(1)?.0)))
     }
 
     /// Writes down the ordinal of an export, before anything is acknowledged by it.
@@ -131,8 +137,8 @@ impl Checkpoint {
         batch.commit_states()
     }
 
-    /// Opens a run. The rest of an earlier one over the same export is dropped:
-    /// this run decides it anew.
+    /// Opens a run. The rest of earlier ones over the same export is dropped: this
+    /// run decides it anew. A part drops only that of the same part.
     pub fn begin(
         &mut self,
         export: ExportId,
@@ -145,7 +151,7 @@ impl Checkpoint {
         Ok(run)
     }
 
-    /// Ends the open run, or its execution if `state` is open. Customers that
+    /// Ends an open run, or its execution if `state` is open. Customers that
     /// changed go into their blocks, so that the next run begins with few.
     pub fn close_run(
         &mut self,
@@ -165,22 +171,23 @@ impl Batch<'_> {
         record: RunRecord,
         first_pass: FirstPassResult,
     ) -> Result<OpenRun, CheckpointError> {
-        let baseline = self.checkpoint.last_whole_run()?.map(|(id, _)| id);
+        let compared = self.checkpoint.compared_runs()?;
         let FirstPassResult { worklist, profile, vanished, purge_list } = first_pass;
         let id = self.checkpoint.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])?;
         self.register(&export)?;
-        self.execute(
-            "DELETE FROM unfinished WHERE run IN (SELECT id FROM run WHERE export = ?)",
-            [export.ordinal],
-        )?;
-        self.execute("DELETE FROM worklist", [])?;
-        self.entry = JournalEntry::begin();
+        for (id, earlier) in self.checkpoint.runs_over(export.ordinal)? {
+            if record.scope == RunScope::Whole || record.scope == earlier.scope {
+                self.execute("DELETE FROM unfinished WHERE run = ?", [id])?;
+            }
+        }
         let run = params![id, export.ordinal, Encoded(&record)];
         self.execute("INSERT INTO run VALUES (?, ?, ?)", run)?;
         // In a table of its own: a commit writes the run anew, and the list can be a megabyte.
         self.execute("INSERT INTO worklist VALUES (?, ?)", params![id, Encoded(&worklist)])?;
-        self.keep_findings(id, profile, &vanished, baseline)?;
-        self.write_purge_list(&purge_list)?;
+        self.keep_findings(id, profile, &vanished, compared)?;
+        if !record.scope.is_part() {
+            self.write_purge_list(&purge_list)?;
+        }
         Ok(OpenRun { id, export, record, worklist, settled_ahead: BTreeSet::new() })
     }
 
@@ -196,11 +203,14 @@ impl Batch<'_> {
         run.record.wait = None;
         self.update_run(run)?;
         let entry = std::mem::take(&mut self.entry);
-        self.checkpoint.journal.apply(entry, run.record.watermark);
+        self.checkpoint.journal.apply(entry);
+        self.checkpoint.journal.forget_settled(run.id, run.record.watermark);
         if state != RunState::Open {
-            self.execute("DELETE FROM worklist", [])?;
-            self.execute("DELETE FROM missing", [])?;
-            self.checkpoint.journal.apply(JournalEntry::begin(), 0);
+            self.execute("DELETE FROM worklist WHERE run = ?", [run.id])?;
+            if !run.record.scope.is_part() {
+                self.execute("DELETE FROM missing", [])?;
+            }
+            self.checkpoint.journal.end_run(run.id);
         }
         let Checkpoint { database, file, journal, .. } = &mut *self.checkpoint;
         journal.fold(database)?;
@@ -256,7 +266,7 @@ mod tests {
             batch.settle(&mut run, row, Outcome::Created).expect("settled");
             batch.commit(&mut run, Vec::new()).expect("durable");
             assert_eq!(checkpoint.journal.settled.len(), ahead.len(), "row {row}: none is left behind");
-            let kept = checkpoint.open_run().expect("a run").expect("open");
+            let kept = checkpoint.open_runs().expect("a list").pop().expect("open");
             for run in [&run, &kept] {
                 assert_eq!(run.record.watermark, watermark, "row {row}");
                 assert_eq!(run.settled_ahead().iter().copied().collect::<Vec<u64>>(), ahead, "row {row}");
@@ -304,7 +314,8 @@ mod tests {
                 .begin(ExportId { hash, ordinal: u32::from(export) }, record, FirstPassResult::default())
                 .expect("a run");
             checkpoint.close_run(&mut run, RunState::Finished, "now").expect("closed");
-            let is_applied = |plan| checkpoint.retry_rows(&hash, &plan).expect("readable").is_some();
+            let is_applied =
+                |plan| checkpoint.retry_rows(&hash, &plan, RunScope::Whole).expect("readable").is_some();
             assert!(is_applied(plan(7, 1)));
             assert_eq!(is_applied(plan(7, 2)), !only_sync);
             assert!(!is_applied(plan(8, 1)));

@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::guards::{RunProfile, SharedAddressSearch};
 use crate::omnidesk::CallKind;
 use crate::plan::{
-    NoObserver, Plan, PlanError, PlanObserver, PreparedExport, RunContext, Values, make_plan, prepare,
-    rejections_text, store_ids,
+    NoObserver, Plan, PlanError, PlanObserver, PreparedExport, RunContext, Selection, Values, make_plan,
+    prepare, rejections_text, store_ids,
 };
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
 use crate::report::report_line;
@@ -24,12 +24,12 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let config = Config::read(&args.common.config)?;
     report_lost_checkpoint(&config.checkpoint.path);
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
-    if checkpoint.open_run()?.is_some() {
+    if !checkpoint.open_runs()?.is_empty() {
         let message =
             "a run is open; finish it, or give it up with `run --fresh`, before you adopt an export";
         return Err(RunError::Usage(message.to_owned()));
     }
-    let mut prepared = prepare(&config, plan_options(&args.common), &args.exports)?;
+    let mut prepared = prepare(&config, plan_options(&args.common, Selection::All), &args.exports)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
     let context = RunContext::for_adoption(&prepared, &checkpoint)?;
@@ -89,7 +89,8 @@ fn record_run(
         started: now.clone(),
         rows: plan.rows(),
         only_sync: !plan.has_own_operations,
-        is_part: prepared.is_part(),
+        scope: context.scope,
+        is_baseline: !context.scope.is_part(),
         plan: prepared.plan,
         mapping: prepared.mapping_version,
         brands: plan.brands(),

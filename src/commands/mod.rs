@@ -15,9 +15,9 @@ use clap::CommandFactory;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Common, LogFormat, WindowArgs};
+use crate::cli::{Cli, Command, Common, LogFormat, SelectionArgs, WindowArgs};
 use crate::config::{Config, LimitsSection};
-use crate::plan::{PlanError, PlanOptions, Window};
+use crate::plan::{PlanError, PlanOptions, Selection, Window};
 use crate::report::{LogWriter, json_document, print_data, report_line};
 use crate::run::{Exit, RunError};
 use crate::units::check_zone;
@@ -95,8 +95,16 @@ fn manual() -> Result<Exit, RunError> {
     print(&text)
 }
 
-fn plan_options(common: &Common) -> PlanOptions {
-    PlanOptions { full: common.full, limit: common.limit }
+fn plan_options(common: &Common, selection: Selection) -> PlanOptions {
+    PlanOptions { full: common.full, limit: common.limit, selection }
+}
+
+fn selection(args: &SelectionArgs) -> Selection {
+    match &args.only[..] {
+        [] if args.part => Selection::Part,
+        [] => Selection::All,
+        ids => Selection::Customers { ids: ids.to_vec(), brand: args.brand },
+    }
 }
 
 /// The command line overrides the configuration.

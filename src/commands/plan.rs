@@ -6,18 +6,16 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::{plan_options, print, print_json, window};
+use super::{plan_options, print, print_json, selection, window};
 use crate::checkpoint::{Checkpoint, OpenRun};
 use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::guards::{GuardVerdict, judge_guards};
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
-use crate::plan::{
-    OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, make_plan, prepare_beside,
-};
+use crate::plan::{OpenRunFate, Plan, PlanObserver, PlanView, RunContext, make_plan, prepare_beside};
 use crate::reconcile::Outcome;
 use crate::report::report_line;
-use crate::run::{Exit, RunError, report_lost_checkpoint};
+use crate::run::{Exit, RunError, judge_new_checkpoint, report_lost_checkpoint};
 use crate::source::RowRef;
 use crate::units::Count;
 
@@ -33,8 +31,8 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
         }
         Ok::<_, RunError>(checkpoint)
     };
-    let (prepared, mut checkpoint) =
-        prepare_beside(&config, plan_options(&args.common), &args.exports, open)?;
+    let options = plan_options(&args.common, selection(&args.selection));
+    let (prepared, mut checkpoint) = prepare_beside(&config, options, &args.exports, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref())?;
     let search = config.guard.shared_addresses.search_of_plan();
     let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
@@ -47,10 +45,13 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let mut requests: Vec<Value> = preview.requests.values().cloned().collect();
     requests.extend(preview.missing(checkpoint.as_ref(), &plan)?);
     report_lost_checkpoint(&config.checkpoint.path);
-    if let Some(open) = checkpoint.as_ref().map(Checkpoint::open_run).transpose()?.flatten() {
-        report_line(&open_run_text(&open, &prepared, &plan));
+    for open in checkpoint.as_ref().map(Checkpoint::open_runs).transpose()?.into_iter().flatten() {
+        report_line(&open_run_text(&open, context.fate_of(&open, &prepared, &plan)));
     }
-    let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    let mut verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    if checkpoint.is_none() {
+        verdicts.extend(judge_new_checkpoint(&config, &prepared.export.name())?);
+    }
     let exit = if args.exit_code { exit_of(&plan, &verdicts) } else { Exit::Clean };
     let (plan, window) = (&plan, window.as_ref());
     let view = PlanView { config: &config, prepared: &prepared, plan, verdicts: &verdicts, window };
@@ -159,11 +160,12 @@ impl RequestPreview {
     }
 }
 
-fn open_run_text(open: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> String {
-    const OTHER: &str = "it is over another export, mapping or version of this program, and";
-    let fate = match OpenRunFate::new(open, prepared, plan) {
+fn open_run_text(open: &OpenRun, fate: OpenRunFate) -> String {
+    const OTHER: &str = "it is over another export, part, mapping or version of this program, and";
+    let fate = match fate {
         OpenRunFate::Resumed => "`run` resumes it".to_owned(),
         OpenRunFate::Superseded => format!("{OTHER} ends when this export is run"),
+        OpenRunFate::StaysOpen => "this export is a part of the base, and leaves it open".to_owned(),
         OpenRunFate::InTheWay => {
             format!("{OTHER} has to be finished, or given up by `run --fresh`, before this export is run")
         }

@@ -24,9 +24,11 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
     override_settings(&mut config, args);
     Ok(RunOptions {
         exports: args.exports.clone(),
-        plan: super::plan_options(&args.common),
+        plan: super::plan_options(&args.common, super::selection(&args.selection)),
         allow_recreate: args.allow_recreate,
         allow_vanished: args.allow_vanished.unwrap_or_default(),
+        new_baseline: args.new_baseline,
+        new_checkpoint: args.new_checkpoint,
         fresh: args.fresh,
         sandbox: args.sandbox,
         window: super::window(&args.window, &config.limits, began)?,
@@ -47,8 +49,7 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     guard.allow_purge |= args.allow_purge;
     guard.max_purge = args.max_purge.unwrap_or(guard.max_purge);
     guard.max_changes = args.max_changes.unwrap_or(guard.max_changes);
-    guard.min_rows = args.min_rows.unwrap_or(guard.min_rows);
-    guard.min_fill = args.min_fill.unwrap_or(guard.min_fill);
+    (guard.min_rows_override, guard.min_fill_override) = (args.min_rows, args.min_fill);
     if args.allow_shared_addresses && guard.shared_addresses == SharedAddressesPolicy::Block {
         guard.shared_addresses = SharedAddressesPolicy::Report;
     }

@@ -15,14 +15,17 @@ use crate::report::{RunningStatus, STATUS_ENDING, UnusableProbes, read_status, w
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
 use crate::units::{Count, counted, pluralize};
 
-const RUNS_SHOWN: u32 = 10;
+const RUNS_SHOWN: usize = 10;
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
     let config = Config::read(&args.config)?;
     let real = config.checkpoint.path;
     for path in [real.clone(), rehearsal_path(&real)] {
         if let Some(checkpoint) = Checkpoint::open_to_read(&path)? {
-            let runs = checkpoint.runs(RUNS_SHOWN)?;
+            let mut runs = checkpoint.runs(u32::MAX)?;
+            // An open run is shown however many parts have come since.
+            let mut shown = 0..RUNS_SHOWN;
+            runs.retain(|(_, run)| shown.next().is_some() || run.state == RunState::Open);
             let running = read_status(&path_beside(&path, STATUS_ENDING));
             let view = StatusView {
                 path,
@@ -52,8 +55,8 @@ struct StatusView {
 }
 
 impl StatusView {
-    fn open_run(&self) -> Option<&(i64, RunRecord)> {
-        self.runs.first().filter(|(_, run)| run.state == RunState::Open)
+    fn open_runs(&self) -> impl Iterator<Item = &(i64, RunRecord)> {
+        self.runs.iter().filter(|(_, run)| run.state == RunState::Open)
     }
 
     /// By the settings of the last run.
@@ -74,7 +77,8 @@ impl StatusView {
             "absent": self.totals.absent,
             "in_doubt": self.totals.in_doubt,
             "unusable_probes": self.unusable_probes().as_ref().map(UnusableProbes::json),
-            "open_run": self.open_run().map(run_json),
+            "open_run": self.open_runs().find(|(_, run)| !run.scope.is_part()).map(run_json),
+            "open_parts": self.open_runs().filter(|(_, run)| run.scope.is_part()).map(run_json).collect::<Vec<_>>(),
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
         })
     }
@@ -82,7 +86,7 @@ impl StatusView {
     fn text(&self) -> String {
         let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
         // Another process may be making the calls of an open run just now.
-        let doubt = if self.open_run().is_some() { "pending or in doubt" } else { "in doubt" };
+        let doubt = if self.open_runs().next().is_some() { "pending or in doubt" } else { "in doubt" };
         let CustomerTotals { known, purged, perhaps_purged, existing_before, absent, in_doubt } = self.totals;
         let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
         let perhaps = Some(perhaps_purged).filter(|customers| *customers > 0);
@@ -106,7 +110,8 @@ impl StatusView {
         for (id, run) in &self.runs {
             let _ = writeln!(
                 text,
-                "run {id}, {}, started {}: {} of {} settled ({})",
+                "run {id}{}, {}, started {}: {} of {} settled ({})",
+                if run.scope.is_part() { " over a part" } else { "" },
                 run.state.as_str(),
                 run.started,
                 Count(run.counts.total()),
@@ -135,6 +140,8 @@ fn run_json((id, run): &(i64, RunRecord)) -> Value {
     json!({
         "id": id,
         "state": run.state.as_str(),
+        "part": run.scope.is_part(),
+        "baseline": run.is_baseline,
         "started": run.started,
         "ended": run.ended,
         "folder": run.folder,

@@ -23,6 +23,6 @@ pub(crate) use vanished::vanished_customer;
 pub use vanished::{VanishedAddress, VanishedChanges};
 pub(crate) use verdict::{
     ExportEffects, GuardVerdict, NewCustomers, PlaceholderIds, PurgeCounts, RecreatedCustomers, judge_guards,
-    judge_purges,
+    judge_purges, needs_size_override,
 };
 pub use verdict::{GuardPolicy, GuardSettings, NewIdsPolicy};

@@ -51,6 +51,12 @@ pub struct GuardSettings {
     pub(crate) same_id: GuardPolicy,
     /// What to do about known customers who get the addresses of others.
     pub(crate) moved_addresses: GuardPolicy,
+    /// `--min-rows`
+    #[serde(skip)]
+    pub(crate) min_rows_override: Option<Amount>,
+    /// `--min-fill`
+    #[serde(skip)]
+    pub(crate) min_fill_override: Option<Share>,
     /// `--allow-shared-addresses`
     #[serde(skip)]
     pub(crate) allow_shared_addresses: bool,
@@ -97,6 +103,8 @@ impl Default for GuardSettings {
             new_ids: NewIdsPolicy::Block,
             same_id: GuardPolicy::Block,
             moved_addresses: GuardPolicy::Block,
+            min_rows_override: None,
+            min_fill_override: None,
             allow_shared_addresses: false,
             allow_placeholder_ids: false,
         }
@@ -170,11 +178,30 @@ pub(crate) struct GuardVerdict {
     /// Empty if none does.
     #[serde(rename = "override")]
     pub(crate) override_options: String,
+    /// Those that would be needed if the export were a part of the base, if they
+    /// are others.
+    #[serde(skip)]
+    pub(crate) part_options: Option<String>,
 }
 
 impl GuardVerdict {
-    fn new(guard: &'static str, message: String, override_options: String) -> Self {
-        Self { guard, message, override_options }
+    pub(crate) fn new(guard: &'static str, message: String, override_options: String) -> Self {
+        Self { guard, message, override_options, part_options: None }
+    }
+
+    /// It needs other options where the export is a part.
+    fn of_whole_base(self, part_options: String) -> Self {
+        Self { part_options: Some(part_options), ..self }
+    }
+
+    /// The options that are needed if the export is a part.
+    pub(crate) fn options_of_part(&self) -> &str {
+        self.part_options.as_ref().unwrap_or(&self.override_options)
+    }
+
+    /// Whether its guard compares the export with the baseline.
+    pub(crate) fn is_of_baseline(&self) -> bool {
+        matches!(self.guard, "min_rows" | "min_fill")
     }
 }
 
@@ -189,8 +216,7 @@ pub(crate) fn judge_guards(
     verdicts.extend(judge_changes(settings, effects));
     verdicts.extend(effects.recreated.map(judge_recreated));
     verdicts.extend(judge_ids(settings, effects, baseline));
-    verdicts.extend(baseline.rows.and_then(|before| judge_rows(settings, effects, before)));
-    verdicts.extend(baseline.profile.as_ref().and_then(|before| judge_fill(settings, effects, before)));
+    verdicts.extend(judge_size(settings, effects, baseline));
     verdicts.extend(judge_shared(settings, effects));
     verdicts.extend(judge_placeholders(settings, effects));
     if settings.same_id == GuardPolicy::Block {
@@ -219,7 +245,15 @@ pub(crate) fn judge_purges(settings: &GuardSettings, purges: PurgeCounts, rows: 
     };
     let verdict = |guard, reason: String| {
         let message = format!("{would_purge}{reason}");
-        GuardVerdict::new(guard, message, format!("--allow-purge --max-purge {all}"))
+        let options = |purges| format!("--allow-purge --max-purge {purges}");
+        let verdict = GuardVerdict::new(guard, message, options(all));
+        let of_rows = all.saturating_sub(missing);
+        // A part purges nobody for being missing.
+        if missing == 0 {
+            verdict
+        } else {
+            verdict.of_whole_base(if of_rows > 0 { options(of_rows) } else { String::new() })
+        }
     };
     let mut verdicts = Vec::new();
     let most = settings.max_purge;
@@ -272,20 +306,39 @@ fn judge_ids(settings: &GuardSettings, effects: &ExportEffects, baseline: &Basel
     Some(GuardVerdict::new("new_ids", message, "--allow-new-ids".to_owned()))
 }
 
+/// The verdicts of the guards that compare the export with the baseline.
+fn judge_size(settings: &GuardSettings, effects: &ExportEffects, baseline: &Baseline) -> Vec<GuardVerdict> {
+    let rows = baseline.rows.and_then(|before| judge_rows(settings, effects, before));
+    let fill = baseline.profile.as_ref().and_then(|before| judge_fill(settings, effects, before));
+    rows.into_iter().chain(fill).collect()
+}
+
+/// Whether `min_rows` or `min_fill` would block the run without an override.
+pub(crate) fn needs_size_override(
+    settings: &GuardSettings,
+    effects: &ExportEffects,
+    baseline: &Baseline,
+) -> bool {
+    let configured = GuardSettings { min_rows_override: None, min_fill_override: None, ..settings.clone() };
+    !judge_size(&configured, effects, baseline).is_empty()
+}
+
 fn judge_rows(settings: &GuardSettings, effects: &ExportEffects, before: u64) -> Option<GuardVerdict> {
-    let (least, rows, missing) = (settings.min_rows, effects.rows, effects.purges.missing);
+    let least = settings.min_rows_override.unwrap_or(settings.min_rows);
+    let (rows, missing) = (effects.rows, effects.purges.missing);
     if rows >= least.count_in(before) {
         return None;
     }
     let mut message = format!(
-        "the export has {}, the last finished run read {}; fewer than {least} of that looks truncated",
+        "the export has {}, the last full run read {}; fewer than {least} of that looks truncated",
         counted(rows, "row"),
         Count(before)
     );
     if missing > 0 {
         let _ = write!(message, "; {} who are not in it would be purged", counted(missing, "customer"));
     }
-    Some(GuardVerdict::new("min_rows", message, format!("--min-rows {rows}")))
+    let verdict = GuardVerdict::new("min_rows", message, format!("--min-rows {rows}"));
+    Some(verdict.of_whole_base(String::new()))
 }
 
 /// One verdict over all columns that collapsed.
@@ -295,17 +348,18 @@ fn judge_fill(
     before: &RunProfile,
 ) -> Option<GuardVerdict> {
     let now = &effects.findings.profile;
-    let mut least = settings.min_fill.percent;
+    let min_fill = settings.min_fill_override.unwrap_or(settings.min_fill);
+    let mut least = min_fill.percent;
     let mut columns = Vec::new();
     for (name, filled) in &now.fill {
         let Some((_, filled_before)) = before.fill.iter().find(|(known, _)| known == name) else { continue };
         let expected = scale(*filled_before, before.described_rows, now.described_rows);
-        if expected < FILLED_MIN || *filled >= settings.min_fill.count_in(expected) {
+        if expected < FILLED_MIN || *filled >= min_fill.count_in(expected) {
             continue;
         }
         least = least.min(percent(*filled, expected));
         columns.push(format!(
-            "column {name:?} has a value in {} of {} ({:.0} %), in the last finished run in {:.0} %",
+            "column {name:?} has a value in {} of {} ({:.0} %), in the last full run in {:.0} %",
             Count(*filled),
             counted(now.described_rows, "row"),
             percent(*filled, now.described_rows),
@@ -315,10 +369,11 @@ fn judge_fill(
     if columns.is_empty() {
         return None;
     }
-    let message = format!("{}; below {} of that a column looks lost", columns.join("; "), settings.min_fill);
+    let message = format!("{}; below {min_fill} of that a column looks lost", columns.join("; "));
     // Rounded down, so that it overrides the guard.
     let enough = (least * 100.0).floor() / 100.0;
-    Some(GuardVerdict::new("min_fill", message, format!("--min-fill {enough}%")))
+    let verdict = GuardVerdict::new("min_fill", message, format!("--min-fill {enough}%"));
+    Some(verdict.of_whole_base(String::new()))
 }
 
 fn judge_shared(settings: &GuardSettings, effects: &ExportEffects) -> Option<GuardVerdict> {
@@ -431,7 +486,7 @@ fn judge_missing(effects: &ExportEffects) -> Option<GuardVerdict> {
         first.unwrap_or_default()
     );
     // No option can supply the id of a row.
-    Some(GuardVerdict::new("missing", message, String::new()))
+    Some(GuardVerdict::new("missing", message, String::new()).of_whole_base(String::new()))
 }
 
 /// `part` of `of`, scaled to `whole`.

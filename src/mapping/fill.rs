@@ -41,15 +41,15 @@ impl Mapping {
     pub(crate) fn fill(&self) -> Fill {
         let is_custom = |name: &FieldName| matches!(name, FieldName::Custom(_));
         let custom = self.fields.iter().filter(|(name, _)| is_custom(name));
-        let custom = self.columns_of(custom.flat_map(|(_, source)| &source.origins));
+        let custom = self.read_columns_of(custom.flat_map(|(_, source)| &source.origins));
         let column = |at: usize| {
             let null_words = if custom.contains(&at) { NullWords::Sent } else { NullWords::Dropped };
             ColumnFill { at, name: self.columns.names()[at].clone(), null_words, rows: 0 }
         };
-        Fill { rows: 0, columns: self.columns_of(self.origins()).into_iter().map(column).collect() }
+        Fill { rows: 0, columns: self.read_columns_of(self.origins()).into_iter().map(column).collect() }
     }
 
-    fn columns_of<'a>(&self, origins: impl Iterator<Item = &'a ValueOrigin>) -> BTreeSet<usize> {
+    fn read_columns_of<'a>(&self, origins: impl Iterator<Item = &'a ValueOrigin>) -> BTreeSet<usize> {
         let mut columns = BTreeSet::new();
         for origin in origins {
             match origin {

@@ -117,6 +117,14 @@ impl Mapping {
         names.filter(|(column, _)| self.apostrophes.contains(*column)).map(|(_, name)| name.as_str())
     }
 
+    /// The brand, if it is the same of all rows.
+    pub(crate) fn constant_brand(&self) -> Option<u64> {
+        match &self.brand_id.origins[..] {
+            [ValueOrigin::Constant(text)] => text.parse().ok(),
+            _ => None,
+        }
+    }
+
     /// The values that are no addresses, without the operation.
     fn text_sources(&self) -> impl Iterator<Item = &ValueSource> {
         let fields = self.fields.iter().map(|(_, source)| source);

@@ -152,9 +152,13 @@ pub(crate) fn make_plan<O: PlanObserver>(
         search,
         fingerprints_all: wants_states,
         fill: &mut fill,
+        selected: BTreeSet::new(),
     };
     let end = read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
     (pass.plan.absent_keys, pass.plan.skipped) = (end.absent_keys, end.skipped);
+    if let Some(selected) = &prepared.selected {
+        selected.check_present(&reading.selected, &prepared.export.name())?;
+    }
     pass.decide_doubtful()?;
     pass.write_fingerprints()?;
     pass.find_new_ids();
@@ -166,7 +170,8 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     fn finish(self, fill: &Fill) -> Result<Plan, PlanError> {
         let Self { prepared, mut plan, inspection, repeated, present, missing, checkpoint, .. } = self;
         prepared.export.check_unchanged()?;
-        if plan.rows() < prepared.options.limit.unwrap_or(u64::MAX) {
+        let read = plan.rows() + plan.unselected_rows;
+        if read < prepared.options.limit.unwrap_or(u64::MAX) {
             prepared.export.check_ends(|offset| plan.worklist.entry_before(offset))?;
         }
         for customer in repeated.values().filter(|customer| customer.is_without_address) {
@@ -196,8 +201,9 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         self.observer.check()?;
         let mut states = self.look_up(&batch)?.into_iter();
         for ClassifiedRow { at, class } in batch {
-            self.plan.add_row(at);
+            self.plan.add_row(at, &class);
             match class {
+                RowClass::Unselected => {}
                 RowClass::Unchanged(customer) => self.add_unchanged(at, customer)?,
                 RowClass::New(customer, new) => {
                     self.plan.add_request(new.operation, customer.brand_id, &[]);

@@ -17,7 +17,7 @@ const BATCH_IDS: usize = 8192;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SearchObstacle {
-    /// Only a part of it is read: a limit, or a result file.
+    /// It is a part of the base.
     Part,
     /// Rows name operations of their own, or their operation cannot be read.
     OwnOperations,
@@ -26,7 +26,7 @@ pub(crate) enum SearchObstacle {
 impl SearchObstacle {
     pub(crate) fn description(self) -> &'static str {
         match self {
-            Self::Part => "missing: not searched for, since only a part of an export is read",
+            Self::Part => "missing: not searched for, since this is a part of the base",
             Self::OwnOperations => {
                 "missing: not searched for, since rows name operations of their own: this need not be the full base"
             }
@@ -137,7 +137,9 @@ pub(crate) fn store_ids(prepared: &PreparedExport, checkpoint: &mut Checkpoint) 
         let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
         Some((key.customer(&customer), customer))
     };
-    let classify = |rows: &[Row], batch: &mut Vec<_>| batch.extend(rows.iter().filter_map(customer_of));
+    let classify = |rows: &[Row], batch: &mut Vec<_>| {
+        batch.extend(rows.iter().filter(|row| prepared.selects(row)).filter_map(customer_of))
+    };
     read(prepared, classify, |mut batch| {
         waiting.append(&mut batch);
         if waiting.len() >= BATCH_IDS { write(&mut waiting) } else { Ok(()) }

@@ -1,28 +1,80 @@
-//! The command line that overrides the guards which blocked a run: the same
-//! one, with the options that they name.
+//! The command lines that override the guards which blocked a run: the same one,
+//! with the options that they name.
+
+use std::fmt;
 
 use crate::guards::GuardVerdict;
 
-/// The command line of this process with the overrides. `None` where something
-/// has to be fixed that no option overrides.
-pub(crate) fn override_command(verdicts: &[GuardVerdict]) -> Option<String> {
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    let can_override = verdicts.iter().all(|verdict| !verdict.override_options.is_empty());
-    (can_override && !verdicts.is_empty()).then(|| command(words, verdicts))
+const PART: &str = "--part";
+const NEW_BASELINE: &str = "--new-baseline";
+
+/// What has to be true for an override.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OverrideCase {
+    Part,
+    Intended,
+    NewBaseline,
 }
 
-/// `words` with all overrides behind the sub-command, which becomes `run`, for a
+/// A command line that a blocked run proposes.
+#[derive(Debug, Clone)]
+pub(crate) struct OverrideCommand {
+    pub(crate) case: OverrideCase,
+    pub(crate) command: String,
+}
+
+impl fmt::Display for OverrideCommand {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        let case = match self.case {
+            OverrideCase::Part => "if this export is only a part of the base, run:",
+            OverrideCase::Intended => "if all of this is intended, run:",
+            OverrideCase::NewBaseline => "if later exports will look like this one, run:",
+        };
+        write!(out, "{case}\n  {}", self.command)
+    }
+}
+
+/// The command lines of this process with the overrides. None where something has to
+/// be fixed that no option overrides.
+pub(crate) fn override_commands(verdicts: &[GuardVerdict]) -> Vec<OverrideCommand> {
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    commands(&words, verdicts)
+}
+
+fn commands(words: &[String], verdicts: &[GuardVerdict]) -> Vec<OverrideCommand> {
+    if verdicts.is_empty() {
+        return Vec::new();
+    }
+    let new = |case, options: &[&str]| OverrideCommand { case, command: command(words.to_vec(), options) };
+    let overrides: Vec<&str> = verdicts.iter().map(|verdict| verdict.override_options.as_str()).collect();
+    let mut commands = Vec::new();
+    let is_of_baseline = verdicts.iter().any(GuardVerdict::is_of_baseline);
+    if is_of_baseline {
+        let options: Vec<&str> =
+            [PART].into_iter().chain(verdicts.iter().map(GuardVerdict::options_of_part)).collect();
+        commands.push(new(OverrideCase::Part, &options));
+    }
+    if overrides.iter().all(|options| !options.is_empty()) {
+        commands.push(new(OverrideCase::Intended, &overrides));
+        if is_of_baseline {
+            commands.push(new(OverrideCase::NewBaseline, &[&overrides[..], &[NEW_BASELINE]].concat()));
+        }
+    }
+    commands
+}
+
+/// `words` with these options behind the sub-command, which becomes `run`, for a
 /// shell.
-fn command(words: impl Iterator<Item = String>, verdicts: &[GuardVerdict]) -> String {
-    let mut words: Vec<String> = words.collect();
+fn command(mut words: Vec<String>, added: &[&str]) -> String {
     let mut overrides: Vec<(&str, Option<&str>)> = Vec::new();
-    for (option, value) in verdicts.iter().flat_map(|verdict| options(&verdict.override_options)) {
+    for (option, value) in added.iter().flat_map(|added| options(added)) {
         overrides.retain(|(known, _)| *known != option);
         overrides.push((option, value));
     }
     // `run` does not have these options of `plan`.
     remove(&mut words, "--show", 1);
     remove(&mut words, "--exit-code", 0);
+    remove(&mut words, NEW_BASELINE, 0);
     for (option, value) in &overrides {
         remove(&mut words, option, value.iter().len());
     }
@@ -69,13 +121,7 @@ mod tests {
     use super::*;
 
     fn overridden(line: &[&str], overrides: &[&str]) -> String {
-        let verdict = |options: &&str| GuardVerdict {
-            guard: "x",
-            message: String::new(),
-            override_options: (*options).to_owned(),
-        };
-        let verdicts: Vec<GuardVerdict> = overrides.iter().map(verdict).collect();
-        command(line.iter().map(|word| (*word).to_owned()), &verdicts)
+        command(line.iter().map(|word| (*word).to_owned()).collect(), overrides)
     }
 
     #[test]
@@ -95,5 +141,31 @@ mod tests {
             overridden(&["o-s", "plan", "--show", "3", "--exit-code", "--json", "a.csv"], &["--min-rows 7"]),
             "o-s run --min-rows 7 --json a.csv"
         );
+    }
+
+    #[test]
+    fn a_smaller_export_has_three_ways_on() {
+        let words: Vec<String> = ["o-s", "run", "a.csv"].map(str::to_owned).to_vec();
+        let verdict = |guard, options: &str, of_part: Option<&str>| {
+            let verdict = GuardVerdict::new(guard, String::new(), options.to_owned());
+            GuardVerdict { part_options: of_part.map(str::to_owned), ..verdict }
+        };
+        let lines = |verdicts: &[GuardVerdict]| -> Vec<String> {
+            commands(&words, verdicts).into_iter().map(|command| command.command).collect()
+        };
+        let rows = verdict("min_rows", "--min-rows 7", Some(""));
+        let changes = verdict("max_changes", "--max-changes 9", None);
+        assert_eq!(
+            lines(&[changes.clone(), rows.clone()]),
+            [
+                "o-s run --part --max-changes 9 a.csv",
+                "o-s run --max-changes 9 --min-rows 7 a.csv",
+                "o-s run --max-changes 9 --min-rows 7 --new-baseline a.csv",
+            ]
+        );
+        assert_eq!(lines(&[changes]), ["o-s run --max-changes 9 a.csv"]);
+        let missing = verdict("missing", "", Some(""));
+        assert_eq!(lines(&[missing.clone(), rows]), ["o-s run --part a.csv"]);
+        assert_eq!(lines(&[missing]), Vec::<String>::new());
     }
 }

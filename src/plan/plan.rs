@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::missing::MissingPlan;
+use super::reading::RowClass;
 use crate::checkpoint::{Work, Worklist};
 use crate::guards::{ExportEffects, NoticeLine, RecreatedCustomers};
 use crate::mapping::{Operation, Rejection, RejectionCode, Warning};
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) effects: ExportEffects,
     /// Rows by the outcome they will have if every call works.
     pub(crate) expected: Counts,
+    /// Rows of customers whom `--only` does not select. They have no outcome.
+    pub(crate) unselected_rows: u64,
     /// Rows of a customer who has an earlier row in the same export.
     pub(crate) repeated_rows: u64,
     /// Whether a row has another operation than `sync` and `skip`.
@@ -63,7 +66,7 @@ pub(crate) struct HandsOffRows {
 }
 
 impl Plan {
-    /// Rows read.
+    /// Rows read, without those of customers who are not selected.
     pub(crate) fn rows(&self) -> u64 {
         self.effects.rows
     }
@@ -88,8 +91,11 @@ impl Plan {
         self.missing = Some(missing);
     }
 
-    pub(super) fn add_row(&mut self, at: RowRef) {
-        self.effects.rows += 1;
+    pub(super) fn add_row(&mut self, at: RowRef, class: &RowClass) {
+        match class {
+            RowClass::Unselected => self.unselected_rows += 1,
+            _ => self.effects.rows += 1,
+        }
         self.worklist.add_row(at);
     }
 

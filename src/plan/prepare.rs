@@ -1,5 +1,6 @@
 //! What `run`, `plan` and `adopt` do first: open the export, compile the mapping.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -7,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 use serde_json::{Value, json};
 
 use super::error::PlanError;
-use crate::checkpoint::{PlanVersion, SettingsHash};
+use super::selection::{SelectedCustomers, Selection};
+use crate::checkpoint::{PlanVersion, RunScope, SettingsHash};
 use crate::config::Config;
 use crate::guards::GuardPolicy;
 use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, OnExists, OnMissing, RowResult};
@@ -24,12 +26,13 @@ const SAMPLE_ROWS: usize = 1000;
 const SAMPLE_BYTES: u64 = 4 << 20;
 
 /// How much of an export is decided, and against what.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PlanOptions {
     /// Send everything, whatever is acknowledged.
     pub(crate) full: bool,
     /// Only the first rows.
     pub(crate) limit: Option<u64>,
+    pub(crate) selection: Selection,
 }
 
 /// An export that is ready to be read with its mapping.
@@ -43,6 +46,8 @@ pub(crate) struct PreparedExport {
     /// The mapping and the program alone.
     pub(crate) mapping_version: SettingsHash,
     pub(crate) is_result_file: bool,
+    /// `--only`: no other row is decided.
+    pub(crate) selected: Option<SelectedCustomers>,
     /// What is mapped, to tell a changed mapping from changed data.
     pub(crate) keys: Vec<MappedKey>,
     pub(crate) missing: MissingAction,
@@ -58,10 +63,28 @@ pub(crate) struct PreparedExport {
 }
 
 impl PreparedExport {
-    /// Whether it is read only in part on purpose, so that it is no measure of
-    /// a whole export: a limit, or a result file.
+    /// Whether it is a part of the base on purpose, and so no measure of it.
     pub(crate) fn is_part(&self) -> bool {
-        self.options.limit.is_some() || self.is_result_file
+        self.options.limit.is_some() || self.is_result_file || self.options.selection != Selection::All
+    }
+
+    pub(crate) fn scope(&self, key: &HashKey) -> RunScope {
+        match &self.selected {
+            Some(selected) => selected.scope(key),
+            None if self.is_part() => RunScope::Part,
+            None => RunScope::Whole,
+        }
+    }
+
+    /// The id of the row's customer, if `--only` selects it.
+    pub(super) fn selected_id<'a>(&'a self, row: &'a Row) -> Option<Cow<'a, str>> {
+        let selected = self.selected.as_ref()?;
+        self.mapping.customer_of(row).filter(|(brand, id)| selected.contains(*brand, id)).map(|(_, id)| id)
+    }
+
+    /// Whether the row is one of this run.
+    pub(super) fn selects(&self, row: &Row) -> bool {
+        self.selected.is_none() || self.selected_id(row).is_some()
     }
 
     /// What result files are made of.
@@ -131,6 +154,10 @@ pub(crate) fn prepare(
     let (mut export, further) = source::open_all(paths, &config.input)?;
     let mut mapping = compile(config, &mut export)?;
     let mapped = mapping.mapped_columns();
+    let selected = match &options.selection {
+        Selection::Customers { ids, brand } => Some(SelectedCustomers::new(ids, *brand, &mapping)?),
+        Selection::All | Selection::Part => None,
+    };
     let is_result_file = export.is_result_file()?;
     if is_result_file {
         export.require_origin();
@@ -146,13 +173,14 @@ pub(crate) fn prepare(
         export: Arc::new(export),
         mapping: Arc::new(mapping),
         hash,
-        options,
         plan: PlanVersion {
             settings: SettingsHash::new(&json!([settings, options.full, options.limit])),
             program: SettingsHash::new(&json!(VERSION)),
         },
+        options,
         mapping_version: SettingsHash::new(&json!([settings, VERSION])),
         is_result_file,
+        selected,
         keys: MappedKey::all(
             &config.customer,
             config.omnidesk.names,

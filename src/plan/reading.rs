@@ -6,7 +6,7 @@
 //! known by its fingerprint. Of a row that creates a customer, it is enough that
 //! all of it can be sent, and in how many calls.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -48,6 +48,8 @@ pub(super) enum RowClass {
     Skipped(Option<Box<RowIdentity>>),
     /// Likewise.
     Rejected(Box<Rejection>, Option<Box<RowIdentity>>),
+    /// It is of a customer whom `--only` does not select.
+    Unselected,
 }
 
 /// A row that is decided by its customer's state.
@@ -153,6 +155,8 @@ pub(super) struct FirstReading<'a> {
     pub(super) fingerprints_all: bool,
     /// How full the mapped columns are.
     pub(super) fill: &'a mut Fill,
+    /// The ids of selected customers with a row so far.
+    pub(super) selected: BTreeSet<String>,
 }
 
 impl FirstReading<'_> {
@@ -170,6 +174,7 @@ impl FirstReading<'_> {
         }
         batch.extend(rows.iter().zip(found).map(|(row, found)| {
             let class = match found {
+                _ if !self.selects(row) => RowClass::Unselected,
                 Some((customer, fingerprint)) if self.is_unchanged(customer, fingerprint) => {
                     self.fill.count(&self.prepared.mapping, row);
                     RowClass::Unchanged(customer)
@@ -178,6 +183,14 @@ impl FirstReading<'_> {
             };
             ClassifiedRow { at: row.at(), class }
         }));
+    }
+
+    fn selects(&mut self, row: &Row) -> bool {
+        if self.prepared.selected.is_none() {
+            return true;
+        }
+        let id = self.prepared.selected_id(row);
+        id.map(|id| self.selected.insert(id.into_owned())).is_some()
     }
 
     fn customer_of(&self, row: &Row) -> Option<CustomerRef> {
@@ -274,7 +287,10 @@ impl SecondReading<'_> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
         let is_repeated = self.repeated.contains(&key);
-        if self.rejected.contains(&key) || !is_repeated && self.suspects.is_empty() {
+        if self.rejected.contains(&key)
+            || !is_repeated && self.suspects.is_empty()
+            || !self.prepared.selects(row)
+        {
             return None;
         }
         let draft = self.prepared.draft(row).ok()??;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::overrides::override_command;
+use super::overrides::{OverrideCase, override_commands};
 use super::plan::{HandsOffRows, Plan};
 use super::prepare::PreparedExport;
 use super::window::{Window, WindowFit};
@@ -112,12 +112,16 @@ impl PlanView<'_> {
             .collect();
         let warnings: BTreeMap<&str, u64> =
             plan.warnings.iter().map(|(warning, rows)| (warning.as_str(), *rows)).collect();
+        let commands = override_commands(self.verdicts);
+        let command = |case| commands.iter().find(|one| one.case == case).map(|one| &one.command);
         json!({
             "tenant": self.config.omnidesk.base_url.to_string(),
             "brands": plan.effects.brands,
             "export": self.prepared.export.name(),
             "export_hash": self.prepared.hash.to_string(),
             "rows": plan.rows(),
+            "part": self.prepared.is_part(),
+            "unselected_rows": plan.unselected_rows,
             "outcomes": plan.expected.json(),
             "calls": calls,
             "calls_total": plan.calls_total(),
@@ -138,7 +142,9 @@ impl PlanView<'_> {
             "hands_off": self.hands_off_json(),
             "missing": self.missing_json(),
             "guards": self.verdicts,
-            "override": override_command(self.verdicts),
+            "override": command(OverrideCase::Intended),
+            "override_as_part": command(OverrideCase::Part),
+            "override_with_new_baseline": command(OverrideCase::NewBaseline),
             "balanced": plan.expected.total() == plan.rows(),
         })
     }
@@ -192,11 +198,7 @@ impl PlanView<'_> {
             let _ = write!(text, " ({}) and take {duration} at {rate}", calls.join(", "));
         }
         text.push('\n');
-        if self.prepared.is_result_file {
-            text.push_str(
-                "read as a result file, which is a part of an export: min_rows and min_fill do not apply\n",
-            );
-        }
+        self.write_part(&mut text);
         let apostrophes: Vec<&str> = self.prepared.mapping.apostrophe_columns().collect();
         if !apostrophes.is_empty() {
             let columns = apostrophes.join(", ");
@@ -219,6 +221,22 @@ impl PlanView<'_> {
         text.push_str(&plan.effects.findings.mapping_changes.text());
         self.write_missing(&mut text);
         text
+    }
+
+    fn write_part(&self, text: &mut String) {
+        let prepared = self.prepared;
+        if !prepared.is_part() {
+            return;
+        }
+        if prepared.is_result_file {
+            text.push_str("read as a result file; ");
+        }
+        if let Some(selected) = &prepared.selected {
+            let customers = counted(selected.len() as u64, "customer");
+            let others = counted(self.plan.unselected_rows, "row");
+            let _ = write!(text, "only the rows of {customers}; {others} of others are not decided; ");
+        }
+        text.push_str("this is a part of the base: min_rows and min_fill do not apply\n");
     }
 
     fn write_missing(&self, text: &mut String) {
@@ -265,12 +283,9 @@ impl PlanView<'_> {
         for verdict in self.verdicts {
             let _ = writeln!(text, "guard {} will block the run: {}", verdict.guard, verdict.message);
         }
-        if let Some(command) = override_command(self.verdicts) {
-            let _ = writeln!(text, "{OVERRIDE_INTRO}\n  {command}");
+        for command in override_commands(self.verdicts) {
+            let _ = writeln!(text, "{command}");
         }
         text
     }
 }
-
-/// In front of the command that overrides guards.
-pub(crate) const OVERRIDE_INTRO: &str = "if all of this is intended, run:";

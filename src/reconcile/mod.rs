@@ -23,7 +23,7 @@ pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
 pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};
 pub(crate) use step::{
-    AfterAnswer, Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, set_fingerprint,
-    state_during, superseded, turn_to_create, turn_to_update,
+    AfterAnswer, Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, purged_before,
+    set_fingerprint, state_during, superseded, turn_to_create, turn_to_update,
 };
 pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};

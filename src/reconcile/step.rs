@@ -225,7 +225,7 @@ fn changed_fields(
     intent.fields.iter().filter(|(name, value)| is_changed(name, value)).cloned().collect()
 }
 
-fn purged_before() -> Box<Rejection> {
+pub(crate) fn purged_before() -> Box<Rejection> {
     Rejection::new(
         RejectionCode::PurgedBefore,
         "the customer's data was purged before, and an export brings the customer back",

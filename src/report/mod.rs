@@ -20,6 +20,6 @@ pub(crate) use notify::{Notifier, NotifySettings};
 pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
-pub(crate) use retention::{KeepRuns, sweep};
+pub(crate) use retention::{KeepRuns, last_run_of, sweep};
 pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
 pub(crate) use summary::{Causes, Summary, Tally, UnusableProbes};

@@ -97,6 +97,31 @@ pub(crate) fn sweep(
     Ok(deleted)
 }
 
+/// The folder of the last run for a tenant over an export of this name, whose
+/// digits may be a date.
+pub(crate) fn last_run_of(dir: &Path, tenant: &str, export: &str) -> Result<Option<PathBuf>, FilesError> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries.map_err(FilesError::at(dir))?,
+    };
+    let name_of = |export: &str| -> String {
+        let name = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
+        name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    };
+    let name = name_of(export);
+    let mut last = None;
+    for entry in entries {
+        let path = entry.map_err(FilesError::at(dir))?.path();
+        let is_same = own_summary(&path).is_some_and(|summary| {
+            summary["tenant"] == tenant && summary["export"].as_str().map(name_of).as_ref() == Some(&name)
+        });
+        if is_same {
+            last = last.max(Some(path));
+        }
+    }
+    Ok(last)
+}
+
 /// The summary of the run in this folder, if this program made it.
 fn own_summary(path: &Path) -> Option<Value> {
     let file = path.join(SUMMARY);

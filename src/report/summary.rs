@@ -99,6 +99,8 @@ pub(crate) struct Summary {
     pub(crate) ended: String,
     pub(crate) took: Duration,
     pub(crate) was_resumed: bool,
+    /// Whether it covers only a part of the base.
+    pub(crate) is_part: bool,
     pub(crate) rows: u64,
     pub(crate) no_rows: NoRows,
     /// Rows by outcome; the sum must be `rows`.
@@ -175,6 +177,7 @@ impl Summary {
             "ended": self.ended,
             "seconds": self.took.as_secs_f64(),
             "resumed": self.was_resumed,
+            "part": self.is_part,
             "rows": self.rows,
             "no_rows": self.no_rows,
             "outcomes": self.counts.json(),

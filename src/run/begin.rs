@@ -13,11 +13,11 @@ use crate::checkpoint::{
     Checkpoint, FirstPassResult, OpenRun, Probing, RetryRows, RunRecord, RunState, SettingsHash, Work,
 };
 use crate::config::Config;
-use crate::guards::{GuardVerdict, PurgeCounts, judge_guards, judge_purges};
+use crate::guards::{PurgeCounts, judge_guards, judge_purges, needs_size_override};
 use crate::omnidesk::{ApiKey, CallKind};
 use crate::plan::{
-    MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, is_same_run,
-    make_plan, override_command, store_ids, target_line,
+    MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, make_plan,
+    store_ids, target_line,
 };
 use crate::reconcile::{Counts, MissingAction, Outcome, Policy};
 use crate::report::{MISSING_FILE, RunFiles, make_run_folder, missing_file, report_line, write_into};
@@ -45,8 +45,10 @@ impl Execution<'_> {
         let (config, window) = (&options.config, options.window.as_ref());
         let mut context = RunContext::new(prepared, Some(&checkpoint))?;
         context.policy.allow_recreate = options.allow_recreate;
-        let mut open = checkpoint.open_run()?;
-        if let Some(mut run) = open.take_if(|run| !options.fresh && is_same_run(run, prepared)) {
+        let mut open = checkpoint.open_runs()?;
+        let same = open.iter().position(|run| !options.fresh && context.is_same_run(run, prepared));
+        if let Some(at) = same {
+            let mut run = open.swap_remove(at);
             self.cancel_purge_list(&mut checkpoint, &mut run)?;
             check_pending_purges(config, &run)?;
             forget_ids_unless_wanted(config, &mut checkpoint)?;
@@ -57,9 +59,7 @@ impl Execution<'_> {
         let mut limits = PassLimits { interrupts, window };
         let search = config.guard.shared_addresses.search_of_run();
         let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
-        if let Some(run) = &open {
-            self.check_superseding(run, &plan)?;
-        }
+        let open = self.decide_fates(open, &context, &plan)?;
         wait_until_written(config, prepared, options.quiet)?;
         limits.check()?;
         let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
@@ -69,12 +69,17 @@ impl Execution<'_> {
             prepared.export.warning().into_iter().for_each(report_line);
         }
         if !verdicts.is_empty() {
-            return Err(blocked(verdicts));
+            return Err(RunError::blocked(verdicts));
         }
-        if let Some(mut run) = open {
+        for (mut run, fate) in open {
+            if fate == OpenRunFate::StaysOpen {
+                options.report(|| staying_text(&run));
+                continue;
+            }
             options.report(|| superseding_text(&run, prepared));
             checkpoint.close_run(&mut run, RunState::Superseded, &now())?;
-        } else if let Some(retry) = &context.retry {
+        }
+        if let Some(retry) = &context.retry {
             self.report_retry(retry);
         }
         forget_ids_unless_wanted(config, &mut checkpoint)?;
@@ -91,7 +96,14 @@ impl Execution<'_> {
     ) -> Result<OpenRun, RunError> {
         let wire = wire_settings(&self.options.config, self.key, &plan);
         let retry = context.retry.as_ref().map(|retry| &retry.record);
-        let record = RunRecord { wire, ..self.new_record(&plan)? };
+        let needs_override =
+            needs_size_override(&self.options.config.guard, &plan.effects, &context.baseline);
+        let record = RunRecord {
+            wire,
+            scope: context.scope,
+            is_baseline: !context.scope.is_part() && (!needs_override || self.options.new_baseline),
+            ..self.new_record(&plan)?
+        };
         let record = with_evidence(checkpoint, record, retry)?;
         // Before the run begins: whatever the checkpoint holds as reported is in the file.
         let folder = PathBuf::from(&record.folder);
@@ -127,7 +139,6 @@ impl Execution<'_> {
             no_rows: plan.skipped.lines,
             only_sync: !plan.has_own_operations,
             brands: plan.brands(),
-            is_part: prepared.is_part(),
             plan: prepared.plan,
             mapping: prepared.mapping_version,
             calls_planned: plan.calls_total(),
@@ -168,22 +179,46 @@ impl Execution<'_> {
         Ok(checkpoint.cancel_purge_list(run)?)
     }
 
-    /// The rows of the open run are decided anew from this export, unless that
-    /// could lose some of them.
-    fn check_superseding(&self, run: &OpenRun, plan: &Plan) -> Result<(), RunError> {
+    /// What becomes of the open runs. An error if rows of one could be lost.
+    fn decide_fates(
+        &self,
+        open: Vec<OpenRun>,
+        context: &RunContext,
+        plan: &Plan,
+    ) -> Result<Vec<(OpenRun, OpenRunFate)>, RunError> {
         let prepared = self.prepared;
-        if self.options.fresh || OpenRunFate::new(run, prepared, plan) != OpenRunFate::InTheWay {
-            return Ok(());
-        }
-        let way = if run.export.hash != prepared.hash {
-            format!("run the earlier export again (content {})", run.export.hash)
-        } else if run.record.plan.settings == prepared.plan.settings {
+        let gives_up = |run: &OpenRun, fate| match fate {
+            // A part leaves every other run as it is.
+            OpenRunFate::InTheWay => !context.scope.is_part(),
+            _ => context.is_same_run(run, prepared),
+        };
+        let decide = |run: OpenRun| match context.fate_of(&run, prepared, plan) {
+            fate if self.options.fresh && gives_up(&run, fate) => Ok((run, OpenRunFate::Superseded)),
+            OpenRunFate::InTheWay => Err(self.in_the_way(&run, context)),
+            fate => Ok((run, fate)),
+        };
+        open.into_iter().map(decide).collect()
+    }
+
+    fn in_the_way(&self, run: &OpenRun, context: &RunContext) -> RunError {
+        let (prepared, record) = (self.prepared, &run.record);
+        let kind = if record.scope.is_part() { "part" } else { "export" };
+        let finish = if run.export.hash != prepared.hash {
+            format!("run the earlier {kind} again (content {})", run.export.hash)
+        } else if record.scope != context.scope {
+            "run it again with the --part or --only options of that run".to_owned()
+        } else if record.plan.settings == prepared.plan.settings {
             "run it with the version of this program that began it".to_owned()
         } else {
             "restore the mapping, --limit and --full of that run".to_owned()
         };
-        let started = run.record.started.clone();
-        Err(RunError::OpenRun { open: run.not_attempted(), rows: run.record.rows, started, way })
+        let give_up = if context.scope.is_part() {
+            "run the whole base with --fresh"
+        } else {
+            "the same command with --fresh"
+        };
+        let (open, rows, started) = (run.not_attempted(), record.rows, record.started.clone());
+        RunError::OpenRun { open, rows, started, finish, give_up }
     }
 }
 
@@ -208,9 +243,21 @@ fn write_missing(checkpoint: &Checkpoint, missing: &MissingPlan, folder: &Path) 
     Ok(write_into(folder, MISSING_FILE, &missing_file(customers.into_iter()))?)
 }
 
+/// Of a run beside which a part begins.
+fn staying_text(run: &OpenRun) -> String {
+    format!(
+        "the run of {} stays open, with {} of {} rows left, since this is a part of the base",
+        run.record.started,
+        Count(run.not_attempted()),
+        Count(run.record.rows)
+    )
+}
+
 fn superseding_text(run: &OpenRun, prepared: &PreparedExport) -> String {
     let why = if run.export.hash != prepared.hash {
         "this is another export"
+    } else if run.record.scope.is_part() && !prepared.is_part() {
+        "this is the whole base"
     } else if run.record.plan == prepared.plan {
         "--fresh was given"
     } else if run.record.plan.settings == prepared.plan.settings {
@@ -288,12 +335,7 @@ fn check_pending_purges(config: &Config, run: &OpenRun) -> Result<(), RunError> 
         verdict.message =
             format!("in the open run of {started}, {}; --fresh gives that run up", verdict.message);
     }
-    Err(blocked(verdicts))
-}
-
-fn blocked(verdicts: Vec<GuardVerdict>) -> RunError {
-    let command = override_command(&verdicts);
-    RunError::Blocked { verdicts, command }
+    Err(RunError::blocked(verdicts))
 }
 
 /// In UTC, as RFC 3339 to the millisecond.

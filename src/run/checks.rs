@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use super::error::RunError;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
+use crate::guards::GuardVerdict;
 use crate::plan::PreparedExport;
-use crate::report::report_line;
+use crate::report::{last_run_of, report_line};
 use crate::source::SourceError;
 use crate::units::{Count, Period};
 
@@ -25,6 +27,34 @@ pub(crate) fn report_lost_checkpoint(path: &Path) {
     if let Some(lost) = lost_checkpoint(path) {
         report_line(&format!("{lost}. If that is not intended, stop this run and put the file back"));
     }
+}
+
+/// Reported also with `--quiet`: with another checkpoint than last night, every
+/// customer is new.
+pub(super) fn report_new_checkpoint(path: &Path) {
+    if lost_checkpoint(path).is_some() {
+        return report_lost_checkpoint(path);
+    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    report_line(&format!("new checkpoint {}: every customer counts as new", path.display()));
+}
+
+/// The guard against a checkpoint that is new where the report folder shows that
+/// this export was run before. To be asked where there is no checkpoint.
+pub(crate) fn judge_new_checkpoint(config: &Config, export: &str) -> Result<Option<GuardVerdict>, RunError> {
+    let (dir, tenant) = (&config.report.dir, config.omnidesk.base_url.to_string());
+    let Some(folder) = last_run_of(dir, &tenant, export)? else { return Ok(None) };
+    let path = &config.checkpoint.path;
+    let none = || {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        format!("there is no checkpoint {}: every customer would count as new", path.display())
+    };
+    let message = format!(
+        "{}. But {} shows an earlier run of this export. Put the checkpoint back, or correct its path in [checkpoint]; if it is lost, `adopt` makes a new one without a call",
+        lost_checkpoint(path).unwrap_or_else(none),
+        folder.display()
+    );
+    Ok(Some(GuardVerdict::new("new_checkpoint", message, "--new-checkpoint".to_owned())))
 }
 
 /// An export that was written a moment ago is checked again in a moment: its

@@ -91,6 +91,7 @@ impl Execution<'_> {
             unusable_probes: unusable_probes(record).filter(|_| checkpoint.creates_in_doubt() > 0),
             took: self.began.elapsed(),
             was_resumed,
+            is_part: record.scope.is_part(),
             rows: record.rows,
             no_rows: record.no_rows,
             counts,

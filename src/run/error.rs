@@ -3,7 +3,7 @@ use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::guards::GuardVerdict;
 use crate::omnidesk::{ClientError, KeyError};
-use crate::plan::{OVERRIDE_INTRO, PlanError};
+use crate::plan::{OverrideCommand, PlanError, override_commands};
 use crate::report::FilesError;
 use crate::source::SourceError;
 
@@ -30,7 +30,7 @@ pub(crate) enum RunError {
     Usage(String),
     /// An open run over another export, whose rows could be lost.
     #[error(
-        "{open} of {rows} rows of an earlier run, begun {started}, are not settled, and rows name operations of their own, so that they cannot be decided anew.\n  finish it: {way}\n  or give its rows up: the same command with --fresh"
+        "{open} of {rows} rows of an earlier run, begun {started}, are not settled, and rows name operations of their own, so that they cannot be decided anew.\n  finish it: {finish}\n  or give its rows up: {give_up}"
     )]
     OpenRun {
         /// Rows without an outcome.
@@ -39,17 +39,19 @@ pub(crate) enum RunError {
         rows: u64,
         started: String,
         /// How to finish it.
-        way: String,
+        finish: String,
+        /// How to give it up.
+        give_up: &'static str,
     },
     #[error(
         "blocked before the first call; nothing was sent.\n{}{}",
         lines(verdicts),
-        command.as_ref().map(|command| format!("\n{OVERRIDE_INTRO}\n  {command}")).unwrap_or_default()
+        commands.iter().map(|command| format!("\n{command}")).collect::<String>()
     )]
     Blocked {
         verdicts: Vec<GuardVerdict>,
-        /// The command line that overrides the guards, if any can.
-        command: Option<String>,
+        /// The command lines that override the guards.
+        commands: Vec<OverrideCommand>,
     },
     /// No sockets or signals.
     #[error(
@@ -69,6 +71,11 @@ fn lines(verdicts: &[GuardVerdict]) -> String {
 }
 
 impl RunError {
+    pub(super) fn blocked(verdicts: Vec<GuardVerdict>) -> Self {
+        let commands = override_commands(&verdicts);
+        Self::Blocked { verdicts, commands }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Plan(error) => Exit::from_plan_error(error),

@@ -27,7 +27,8 @@ use crate::plan::prepare_beside;
 use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 
-pub(crate) use checks::{lost_checkpoint, report_lost_checkpoint, wait_until_written};
+use checks::report_new_checkpoint;
+pub(crate) use checks::{judge_new_checkpoint, lost_checkpoint, report_lost_checkpoint, wait_until_written};
 pub(crate) use end::unusable_probes;
 pub(crate) use error::RunError;
 pub(crate) use exit::Exit;
@@ -63,7 +64,8 @@ pub(crate) fn run(
         };
         Ok::<_, RunError>((checkpoint, Client::new(&config.api_settings(), &key)?, key))
     };
-    let (prepared, (checkpoint, client, key)) = prepare_beside(config, options.plan, &options.exports, open)?;
+    let (prepared, (checkpoint, client, key)) =
+        prepare_beside(config, options.plan.clone(), &options.exports, open)?;
     // Not before: standard input may be waited for, and nothing is sent yet.
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
     let execution = Execution { options, prepared: &prepared, key: &key, log, began };
@@ -75,12 +77,12 @@ pub(crate) fn run(
 
 fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunError> {
     let path = &options.config.checkpoint.path;
-    if !options.sandbox {
-        report_lost_checkpoint(path);
-        if !path.exists() {
-            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            options.report(|| format!("new checkpoint {}: every customer counts as new", path.display()));
+    if !options.sandbox && !path.exists() {
+        let verdict = judge_new_checkpoint(&options.config, &crate::source::name_of(&options.exports))?;
+        if let Some(verdict) = verdict.filter(|_| !options.new_checkpoint) {
+            return Err(RunError::blocked(vec![verdict]));
         }
+        report_new_checkpoint(path);
     }
     Ok(Checkpoint::open_locked(path, &options.config.omnidesk.base_url.tenant(), lock)?)
 }

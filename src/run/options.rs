@@ -16,6 +16,10 @@ pub(crate) struct RunOptions {
     pub(crate) allow_recreate: bool,
     /// Known customers who may be created again without a wait.
     pub(crate) allow_vanished: u64,
+    /// The export is what later ones are compared with, whatever was overridden.
+    pub(crate) new_baseline: bool,
+    /// A checkpoint may be new beside the folders of earlier runs.
+    pub(crate) new_checkpoint: bool,
     /// Give up the open run's progress.
     pub(crate) fresh: bool,
     /// A rehearsal: an in-process sandbox instead of the tenant.

@@ -16,7 +16,7 @@ use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
 use crate::plan::PreparedExport;
-use crate::reconcile::{CustomerKey, Outcome, Policy, rehearse};
+use crate::reconcile::{CustomerKey, Outcome, Policy, purged_before, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 use crate::units::time_after;
 
@@ -62,6 +62,10 @@ impl Recorder {
                         Ok(_) if is_placeholder_of_many(id) => {
                             ("", prepared.mapping.reject_placeholder_of_many(id), RejectionKind::Permanent)
                         }
+                        // A part that ran beside this run has brought the customer back.
+                        Ok(_) if self.has_later_run()? => {
+                            (intent.operation.as_str(), purged_before(), RejectionKind::Temporary)
+                        }
                         Ok(_) => return Err(bug("not")),
                     }
                 }
@@ -77,6 +81,11 @@ impl Recorder {
             Ok(true)
         })?;
         self.commit_rejected(&mut waiting)
+    }
+
+    /// Whether a part has begun since this run has.
+    fn has_later_run(&self) -> Result<bool, RunError> {
+        Ok(self.checkpoint.runs(1)?.first().is_some_and(|(id, _)| *id != self.run.id))
     }
 
     fn commit_rejected(&mut self, rows: &mut Vec<(u64, RejectionKind)>) -> Result<(), RunError> {
@@ -123,7 +132,7 @@ impl Recorder {
             match record {
                 Record::Load { rows, reply } => {
                     // The receiver may have been cancelled.
-                    let _ = reply.send(load(&batch.lookups(), &rows)?);
+                    let _ = reply.send(load(&batch.lookups(), self.run.id, &rows)?);
                 }
                 Record::Begin { key, call, state, reply } => {
                     // Nothing is acknowledged of an unknown customer, so there is nothing to take back.
@@ -135,7 +144,7 @@ impl Recorder {
                 }
                 Record::Confirm { key, state } => batch.set_state(key, &state)?,
                 Record::End(end) => {
-                    record_call_end(&mut batch, &end)?;
+                    record_call_end(&mut batch, &self.run, &end)?;
                     if end.line.attempts > 0 {
                         self.files.add_call(&end.line)?;
                         if let (Some(channel), Place::Row(at)) = (end.line.existing, end.line.at) {
@@ -192,20 +201,20 @@ fn probing(fooled_by: Option<Customer>) -> Probing {
     }
 }
 
-fn load(lookups: &Lookups, rows: &[(CustomerKey, Place)]) -> Result<Vec<LoadedState>, RunError> {
+fn load(lookups: &Lookups, run: i64, rows: &[(CustomerKey, Place)]) -> Result<Vec<LoadedState>, RunError> {
     let keys: Vec<_> = rows.iter().map(|(key, _)| Some(*key)).collect();
     let states = lookups.states(&keys)?;
     let loaded = rows.iter().zip(states).map(|((key, at), state)| LoadedState {
         state,
         pending: lookups.pending(*key),
-        progress: lookups.progress(*at),
+        progress: lookups.progress(run, *at),
     });
     Ok(loaded.collect())
 }
 
-fn record_call_end(batch: &mut Batch, end: &CallEnd) -> Result<(), RunError> {
+fn record_call_end(batch: &mut Batch, run: &OpenRun, end: &CallEnd) -> Result<(), RunError> {
     batch.set_state(end.key, &end.state)?;
-    batch.set_progress(end.line.at, &end.progress);
+    batch.set_progress(run, end.line.at, &end.progress);
     // An id is stored as long as the customer exists. That of a missing customer
     // is needed until the purge is settled.
     if let (Some(customer), Place::Row(_)) = (&end.customer, end.line.at) {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
 use super::several::FurtherFile;
-use super::text_file::TextFile;
+use super::text_file::{TextFile, display_name};
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
 /// unpacked bytes.
@@ -134,6 +135,16 @@ pub(crate) fn mapped_id_cell(id: &str) -> String {
     format!("{MAPPED_ID_PREFIX}{id}")
 }
 
+/// The name of an export from the names of its files.
+pub(crate) fn name_of(paths: &[PathBuf]) -> String {
+    let first = paths.first().map(|path| display_name(path)).unwrap_or_default();
+    name_of_several(first, paths.len().saturating_sub(1))
+}
+
+fn name_of_several(first: String, more: usize) -> String {
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
 impl Export {
     pub(super) fn new(text: TextFile, format: Box<dyn Format>, columns: Columns, first: RowRef) -> Self {
         let columns = Arc::new(columns);
@@ -154,10 +165,7 @@ impl Export {
 
     /// As the user named it: `part-1.csv and 2 more`.
     pub(crate) fn name(&self) -> String {
-        match self.further.len() {
-            0 => self.text.name.clone(),
-            more => format!("{} and {more} more", self.text.name),
-        }
+        name_of_several(self.text.name.clone(), self.further.len())
     }
 
     pub(crate) fn has_several_files(&self) -> bool {

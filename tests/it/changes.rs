@@ -192,7 +192,7 @@ fn an_adopted_export_is_a_baseline() {
     assert_eq!(world.requests(), 0);
     let emptied: String = (0..30).map(|id| format!("C{id},Ann,Smit,,,,\n")).collect();
     world.run(&emptied).expect_code(7).expect_stderr("min_fill");
-    world.run(&rows(10)).expect_code(7).expect_stderr("the last finished run read 30");
+    world.run(&rows(10)).expect_code(7).expect_stderr("the last full run read 30");
     // Adopted values count as acknowledged: only differences are sent.
     let plan = plan_text(&world, &rows(30).replacen("Ann", "Bob", 1).replacen("c9@", "new@", 1));
     assert!(plan.contains("become 2 calls (1 update, 1 add-channel)"), "{plan}");

@@ -55,11 +55,21 @@ fn calls_that_overrun_the_window_are_aborted() {
 #[test]
 fn quiet_prints_one_line_and_the_problems() {
     let world = World::default();
+    world.write_export(&rows(1));
+    world
+        .execute(&["run", "--quiet", "export.csv"])
+        .expect_code(0)
+        .expect_stderr("new checkpoint /")
+        .expect_stderr("omnidesk-sync.checkpoint: every customer counts as new");
     world.write_export(&rows(2));
     let output = world.execute(&["run", "--quiet", "export.csv"]).expect_code(0);
     assert_eq!(output.stdout, "");
     assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
-    assert!(output.stderr.starts_with("export.csv: 2 rows, 2 calls: 2 created, "), "{}", output.stderr);
+    assert!(
+        output.stderr.starts_with("export.csv: 2 rows, 1 call: 1 created, 1 unchanged, "),
+        "{}",
+        output.stderr
+    );
 
     world.write_export(&format!("{}C9,Ann,Smit,nobody,,,sync\n", rows(2)));
     world
@@ -78,7 +88,7 @@ fn without_a_terminal_progress_is_printed_even_while_no_row_is_done() {
     let world = World::with_latency_ms(100).with_settings("[report]\nheartbeat = \"20ms\"");
     world.write_export(&rows(20));
     let output = world.execute(&["run", "--quiet", "export.csv"]).expect_code(0);
-    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert_eq!(output.stderr.lines().count(), 2, "{}", output.stderr);
     world.write_export(&rows(20).replace("Ann", "Eva"));
     world
         .execute(&["run", "export.csv"])
@@ -227,7 +237,7 @@ fn a_broken_monitor_fails_no_run() {
 
     let flaky = Server::new(|number, _| if number < 2 { json(503, "") } else { success() });
     let (stderr, _) = run_with_monitor(&flaky.url());
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "a new checkpoint, and the end: {stderr}");
 
     let hanging = Server::new(|_, _| no_answer(Ending::Hang));
     let (stderr, duration) = run_with_monitor(&hanging.url());

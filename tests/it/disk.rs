@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use omnidesk_sync::checkpoint::{
     Checkpoint, CheckpointError, ExportId, FirstPassResult, OpenRun, PlanVersion, RejectionKind, RunRecord,
-    RunState, SettingsHash, Work, Worklist,
+    RunScope, RunState, SettingsHash, Work, Worklist,
 };
 use omnidesk_sync::mapping::{Customer, ExportRow, Place, PrimaryId};
 use omnidesk_sync::omnidesk::CallKind;
@@ -74,7 +74,7 @@ fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
     let call = PendingCall { by: by(4), kind: CallKind::Create };
     batch.set_pending(keys[4], Some(call));
     let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };
-    batch.set_progress(Place::Row(row_ref(7)), &created);
+    batch.set_progress(&run, Place::Row(row_ref(7)), &created);
     batch.commit(&mut run, vec![("failed.csv".into(), 70)]).expect("committed");
     run
 }
@@ -110,15 +110,15 @@ fn content(path: &Path) -> Result<String, CheckpointError> {
             "{:?}{:?}{:?}",
             lookups.state(key)?,
             lookups.pending(key),
-            lookups.progress(Place::Row(row_ref(row)))
+            [1, 2].map(|run| lookups.progress(run, Place::Row(row_ref(row))))
         ));
     }
     for export in [1, 2, 3] {
         let hash = ExportHash([export; 32]);
         text.push_str(&format!("{:?}", checkpoint.export_ordinal(&hash)?));
-        text.push_str(&format!("{:?}", checkpoint.retry_rows(&hash, &plan(export))?));
+        text.push_str(&format!("{:?}", checkpoint.retry_rows(&hash, &plan(export), RunScope::Whole)?));
     }
-    let (open, runs, totals) = (checkpoint.open_run()?, checkpoint.runs(9)?, checkpoint.totals()?);
+    let (open, runs, totals) = (checkpoint.open_runs()?, checkpoint.runs(9)?, checkpoint.totals()?);
     text.push_str(&format!("{open:?}{runs:?}{totals:?}{:?}", checkpoint.tenant()));
     let key = customer(&checkpoint, 99);
     let mut batch = checkpoint.batch()?;
@@ -285,8 +285,9 @@ fn a_deleted_checkpoint_is_created_anew_with_one_notice() {
     let world = World::default();
     world.run("A1,Ann,Smit,a@example.org,,,\n").expect_code(0);
     std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("deleted");
+    world.execute(&["run", "-q", "export.csv"]).expect_code(7).expect_stderr("is lost, after");
     for is_first in [true, false] {
-        let output = world.execute(&["run", "-q", "export.csv"]).expect_code(0);
+        let output = world.execute(&["run", "-q", "--new-checkpoint", "export.csv"]).expect_code(0);
         assert_eq!(output.stderr.contains("every customer counts as new"), is_first, "{}", output.stderr);
     }
 }
@@ -347,7 +348,10 @@ fn unusable_checkpoints_are_refused_with_a_remedy() {
     expect_refusal(5, "omnidesk-sync.checkpoint");
     std::fs::remove_file(&path).expect("removed");
     world.file("omnidesk-sync.checkpoint-wal", b"stray");
-    world.execute(&["run", "export.csv"]).expect_code(5).expect_stderr("they belong together");
+    world
+        .execute(&["run", "--new-checkpoint", "export.csv"])
+        .expect_code(5)
+        .expect_stderr("they belong together");
     assert_eq!(world.requests(), requests);
     assert!(!path.exists(), "no checkpoint is created");
 }

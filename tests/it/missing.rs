@@ -56,7 +56,7 @@ fn a_fixed_result_file_of_json_lines_is_a_part() {
         world
             .execute(&["run", "--json", "--allow-purge", "fixed.jsonl"])
             .expect_code(code)
-            .expect_stderr("only a part of an export");
+            .expect_stderr("this is a part of the base");
     }
     assert_eq!(customers(&world), 20);
     assert_eq!(world.state().counters.purge, 0);
@@ -81,7 +81,7 @@ fn a_result_file_in_another_encoding_is_a_part() {
         run("again.jsonl")
             .expect_code(1)
             .expect_outcomes("2 rejected")
-            .expect_stderr("only a part of an export");
+            .expect_stderr("this is a part of the base");
     }
     let rejected = world.result("rejected.jsonl").expect("a result file");
     let (text, ..) = encoding_rs::WINDOWS_1252.decode(&rejected);
@@ -170,7 +170,7 @@ fn parts_and_exports_with_operations_of_their_own_do_not_show_who_is_missing() {
     let world = world("purge");
     world.run(&rows(1..=10)).expect_code(0);
     let output =
-        world.run_with(&["--allow-purge", "--limit", "4"]).expect_code(0).expect_stderr("only a part");
+        world.run_with(&["--allow-purge", "--limit", "4"]).expect_code(0).expect_stderr("a part of the base");
     assert!(output.json()["missing"].is_null(), "{}", output.stdout);
     for row in
         ["KLANT-1,Bob,Smit,,,,update\n", "KLANT-1,,,,,,purge\n", "KLANT-2,Bob,Smit,no-address,,,create\n"]

@@ -504,7 +504,7 @@ struct World {
 impl World {
     fn open(&self) -> (Checkpoint, OpenRun) {
         let mut checkpoint = open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint");
-        let run = match checkpoint.open_run().expect("a run") {
+        let run = match checkpoint.open_runs().expect("runs").pop() {
             Some(run) => run,
             None => {
                 let rows = self.case.rows.len() as u64;
@@ -762,7 +762,7 @@ impl World {
                         let loaded = rows.into_iter().map(|(key, at)| LoadedState {
                             state: lookups.state(key).expect("a state"),
                             pending: lookups.pending(key),
-                            progress: lookups.progress(at),
+                            progress: lookups.progress(run.id, at),
                         });
                         let _ = reply.send(loaded.collect());
                     }
@@ -778,7 +778,7 @@ impl World {
                     Record::Confirm { key, state } => batch.set_state(key, &state).expect("recorded"),
                     Record::End(end) => {
                         batch.set_state(end.key, &end.state).expect("recorded");
-                        batch.set_progress(end.line.at, &end.progress);
+                        batch.set_progress(run, end.line.at, &end.progress);
                         batch.set_pending(end.key, end.pending);
                     }
                     Record::Settle { at: Place::Row(at), outcome, .. } => {

@@ -79,7 +79,8 @@ fn assert_runs(arguments: &[&str]) {
     let arguments: Vec<String> = arguments.iter().map(adapt).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let output = world.execute(&arguments).expect_code(0);
-    assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 1), "{}", output.stderr);
+    // A new checkpoint, and the end.
+    assert_eq!((output.stdout.as_str(), output.stderr.lines().count()), ("", 2), "{}", output.stderr);
     assert_eq!(world.state().counters.create, 1);
 }
 

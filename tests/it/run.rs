@@ -140,7 +140,8 @@ fn a_create_of_an_existing_customer_turns_into_an_update_and_an_update_of_none_i
     world.run("A1,Ann,Smit,a@example.org,,,\n").expect_code(0);
     std::fs::remove_file(world.path("omnidesk-sync.checkpoint")).expect("removed");
     let export = "A1,Bob,Smit,a@example.org,b@example.org,,create\nB1,Cor,Smit,c@example.org,,,update\n";
-    world.run(export).expect_code(0).expect_outcomes("1 created, 1 updated");
+    world.write_export(export);
+    world.run_with(&["--new-checkpoint"]).expect_code(0).expect_outcomes("1 created, 1 updated");
     assert_eq!(customers(&world.state()), ["A1 Bob a@example.org b@example.org", "B1 Cor c@example.org"]);
     world.run(export).expect_code(0).expect_calls(0);
 }

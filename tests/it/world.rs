@@ -88,9 +88,12 @@ impl World {
         self.file(CONFIG, config.replace(from, to).as_bytes());
     }
 
-    /// Writes a second configuration, with a checkpoint of its own.
+    /// Writes a second configuration, with a checkpoint and a report folder of its own.
     pub(crate) fn write_other_config(&self, name: &str) {
-        let config = format!("{}\n[checkpoint]\npath = \"{name}\"\n", self.read(CONFIG));
+        let config = format!(
+            "{}\n[checkpoint]\npath = \"{name}\"\n[report]\ndir = \"{name}.runs\"\n",
+            self.read(CONFIG)
+        );
         self.file(&format!("{name}.toml"), config.as_bytes());
     }
 
