@@ -19,7 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use omnidesk_sync::checkpoint::{
-    Checkpoint, ExportId, FirstPassResult, OpenRun, RunRecord, RunState, Work, Worklist,
+    Checkpoint, ExportId, FirstPassResult, OpenRun, RunRecord, RunScope, RunState, Work, Worklist,
 };
 use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
 use omnidesk_sync::mapping::{
@@ -100,6 +100,9 @@ struct Case {
     on_missing: OnMissing,
     fates: Vec<Fate>,
     crashes: Vec<Crash>,
+    /// Parts of the export that are run in between, each over a customer. Then all rows
+    /// are `sync`.
+    parts: Vec<(u8, Option<Crash>)>,
     concurrency: u32,
     seed: u64,
 }
@@ -132,16 +135,21 @@ fn cases() -> impl Strategy<Value = Case> {
         (1..12_u64).prop_map(Crash::AfterCommit),
         (1..10_u64).prop_map(Crash::AtRequest),
     ];
-    let crashes = proptest::collection::vec(crash, 0..6);
+    let crashes = proptest::collection::vec(crash.clone(), 0..6);
+    let part = (0..CUSTOMERS, proptest::option::of(crash));
+    let parts = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(part, 1..5)];
     let on_exists =
         prop_oneof![3 => Just(OnExists::Update), 2 => Just(OnExists::Skip), 1 => Just(OnExists::Fail)];
     let on_missing =
         prop_oneof![3 => Just(OnMissing::Create), 2 => Just(OnMissing::Skip), 1 => Just(OnMissing::Fail)];
     let settings = (proptest::collection::btree_set(0..CUSTOMERS, 0..3), on_exists, on_missing);
-    (proptest::collection::vec(row, 1..16), fates, crashes, 1..5_u32, any::<u64>(), settings).prop_map(
-        |(mut rows, fates, crashes, concurrency, seed, (there, on_exists, on_missing))| {
+    (proptest::collection::vec(row, 1..16), fates, crashes, parts, 1..5_u32, any::<u64>(), settings).prop_map(
+        |(mut rows, fates, crashes, parts, concurrency, seed, (there, on_exists, on_missing))| {
             begin_with_creates(&mut rows);
-            Case { rows, there, on_exists, on_missing, fates, crashes, concurrency, seed }
+            if !parts.is_empty() {
+                rows.iter_mut().for_each(|row| row.operation = Operation::Sync);
+            }
+            Case { rows, there, on_exists, on_missing, fates, crashes, parts, concurrency, seed }
         },
     )
 }
@@ -483,6 +491,7 @@ impl Stage {
             client: self.client.clone(),
             checkpoint: folder.path().join("checkpoint"),
             settled: RefCell::default(),
+            part: Cell::new(None),
             is_retry: Cell::new(false),
         };
         self.local.block_on(&self.runtime, world.play());
@@ -495,28 +504,49 @@ struct World {
     server: Shared,
     client: Client,
     checkpoint: PathBuf,
-    /// Rows whose outcome is durable.
-    settled: RefCell<BTreeMap<u64, Outcome>>,
+    /// Rows whose outcome is durable, of the run over all and of each part.
+    settled: RefCell<BTreeMap<Option<u8>, BTreeMap<u64, Outcome>>>,
+    /// The customer of the part that is run.
+    part: Cell<Option<u8>>,
     /// The run tries the rows again that failed.
     is_retry: Cell<bool>,
 }
 
 impl World {
+    /// The outcomes of the run that executes.
+    fn settled(&self) -> BTreeMap<u64, Outcome> {
+        self.settled.borrow().get(&self.part.get()).cloned().unwrap_or_default()
+    }
+
+    /// Whether the run that executes covers the row.
+    fn covers(&self, number: u64) -> bool {
+        let customer = self.case.rows[number as usize - 1].customer;
+        self.part.get().is_none_or(|part| part == customer)
+    }
+
+    fn rows_covered(&self) -> u64 {
+        (1..=self.case.rows.len() as u64).filter(|number| self.covers(*number)).count() as u64
+    }
+
     fn open(&self) -> (Checkpoint, OpenRun) {
         let mut checkpoint = open_checkpoint(&self.checkpoint, "tenant").expect("a checkpoint");
-        let run = match checkpoint.open_runs().expect("runs").pop() {
+        let scope = match self.part.get() {
+            Some(customer) => RunScope::Customers([customer; 16]),
+            None => RunScope::Whole,
+        };
+        let open = checkpoint.open_runs().expect("runs").into_iter();
+        let run = match open.into_iter().find(|run| run.record.scope == scope) {
             Some(run) => run,
             None => {
-                let rows = self.case.rows.len() as u64;
                 let mut worklist = Worklist::default();
-                let settled = self.settled.borrow();
-                for number in 1..=rows {
+                let settled = self.settled();
+                for number in 1..=self.case.rows.len() as u64 {
                     worklist.add_row(row_ref(number));
-                    if !settled.contains_key(&number) {
+                    if self.covers(number) && !settled.contains_key(&number) {
                         worklist.set(number, Work::Calls);
                     }
                 }
-                let record = RunRecord { rows, ..RunRecord::default() };
+                let record = RunRecord { rows: self.rows_covered(), scope, ..RunRecord::default() };
                 let export = ExportId { hash: ExportHash([7; 32]), ordinal: 1 };
                 let first_pass = FirstPassResult { worklist, ..FirstPassResult::default() };
                 checkpoint.begin(export, record, first_pass).expect("a run")
@@ -530,10 +560,11 @@ impl World {
         if self.is_retry.get() {
             return;
         }
-        let rows = self.case.rows.len() as u64;
+        let rows = self.rows_covered();
         let mut counted: BTreeSet<u64> = (1..=run.record.watermark).collect();
         counted.extend(run.settled_ahead());
-        let settled = self.settled.borrow();
+        counted.retain(|row| self.covers(*row));
+        let settled = self.settled();
         assert_eq!(
             counted,
             settled.keys().copied().collect(),
@@ -591,7 +622,7 @@ impl World {
     /// Also where rows failed and were tried again, the last row decides a field, and
     /// nothing from before a purge is left.
     fn check_last_rows(&self) {
-        let (server, settled) = (self.server.borrow(), self.settled.borrow());
+        let (server, settled) = (self.server.borrow(), self.settled());
         for number in 0..CUSTOMERS {
             let Some(customer) = server.customers.get(&id(number)) else { continue };
             let own = || (1..).zip(&self.case.rows).filter(|(_, row)| row.customer == number);
@@ -685,7 +716,7 @@ impl World {
 
     /// The rows without an outcome.
     fn jobs(&self, run: &OpenRun, policy: &Policy) -> Vec<Job> {
-        let settled = self.settled.borrow();
+        let settled = self.settled();
         let rows = (1..).zip(&self.case.rows).filter(|(number, _)| !settled.contains_key(number));
         let has_calls = |row: u64| run.worklist.next_after(row - 1, Work::Calls) == Some(row);
         let rows = rows.filter(|(number, _)| has_calls(*number));
@@ -809,23 +840,41 @@ impl World {
     }
 
     fn add_outcome(&self, row: u64, outcome: Outcome) {
-        let before = self.settled.borrow_mut().insert(row, outcome);
+        let before = self.settled.borrow_mut().entry(self.part.get()).or_default().insert(row, outcome);
         assert_eq!(before, None, "row {row} has two outcomes, the second {outcome:?}");
         assert_ne!(outcome, Outcome::NotAttempted);
+    }
+
+    /// Runs or resumes the part of a customer.
+    async fn execute_part(&self, customer: u8, crash: Option<Crash>) {
+        self.part.set(Some(customer));
+        if self.execute(crash).await {
+            // The next one of this customer decides its rows anew.
+            self.settled.borrow_mut().remove(&self.part.get());
+        }
+        self.part.set(None);
     }
 
     async fn play(&self) {
         fastrand::seed(self.case.seed);
         let mut has_ended = false;
+        let mut parts = self.case.parts.iter();
         for crash in &self.case.crashes {
             if !has_ended {
                 has_ended = self.execute(Some(*crash)).await;
+            }
+            if let Some((customer, crash)) = parts.next() {
+                self.execute_part(*customer, *crash).await;
             }
         }
         if !has_ended {
             assert!(self.execute(None).await);
         }
-        assert_eq!(self.settled.borrow().len(), self.case.rows.len());
+        // Parts that crashed are resumed after the rest, and undo nothing of it.
+        for (customer, _) in &self.case.parts {
+            self.execute_part(*customer, None).await;
+        }
+        assert_eq!(self.settled().len(), self.case.rows.len());
         if !self.server.borrow().has_refused {
             let server = self.server.borrow();
             // Nothing more is sent to a customer who was perhaps there before.
@@ -839,7 +888,8 @@ impl World {
         }
         self.check_untouchable();
         self.server.borrow_mut().fates.clear();
-        self.settled.borrow_mut().retain(|_, outcome| !matches!(outcome, Outcome::Failed | Outcome::InDoubt));
+        let is_done = |outcome: &mut Outcome| !matches!(outcome, Outcome::Failed | Outcome::InDoubt);
+        self.settled.borrow_mut().entry(None).or_default().retain(|_, outcome| is_done(outcome));
         self.is_retry.set(true);
         assert!(self.execute(None).await);
         self.check_last_rows();
