@@ -22,7 +22,7 @@ pub struct RunProfile {
 /// Earlier runs, to compare with.
 #[derive(Debug, Clone, Default)]
 pub struct Baseline {
-    /// Rows of the last finished run over a whole export.
+    /// Rows of the last finished run over the whole base that needed no override.
     pub rows: Option<u64>,
     /// The first few brands of its rows.
     pub brands: Vec<u64>,

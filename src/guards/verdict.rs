@@ -38,10 +38,10 @@ pub struct GuardSettings {
     /// The most known customers whom the API does not know any more, of the last
     /// hundred known customers.
     pub(crate) max_vanished: Amount,
-    /// The fewest rows, of those that the last finished run read.
+    /// The fewest rows, of those of the baseline.
     pub(crate) min_rows: Amount,
     /// The least share of rows with a value in a mapped column, of the share in
-    /// the last finished run.
+    /// the baseline.
     pub(crate) min_fill: Share,
     /// What to do about an address that several customers have.
     pub(crate) shared_addresses: SharedAddressesPolicy,

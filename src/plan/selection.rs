@@ -68,7 +68,7 @@ impl SelectedCustomers {
         }
         let (brand, ids) = (self.brand_id, absent.join(", "));
         Err(PlanError::Usage(format!(
-            "{export} has no row of brand {brand} with the id {ids}; nothing was sent\n  hint: --only takes ids as they are sent, and the rows of --limit are all that is read; check the id and the brand"
+            "{export} has no row of brand {brand} with the id {ids}; nothing was sent\n  hint: --only takes ids as they are sent; check the id, the brand and --limit"
         )))
     }
 }
