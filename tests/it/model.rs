@@ -665,8 +665,8 @@ impl World {
 
     /// No row of a customer who has to stay as it is has changed anything.
     fn check_untouchable(&self) {
-        let (settled, server, untouchable) =
-            (self.settled.borrow(), self.server.borrow(), self.case.untouchable());
+        let (settled, server) = (self.settled(), self.server.borrow());
+        let untouchable = self.case.untouchable();
         let is_checked = |id: String| untouchable.contains(&id) && !server.refused.contains(&id);
         for number in (0..CUSTOMERS).filter(|number| is_checked(id(*number))) {
             let own = (1..).zip(&self.case.rows).filter(|(_, row)| row.customer == number);
