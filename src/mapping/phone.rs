@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region};
 
+use super::invisible::is_invisible;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
@@ -18,9 +19,18 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     if is_clean(&text) {
         return Ok(text);
     }
+    let text = with_plain_signs(&text);
+    match parse_e164(text.trim(), region) {
+        Ok(number) => Ok(number.into()),
+        Err(_) if holds_several(&text, region) => {
+            Err(Rejection::new(RejectionCode::BadPhone, "the cell has several telephone numbers", SPLIT_HINT))
+        }
+        Err(rejection) => Err(rejection),
+    }
+}
+
+fn parse_e164(text: &str, region: Option<Region>) -> RowResult<String> {
     let error = |reason: &str, hint: &'static str| Err(Rejection::new(RejectionCode::BadPhone, reason, hint));
-    // Spreadsheets write an apostrophe in front of text.
-    let text = text.trim_start_matches('\'');
     if is_scientific(text) {
         return error("a spreadsheet has rounded the number", ROUNDED_HINT);
     }
@@ -39,7 +49,7 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     };
     let number = match PHONE_NUMBER_UTIL.parse(text, region) {
         Ok(number) => number,
-        Err(_) if region.is_none() && !text.trim_start().starts_with('+') => {
+        Err(_) if region.is_none() && !text.starts_with('+') => {
             return error(
                 NO_COUNTRY_CODE,
                 "set region, for example telephone = { column = \"…\", region = \"NL\" }, or write it as +31…",
@@ -56,13 +66,34 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
             "write it with + or with the area's leading 0, for example with a template: { template = \"{{ '+' ~ phone if phone }}\" }",
         );
     }
-    Ok(number.format_as(PhoneNumberFormat::E164).into_owned().into())
+    Ok(number.format_as(PhoneNumberFormat::E164).into_owned())
+}
+
+/// The text with a space for signs that people write between digits and that the
+/// library refuses: thin spaces, dots in the middle, apostrophes. Characters that
+/// cannot be seen come along when a number is copied, and are left out.
+fn with_plain_signs(text: &str) -> Cow<'_, str> {
+    let is_sign = |letter: char| {
+        "\t·•_'’".contains(letter)
+            || !letter.is_ascii() && letter.is_whitespace() && !"\u{85}\u{2028}\u{2029}".contains(letter)
+    };
+    if !text.contains(|letter| is_sign(letter) || is_invisible(letter)) {
+        return Cow::Borrowed(text);
+    }
+    let visible = text.chars().filter(|letter| !is_invisible(*letter));
+    visible.map(|letter| if is_sign(letter) { ' ' } else { letter }).collect::<String>().into()
+}
+
+/// Whether a text is several numbers with signs or words between them.
+fn holds_several(text: &str, region: Option<Region>) -> bool {
+    let parts = text.split(|letter: char| letter.is_alphabetic() || "/;,|&\r\n".contains(letter));
+    let mut parts = parts.filter(|part| part.contains(|letter: char| letter.is_ascii_digit()));
+    parts.clone().count() > 1 && parts.all(|part| parse_e164(part.trim(), region).is_ok())
 }
 
 /// Why a text is no number, though the library would accept it: the library
 /// skips signs, and dials letters.
 fn not_a_number(text: &str) -> Option<&'static str> {
-    let text = text.trim();
     if is_decimal(text) {
         return Some("the number has decimals, which a program or a spreadsheet added");
     }
@@ -74,6 +105,7 @@ fn not_a_number(text: &str) -> Option<&'static str> {
 
 /// Whether an extension was left out of the number.
 pub(super) fn has_extension(text: &str, region: Option<Region>) -> bool {
+    let text = with_plain_signs(text);
     let text = text.trim();
     let may_have =
         text.contains(|letter: char| letter.is_alphabetic() || matches!(letter, '#' | ';' | ',' | '~'));
@@ -93,8 +125,7 @@ fn is_number_letter(letter: char) -> bool {
     letter.is_alphanumeric()
         || letter.is_whitespace()
         || letter.is_ascii_graphic()
-        || "–—‐‑−·•…\u{2060}".contains(letter)
-        || super::invisible::is_invisible(letter)
+        || "–—‐‑−…".contains(letter)
 }
 
 fn is_digits(text: &str) -> bool {
@@ -175,6 +206,8 @@ fn is_clean(text: &str) -> bool {
 }
 
 const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
+const SPLIT_HINT: &str =
+    "set split to the text between them, such as telephone = { column = \"…\", split = \"/\" }";
 const NO_COUNTRY_CODE: &str = "the number has no country code";
 
 /// Whether a number was refused because no region was given for it.
@@ -324,6 +357,28 @@ mod tests {
         }
     }
 
+    /// Cells as people write them, with the answer of Google's own library.
+    #[test]
+    fn numbers_are_read_as_googles_library_reads_them() {
+        let cases = include_str!("../../fixtures/telephones.tsv").lines().skip(1);
+        let mut agreed = 0;
+        for case in cases {
+            let mut parts = case.split('\t');
+            let [Some(region), Some(cell), Some(theirs)] = [parts.next(), parts.next(), parts.next()] else {
+                panic!("{case}");
+            };
+            let cell: String = serde_json::from_str(cell).expect("a JSON text");
+            let found = e164(&cell, find_region(region));
+            let expected = parts.next().unwrap_or(theirs);
+            agreed += u32::from(expected == theirs);
+            match found {
+                Ok(number) => assert_eq!(number, expected, "{case}"),
+                Err(error) => assert!(expected == "-" || error.message == expected, "{case}: {error:?}"),
+            }
+        }
+        assert!(agreed > 100, "{agreed}");
+    }
+
     #[test]
     fn the_cause_of_a_bad_number_is_named() {
         for (text, reason) in [
@@ -331,12 +386,23 @@ mod tests {
             ("06-12345678 Jan", "words behind"),
             ("06-1234567√8", "'√' (U+221A)"),
             ("06-1234567", "numbering plan"),
+            ("06-12345678 / 010-4144288", "several"),
+            ("06-12345678 of 010-4144288", "several"),
+            ("06-12345678\n010-4144288", "several"),
         ] {
             let error = e164(text, find_region("NL")).expect_err(text);
             assert!(error.message.contains(reason), "{text}: {}", error.message);
         }
-        for text in ["☎ 06-12345678", "06–12345678", "06\u{a0}12345678", "０６１２３４５６７８"]
-        {
+        for text in [
+            "☎ 06-12345678",
+            "06–12345678",
+            "06\u{a0}12345678",
+            "０６１２３４５６７８",
+            "06\u{202f}12\u{2009}34\t5678",
+            "06·1234•5678",
+            "06'1234_5678",
+            "\u{202a}+31 6 1234\u{200b}5678\u{202c}",
+        ] {
             assert_eq!(e164(text, find_region("NL")).ok().as_deref(), Some("+31612345678"), "{text}");
         }
         assert!(has_extension("010 4144288 ext. 12", find_region("NL")));
