@@ -229,18 +229,39 @@ pub(crate) struct RunArgs {
     /// Most rows that create or update, likewise
     #[arg(long, value_name = "N|N%")]
     pub(crate) max_changes: Option<Amount>,
-    /// Fewest rows, as a count or a share of the baseline's
-    #[arg(long, value_name = "N|N%")]
-    pub(crate) min_rows: Option<Amount>,
-    /// Least fill of a mapped field, as a share of the baseline's
-    #[arg(long, value_name = "N%")]
-    pub(crate) min_fill: Option<Share>,
+    #[command(flatten)]
+    pub(crate) guards: GuardArgs,
     /// Compare later exports with this one, although it needs --min-rows or --min-fill
     #[arg(long, conflicts_with_all = ["part", "only", "limit"])]
     pub(crate) new_baseline: bool,
     /// Begin a new checkpoint, although the report folder holds runs of this export
     #[arg(long)]
     pub(crate) new_checkpoint: bool,
+    /// Create so many known customers again whom Omnidesk does not know any more
+    #[arg(long, value_name = "N")]
+    pub(crate) allow_vanished: Option<u64>,
+    #[command(flatten)]
+    pub(crate) window: WindowArgs,
+    /// Allow purged customers to be created again
+    #[arg(long)]
+    pub(crate) allow_recreate: bool,
+    /// The folder for result files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report_dir: Option<PathBuf>,
+    /// Write metrics for Prometheus' textfile collector
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+}
+
+/// Overrides of the guards that compare an export with earlier ones, or find a wrong column.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GuardArgs {
+    /// Fewest rows, as a count or a share of the baseline's
+    #[arg(long, value_name = "N|N%")]
+    pub(crate) min_rows: Option<Amount>,
+    /// Least fill of a mapped field, as a share of the baseline's
+    #[arg(long, value_name = "N%")]
+    pub(crate) min_fill: Option<Share>,
     /// Allow several customers with the same address
     #[arg(long)]
     pub(crate) allow_shared_addresses: bool,
@@ -256,20 +277,6 @@ pub(crate) struct RunArgs {
     /// Reject the rows whose id stands for nobody, and go on
     #[arg(long)]
     pub(crate) allow_placeholder_ids: bool,
-    /// Create so many known customers again whom Omnidesk does not know any more
-    #[arg(long, value_name = "N")]
-    pub(crate) allow_vanished: Option<u64>,
-    #[command(flatten)]
-    pub(crate) window: WindowArgs,
-    /// Allow purged customers to be created again
-    #[arg(long)]
-    pub(crate) allow_recreate: bool,
-    /// The folder for result files
-    #[arg(long, value_name = "DIR")]
-    pub(crate) report_dir: Option<PathBuf>,
-    /// Write metrics for Prometheus' textfile collector
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 /// The time window of a run.
@@ -323,6 +330,8 @@ pub(crate) struct AdoptArgs {
     /// The CRM export; `-` is standard input. Several files are read as one
     #[arg(required = true, value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) guards: GuardArgs,
 }
 
 /// `status`

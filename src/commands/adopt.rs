@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{plan_options, print_json};
+use super::{override_guards, plan_options, print_json};
 use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
-use crate::guards::{RunProfile, SharedAddressSearch};
+use crate::guards::{RunProfile, SharedAddressSearch, SharedAddresses, judge_guards};
 use crate::omnidesk::CallKind;
 use crate::plan::{
     NoObserver, Plan, PlanError, PlanObserver, PreparedExport, RunContext, Selection, Values, make_plan,
@@ -15,13 +15,16 @@ use crate::plan::{
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
 use crate::report::report_line;
 use crate::run::{Exit, RunError, report_lost_checkpoint, wait_until_written};
-use crate::units::{Count, counted};
+use crate::units::{Amount, Count, counted};
 
 /// Customers written at once.
 const BATCH_CUSTOMERS: usize = 4096;
 
 pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
-    let config = Config::read(&args.common.config)?;
+    let mut config = Config::read(&args.common.config)?;
+    override_guards(&mut config.guard, &args.guards);
+    // Nothing is sent, so nothing that is sent is limited.
+    config.guard.max_changes = Amount::Percent(100.0);
     report_lost_checkpoint(&config.checkpoint.path);
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
     if !checkpoint.open_runs()?.is_empty() {
@@ -33,7 +36,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
     let context = RunContext::for_adoption(&prepared, &checkpoint)?;
-    let search = SharedAddressSearch::None;
+    let search = config.guard.shared_addresses.search_of_run();
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
     let purges = plan.calls(CallKind::Purge);
@@ -42,12 +45,17 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
         let message = format!("{rows} would purge a customer: a purge cannot be adopted; use `run`");
         return Err(RunError::Usage(message));
     }
+    // A wrong column does its harm a night later: every right row is a change then.
+    let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
+    if !verdicts.is_empty() {
+        return Err(RunError::blocked("anything was adopted", verdicts));
+    }
     wait_until_written(&config, &prepared, args.common.quiet)?;
     checkpoint.register(&context.export)?;
     let mut reader = Checkpoint::open_to_read(&config.checkpoint.path)?;
     reader.as_ref().map_or(Ok(()), Checkpoint::release_snapshot)?;
     let mut writer = AdoptionWriter { checkpoint: &mut checkpoint, states: Vec::new() };
-    make_plan(&prepared, reader.as_mut(), &context, search, &mut writer)?;
+    make_plan(&prepared, reader.as_mut(), &context, SharedAddressSearch::None, &mut writer)?;
     writer.write()?;
     drop(reader);
     if config.missing.action != MissingAction::Ignore {
@@ -97,8 +105,12 @@ fn record_run(
         counts,
         ..RunRecord::default()
     };
-    // The next run searches vanished addresses: none were reported here.
-    let profile = RunProfile { notices: Vec::new(), ..plan.effects.findings.profile.clone() };
+    // The next run searches vanished and shared addresses: none were reported here.
+    let profile = RunProfile {
+        notices: Vec::new(),
+        shared_addresses: SharedAddresses::default(),
+        ..plan.effects.findings.profile.clone()
+    };
     let first_pass = FirstPassResult { profile, ..FirstPassResult::default() };
     let mut batch = checkpoint.batch()?;
     let mut run = batch.begin(context.export, record, first_pass)?;

@@ -15,8 +15,9 @@ use clap::CommandFactory;
 use serde_json::{Value, json};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::{Cli, Command, Common, LogFormat, SelectionArgs, WindowArgs};
+use crate::cli::{Cli, Command, Common, GuardArgs, LogFormat, SelectionArgs, WindowArgs};
 use crate::config::{Config, LimitsSection};
+use crate::guards::{GuardPolicy, GuardSettings, NewIdsPolicy, SharedAddressesPolicy};
 use crate::plan::{PlanError, PlanOptions, Selection, Window};
 use crate::report::{LogWriter, json_document, print_data, report_line};
 use crate::run::{Exit, RunError};
@@ -118,6 +119,25 @@ fn window(args: &WindowArgs, limits: &LimitsSection, began: Instant) -> Result<O
 
 fn print_json(value: Value) -> Result<Exit, RunError> {
     print(format!("{}\n", json_document(value)).as_bytes())
+}
+
+fn override_guards(guard: &mut GuardSettings, args: &GuardArgs) {
+    (guard.min_rows_override, guard.min_fill_override) = (args.min_rows, args.min_fill);
+    if args.allow_shared_addresses && guard.shared_addresses == SharedAddressesPolicy::Block {
+        guard.shared_addresses = SharedAddressesPolicy::Report;
+    }
+    guard.allow_shared_addresses |= args.allow_shared_addresses;
+    guard.allow_placeholder_ids |= args.allow_placeholder_ids;
+    for (is_allowed, policy) in
+        [(args.allow_same_id, &mut guard.same_id), (args.allow_moved_addresses, &mut guard.moved_addresses)]
+    {
+        if is_allowed && *policy == GuardPolicy::Block {
+            *policy = GuardPolicy::Report;
+        }
+    }
+    if args.allow_new_ids {
+        guard.new_ids = NewIdsPolicy::Ignore;
+    }
 }
 
 fn print(text: &[u8]) -> Result<Exit, RunError> {

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use super::override_guards;
 use crate::cli::RunArgs;
 use crate::config::Config;
-use crate::guards::{GuardPolicy, NewIdsPolicy, SharedAddressesPolicy};
 use crate::report::{LogWriter, ProgressSetting};
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
@@ -49,22 +49,7 @@ fn override_settings(config: &mut Config, args: &RunArgs) {
     guard.allow_purge |= args.allow_purge;
     guard.max_purge = args.max_purge.unwrap_or(guard.max_purge);
     guard.max_changes = args.max_changes.unwrap_or(guard.max_changes);
-    (guard.min_rows_override, guard.min_fill_override) = (args.min_rows, args.min_fill);
-    if args.allow_shared_addresses && guard.shared_addresses == SharedAddressesPolicy::Block {
-        guard.shared_addresses = SharedAddressesPolicy::Report;
-    }
-    guard.allow_shared_addresses |= args.allow_shared_addresses;
-    guard.allow_placeholder_ids |= args.allow_placeholder_ids;
-    for (is_allowed, policy) in
-        [(args.allow_same_id, &mut guard.same_id), (args.allow_moved_addresses, &mut guard.moved_addresses)]
-    {
-        if is_allowed && *policy == GuardPolicy::Block {
-            *policy = GuardPolicy::Report;
-        }
-    }
-    if args.allow_new_ids {
-        guard.new_ids = NewIdsPolicy::Ignore;
-    }
+    override_guards(guard, &args.guards);
     if let Some(dir) = &args.report_dir {
         config.report.dir.clone_from(dir);
     }

@@ -48,7 +48,9 @@ fn commands(words: &[String], verdicts: &[GuardVerdict]) -> Vec<OverrideCommand>
     let new = |case, options: &[&str]| OverrideCommand { case, command: command(words.to_vec(), options) };
     let overrides: Vec<&str> = verdicts.iter().map(|verdict| verdict.override_options.as_str()).collect();
     let mut commands = Vec::new();
-    let is_of_baseline = verdicts.iter().any(GuardVerdict::is_of_baseline);
+    // `adopt` knows no parts.
+    let knows_parts = words.get(1).is_none_or(|command| command != "adopt");
+    let is_of_baseline = knows_parts && verdicts.iter().any(GuardVerdict::is_of_baseline);
     if is_of_baseline {
         let options: Vec<&str> =
             [PART].into_iter().chain(verdicts.iter().map(GuardVerdict::options_of_part)).collect();
@@ -79,9 +81,11 @@ fn command(mut words: Vec<String>, added: &[&str]) -> String {
         remove(&mut words, option, value.iter().len());
     }
     let arguments = words.split_off(words.len().min(2));
-    let program = words.into_iter().next().unwrap_or_else(|| "omnidesk-sync".to_owned());
+    let mut words = words.into_iter();
+    let program = words.next().unwrap_or_else(|| "omnidesk-sync".to_owned());
+    let command = words.next().filter(|word| word != "plan").unwrap_or_else(|| "run".to_owned());
     let overrides = overrides.into_iter().flat_map(|(option, value)| [Some(option), value]);
-    let words = [program, "run".to_owned()].into_iter();
+    let words = [program, command].into_iter();
     let words = words.chain(overrides.flatten().map(str::to_owned)).chain(arguments);
     words.map(|word| quote(&word)).collect::<Vec<_>>().join(" ")
 }
@@ -141,6 +145,7 @@ mod tests {
             overridden(&["o-s", "plan", "--show", "3", "--exit-code", "--json", "a.csv"], &["--min-rows 7"]),
             "o-s run --min-rows 7 --json a.csv"
         );
+        assert_eq!(overridden(&["o-s", "adopt", "a.csv"], &["--min-rows 7"]), "o-s adopt --min-rows 7 a.csv");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::checks::wait_until_written;
-use super::error::RunError;
+use super::error::{FIRST_CALL, RunError};
 use super::options::Execution;
 use super::signals::{Interrupts, PassLimits};
 use crate::checkpoint::{
@@ -69,7 +69,7 @@ impl Execution<'_> {
             prepared.export.warning().into_iter().for_each(report_line);
         }
         if !verdicts.is_empty() {
-            return Err(RunError::blocked(verdicts));
+            return Err(RunError::blocked(FIRST_CALL, verdicts));
         }
         for (mut run, fate) in open {
             if fate == OpenRunFate::StaysOpen {
@@ -335,7 +335,7 @@ fn check_pending_purges(config: &Config, run: &OpenRun) -> Result<(), RunError> 
         verdict.message =
             format!("in the open run of {started}, {}; --fresh gives that run up", verdict.message);
     }
-    Err(RunError::blocked(verdicts))
+    Err(RunError::blocked(FIRST_CALL, verdicts))
 }
 
 /// In UTC, as RFC 3339 to the millisecond.

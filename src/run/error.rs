@@ -44,11 +44,13 @@ pub(crate) enum RunError {
         give_up: &'static str,
     },
     #[error(
-        "blocked before the first call; nothing was sent.\n{}{}",
+        "blocked before {before}.\n{}{}",
         lines(verdicts),
         commands.iter().map(|command| format!("\n{command}")).collect::<String>()
     )]
     Blocked {
+        /// What has not happened yet.
+        before: &'static str,
         verdicts: Vec<GuardVerdict>,
         /// The command lines that override the guards.
         commands: Vec<OverrideCommand>,
@@ -70,10 +72,13 @@ fn lines(verdicts: &[GuardVerdict]) -> String {
     lines.join("\n")
 }
 
+/// What a guard blocks before.
+pub(super) const FIRST_CALL: &str = "the first call; nothing was sent";
+
 impl RunError {
-    pub(super) fn blocked(verdicts: Vec<GuardVerdict>) -> Self {
+    pub(crate) fn blocked(before: &'static str, verdicts: Vec<GuardVerdict>) -> Self {
         let commands = override_commands(&verdicts);
-        Self::Blocked { verdicts, commands }
+        Self::Blocked { before, verdicts, commands }
     }
 
     pub(crate) fn exit(&self) -> Exit {

@@ -80,7 +80,7 @@ fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunEr
     if !options.sandbox && !path.exists() {
         let verdict = judge_new_checkpoint(&options.config, &crate::source::name_of(&options.exports))?;
         if let Some(verdict) = verdict.filter(|_| !options.new_checkpoint) {
-            return Err(RunError::blocked(vec![verdict]));
+            return Err(RunError::blocked(error::FIRST_CALL, vec![verdict]));
         }
         report_new_checkpoint(path);
     }

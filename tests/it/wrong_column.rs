@@ -219,3 +219,63 @@ fn customers_without_an_address_are_counted() {
     assert_eq!(output.notices("without_address"), (2, 0));
     assert_eq!(world.run(&export).expect_code(0).notices("without_address"), (0, 0));
 }
+
+/// Adopts these rows. Exactly this guard must block, nothing may be recorded, and the
+/// printed command overrides it.
+#[track_caller]
+fn expect_adoption_blocked(world: &World, rows: &str, guard: &str, overridden: i32) {
+    world.write_export(rows);
+    let known = || world.status()["customers"].as_u64().unwrap_or_default();
+    let before = known();
+    let blocked = world.execute(&["adopt", "export.csv"]).expect_code(7);
+    let text = format!("error: blocked before anything was adopted.\n  {guard}: ");
+    assert!(blocked.stderr.contains(&text), "{}", blocked.stderr);
+    assert_eq!(blocked.stderr.matches("\n  ").count(), 2, "{}", blocked.stderr);
+    assert_eq!(known(), before);
+    let output = run_override(world, &blocked).expect_code(overridden);
+    assert!(output.stderr.contains("adopted"), "{}", output.stderr);
+    assert_eq!(world.requests(), 0);
+}
+
+/// A night later each right row would be a change, and the wrong ones would hide.
+#[test]
+fn a_wrong_column_is_not_adopted_either() {
+    let guest = |nth: usize| row("0", &format!("Guest{nth}"), &format!("g{nth}@example.org"));
+    let guests: String = (0..5).map(guest).collect();
+    expect_adoption_blocked(&World::default(), &format!("{}{guests}", rows(40)), "placeholder_ids", 1);
+
+    let people = ["Bos", "Smit", "Vos"].map(|last| row("A1", last, &format!("{last}@example.org"))).concat();
+    expect_adoption_blocked(&World::default(), &format!("{}{people}", rows(300)), "same_id", 0);
+
+    let office = |id: usize| row(&format!("C{id}"), &format!("Last{id}"), "office@example.org");
+    expect_adoption_blocked(
+        &World::default(),
+        &(0..30).map(office).collect::<String>(),
+        "shared_addresses",
+        0,
+    );
+
+    let world = World::default();
+    world.write_export(&rows(60));
+    world.execute(&["adopt", "export.csv"]).expect_code(0);
+    let turned =
+        |id: usize| row(&format!("C{id}"), &format!("Last{id}"), &format!("c{}@example.org", 59 - id));
+    expect_adoption_blocked(&world, &(0..60).map(turned).collect::<String>(), "moved_addresses", 0);
+    expect_adoption_blocked(&world, &rows(20), "min_rows", 0);
+}
+
+/// Limits of what is sent do not apply where nothing is sent, and shared addresses are
+/// reported by the run that sends them.
+#[test]
+fn an_honest_adoption_is_not_blocked() {
+    let world = World::default().with_settings("[guard]\nmax_changes = \"1%\"\n");
+    let family =
+        |id: usize| row(&format!("C{id}"), &format!("Last{}", id / 4), &format!("f{}@example.org", id / 4));
+    let families: String = (0..80).map(family).collect();
+    world.write_export(&families);
+    for _ in 0..2 {
+        world.execute(&["adopt", "export.csv"]).expect_code(0);
+    }
+    let output = world.run(&families).expect_code(0).expect_outcomes("80 unchanged");
+    assert_eq!(output.notices("shared_address"), (20, 0));
+}
