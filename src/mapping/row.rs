@@ -62,14 +62,16 @@ impl Mapping {
 
     /// Refuses a row of a result file that was written for another id than it has
     /// now: a spreadsheet makes `501` of `000501`.
-    pub(crate) fn reject_changed_id(&self, id: &str, before: &str) -> Box<Rejection> {
-        let column = match self.primary_id.origins.first() {
-            Some(ValueOrigin::Column(column)) => &self.columns.names()[*column],
-            _ => &self.primary_id.key,
-        };
+    pub(crate) fn check_unchanged_id(&self, row: &Row, before: &str) -> RowResult<()> {
+        let mut mapper = RowMapper::new(self, row)?;
+        let value = mapper.value(&self.primary_id)?.unwrap_or_else(|| mapper.no_value(&self.primary_id));
+        if PrimaryId::clean(&value.text) == before {
+            return Ok(());
+        }
         let message = "the row was written for another id, and a spreadsheet may have changed it";
         let hint = "put the old id back, which _sync_id has behind id:, or empty the cell _sync_id to accept the change";
-        Rejection::new(RejectionCode::ChangedId, message, hint).at(column, &format!("{id} (was {before})"))
+        let text = format!("{} (was {before})", value.text);
+        Err(Rejection::new(RejectionCode::ChangedId, message, hint).at(value.place, &text))
     }
 
     pub(crate) fn identify(&self, row: &Row) -> RowIdentity {

@@ -103,13 +103,14 @@ impl PreparedExport {
 
     /// The same, borrowed from the row.
     pub(crate) fn draft<'a>(&'a self, row: &'a Row) -> RowResult<Option<Draft<'a>>> {
-        let draft = self.mapping.draft(row)?;
-        if let (Some(draft), Some(before)) = (&draft, self.export.mapped_id(row))
-            && draft.primary_id != before
+        let drafted = self.mapping.draft(row);
+        // A changed id comes first: with another cause, the old id would get lost.
+        if let Some(before) = self.export.mapped_id(row)
+            && !matches!(drafted, Ok(None))
         {
-            return Err(self.mapping.reject_changed_id(&draft.primary_id, &before));
+            self.mapping.check_unchanged_id(row, &before)?;
         }
-        Ok(draft)
+        drafted
     }
 
     /// The row of an earlier run that a row of a result file stands for.

@@ -246,13 +246,11 @@ impl RunFiles {
     /// The id with which a row is compared when it is run again; empty if the id
     /// itself is at fault.
     fn mapped_id_cell(&self, row: &Row, code: &str) -> String {
-        let id = if code == RejectionCode::ChangedId.as_str() {
-            self.export.mapped_id(row)
-        } else if code == RejectionCode::PlaceholderId.as_str() {
-            None
-        } else {
-            self.mapping.primary_id_of(row)
-        };
+        if code == RejectionCode::PlaceholderId.as_str() {
+            return String::new();
+        }
+        // A row that has one keeps it.
+        let id = self.export.mapped_id(row).or_else(|| self.mapping.primary_id_of(row));
         id.map(|id| mapped_id_cell(&id)).unwrap_or_default()
     }
 

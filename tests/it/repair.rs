@@ -51,6 +51,33 @@ fn an_id_that_a_spreadsheet_has_changed_is_rejected_until_it_is_put_back() {
     assert_eq!(ids(&world), ["000501"]);
 }
 
+/// Whatever else is wrong with the row, and even if its id cannot be read any more.
+#[test]
+fn the_old_id_survives_a_repair_that_is_not_complete() {
+    for (damaged, value) in [
+        ("501,Ann,Smit,ann@example,", "501 (was 000501)"),
+        ("5.01E+02,Ann,Smit,ann@example.org,", "5.01E+02 (was 000501)"),
+        (",Ann,Smit,ann@example.org,", "(was 000501)"),
+        ("#N/A,Ann,Smit,ann@example.org,", "#N/A (was 000501)"),
+    ] {
+        let (world, fixed) = rejected();
+        let row = fixed.replace("000501,Ann,Smit,ann@example.org,", damaged);
+        world.file("export.csv", row.as_bytes());
+        for _ in 0..2 {
+            world.execute(&["run", "--json", "export.csv"]).expect_code(1).expect_outcomes("1 rejected");
+            let again = world.result_text("rejected.csv");
+            assert!(again.contains(value) && again.contains("changed_id"), "{again}");
+            assert!(again.contains(",id:000501\n"), "{again}");
+            world.file("export.csv", again.as_bytes());
+        }
+        let back =
+            world.read("export.csv").replace(&format!("\n{damaged}"), "\n000501,Ann,Smit,ann@example.org,");
+        world.file("export.csv", back.as_bytes());
+        world.execute(&["run", "--json", "export.csv"]).expect_code(0).expect_outcomes("1 created");
+        assert_eq!(ids(&world), ["000501"]);
+    }
+}
+
 #[test]
 fn an_emptied_cell_accepts_another_id() {
     let (world, fixed) = rejected();
