@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn acked(row: u64, addresses: usize) -> CustomerState {
-        let addresses = vec![AddressHash([7; 8]); addresses];
+        let addresses = (0..addresses).map(|nth| AddressHash((nth as u64).to_le_bytes())).collect();
         CustomerState::Acknowledged(Acked { addresses, by: ExportRow { export: 1, row }, ..Acked::default() })
     }
 

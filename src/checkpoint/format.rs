@@ -48,8 +48,7 @@
 //! `fixtures/checkpoints/`, which a test reads. A file of a later format is
 //! refused and left as it is.
 
-use crate::source::NoRows;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use serde::de::DeserializeOwned;
@@ -62,6 +61,7 @@ use crate::reconcile::{
     Acked, AckedField, AddressHash, BuildKeyHasher, Counts, CustomerKey, CustomerState, Effect, FieldTag,
     MissingAction, MissingCustomers, PendingCall, RowFingerprint, RowProgress, ValueHash,
 };
+use crate::source::NoRows;
 
 /// "omd1": tells the file from any other SQLite database.
 pub(super) const APPLICATION_ID: i64 = 0x6f6d_6431;
@@ -350,7 +350,7 @@ enum CustomerStateLayout {
 #[serde(remote = "Acked")]
 struct AckedLayout {
     fingerprint: RowFingerprint,
-    addresses: Vec<AddressHash>,
+    addresses: BTreeSet<AddressHash>,
     #[serde(with = "ExportRowLayout")]
     by: ExportRow,
     #[serde(with = "fields")]
@@ -579,7 +579,7 @@ mod tests {
     fn states() -> [CustomerState; 6] {
         let by = ExportRow { export: 2, row: 7 };
         let field = AckedField { tag: FieldTag([1; 4]), value: ValueHash([2; 8]), rows_before: 5 };
-        let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
+        let addresses = BTreeSet::from([AddressHash([3; 8]), AddressHash([4; 8])]);
         let acked = Acked {
             fingerprint: RowFingerprint([5; 8]),
             addresses,
@@ -752,7 +752,7 @@ mod tests {
 
     #[test]
     fn a_state_and_its_head_are_read_as_they_were_written() {
-        let addresses = vec![AddressHash([3; 8]), AddressHash([4; 8])];
+        let addresses = BTreeSet::from([AddressHash([3; 8]), AddressHash([4; 8])]);
         let by = ExportRow { export: 7, row: 70_000 };
         let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, ..Acked::default() };
         let none: (_, &[[u8; 8]]) = (RowFingerprint::NONE, &[]);

@@ -196,8 +196,9 @@ mod tests {
         CustomerKey(*blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk().expect("bytes"))
     }
 
+    /// In the order of the numbers.
     fn address(number: u32) -> AddressHash {
-        AddressHash(u64::from(number).to_le_bytes())
+        AddressHash(u64::from(number).to_be_bytes())
     }
 
     /// Customer `n` has `n % 4` addresses, and every fifth has no fingerprint.

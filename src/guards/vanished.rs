@@ -1,6 +1,8 @@
 //! Addresses that customers have in Omnidesk and that the export no longer has.
 //! Each is reported once, in the run in which it vanished.
 
+use std::collections::BTreeSet;
+
 use super::notices::{Notice, NoticeKind, Notices};
 use crate::mapping::{Address, Intent, Operation, Place};
 use crate::reconcile::{Acked, AddressHash, CustomerKey, HashKey};
@@ -61,12 +63,12 @@ impl VanishedTracker {
         at: RowRef,
     ) {
         let customer = vanished_customer(customer);
-        let is_present = |tag: i64| addresses.iter().any(|hash| hash_tag(&hash.0) == tag);
-        let returned = self.reported_of(customer).iter().filter(|(_, address)| is_present(*address));
+        let tags: BTreeSet<i64> = addresses.iter().map(|hash| hash_tag(&hash.0)).collect();
+        let returned = self.reported_of(customer).iter().filter(|(_, address)| tags.contains(address));
         let returned: Vec<VanishedAddress> = returned.copied().collect();
         self.returned.extend(returned);
-        for address in acked.addresses.iter().filter(|address| !addresses.contains(address)) {
-            let vanished = (customer, hash_tag(&address.0));
+        let acked = acked.addresses.iter().map(|address| hash_tag(&address.0));
+        for vanished in acked.filter(|tag| !tags.contains(tag)).map(|tag| (customer, tag)) {
             if self.reported.binary_search(&vanished).is_ok() {
                 self.unchanged.push(vanished);
             } else {

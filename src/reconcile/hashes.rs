@@ -54,7 +54,7 @@ impl Hasher for IdentityHasher {
 pub(crate) type BuildKeyHasher = BuildHasherDefault<IdentityHasher>;
 
 /// An address of a customer, 64 bits: compared only within one customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AddressHash(pub [u8; 8]);
 
 /// The value of a field, 64 bits: compared only with the same field's last.

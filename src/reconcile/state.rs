@@ -1,6 +1,8 @@
 //! What the checkpoint knows of a customer, of a call on its way, and of a row
 //! that is not done: hashes only.
 
+use std::collections::BTreeSet;
+
 use super::hashes::{AddressHash, FieldTag, HashKey, RowFingerprint, ValueHash};
 use super::outcome::Outcome;
 use crate::mapping::{ExportRow, FieldName, FieldValue, Intent};
@@ -76,7 +78,8 @@ impl CustomerState {
 pub struct Acked {
     /// Of a row that asks for just this.
     pub fingerprint: RowFingerprint,
-    pub addresses: Vec<AddressHash>,
+    /// A set: rows with the wrong id are hundreds of thousands of one customer.
+    pub addresses: BTreeSet<AddressHash>,
     /// The last row of the last export that was acknowledged.
     pub by: ExportRow,
     pub fields: Vec<AckedField>,
@@ -97,8 +100,7 @@ pub struct AckedField {
 impl Acked {
     /// Whether `other` holds the same fields and addresses.
     pub(crate) fn holds_same(&self, other: &Self) -> bool {
-        self.addresses.len() == other.addresses.len()
-            && self.addresses.iter().all(|address| other.has_address(*address))
+        self.addresses == other.addresses
             && self.fields.len() == other.fields.len()
             && self
                 .fields
@@ -165,9 +167,8 @@ impl Acked {
     }
 
     pub(super) fn add_address(&mut self, address: AddressHash) {
-        if !self.has_address(address) {
+        if self.addresses.insert(address) {
             self.fingerprint = RowFingerprint::NONE;
-            self.addresses.push(address);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which call a row needs next.
 
+use std::collections::BTreeSet;
+
 use super::hands_off::{HandsOff, hands_off};
 use super::hashes::{HashKey, RowFingerprint};
 use super::outcome::Outcome;
@@ -84,7 +86,7 @@ pub enum Step {
 /// A customer who exists, with nothing acknowledged.
 static NOTHING: Acked = Acked {
     fingerprint: RowFingerprint::NONE,
-    addresses: Vec::new(),
+    addresses: BTreeSet::new(),
     by: ExportRow { export: 0, row: 0 },
     fields: Vec::new(),
     purge: None,
