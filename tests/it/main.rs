@@ -19,6 +19,7 @@ mod guards;
 mod hands_off;
 mod inputs;
 mod kill;
+mod libreoffice;
 mod limits;
 mod missing;
 mod model;
