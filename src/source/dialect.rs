@@ -70,12 +70,17 @@ impl LineEnd {
 /// Non-ASCII characters after which valid UTF-8 is no coincidence.
 const UTF8_CHARS_MIN: usize = 4;
 
-/// Whether the sample is UTF-8 and has several non-ASCII characters: a name or
-/// two in an encoding of single bytes may be UTF-8 by chance.
+/// Whether the sample is UTF-8 and no chance made it so. A letter such as `ë` is
+/// enough: in an encoding of single bytes it would be `Ã«`. Of other characters,
+/// such as `ß”` makes one, there have to be several.
 pub(super) fn is_surely_utf8(sample: &[u8]) -> bool {
+    let valid = valid_utf8(sample);
+    if valid.is_some_and(|text| text.contains(|letter| matches!(letter, '\u{C0}'..='\u{17F}'))) {
+        return true;
+    }
     let lossy = String::from_utf8_lossy(sample);
     let letters = lossy.chars().filter(|letter| !letter.is_ascii() && *letter != '\u{fffd}');
-    (valid_utf8(sample).is_some() || is_mostly_utf8(sample)) && letters.count() >= UTF8_CHARS_MIN
+    (valid.is_some() || is_mostly_utf8(sample)) && letters.count() >= UTF8_CHARS_MIN
 }
 
 /// The sample as UTF-8, without a character that its end cuts.
@@ -109,6 +114,16 @@ pub(super) fn likely_encoding(sample: &[u8]) -> TextEncoding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_letter_shows_utf8_and_one_coincidence_does_not() {
+        assert!(is_surely_utf8("id;first\nK1;Zoë\n".as_bytes()));
+        // `Fuß”` and `É™` in windows-1252.
+        for chance in [&b"Fu\xdf\x94"[..], b"\xc9\x99", b"Zo\xeb", b"Zoe"] {
+            assert!(!is_surely_utf8(chance), "{chance:?}");
+        }
+        assert!(is_surely_utf8("“…”–".as_bytes()));
+    }
 
     #[test]
     fn the_likely_encoding_is_found() {
