@@ -25,6 +25,7 @@ impl Column {
         let prefix = common_prefix(&sample.names);
         let mut columns: Vec<Self> =
             (0..sample.names.len()).map(|at| Self::new(sample, at, &prefix)).collect();
+        read_labels(&mut columns);
         let others = [Word::Staff, Word::OtherPerson, Word::Attribute, Word::OtherThing, Word::Company];
         let person =
             [Word::First, Word::Last, Word::Called, Word::Contact, Word::Customer, Word::Member, Word::Full];
@@ -59,6 +60,25 @@ impl Column {
 
     pub(super) fn filled_cells(&self) -> impl Iterator<Item = &str> {
         self.cells.iter().map(String::as_str).filter(|cell| !cell.is_empty())
+    }
+}
+
+/// Google's `Custom Field 1 - Value` is called what `Custom Field 1 - Label` says on
+/// every row.
+fn read_labels(columns: &mut [Column]) {
+    let says_nothing = |column: &Column| {
+        column.reading.unknown > 0
+            && column.reading.words.iter().all(|word| matches!(word, Word::Record | Word::Kind))
+    };
+    for at in 0..columns.len() {
+        let Some(field) = columns[at].name.strip_suffix(" - Value").filter(|_| says_nothing(&columns[at]))
+        else {
+            continue;
+        };
+        let label = columns.iter().find(|column| column.name.strip_suffix(" - Label") == Some(field));
+        if let Some(label) = label.filter(|label| label.content.distinct == 1) {
+            columns[at].reading = Reading::new(&label.content.top.0);
+        }
     }
 }
 

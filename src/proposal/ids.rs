@@ -233,6 +233,9 @@ fn rank(column: &Column) -> Option<(f64, bool)> {
         () if reading.has(External) => 100.0,
         () if reading.has(Customer) && reading.has(Id) => 92.0,
         () if reading.has(Customer) => 90.0,
+        // SuperOffice calls a company a contact, and Close calls it a lead.
+        () if reading.is_one_of(&["person", "persoon", "personen", "personne"]) => 87.0,
+        () if reading.is_one_of(&["lead"]) => 75.0,
         () if reading.has_any(&[Contact, Member]) => 85.0,
         () if reading.has(Vendor) => 70.0,
         () if reading.has(Record) || reading.has(Id) => 80.0,

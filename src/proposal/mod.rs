@@ -128,15 +128,24 @@ impl Findings {
         let names = Names::find(&columns);
         let own: Vec<usize> = names.columns().collect();
         let emails = addresses::emails(&columns, &own);
-        let telephones = addresses::telephones(&columns, &own);
+        let mut telephones = addresses::telephones(&columns, &own);
         let person = Person {
             names: own.clone(),
             emails: emails.columns.clone(),
             telephones: telephones.columns.clone(),
         };
+        let mut region = RegionProposal::new(&columns, &telephones.columns, &emails.columns);
+        if region.lacks_plus {
+            // A template makes one value of one column.
+            telephones.columns.retain(|at| columns[*at].content.filled > 0);
+            region.is_open = telephones.columns.len() > 1;
+            if region.is_open {
+                region.reason += "; put it there in the export, or map one of the columns by a template";
+            }
+        }
         Self {
             ids: Ids::find(&columns, &person),
-            region: RegionProposal::new(&columns, &telephones.columns, &emails.columns),
+            region,
             twitter: addresses::accounts(&columns, &own, Word::Twitter),
             facebook: addresses::accounts(&columns, &own, Word::Facebook),
             operation: operation(&columns),

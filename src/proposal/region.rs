@@ -12,6 +12,9 @@ use crate::units::Count;
 
 /// The least share of the national numbers that are valid in their row's country.
 const VALID_SHARE: f64 = 0.6;
+/// The least share of numbers that a `+` in front makes valid. Hardly any national
+/// numbers are valid so.
+const WITH_PLUS_SHARE: f64 = 0.8;
 /// The share of cells in a column of countries that name one.
 const COUNTRY_SHARE: f64 = 0.8;
 
@@ -39,6 +42,8 @@ pub(super) struct RegionProposal {
     pub(super) reason: String,
     /// Whether a person has to decide.
     pub(super) is_open: bool,
+    /// Whether all numbers have their country code, and none the `+` before it.
+    pub(super) lacks_plus: bool,
 }
 
 /// A number without `+`, and its row.
@@ -91,6 +96,9 @@ impl RegionProposal {
         if let Some(found) = Self::by_country(columns, &national, clear) {
             return found;
         }
+        if let Some(found) = Self::without_plus(&national, clear).filter(|_| abroad.is_empty()) {
+            return found;
+        }
         match clear {
             Some(fit) => Self {
                 region: Some(fit.region.to_string()),
@@ -99,6 +107,23 @@ impl RegionProposal {
             },
             None => Self { reason: undecided(&ranked), is_open: true, ..Self::default() },
         }
+    }
+
+    /// Numbers such as `49151…`, if more of them are valid with a `+` than in a region.
+    fn without_plus(national: &[National], clear: Option<&RegionFit>) -> Option<Self> {
+        let has_code = |number: &&National| !number.text.starts_with('0');
+        let valid = national
+            .iter()
+            .filter(has_code)
+            .filter(|number| region_of(&format!("+{}", number.text)).is_some());
+        let (valid, all) = (valid.count(), national.len());
+        let is_better = clear.is_none_or(|fit| valid * fit.numbers > fit.valid * all);
+        let reason = format!("{} numbers are valid with a + in front", of(valid, all));
+        (is_better && valid as f64 >= WITH_PLUS_SHARE * all as f64).then(|| Self {
+            reason,
+            lacks_plus: true,
+            ..Self::default()
+        })
     }
 
     /// The column of countries, if the numbers are valid in those.
@@ -122,7 +147,7 @@ impl RegionProposal {
         let region = clear.filter(|_| known < national.len()).map(|fit| fit.region.to_string());
         let rest = if region.is_some() { "; region counts where the country is blank" } else { "" };
         let reason = format!("{} numbers without + are valid in the row's country{rest}", of(valid, known));
-        Some(Self { region, column: Some(at), reason, is_open: false })
+        Some(Self { region, column: Some(at), reason, ..Self::default() })
     }
 }
 

@@ -211,8 +211,15 @@ impl Findings {
                 let _ = write!(options, ", split = {}", quoted(separator));
                 reason += "; some cells hold several";
             }
-            let value =
-                if options.is_empty() { columns } else { format!("{{ column = {columns}{options} }}") };
+            let value = match addresses.columns.as_slice() {
+                [at] if field == "telephone" && self.region.lacks_plus => {
+                    let number = variable(self.name(*at));
+                    let template = quoted(&format!("{{{{ '+' ~ {number} if {number} }}}}"));
+                    format!("{{ template = {template}{options} }}")
+                }
+                _ if options.is_empty() => columns,
+                _ => format!("{{ column = {columns}{options} }}"),
+            };
             let _ = writeln!(text, "{field} = {value}   # {reason}");
         }
     }

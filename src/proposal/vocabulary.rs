@@ -202,6 +202,13 @@ pub(super) const VENDOR_NAMES: &[(&str, &[Word])] = &[
     ("kunnr", &[Word::Customer, Word::Number]),
     ("smtpaddr", &[Word::Email]),
     ("telfx", &[Word::Fax]),
+    // SAP Business One: business partner, also in German.
+    ("cardcode", &[Word::Customer, Word::Code]),
+    ("cardname", &[Word::Customer, Word::Name]),
+    ("bpcode", &[Word::Customer, Word::Code]),
+    ("bpname", &[Word::Customer, Word::Name]),
+    ("gpcode", &[Word::Customer, Word::Code]),
+    ("gpname", &[Word::Customer, Word::Name]),
 ];
 
 /// What Dynamics writes before the columns that it needs for a re-import.
