@@ -59,9 +59,6 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
         sniff(&sample[skipped..], settings, separator, terminator);
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
     let mut start = RowRef { number: 0, line, offset, len: 0, file: None };
-    if let Some(lines) = settings.skip.0 {
-        start = text.skip_lines(start, lines)?;
-    }
     let csv = Csv {
         syntax,
         terminator,
@@ -75,6 +72,10 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
         width: 0,
         footer: None,
     };
+    // A result file has no lines above its header.
+    if let Some(lines) = settings.skip.0.filter(|_| !csv.begins_a_result_file(&text, start)) {
+        start = text.skip_lines(start, lines)?;
+    }
     let is_last = |at: RowRef| settings.skip.0.is_some() || at.line >= LINES_ABOVE_MAX;
     let mut first_fault = None;
     let (csv, columns, first) = loop {
@@ -134,6 +135,11 @@ impl Csv {
         let first = first.unwrap_or(end);
         csv.detect_width(text, first)?;
         Ok(Some(Ok((csv, columns, first))))
+    }
+
+    /// Whether the first line is the header of a result file.
+    fn begins_a_result_file(&self, text: &TextFile, start: RowRef) -> bool {
+        matches!(self.with_header(text, start), Ok(Some(Ok((csv, ..)))) if csv.results > 0)
     }
 
     fn parser(&self) -> csv_core::Reader {

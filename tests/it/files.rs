@@ -203,6 +203,11 @@ fn the_header_is_the_first_line_that_holds_every_mapped_column() {
     let far = format!("{}{HEADER}{rows}", "x\n".repeat(50));
     run(&world(), "export.csv", far.as_bytes()).expect_code(2);
     run(&with_input("skip = 50"), "export.csv", far.as_bytes()).expect_code(0).expect_outcomes("2 created");
+    // Its result files have no lines above their header.
+    let skipping = with_input("skip = 50");
+    run(&skipping, "export.csv", far.replace("z@example.com", "no-address").as_bytes()).expect_code(1);
+    let fixed = skipping.result_text("rejected.csv").replace("no-address", "z@example.com");
+    run(&skipping, "fixed.csv", fixed.as_bytes()).expect_code(0).expect_outcomes("1 created");
     run(&with_input("skip = 49"), "export.csv", far.as_bytes()).expect_code(2);
     run(&with_input("skip = 0"), "export.csv", format!("UTF-8\n{HEADER}{rows}").as_bytes()).expect_code(2);
     run(&with_input("skip = \"all\""), "export.csv", b"").expect_code(2).expect_stderr("no number of lines");
