@@ -60,6 +60,8 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
     }
     export.append(further, &[], &[])?;
     let mut findings = Findings::new(sample, input);
+    let notes = export.notes().iter().map(String::as_str).chain(export.warning());
+    findings.export_notes = notes.map(str::to_owned).collect();
     findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
 }
@@ -118,6 +120,8 @@ struct Findings {
     operation: Option<(usize, Vec<String>)>,
     input: Settings,
     encoding: Option<String>,
+    /// How the export is read.
+    export_notes: Vec<String>,
 }
 
 impl Findings {
@@ -151,6 +155,7 @@ impl Findings {
             operation: operation(&columns),
             input,
             encoding: None,
+            export_notes: Vec::new(),
             sample,
             columns,
             names,

@@ -48,7 +48,7 @@ impl Findings {
 
     /// What a person has to know or to decide.
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes = self.export_notes.clone();
         if self.ids.chosen.is_none() {
             notes.push("no column looks like a customer id; set primary_id below".to_owned());
         }
