@@ -204,7 +204,7 @@ pub(crate) struct RunArgs {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
-    /// The CRM export, CSV or JSON lines, also .gz or .zst; `-` is standard input. Several files are
+    /// The CRM export: CSV, JSON lines or .xlsx, also packed; `-` is standard input. Several files are
     /// read as one, in this order: part-*.csv
     #[arg(required = true, value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,

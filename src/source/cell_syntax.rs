@@ -3,7 +3,7 @@
 use memchr::{memchr, memchr2};
 
 use super::rows::RowFault;
-use super::settings::EscapeSetting;
+use super::settings::{EscapeSetting, InputSettings};
 
 /// What separates the cells of a record, and what surrounds and escapes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,13 @@ pub(super) enum QuotedEnd {
 }
 
 impl CellSyntax {
+    /// Of a sheet that is copied as CSV. Settings hold, so that its result files are
+    /// read under the same configuration.
+    pub(super) fn of_sheet(settings: &InputSettings) -> Self {
+        let delimiter = settings.delimiter.0.unwrap_or(b',');
+        Self { delimiter, quote: settings.quote.byte(), escape: settings.escape }
+    }
+
     /// By RFC 4180.
     #[cfg(test)]
     pub(super) fn standard(delimiter: u8) -> Self {

@@ -2,8 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::settings::DELIMITERS;
+use super::workbook::Sheet;
 
 /// Result files have columns of this prefix after the export's own. The
 /// reader ignores them, so that a fixed `failed.csv` is an export again.
@@ -20,6 +22,8 @@ pub struct Columns {
     lists: HashSet<usize>,
     /// Columns that were numbered, because an earlier one has the same name.
     doubles: Vec<(usize, usize)>,
+    /// Of a workbook.
+    sheet: Option<Arc<Sheet>>,
 }
 
 impl Columns {
@@ -47,7 +51,11 @@ impl Columns {
             index.insert(free.clone(), *at);
             names[*at] = free;
         }
-        Self { names, index, has_header: true, doubles, lists: HashSet::new() }
+        Self { names, index, has_header: true, doubles, lists: HashSet::new(), sheet: None }
+    }
+
+    pub(super) fn set_sheet(&mut self, sheet: Option<Arc<Sheet>>) {
+        self.sheet = sheet;
     }
 
     /// The first column of a name, and each later one.
@@ -94,6 +102,9 @@ impl Columns {
     }
 
     fn unknown_column(&self, name: &str) -> String {
+        if let Some(sheet) = &self.sheet {
+            return self.unknown_in_sheet(name, sheet);
+        }
         if let [only] = self.own().map(|(_, own)| own).collect::<Vec<_>>()[..]
             && let Some(delimiter) = likely_delimiter(only, name)
         {
@@ -105,8 +116,29 @@ impl Columns {
         if let Some(near) = self.nearest(name) {
             return format!("the export has no column {name:?}; did you mean {near:?}?");
         }
-        let columns: Vec<&str> = self.own().map(|(_, own)| own).filter(|own| !own.is_empty()).collect();
-        format!("the export has no column {name:?}; its columns are {}", columns.join(", "))
+        format!("the export has no column {name:?}; its columns are {}", self.list())
+    }
+
+    fn unknown_in_sheet(&self, name: &str, sheet: &Sheet) -> String {
+        let has_none = format!("the sheet {:?} has no column {name:?}", sheet.name);
+        if let [only] = self.own().map(|(_, own)| own).collect::<Vec<_>>()[..]
+            && let Some(delimiter) = likely_delimiter(only, name)
+        {
+            let delimiter = char::from(delimiter);
+            return format!(
+                "{has_none}, but a single one, {only:?}; split its cells at {delimiter:?} in a spreadsheet program, or run the CSV file that was opened there"
+            );
+        }
+        if let Some(near) = self.nearest(name) {
+            return format!("{has_none}; did you mean {near:?}?");
+        }
+        let columns = self.list();
+        format!("{has_none}; its columns are {columns}{}", sheet.others_hint())
+    }
+
+    fn list(&self) -> String {
+        let names: Vec<&str> = self.own().map(|(_, own)| own).filter(|own| !own.is_empty()).collect();
+        names.join(", ")
     }
 
     pub(crate) fn has_header(&self) -> bool {

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::dialect::RECORD_SEPARATOR;
 use super::error::{ExportFault, SourceError};
 use super::export::Export;
 use super::rows::{Row, RowRef, Rows};
@@ -89,7 +90,7 @@ impl Export {
             let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(true) };
             let mut byte = [0];
             file.read_exact_at(&mut byte, last)?;
-            Ok(matches!(byte, [b'\n' | b'\r']))
+            Ok(matches!(byte, [b'\n' | b'\r' | RECORD_SEPARATOR]))
         };
         read().map_err(|source| self.io_error(source))
     }

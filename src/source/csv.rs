@@ -21,6 +21,7 @@ use super::records::{RawRecord, Records};
 use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
 use super::settings::{EscapeSetting, InputSettings, QuoteSetting};
 use super::text_file::TextFile;
+use super::workbook::Sheet;
 use footer::FooterRule;
 use header::{HeaderCells, Repeated};
 use sniff::{Sniffed, excel_separator, several_delimiters, sniff};
@@ -32,6 +33,8 @@ struct Csv {
     terminator: u8,
     /// Whether rows may stand whole in quotes.
     has_quoted_rows: bool,
+    /// Cells of a sheet cannot shift, so that a row may have any number of them.
+    sheet: Option<Arc<Sheet>>,
     header: HeaderCells,
     header_at: RowRef,
     /// The first line that may be the header.
@@ -54,15 +57,21 @@ const LINES_ABOVE_MAX: u64 = 50;
 pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, ExportFault> {
     let terminator = text.dialect.line_end.terminator();
     let sample = text.sample()?;
-    let (separator, skipped) = excel_separator(&sample, terminator).unwrap_or_default();
-    let Sniffed { syntax, has_quoted_rows, notes } =
-        sniff(&sample[skipped..], settings, separator, terminator);
+    let (separator, skipped) = match &text.sheet {
+        Some(_) => (None, 0),
+        None => excel_separator(&sample, terminator).unwrap_or_default(),
+    };
+    let Sniffed { syntax, has_quoted_rows, notes } = match &text.sheet {
+        Some(sheet) => Sniffed::of_sheet(settings, sheet),
+        None => sniff(&sample[skipped..], settings, separator, terminator),
+    };
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
     let mut start = RowRef { number: 0, line, offset, len: 0, file: None };
     let csv = Csv {
         syntax,
         terminator,
         has_quoted_rows,
+        sheet: text.sheet.clone(),
         header: HeaderCells::default(),
         header_at: start,
         top: line,
@@ -119,7 +128,7 @@ impl Csv {
         let read = HeaderCells::read(self, header, &text.dialect);
         let end = RowRef { number: 1, line: at.line + 1, offset: at.offset + at.len, len: 0, file: None };
         let first = records.next()?.map(|first| first.at);
-        let (header, columns) = match read {
+        let (header, mut columns) = match read {
             Ok(read) => read,
             Err(problem) => {
                 let fault = ExportFault::Header { line: at.line, problem };
@@ -130,6 +139,7 @@ impl Csv {
         if let Some(delimiters) = several_delimiters(columns.names(), self.syntax.delimiter) {
             return Err(ExportFault::SeveralDelimiters { line: at.line, delimiters });
         }
+        columns.set_sheet(self.sheet.clone());
         let mut csv = Self { header, header_at: at, ..self.clone() };
         csv.set_columns(&columns);
         let first = first.unwrap_or(end);
@@ -268,6 +278,10 @@ impl Csv {
     ) -> Result<(), RowFault> {
         let bytes = record.bytes?;
         self.split_cells(bytes, record.has_quotes, parser, cells)?;
+        if self.sheet.is_some() {
+            cells.is_rewritten |= cells.len > self.columns;
+            return Ok(());
+        }
         if record.has_quotes
             && let Some(lines) = self.swallowed_lines(bytes, cells)
         {
@@ -359,7 +373,12 @@ impl Format for Csv {
     }
 
     fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
-        let mut settings = vec![("delimiter", char::from(self.syntax.delimiter).to_string().into())];
+        let mut settings = Vec::new();
+        match &self.sheet {
+            Some(sheet) if sheet.names.len() > 1 => settings.push(("sheet", sheet.name.clone().into())),
+            Some(_) => {}
+            None => settings.push(("delimiter", char::from(self.syntax.delimiter).to_string().into())),
+        }
         if self.syntax.quote == QuoteSetting::Single.byte() {
             settings.push(("quote", "'".into()));
         }
@@ -441,6 +460,7 @@ impl RowReader for CsvReader {
                     csv.unglue(row);
                     return Ok(true);
                 }
+                Some(NoRow::Blank) => skipped.lines.blank += 1,
                 Some(NoRow::Header) => skipped.lines.headers += 1,
                 Some(NoRow::Footer(text)) => skipped.add_footer(at, text),
             }
@@ -450,13 +470,15 @@ impl RowReader for CsvReader {
 
     fn skipped(&self) -> Skipped {
         let mut skipped = self.skipped.clone();
-        skipped.lines.blank = self.records.blank();
+        skipped.lines.blank += self.records.blank();
         skipped
     }
 }
 
 /// A record that is no row.
 enum NoRow {
+    /// Nothing but cells beside the table of a sheet.
+    Blank,
     Header,
     Glued,
     OtherOrder,
@@ -470,6 +492,10 @@ impl Csv {
             Some(RowFault::Ragged { .. }) => &row.ragged,
             Some(_) => return None,
         };
+        let is_blank = || (0..self.columns).all(|at| cells.get(at).trim_ascii().is_empty());
+        if self.sheet.is_some() && is_blank() {
+            return Some(NoRow::Blank);
+        }
         if let Some(repeated) = self.header.compare(cells) {
             return Some(match repeated {
                 Repeated::Header => NoRow::Header,

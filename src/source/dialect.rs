@@ -50,7 +50,14 @@ pub enum LineEnd {
     CrLf,
     /// `\r`, as in files of old Macs, where there is no `\n`.
     Cr,
+    /// ASCII's record separator, between rows that were copied from a workbook. A
+    /// line break inside a cell starts no line there, so that the line of a row
+    /// is its number in the sheet.
+    RecordSeparator,
 }
+
+/// Never part of a cell of a workbook.
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 
 impl LineEnd {
     pub(super) fn detect(sample: &[u8]) -> Self {
@@ -63,7 +70,11 @@ impl LineEnd {
 
     /// The last byte of a line.
     pub fn terminator(self) -> u8 {
-        if self == Self::Cr { b'\r' } else { b'\n' }
+        match self {
+            Self::Lf | Self::CrLf => b'\n',
+            Self::Cr => b'\r',
+            Self::RecordSeparator => RECORD_SEPARATOR,
+        }
     }
 }
 

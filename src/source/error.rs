@@ -2,7 +2,9 @@
 
 use std::io;
 
+use super::archive::ArchiveFault;
 use super::signatures::FileKind;
+use super::workbook::WorkbookFault;
 
 /// Why an export cannot be read at all. A malformed row is a
 /// [`RowFault`](super::RowFault) instead, and the run continues.
@@ -40,6 +42,10 @@ pub(super) enum ExportFault {
     OtherEncoding { encoding: String },
     #[error("is no table but {}; {}", .0.name, .0.remedy)]
     NoTable(FileKind),
+    #[error(transparent)]
+    Archive(#[from] ArchiveFault),
+    #[error(transparent)]
+    Workbook(#[from] WorkbookFault),
     #[error("the export is empty; it needs a header line with the names of its columns")]
     Empty,
     #[error("{problem}")]

@@ -37,12 +37,15 @@ pub(super) fn open_as(
 /// JSON shows by its first bytes, whatever its name; else by the file's name, else
 /// by its first byte.
 fn detect(text: &TextFile) -> Result<FormatSetting, ExportFault> {
+    if text.sheet.is_some() {
+        return Ok(FormatSetting::Csv);
+    }
     let sample = text.sample()?;
     if is_json(sample.trim_ascii_start()) {
         return Ok(FormatSetting::Jsonl);
     }
     let name = text.name.to_ascii_lowercase();
-    let unpacked = name.trim_end_matches(".gz").trim_end_matches(".zst");
+    let unpacked = name.trim_end_matches(".gz").trim_end_matches(".zst").trim_end_matches(".zip");
     match Path::new(unpacked).extension().and_then(OsStr::to_str) {
         Some("csv" | "tsv") => return Ok(FormatSetting::Csv),
         Some("jsonl" | "ndjson") => return Ok(FormatSetting::Jsonl),

@@ -5,15 +5,16 @@
 //! rows back for result files. It does not know what a column means.
 //!
 //! A run reads its export twice and returns to single rows later. A pipe, a
-//! compressed file or UTF-16 cannot be read again from a byte offset, so it is
+//! packed file or UTF-16 cannot be read again from a byte offset, so it is
 //! first copied to a private temporary file. Memory use does not depend on the
-//! size of the export.
+//! size of the export, but for the texts of a workbook.
 //!
 //! Several files are one export: see `several`.
 //!
 //! A format is one file that implements `export::Format`: CSV in `csv`, JSON
-//! lines in `jsonl`.
+//! lines in `jsonl`. A sheet of a workbook is copied as CSV, see `workbook`.
 
+mod archive;
 mod cell_syntax;
 mod cells;
 mod columns;
@@ -32,6 +33,7 @@ mod several;
 mod signatures;
 mod text_encoding;
 mod text_file;
+mod workbook;
 
 pub use columns::Columns;
 pub(crate) use csv::no_formula;

@@ -23,6 +23,8 @@ pub struct InputSettings {
     pub escape: EscapeSetting,
     /// Lines above the header.
     pub skip: SkipSetting,
+    /// Of a workbook; blank for its first one.
+    pub sheet: String,
     /// Of the text.
     pub encoding: EncodingSetting,
     /// Cells that mean "no value", compared after trimming.
@@ -43,6 +45,7 @@ impl Default for InputSettings {
             quote: QuoteSetting::Double,
             escape: EscapeSetting::Double,
             skip: SkipSetting(None),
+            sheet: String::new(),
             encoding: EncodingSetting(None),
             blank: vec![String::new()],
             clear: Vec::new(),

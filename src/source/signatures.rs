@@ -12,7 +12,7 @@ pub(super) struct FileKind {
     pub(super) remedy: &'static str,
 }
 
-const SAVE_SHEET: &str = "open it in a spreadsheet program and save the sheet as \"CSV UTF-8\"";
+const SAVE_SHEET: &str = "open it in a spreadsheet program and save it as .xlsx or \"CSV UTF-8\"";
 const EXPORT: &str = "export the customers as CSV or JSON lines";
 const UNPACK: &str = "unpack it, and use the table inside";
 const PACK: &str = "unpack it, or pack the table as .gz or .zst";
@@ -93,15 +93,18 @@ const KINDS: &[(Place, &[u8], &str, &str)] = &[
     ),
 ];
 
-/// What is inside a zip, by the names and the text of its first entries.
-const ZIP_KINDS: &[(&[u8], &str, &str)] = &[
+/// What an OpenDocument file is, by the text of its first entry.
+const ODF_KINDS: &[(&[u8], &str, &str)] = &[
     (b"application/vnd.oasis.opendocument.spreadsheet", "an OpenDocument sheet (.ods)", SAVE_SHEET),
     (b"application/vnd.oasis.opendocument", "an OpenDocument file", EXPORT),
-    (b"Index/Document.iwa", "a Numbers or Pages document", SAVE_SHEET),
-    (b"xl/", "an Excel workbook (.xlsx)", SAVE_SHEET),
-    (b"word/", "a Word document (.docx)", EXPORT),
-    (b"ppt/", "a PowerPoint file (.pptx)", EXPORT),
-    (b"[Content_Types].xml", "an Office file, such as .xlsx", SAVE_SHEET),
+];
+
+/// What a zip is, by the names of its files.
+const ZIP_KINDS: &[(&[u8], &str, &str)] = &[
+    (b"\nxl/workbook.bin", "a binary Excel workbook (.xlsb)", SAVE_SHEET),
+    (b"\nindex/document.iwa", "a Numbers or Pages document", SAVE_SHEET),
+    (b"\nword/", "a Word document (.docx)", EXPORT),
+    (b"\nppt/", "a PowerPoint file (.pptx)", EXPORT),
 ];
 
 /// What XML is about, by a word in its first bytes.
@@ -135,16 +138,22 @@ pub(super) fn recognize(head: &[u8], encoding: Option<&'static Encoding>) -> Opt
         Text => starts_with(text, bytes),
     });
     let found = found.map(|(_, _, name, remedy)| FileKind { name, remedy });
-    found.or_else(|| zip(head)).or_else(|| markup(text)).or_else(|| wide_text(head, encoding))
+    found.or_else(|| markup(text)).or_else(|| wide_text(head, encoding))
 }
 
-fn zip(head: &[u8]) -> Option<FileKind> {
-    if !head.starts_with(b"PK\x03\x04") && !head.starts_with(b"PK\x05\x06") {
-        return None;
-    }
-    let archive = FileKind { name: "a zip archive", remedy: UNPACK };
-    Some(by_content(head, ZIP_KINDS).unwrap_or(archive))
+/// Whether a file is a zip, which may hold a table or be a workbook.
+pub(super) fn is_zip(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06")
 }
+
+/// The kind of a zip with files of these names, each behind a line end, if that
+/// is no table.
+pub(super) fn recognize_zip(head: &[u8], names: &str) -> Option<FileKind> {
+    by_content(head, ODF_KINDS).or_else(|| by_content(names.as_bytes(), ZIP_KINDS))
+}
+
+/// A zip inside of another.
+pub(super) const NESTED_ZIP: FileKind = FileKind { name: "a zip archive inside of another", remedy: UNPACK };
 
 /// HTML and XML. Pages in UTF-16 begin so as well.
 fn markup(text: &[u8]) -> Option<FileKind> {

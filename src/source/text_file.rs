@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use encoding_rs::{Encoding, UTF_8};
 use encoding_rs_io::DecodeReaderBytesBuilder;
 
+use super::archive::{self, ZipContent};
 use super::cell_syntax::CellSyntax;
 use super::dialect::{Dialect, LineEnd, is_surely_utf8, likely_encoding};
 use super::error::{ExportFault, SourceError};
@@ -18,6 +19,7 @@ use super::rows::{RECORD_BYTES_MAX, RowRef};
 use super::settings::InputSettings;
 use super::signatures;
 use super::text_encoding::{TextEncoding, has_mojibake, is_utf8};
+use super::workbook::{self, Sheet};
 
 /// Bytes from which the format and the dialect are detected.
 pub(super) const SAMPLE_BYTES: u64 = 64 << 10;
@@ -35,6 +37,8 @@ pub(super) struct TextFile {
     pub(super) dialect: Dialect,
     /// Offset after a byte order mark.
     pub(super) start: u64,
+    /// Of the workbook from which it was copied.
+    pub(super) sheet: Option<Arc<Sheet>>,
 }
 
 /// Where the bytes are.
@@ -46,6 +50,16 @@ pub(super) enum Storage {
     Copy(OriginalFile),
     /// In a copied pipe, or a device: there is nothing to watch.
     Stream,
+}
+
+impl Storage {
+    /// The same for a private copy of those bytes.
+    fn into_copy(self) -> Self {
+        match self {
+            Self::InPlace(original) => Self::Copy(original),
+            other => other,
+        }
+    }
 }
 
 /// The file that the user named, as it was before its first byte was read.
@@ -71,14 +85,26 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 impl TextFile {
     /// Opens `path`; `-` is standard input. A file is read in place if possible.
-    /// A pipe, a compressed file and a text such as UTF-16 are copied first, the
-    /// text as UTF-8.
+    /// A pipe, a packed file, a sheet and a text such as UTF-16 are copied first,
+    /// the text as UTF-8.
     pub(super) fn open(path: &Path, settings: &InputSettings) -> Result<Self, ExportFault> {
-        let (mut file, mut storage) = if path == Path::new("-") {
-            (spool(&mut io::stdin().lock(), ExportFault::Io)?, Storage::Stream)
-        } else {
-            unpack(path)?
-        };
+        let (mut file, mut storage) = open_file(path)?;
+        if let Some(unpacked) = unpack(&file)? {
+            (file, storage) = (unpacked, storage.into_copy());
+        }
+        let mut content = archive::content(&file)?;
+        if let Some(ZipContent::File(table)) = content {
+            (file, storage) = (table, storage.into_copy());
+            content = archive::content(&file)?;
+        }
+        match content {
+            None => {}
+            Some(ZipContent::File(_)) => return Err(ExportFault::NoTable(signatures::NESTED_ZIP)),
+            Some(ZipContent::Workbook) => {
+                let (file, sheet) = workbook::copy_sheet(&file, settings)?;
+                return Ok(Self::of_sheet(path, file, storage.into_copy(), sheet));
+            }
+        }
         let sample = read_sample(&file, 0)?;
         if let Some(kind) =
             signatures::recognize(&sample, settings.encoding.0.and_then(TextEncoding::standard))
@@ -96,14 +122,24 @@ impl TextFile {
         let (mut encoding, mut start) = (original_encoding.standard().unwrap_or(UTF_8), bom_len as u64);
         if original_encoding != encoding.into() || encoding != UTF_8 && !is_single_byte {
             file = transcode(&file, original_encoding)?;
-            if let Storage::InPlace(original) = storage {
-                storage = Storage::Copy(original);
-            }
+            storage = storage.into_copy();
             (encoding, start) = (UTF_8, 0);
         }
         let line_end = LineEnd::detect(&read_sample(&file, start)?);
         let dialect = Dialect { line_end, encoding, original_encoding, has_bom: bom.is_some() };
-        Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start })
+        Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start, sheet: None })
+    }
+
+    /// The rows of a sheet, as CSV. The byte order mark is for its result files.
+    fn of_sheet(path: &Path, file: File, storage: Storage, sheet: Sheet) -> Self {
+        let dialect = Dialect {
+            line_end: LineEnd::RecordSeparator,
+            encoding: UTF_8,
+            original_encoding: UTF_8.into(),
+            has_bom: true,
+        };
+        let file = Arc::new(file);
+        Self { name: display_name(path), file, storage, dialect, start: 0, sheet: Some(Arc::new(sheet)) }
     }
 
     /// The first bytes after a byte order mark.
@@ -126,10 +162,7 @@ impl TextFile {
         }
         let result = write(&mut ReadAt { file: &self.file, offset: self.start + offset }, &mut copy)?;
         (self.file, self.start) = (Arc::new(copy), 0);
-        self.storage = match std::mem::replace(&mut self.storage, Storage::Stream) {
-            Storage::InPlace(original) => Storage::Copy(original),
-            other => other,
-        };
+        self.storage = std::mem::replace(&mut self.storage, Storage::Stream).into_copy();
         Ok(result)
     }
 
@@ -196,7 +229,7 @@ impl Read for ReadAt<'_> {
     }
 }
 
-fn read_sample(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_sample(file: &File, offset: u64) -> io::Result<Vec<u8>> {
     let mut sample = Vec::new();
     ReadAt { file, offset }.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
     Ok(sample)
@@ -219,32 +252,40 @@ pub(crate) fn guess_encoding(path: &Path) -> Result<Option<TextEncoding>, Source
     File::open(path)
         .and_then(|file| file.take(ENCODING_SAMPLE_BYTES).read_to_end(&mut sample))
         .map_err(|source| SourceError { name: display_name(path), fault: source.into() })?;
-    let is_packed = sample.starts_with(&GZIP) || sample.starts_with(&ZSTD);
+    let is_packed = sample.starts_with(&GZIP) || sample.starts_with(&ZSTD) || signatures::is_zip(&sample);
     Ok(Some(likely_encoding(&sample)).filter(|guess| !is_packed && !is_utf8(*guess)))
 }
 
-/// The content of a file, unpacked into a private copy where needed.
-fn unpack(path: &Path) -> Result<(File, Storage), ExportFault> {
+/// A file, or a private copy of what can be read only once.
+fn open_file(path: &Path) -> Result<(File, Storage), ExportFault> {
+    if path == Path::new("-") {
+        return Ok((spool(&mut io::stdin().lock(), ExportFault::Io)?, Storage::Stream));
+    }
     let file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
-    let mut head = [0; ZSTD.len()];
-    if file.read_at(&mut head, 0).is_err() {
-        // A named pipe can be read only once.
+    if file.read_at(&mut [0], 0).is_err() {
         return Ok((spool(&mut &file, ExportFault::Io)?, Storage::Stream));
     }
     let watched = if metadata.is_file() { Some(file.try_clone()?) } else { None };
     let original = watched.map(|file| OriginalFile { file, metadata });
-    let copy = if head.starts_with(&GZIP) {
-        spool(&mut flate2::read::MultiGzDecoder::new(file), ExportFault::Compressed)?
-    } else if head == ZSTD {
-        spool(&mut zstd::Decoder::new(file)?, ExportFault::Compressed)?
+    Ok((file, original.map_or(Storage::Stream, Storage::InPlace)))
+}
+
+/// The content of a file that gzip or zstd has packed.
+fn unpack(file: &File) -> Result<Option<File>, ExportFault> {
+    let mut head = [0; ZSTD.len()];
+    let len = file.read_at(&mut head, 0)?;
+    let packed = ReadAt { file, offset: 0 };
+    if head[..len].starts_with(&GZIP) {
+        spool(&mut flate2::read::MultiGzDecoder::new(packed), ExportFault::Compressed).map(Some)
+    } else if head[..len] == ZSTD {
+        spool(&mut zstd::Decoder::new(packed)?, ExportFault::Compressed).map(Some)
     } else {
-        return Ok((file, original.map_or(Storage::Stream, Storage::InPlace)));
-    };
-    Ok((copy, original.map_or(Storage::Stream, Storage::Copy)))
+        Ok(None)
+    }
 }
 
 /// Copies a text as UTF-8. Bytes outside its encoding become U+FFFD, and a row
@@ -261,16 +302,19 @@ fn transcode(file: &File, encoding: TextEncoding) -> Result<File, ExportFault> {
     spool(&mut decoder.build(ReadAt { file, offset: 0 }), ExportFault::Io)
 }
 
-fn write_error(source: io::Error) -> ExportFault {
+pub(super) fn write_error(source: io::Error) -> ExportFault {
     ExportFault::Spool { folder: std::env::temp_dir().display().to_string(), source }
 }
 
-fn temporary_file() -> Result<File, ExportFault> {
+pub(super) fn temporary_file() -> Result<File, ExportFault> {
     tempfile::tempfile().map_err(write_error)
 }
 
 /// Copies all of `from` into a temporary file that has no name.
-fn spool(from: &mut dyn Read, read_error: fn(io::Error) -> ExportFault) -> Result<File, ExportFault> {
+pub(super) fn spool(
+    from: &mut dyn Read,
+    read_error: fn(io::Error) -> ExportFault,
+) -> Result<File, ExportFault> {
     let mut file = temporary_file()?;
     let mut block = vec![0; BLOCK_BYTES];
     loop {

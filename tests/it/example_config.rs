@@ -30,7 +30,10 @@ const KEYS: &[(&str, &[&str])] = &[
         ],
     ),
     ("limits", &["rate", "concurrency", "attempts", "patience", "max_errors", "max_duration"]),
-    ("input", &["format", "delimiter", "quote", "escape", "skip", "encoding", "blank", "clear", "min_age"]),
+    (
+        "input",
+        &["format", "delimiter", "quote", "escape", "sheet", "skip", "encoding", "blank", "clear", "min_age"],
+    ),
     (
         "customer",
         &[

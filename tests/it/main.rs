@@ -47,5 +47,6 @@ mod syscalls;
 mod templates;
 mod tls;
 mod value_tables;
+mod workbooks;
 mod world;
 mod wrong_column;

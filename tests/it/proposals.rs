@@ -256,7 +256,7 @@ fn words_for_no_value_are_proposed_as_blank() {
 #[test]
 fn what_is_no_table_is_refused() {
     for (content, reason) in [
-        (&b"PK\x03\x04\x14\0\0\0\x08\0abc"[..], "zip archive"),
+        (&b"PK\x03\x04\x14\0\0\0\x08\0abc"[..], "cannot be unpacked"),
         (b"id\x02\x05\x06,name\x11\x12\n\x01\x02\x03,\x07\n", "control characters"),
         (b"<!DOCTYPE html><html><body><table></table>\n", "a web page"),
     ] {

@@ -2,6 +2,7 @@
 
 use crate::source::cell_syntax::{CellSyntax, QuotedEnd};
 use crate::source::settings::{DELIMITERS, EscapeSetting, InputSettings, QuoteSetting};
+use crate::source::workbook::Sheet;
 
 /// The delimiter of Excel's own first line `sep=;`, if it names one, and that
 /// line's length.
@@ -33,6 +34,14 @@ pub(super) struct Sniffed {
     pub(super) has_quoted_rows: bool,
     /// What a person should know of it.
     pub(super) notes: Vec<String>,
+}
+
+impl Sniffed {
+    /// A sheet was copied in a syntax that is known.
+    pub(super) fn of_sheet(settings: &InputSettings, sheet: &Sheet) -> Self {
+        let syntax = CellSyntax::of_sheet(settings);
+        Self { syntax, has_quoted_rows: false, notes: sheet.notes.clone() }
+    }
 }
 
 pub(super) fn sniff(

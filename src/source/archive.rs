@@ -1,0 +1,172 @@
+//! A zip archive: the one table in it, or a workbook, which is an archive itself.
+//!
+//! Names inside are shown and never used as paths.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::error::ExportFault;
+use super::signatures;
+use super::text_file::{read_sample, spool};
+
+/// The most bytes of a table that is unpacked.
+const TABLE_BYTES_MAX: u64 = 16 << 30;
+/// The most bytes of a workbook, whose texts are kept in memory.
+const WORKBOOK_BYTES_MAX: u64 = 4 << 30;
+/// Names that are shown of an archive.
+const NAMES_MAX: usize = 10;
+
+/// Why a zip cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArchiveFault {
+    #[error("is a zip archive without a file; check that it is the export that you mean")]
+    Empty,
+    #[error(
+        "is a zip archive with {count} files, and one is expected: {names}; unpack it, and run the table inside"
+    )]
+    SeveralFiles { count: usize, names: String },
+    #[error("is a zip archive with a password; unpack it, and run the table inside")]
+    Password,
+    #[error("is a zip archive packed in a way that is not read; unpack it, and run the table inside")]
+    Method,
+    #[error("unpacks to more than {} GiB; export the customers as CSV", limit >> 30)]
+    TooLarge { limit: u64 },
+}
+
+/// What a zip holds.
+pub(super) enum ZipContent {
+    Workbook,
+    /// The one file in it, unpacked.
+    File(File),
+}
+
+pub(super) type Archive<'a> = ZipArchive<BufReader<&'a File>>;
+
+/// Opens a zip, of which only the directory is read.
+pub(super) fn open(file: &File) -> Result<Archive<'_>, ExportFault> {
+    let mut reader = BufReader::new(file);
+    reader.rewind()?;
+    ZipArchive::new(reader).map_err(fault)
+}
+
+/// What a file holds if it is a zip.
+pub(super) fn content(file: &File) -> Result<Option<ZipContent>, ExportFault> {
+    let head = read_sample(file, 0)?;
+    if !signatures::is_zip(&head) {
+        return Ok(None);
+    }
+    let mut archive = open(file)?;
+    let mut names = String::new();
+    for name in archive.file_names() {
+        names.push('\n');
+        names.push_str(&name.map_err(fault)?.replace('\\', "/").to_ascii_lowercase());
+    }
+    if let Some(kind) = signatures::recognize_zip(&head, &names) {
+        return Err(ExportFault::NoTable(kind));
+    }
+    if names.contains("\nxl/") {
+        check_size(&mut archive, WORKBOOK_BYTES_MAX)?;
+        return Ok(Some(ZipContent::Workbook));
+    }
+    let at = only_file(&mut archive)?;
+    let table = archive.by_index(at).map_err(fault)?;
+    let mut table = Bounded { reader: table, remaining: TABLE_BYTES_MAX, limit: TABLE_BYTES_MAX };
+    Ok(Some(ZipContent::File(spool(&mut table, unpack_error)?)))
+}
+
+/// The one file that a person put in.
+fn only_file(archive: &mut Archive) -> Result<usize, ExportFault> {
+    let mut found = Vec::new();
+    let mut names = Vec::new();
+    for at in 0..archive.len() {
+        let entry = archive.by_index_raw(at).map_err(fault)?;
+        let name = entry.name().map_err(fault)?.replace('\\', "/");
+        if entry.is_dir() || is_of_system(&name) {
+            continue;
+        }
+        if entry.encrypted() {
+            return Err(ArchiveFault::Password.into());
+        }
+        found.push(at);
+        names.push(format!("{name:?}"));
+    }
+    match found[..] {
+        [] => Err(ArchiveFault::Empty.into()),
+        [only] => Ok(only),
+        _ => {
+            names.truncate(NAMES_MAX);
+            let more = if found.len() > names.len() { " …" } else { "" };
+            let names = format!("{}{more}", names.join(", "));
+            Err(ArchiveFault::SeveralFiles { count: found.len(), names }.into())
+        }
+    }
+}
+
+/// Files that macOS and Windows add.
+fn is_of_system(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    name.split('/').any(|folder| folder == "__MACOSX")
+        || file.starts_with("._")
+        || [".DS_Store", "Thumbs.db", "desktop.ini"].contains(&file)
+}
+
+/// Unpacks everything once: the directory may state any size.
+fn check_size(archive: &mut Archive, limit: u64) -> Result<(), ExportFault> {
+    let mut remaining = limit;
+    for at in 0..archive.len() {
+        let reader = archive.by_index(at).map_err(fault)?;
+        let mut part = Bounded { reader, remaining, limit };
+        remaining -= io::copy(&mut part, &mut io::sink()).map_err(unpack_error)?;
+    }
+    Ok(())
+}
+
+/// A reader that fails at its limit.
+struct Bounded<R> {
+    reader: R,
+    remaining: u64,
+    limit: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.reader.read(buffer)?;
+        self.remaining = self.remaining.checked_sub(got as u64).ok_or_else(|| {
+            io::Error::other(ExportFault::from(ArchiveFault::TooLarge { limit: self.limit }))
+        })?;
+        Ok(got)
+    }
+}
+
+fn unpack_error(error: io::Error) -> ExportFault {
+    error.downcast::<ExportFault>().unwrap_or_else(ExportFault::Compressed)
+}
+
+pub(super) fn fault(error: ZipError) -> ExportFault {
+    match error {
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => ArchiveFault::Password.into(),
+        ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
+            ArchiveFault::Method.into()
+        }
+        ZipError::Io(error) => ExportFault::Compressed(error),
+        other => ExportFault::Compressed(io::Error::other(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_beyond_the_limit_is_an_error_and_the_limit_itself_is_none() {
+        let read = |limit| {
+            let mut reader = Bounded { reader: &[0; 100][..], remaining: limit, limit };
+            io::copy(&mut reader, &mut io::sink()).map_err(unpack_error)
+        };
+        assert_eq!(read(100).expect("all of it"), 100);
+        assert!(matches!(read(99), Err(ExportFault::Archive(ArchiveFault::TooLarge { limit: 99 }))));
+    }
+}
