@@ -20,6 +20,8 @@ const POLICY: Policy = Policy {
     allow_recreate: false,
     on_exists: OnExists::Update,
     on_missing: OnMissing::Create,
+    run: 1,
+    minute: 0,
 };
 
 const CONFIG: &str = r#"

@@ -55,11 +55,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::guards::{NoticeLine, RunProfile, SharedAddresses};
-use crate::mapping::{ExportRow, Place};
+use crate::mapping::{ExportRow, Place, PurgeReason};
 use crate::omnidesk::CallKind;
 use crate::reconcile::{
     Acked, AckedField, AddressHash, BuildKeyHasher, Counts, CustomerKey, CustomerState, Effect, FieldTag,
-    MissingAction, MissingCustomers, PendingCall, RowFingerprint, RowProgress, ValueHash,
+    History, MissingAction, MissingCustomers, Occasion, Origin, PendingCall, PurgeRecord, RowFingerprint,
+    RowProgress, ValueHash,
 };
 use crate::source::NoRows;
 
@@ -338,8 +339,8 @@ struct StateRef<'a>(#[serde(with = "CustomerStateLayout")] &'a CustomerState);
 enum CustomerStateLayout {
     Unknown,
     Acknowledged(#[serde(with = "AckedLayout")] Acked),
-    PerhapsPurged(#[serde(with = "ExportRowLayout")] ExportRow),
-    Purged(#[serde(with = "ExportRowLayout")] ExportRow),
+    PerhapsPurged(#[serde(with = "PurgeLayout")] PurgeRecord),
+    Purged(#[serde(with = "PurgeLayout")] PurgeRecord),
     Existing,
     Absent,
     Vanished,
@@ -357,6 +358,99 @@ struct AckedLayout {
     fields: Vec<AckedField>,
     #[serde(with = "export_row")]
     purge: Option<ExportRow>,
+    #[serde(getter = "StoredHistory::of_acked")]
+    history: StoredHistory,
+}
+
+impl From<AckedLayout> for Acked {
+    fn from(layout: AckedLayout) -> Self {
+        let AckedLayout { fingerprint, addresses, by, fields, purge, history } = layout;
+        Self { fingerprint, addresses, by, fields, purge, history: history.history(by) }
+    }
+}
+
+/// Four bytes of most customers: one run has made all of their calls within two
+/// hours, for the row that is in `by` already.
+#[derive(Serialize, Deserialize)]
+enum StoredHistory {
+    None,
+    Created(StoredOccasion),
+    Found(StoredOccasion),
+    /// The first and the last.
+    CreatedEarlier(StoredOccasion, StoredOccasion),
+    FoundEarlier(StoredOccasion, StoredOccasion),
+}
+
+impl StoredHistory {
+    fn of_acked(acked: &Acked) -> Self {
+        let Some(History { origin, first, last }) = acked.history else { return Self::None };
+        let [only, later] = [first, last].map(|occasion| StoredOccasion::new(occasion, acked.by));
+        match (origin, first == last) {
+            (Origin::Created, true) => Self::Created(only),
+            (Origin::Found, true) => Self::Found(only),
+            (Origin::Created, false) => Self::CreatedEarlier(only, later),
+            (Origin::Found, false) => Self::FoundEarlier(only, later),
+        }
+    }
+
+    fn history(self, by: ExportRow) -> Option<History> {
+        let (origin, first, last) = match self {
+            Self::None => return None,
+            Self::Created(only) => (Origin::Created, only, only),
+            Self::Found(only) => (Origin::Found, only, only),
+            Self::CreatedEarlier(first, last) => (Origin::Created, first, last),
+            Self::FoundEarlier(first, last) => (Origin::Found, first, last),
+        };
+        Some(History { origin, first: first.occasion(by), last: last.occasion(by) })
+    }
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct StoredOccasion {
+    run: u32,
+    minute: u32,
+    /// How many rows before that of an [`ExportRow`].
+    rows_before: i64,
+}
+
+impl StoredOccasion {
+    fn new(Occasion { run, minute, row }: Occasion, by: ExportRow) -> Self {
+        Self { run, minute, rows_before: by.row.wrapping_sub(row).cast_signed() }
+    }
+
+    fn occasion(self, by: ExportRow) -> Occasion {
+        let Self { run, minute, rows_before } = self;
+        Occasion { run, minute, row: by.row.wrapping_sub(rows_before.cast_unsigned()) }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PurgeRecord")]
+struct PurgeLayout {
+    #[serde(with = "ExportRowLayout")]
+    by: ExportRow,
+    #[serde(getter = "stored_occasion")]
+    occasion: StoredOccasion,
+    #[serde(with = "PurgeReasonLayout")]
+    reason: PurgeReason,
+}
+
+fn stored_occasion(purge: &PurgeRecord) -> StoredOccasion {
+    StoredOccasion::new(purge.occasion, purge.by)
+}
+
+impl From<PurgeLayout> for PurgeRecord {
+    fn from(PurgeLayout { by, occasion, reason }: PurgeLayout) -> Self {
+        Self { by, occasion: occasion.occasion(by), reason }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PurgeReason")]
+enum PurgeReasonLayout {
+    Export,
+    Request,
+    Undo { run: u32 },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -575,8 +669,12 @@ mod tests {
         Customer { brand_id: 2, primary_id: PrimaryId::new(&format!("C{number}")).expect("an id") }
     }
 
+    fn occasion(run: u32) -> Occasion {
+        Occasion { run, minute: 9, row: 7 }
+    }
+
     /// The state of each customer, in every form that is written.
-    fn states() -> [CustomerState; 6] {
+    fn states() -> [CustomerState; 10] {
         let by = ExportRow { export: 2, row: 7 };
         let field = AckedField { tag: FieldTag([1; 4]), value: ValueHash([2; 8]), rows_before: 5 };
         let addresses = BTreeSet::from([AddressHash([3; 8]), AddressHash([4; 8])]);
@@ -586,12 +684,22 @@ mod tests {
             by,
             fields: vec![field],
             purge: Some(by),
+            history: Some(History { origin: Origin::Created, first: occasion(1), last: occasion(2) }),
         };
+        let with = |origin, last| {
+            let history = Some(History { origin, first: occasion(1), last: occasion(last) });
+            CustomerState::Acknowledged(Acked { history, ..acked.clone() })
+        };
+        let purge = |reason| PurgeRecord { by, occasion: occasion(3), reason };
         [
-            CustomerState::Acknowledged(acked),
-            CustomerState::PerhapsPurged(by),
-            CustomerState::Purged(by),
+            with(Origin::Created, 2),
+            CustomerState::PerhapsPurged(purge(PurgeReason::Undo { run: 1 })),
+            CustomerState::Purged(purge(PurgeReason::Export)),
             CustomerState::Existing,
+            with(Origin::Created, 1),
+            with(Origin::Found, 1),
+            with(Origin::Found, 2),
+            CustomerState::Purged(purge(PurgeReason::Request)),
             CustomerState::Absent,
             CustomerState::Vanished,
         ]
@@ -755,11 +863,12 @@ mod tests {
         let addresses = BTreeSet::from([AddressHash([3; 8]), AddressHash([4; 8])]);
         let by = ExportRow { export: 7, row: 70_000 };
         let acked = Acked { fingerprint: RowFingerprint([5; 8]), addresses, by, ..Acked::default() };
+        let purge = PurgeRecord { by, occasion: occasion(8), reason: PurgeReason::Export };
         let none: (_, &[[u8; 8]]) = (RowFingerprint::NONE, &[]);
         for (state, expected) in [
             (CustomerState::Acknowledged(acked), (RowFingerprint([5; 8]), [[3; 8], [4; 8]].as_slice())),
-            (CustomerState::PerhapsPurged(by), none),
-            (CustomerState::Purged(by), none),
+            (CustomerState::PerhapsPurged(purge), none),
+            (CustomerState::Purged(purge), none),
             (CustomerState::Existing, none),
         ] {
             let bytes = StateBytes::new(&state).expect("known").0;
@@ -767,5 +876,23 @@ mod tests {
             assert_eq!(decode_state(&bytes).expect("a state"), state);
         }
         assert_eq!(StateBytes::new(&CustomerState::Unknown), None);
+    }
+
+    #[test]
+    fn a_history_takes_few_bytes_of_a_customer() {
+        let by = ExportRow { export: 1, row: 2_000_000 };
+        let on = |run, minute, row| Occasion { run, minute, row };
+        let len = |first, last| {
+            let history = Some(History { origin: Origin::Created, first, last });
+            let acked = |history| Acked { by, history, ..Acked::default() };
+            let bytes = |acked| StateBytes::new(&CustomerState::Acknowledged(acked)).expect("known").0.len();
+            // Without a history there is a byte that says so.
+            bytes(acked(history)) - (bytes(acked(None)) - 1)
+        };
+        let first_load = on(1, 100, by.row);
+        assert_eq!(len(first_load, first_load), 4);
+        let fourth_night = on(1, 5000, by.row);
+        assert_eq!(len(fourth_night, fourth_night), 5);
+        assert_eq!(len(on(1, 5000, 7), on(90, 3, by.row)), 11);
     }
 }

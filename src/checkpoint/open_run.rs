@@ -49,6 +49,11 @@ impl Iterator for PendingRows {
 }
 
 impl OpenRun {
+    /// The number by which customers refer to it.
+    pub(crate) fn number(&self) -> u32 {
+        u32::try_from(self.id).unwrap_or_default()
+    }
+
     pub fn settled_ahead(&self) -> &BTreeSet<u64> {
         &self.settled_ahead
     }

@@ -102,6 +102,11 @@ impl Checkpoint {
         Ok(ExportId { hash, ordinal: own.unwrap_or(last + 1) })
     }
 
+    /// The number of the next run.
+    pub(crate) fn next_run(&self) -> Result<u32, CheckpointError> {
+        self.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])
+    }
+
     /// The ordinals of the exports of all runs, by the name of the run's folder.
     pub(crate) fn exports_by_folder(&self) -> Result<HashMap<String, u32>, CheckpointError> {
         let runs: Vec<(String, u32)> =

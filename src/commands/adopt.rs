@@ -35,7 +35,8 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     let mut prepared = prepare(&config, plan_options(&args.common, Selection::All), &args.exports)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
-    let context = RunContext::for_adoption(&prepared, &checkpoint)?;
+    let mut context = RunContext::for_adoption(&prepared, &checkpoint)?;
+    context.policy.run = checkpoint.next_run()?;
     let search = config.guard.shared_addresses.search_of_run();
     // Decided twice: nothing is recorded of an export that cannot be adopted.
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
@@ -150,7 +151,7 @@ impl PlanObserver for AdoptionWriter<'_> {
 
     fn add_state(&mut self, key: CustomerKey, state: &CustomerState) -> Result<(), PlanError> {
         if !state.is_unknown() {
-            self.states.push((key, state.clone()));
+            self.states.push((key, state.clone().into_found()));
         }
         if self.states.len() == BATCH_CUSTOMERS { self.write() } else { Ok(()) }
     }

@@ -75,7 +75,7 @@ impl RowTask {
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore | Meaning::Exists) => {
                 self.doubt = None;
-                let policy = &dispatcher.settings.policy;
+                let policy = &dispatcher.policy();
                 self.was_found = true;
                 let after = acknowledge_probe(&pending, &self.job.intent, &mut self.situation, policy);
                 self.record_end(&call, &sent, None)?;

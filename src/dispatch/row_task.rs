@@ -146,7 +146,7 @@ impl RowTask {
             return Ok(Some(RowEnd::Stopped));
         }
         let dispatcher = Rc::clone(&self.dispatcher);
-        let policy = &dispatcher.settings.policy;
+        let policy = &dispatcher.policy();
         let is_purge = call.kind() == CallKind::Purge;
         let grant = if is_purge {
             dispatcher.purge_grants.acquire(self.job.key, &dispatcher.switch).await
@@ -193,7 +193,7 @@ impl RowTask {
 
     /// Takes in what the call has shown of the customer.
     async fn take_in(&mut self, call: &Call, sent: &mut SentCall, record: &CallRecord) -> AfterAnswer {
-        let policy = self.dispatcher.settings.policy;
+        let policy = self.dispatcher.policy();
         let was_known = self.situation.state.exists();
         match sent.meaning() {
             Some(Meaning::Done | Meaning::DoneBefore) => {

@@ -22,7 +22,7 @@ use super::vanished_brake::VanishedBrake;
 use super::waits::{WaitCause, Waits};
 use crate::mapping::Place;
 use crate::omnidesk::{Answer, Call, CallKind, Client, Meaning, Proof, judge};
-use crate::reconcile::{CustomerKey, CustomerState, PendingCall};
+use crate::reconcile::{CustomerKey, CustomerState, PendingCall, Policy};
 use crate::units::Period;
 
 /// The state that all rows share. One thread, so cells are enough.
@@ -123,6 +123,13 @@ impl SentCall {
 }
 
 impl Dispatcher {
+    /// The policy as of now.
+    pub(super) fn policy(&self) -> Policy {
+        let policy = self.settings.policy;
+        let passed = u32::try_from(self.start.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
+        Policy { minute: policy.minute.saturating_add(passed), ..policy }
+    }
+
     pub(super) fn new(
         settings: DispatchSettings,
         client: Client,

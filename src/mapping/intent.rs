@@ -79,6 +79,18 @@ impl ExportRow {
     }
 }
 
+/// Why a row purges its customer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PurgeReason {
+    /// The export asks for it.
+    #[default]
+    Export,
+    /// A person asks for it, by `purge`.
+    Request,
+    /// It takes back what this run has created.
+    Undo { run: u32 },
+}
+
 /// The name of a text field of a customer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldName {
@@ -160,6 +172,8 @@ pub struct Intent {
     pub warnings: Vec<Warning>,
     /// The row of an earlier run that a row of a result file stands for.
     pub origin: Option<ExportRow>,
+    /// Of a purge.
+    pub reason: PurgeReason,
 }
 
 /// A text field that has a value; `None` empties it.
@@ -201,6 +215,7 @@ impl Draft<'_> {
             no_sync: self.no_sync,
             warnings: self.warnings,
             origin: None,
+            reason: PurgeReason::Export,
         }
     }
 }
@@ -219,6 +234,7 @@ impl Intent {
             no_sync: false,
             warnings: Vec::new(),
             origin: None,
+            reason: PurgeReason::Export,
         }
     }
 

@@ -30,7 +30,9 @@ mod variables;
 pub use addresses::{Address, Channel, DraftAddress};
 pub(crate) use countries::find as find_country;
 pub(crate) use fill::Fill;
-pub use intent::{Customer, Draft, ExportRow, FieldName, FieldValue, Intent, Place, PrimaryId, Warning};
+pub use intent::{
+    Customer, Draft, ExportRow, FieldName, FieldValue, Intent, Place, PrimaryId, PurgeReason, Warning,
+};
 pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub(crate) use null_words::is_placeholder_of_many;

@@ -72,8 +72,7 @@ impl RunContext {
         };
         let full = prepared.options.full;
         let PreparedExport { on_exists, on_missing, .. } = *prepared;
-        let policy =
-            Policy { key, export: export.ordinal, full, allow_recreate: false, on_exists, on_missing };
+        let policy = Policy { full, on_exists, on_missing, ..Policy::new(key, export.ordinal) };
         let baseline = if prepared.is_part() { baseline.for_part() } else { baseline };
         Ok(Self { export, policy, retry: None, baseline, scope })
     }

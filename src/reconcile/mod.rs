@@ -9,6 +9,7 @@
 mod causes;
 mod hands_off;
 mod hashes;
+mod history;
 mod missing;
 mod outcome;
 mod state;
@@ -19,6 +20,7 @@ pub use hands_off::HandsOff;
 pub(crate) use hands_off::hands_off;
 pub(crate) use hashes::BuildKeyHasher;
 pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, RowFingerprinter, ValueHash};
+pub use history::{History, Occasion, Origin, PurgeRecord};
 pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
 pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::hashes::{AddressHash, FieldTag, HashKey, RowFingerprint, ValueHash};
+use super::history::{History, Occasion, Origin, PurgeRecord};
 use super::outcome::Outcome;
-use crate::mapping::{ExportRow, FieldName, FieldValue, Intent};
+use crate::mapping::{ExportRow, FieldName, FieldValue, Intent, PurgeReason};
 use crate::omnidesk::{Action, Call, CallKind};
 
 /// What the checkpoint knows of a customer.
@@ -18,9 +19,9 @@ pub enum CustomerState {
     Acknowledged(Acked),
     /// This row has perhaps purged the customer's data: nothing proves that its
     /// call was not carried out.
-    PerhapsPurged(ExportRow),
+    PerhapsPurged(PurgeRecord),
     /// This row has purged the customer's data: a tombstone.
-    Purged(ExportRow),
+    Purged(PurgeRecord),
     /// The customer exists by other means, and nothing is acknowledged: a create was
     /// refused, or a list of Omnidesk's holds the customer. `on_exists` decides.
     Existing,
@@ -32,6 +33,14 @@ pub enum CustomerState {
 }
 
 impl CustomerState {
+    /// The same of a customer whom no call of this program has created.
+    pub(crate) fn into_found(mut self) -> Self {
+        if let Self::Acknowledged(Acked { history: Some(history), .. }) = &mut self {
+            history.origin = Origin::Found;
+        }
+        self
+    }
+
     pub(crate) fn acked(&self) -> Option<&Acked> {
         match self {
             Self::Acknowledged(acked) => Some(acked),
@@ -62,12 +71,26 @@ impl CustomerState {
         matches!(self, Self::Purged(_))
     }
 
+    /// Whether this run has created the customer, or undoing it has perhaps purged
+    /// the customer.
+    pub(crate) fn is_created_by(&self, run: u32) -> bool {
+        match self {
+            Self::Acknowledged(Acked { history: Some(history), .. }) => {
+                history.origin == Origin::Created && history.first.run == run
+            }
+            Self::PerhapsPurged(purge) => purge.reason == PurgeReason::Undo { run },
+            _ => false,
+        }
+    }
+
     /// What is left to build on when the API acknowledges a call: of a customer who
     /// was purged, only by which row.
     pub(super) fn into_acked(self) -> Acked {
         match self {
             Self::Acknowledged(acked) => acked,
-            Self::PerhapsPurged(by) | Self::Purged(by) => Acked { purge: Some(by), ..Acked::default() },
+            Self::PerhapsPurged(purge) | Self::Purged(purge) => {
+                Acked { purge: Some(purge.by), ..Acked::default() }
+            }
             Self::Unknown | Self::Existing | Self::Absent | Self::Vanished => Acked::default(),
         }
     }
@@ -86,6 +109,8 @@ pub struct Acked {
     /// The row that has, or has perhaps, purged the customer before. Rows before it
     /// are dead: what they ask for was purged.
     pub purge: Option<ExportRow>,
+    /// `None` of a customer of whom only the existence is known.
+    pub history: Option<History>,
 }
 
 /// An acknowledged field of a customer.
@@ -184,6 +209,12 @@ impl Acked {
             self.by = by;
             self.fields.iter_mut().for_each(|field| field.rows_before += moved);
         }
+    }
+
+    /// A call is acknowledged. `origin` counts if it is the customer's first.
+    pub(super) fn note(&mut self, occasion: Occasion, origin: Origin) {
+        let first = History { origin, first: occasion, last: occasion };
+        self.history.get_or_insert(first).last = occasion;
     }
 
     fn field(&self, tag: FieldTag) -> Option<&AckedField> {
@@ -326,6 +357,7 @@ mod tests {
             no_sync: false,
             warnings: Vec::new(),
             origin: None,
+            reason: PurgeReason::Export,
         };
         acked.advance(at(1, 30));
         acked.decide(&key, &intent, at(1, 30));

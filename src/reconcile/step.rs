@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use super::hands_off::{HandsOff, hands_off};
 use super::hashes::{HashKey, RowFingerprint};
+use super::history::{Occasion, Origin, PurgeRecord};
 use super::outcome::Outcome;
 use super::state::{Acked, CustomerState, Effect, PendingCall, RowProgress};
 use crate::mapping::{
-    ExportRow, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, Rejection, RejectionCode,
+    ExportRow, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, PurgeReason, Rejection,
+    RejectionCode,
 };
 use crate::omnidesk::{Action, Call};
 
@@ -24,9 +26,34 @@ pub struct Policy {
     pub allow_recreate: bool,
     pub on_exists: OnExists,
     pub on_missing: OnMissing,
+    /// The run's number in the checkpoint, and the minutes since it began.
+    pub run: u32,
+    pub minute: u32,
 }
 
 impl Policy {
+    /// Decides what no run has begun to send.
+    pub fn new(key: HashKey, export: u32) -> Self {
+        Self {
+            key,
+            export,
+            full: false,
+            allow_recreate: false,
+            on_exists: OnExists::default(),
+            on_missing: OnMissing::default(),
+            run: 0,
+            minute: 0,
+        }
+    }
+
+    fn occasion(&self, intent: &Intent) -> Occasion {
+        Occasion { run: self.run, minute: self.minute, row: intent.at.position() }
+    }
+
+    fn purge(&self, intent: &Intent) -> PurgeRecord {
+        PurgeRecord { by: self.row(intent), occasion: self.occasion(intent), reason: intent.reason }
+    }
+
     /// The row that decides: of a result file, the one that it stands for.
     pub(crate) fn row(&self, intent: &Intent) -> ExportRow {
         intent.origin.unwrap_or(ExportRow { export: self.export, row: intent.at.position() })
@@ -90,6 +117,7 @@ static NOTHING: Acked = Acked {
     by: ExportRow { export: 0, row: 0 },
     fields: Vec::new(),
     purge: None,
+    history: None,
 };
 
 /// Which call the row needs next, or what it came to.
@@ -106,7 +134,7 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         return Step::Done(situation.progress.outcome());
     }
     let acked = match &situation.state {
-        CustomerState::Purged(by) if by.export != row.export && !policy.allow_recreate => {
+        CustomerState::Purged(purge) if purge.by.export != row.export && !policy.allow_recreate => {
             return Step::Rejected(purged_before());
         }
         CustomerState::PerhapsPurged(_) if !policy.allow_recreate => {
@@ -120,10 +148,13 @@ pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     next_change(intent, acked, situation, policy)
 }
 
-/// Whether a later row has, or has perhaps, purged the customer.
+/// Whether a later row has, or has perhaps, purged the customer. What a person asked
+/// for is not passed over: rows that were decided before it are rejected.
 fn is_dead(state: &CustomerState, row: ExportRow) -> bool {
     match state {
-        CustomerState::Purged(by) | CustomerState::PerhapsPurged(by) => by.is_after(row),
+        CustomerState::Purged(purge) | CustomerState::PerhapsPurged(purge) => {
+            purge.by.is_after(row) && purge.reason != PurgeReason::Request
+        }
         CustomerState::Acknowledged(acked) => acked.purge.is_some_and(|by| by.is_after(row)),
         CustomerState::Unknown
         | CustomerState::Existing
@@ -185,14 +216,25 @@ fn next_purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
         return Step::Done(Outcome::Purged);
     }
     match &situation.state {
+        state if !may_undo(state, intent.reason) => Step::Done(Outcome::Unchanged),
         // A later row has brought the customer back: that decides.
-        CustomerState::Acknowledged(Acked { by, .. }) | CustomerState::PerhapsPurged(by)
+        CustomerState::Acknowledged(Acked { by, .. })
+        | CustomerState::PerhapsPurged(PurgeRecord { by, .. })
             if by.is_after(policy.row(intent)) =>
         {
             Step::Done(Outcome::Unchanged)
         }
         CustomerState::Purged(_) if !policy.full => Step::Done(Outcome::Unchanged),
         _ => call(intent, Action::Purge),
+    }
+}
+
+/// Only a customer whom the run has created, and who was not purged since, can be
+/// taken back.
+fn may_undo(state: &CustomerState, reason: PurgeReason) -> bool {
+    match reason {
+        PurgeReason::Undo { run } => state.is_created_by(run),
+        PurgeReason::Export | PurgeReason::Request => true,
     }
 }
 
@@ -251,13 +293,18 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
         // Neither brings anybody back, whatever the API answers.
         (purged @ CustomerState::Purged(_), Action::Update { .. } | Action::AddChannel { .. }) => purged,
         // A customer who was purged by an earlier export stays purged by it.
-        (CustomerState::Purged(before), Action::Purge) if before.export < by.export => {
+        (CustomerState::Purged(before), Action::Purge)
+            if before.by.export < by.export && intent.reason == PurgeReason::Export =>
+        {
             CustomerState::Purged(before)
         }
-        (_, Action::Purge) => CustomerState::Purged(by),
+        (_, Action::Purge) => purged(intent, policy),
         (before, action) => {
             let mut acked = before.into_acked();
             acked.advance(by);
+            let is_create = matches!(action, Action::Create { .. });
+            let origin = if is_create { Origin::Created } else { Origin::Found };
+            acked.note(policy.occasion(intent), origin);
             let fields = match action {
                 // Cleared fields too, though they were not sent: a new customer's are empty.
                 Action::Create { .. } => &intent.fields[..],
@@ -277,7 +324,15 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
 /// Takes in that a purge found nobody. Who was to be purged does not come back either.
 pub(crate) fn acknowledge_absence(intent: &Intent, situation: &mut Situation, policy: &Policy) {
     if !situation.state.is_purged() {
-        situation.state = CustomerState::Purged(policy.row(intent));
+        situation.state = purged(intent, policy);
+    }
+}
+
+/// The state after a purge. What was only taken back may come again.
+fn purged(intent: &Intent, policy: &Policy) -> CustomerState {
+    match intent.reason {
+        PurgeReason::Export | PurgeReason::Request => CustomerState::Purged(policy.purge(intent)),
+        PurgeReason::Undo { .. } => CustomerState::Unknown,
     }
 }
 
@@ -361,7 +416,7 @@ pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation, policy:
     };
     situation.state = match std::mem::take(&mut situation.state) {
         // This shows that the purge was carried out.
-        CustomerState::PerhapsPurged(by) | CustomerState::Purged(by) => CustomerState::Purged(by),
+        CustomerState::PerhapsPurged(purge) | CustomerState::Purged(purge) => CustomerState::Purged(purge),
         _ if kept.is_none() => CustomerState::Unknown,
         CustomerState::Unknown | CustomerState::Absent => CustomerState::Absent,
         CustomerState::Acknowledged(_) | CustomerState::Existing | CustomerState::Vanished => {
@@ -401,7 +456,7 @@ pub(crate) fn state_during(
             CustomerState::Acknowledged(acked)
         }
         (CustomerState::Purged(_), _) => state.clone(),
-        (_, Action::Purge) => CustomerState::PerhapsPurged(policy.row(intent)),
+        (_, Action::Purge) => CustomerState::PerhapsPurged(policy.purge(intent)),
         _ => state.clone(),
     }
 }
@@ -456,6 +511,7 @@ pub(crate) fn acknowledge_probe(
     let by = policy.row(intent);
     let mut acked = std::mem::take(&mut situation.state).into_acked();
     acked.advance(by);
+    acked.note(policy.occasion(intent), Origin::Found);
     situation.state = CustomerState::Acknowledged(acked);
     if pending.by == by {
         situation.progress.effect = Effect::Found;
@@ -468,6 +524,7 @@ mod tests {
     use super::*;
     use crate::mapping::{Address, Channel, Customer, Place, PrimaryId};
     use crate::omnidesk::CallKind;
+    use crate::reconcile::History;
     use crate::source::RowRef;
     use AfterAnswer::{Fail, GoOn};
     use Operation::{AddChannel, Create, Purge, Sync, Update};
@@ -479,10 +536,17 @@ mod tests {
         allow_recreate: false,
         on_exists: OnExists::Update,
         on_missing: OnMissing::Create,
+        run: 3,
+        minute: 4,
     };
 
     fn at(export: u32, row: u64) -> ExportRow {
         ExportRow { export, row }
+    }
+
+    fn purge(export: u32, row: u64) -> PurgeRecord {
+        let occasion = Occasion { run: POLICY.run, minute: POLICY.minute, row };
+        PurgeRecord { by: at(export, row), occasion, reason: PurgeReason::Export }
     }
 
     /// `first=Jan last= +tier=x mail` : fields, a cleared one, one that goes with a
@@ -518,6 +582,7 @@ mod tests {
             no_sync: false,
             warnings: Vec::new(),
             origin: None,
+            reason: PurgeReason::Export,
         }
     }
 
@@ -602,14 +667,17 @@ mod tests {
             (2, 1, Sync, "first=Jan a", "purged_before"),
             (2, 2, Purge, "", " → Unchanged"),
         ]);
-        let mut state = CustomerState::Purged(at(1, 8));
+        let mut state = CustomerState::Purged(purge(1, 8));
         let recreate = Policy { export: 2, allow_recreate: true, ..POLICY };
         assert_eq!(
             row(&mut state, &recreate, &intent(Sync, 1, "first=Jan a")),
             "create first=Jan a → Created"
         );
         let full = Policy { full: true, ..POLICY };
-        assert_eq!(row(&mut CustomerState::Purged(at(1, 1)), &full, &intent(Purge, 9, "")), "purge → Purged");
+        assert_eq!(
+            row(&mut CustomerState::Purged(purge(1, 1)), &full, &intent(Purge, 9, "")),
+            "purge → Purged"
+        );
     }
 
     #[test]
@@ -664,7 +732,7 @@ mod tests {
             (Update, "", CustomerState::Unknown, RowProgress::default(), false),
             (AddChannel, "first=Jan a", CustomerState::Unknown, RowProgress::default(), false),
             (Purge, "first=Jan a", CustomerState::Unknown, RowProgress::default(), false),
-            (Update, "first=Jan", CustomerState::Purged(at(1, 1)), RowProgress::default(), false),
+            (Update, "first=Jan", CustomerState::Purged(purge(1, 1)), RowProgress::default(), false),
             (Update, "first=Jan", CustomerState::Unknown, created, false),
         ];
         for (operation, asked, state, progress, expected) in cases {
@@ -690,9 +758,9 @@ mod tests {
 
     #[test]
     fn a_tombstone_outlives_the_answer_that_the_customer_is_absent() {
-        let mut situation = Situation::new(CustomerState::Purged(at(1, 1)), RowProgress::default());
+        let mut situation = Situation::new(CustomerState::Purged(purge(1, 1)), RowProgress::default());
         turn_to_create(&intent(Update, 2, "first=Jan"), &mut situation, &POLICY);
-        assert_eq!(situation.state, CustomerState::Purged(at(1, 1)));
+        assert_eq!(situation.state, CustomerState::Purged(purge(1, 1)));
     }
 
     #[test]
@@ -711,12 +779,12 @@ mod tests {
         let update = during(Action::Update { fields: vec![(first.clone(), jan.clone())] }, &state);
         let update = update.acked().expect("acknowledged");
         assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
-        let purged = CustomerState::PerhapsPurged(at(1, 6));
+        let purged = CustomerState::PerhapsPurged(purge(1, 6));
         assert_eq!(during(Action::Purge, &state), purged);
         assert_eq!(during(Action::Purge, &CustomerState::Unknown), purged);
         let address = intent(Sync, 1, "a").addresses.remove(0);
         assert_eq!(during(Action::AddChannel { address, no_sync: false }, &state), state);
-        let purged_before = CustomerState::Purged(at(1, 2));
+        let purged_before = CustomerState::Purged(purge(1, 2));
         assert_eq!(during(Action::Purge, &purged_before), purged_before);
     }
 
@@ -736,7 +804,7 @@ mod tests {
         assert!(!after.has(&POLICY.key, &FieldName::Last, &vis), "it was not acknowledged");
         let cases = [
             (CustomerState::Unknown, Sync, 20),
-            (CustomerState::Purged(at(1, 1)), Sync, 20),
+            (CustomerState::Purged(purge(1, 1)), Sync, 20),
             (known.clone(), Purge, 20),
             (known.clone(), Sync, 9),
         ];
@@ -822,7 +890,7 @@ mod tests {
         );
         assert_eq!(refused(Sync, &acked, &HANDS_OFF), (skipped, CustomerState::Vanished));
         assert_eq!(refused(Create, &acked, &HANDS_OFF), (GoOn, CustomerState::Unknown));
-        let purged = CustomerState::Purged(at(1, 0));
+        let purged = CustomerState::Purged(purge(1, 0));
         assert_eq!(refused(Sync, &purged, &HANDS_OFF), (GoOn, purged.clone()), "--allow-recreate");
         assert_eq!(refused(Update, &purged, &HANDS_OFF), (skipped, purged));
         let fail = Policy { on_missing: OnMissing::Fail, ..POLICY };
@@ -860,9 +928,9 @@ mod tests {
     fn rows_before_a_purge_are_dead() {
         let create = intent(Sync, 1, "first=Jan a");
         let states = [
-            CustomerState::Purged(at(1, 2)),
-            CustomerState::PerhapsPurged(at(1, 2)),
-            CustomerState::Purged(at(2, 1)),
+            CustomerState::Purged(purge(1, 2)),
+            CustomerState::PerhapsPurged(purge(1, 2)),
+            CustomerState::Purged(purge(2, 1)),
             CustomerState::Acknowledged(Acked { by: at(1, 3), purge: Some(at(1, 2)), ..Acked::default() }),
         ];
         for state in states {
@@ -874,14 +942,14 @@ mod tests {
                 assert_eq!(after, state);
             }
         }
-        let mut state = CustomerState::Purged(at(1, 2));
+        let mut state = CustomerState::Purged(purge(1, 2));
         rehearse(&intent(Sync, 3, "first=Ann"), &mut state, &POLICY).expect("made anew");
         assert_eq!(state.acked().and_then(|acked| acked.purge), Some(at(1, 2)), "it is remembered");
     }
 
     #[test]
     fn a_customer_who_is_perhaps_purged_does_not_come_back() {
-        let state = CustomerState::PerhapsPurged(at(1, 2));
+        let state = CustomerState::PerhapsPurged(purge(1, 2));
         for row in [at(1, 3), at(2, 1)] {
             let policy = Policy { export: row.export, ..POLICY };
             let asked = intent(Sync, row.row, "first=Ann");
@@ -892,6 +960,75 @@ mod tests {
         }
         let mut state = state;
         let (calls, outcome) = rehearse(&intent(Purge, 2, ""), &mut state, &POLICY).expect("calls");
-        assert_eq!((calls.len(), outcome, state), (1, Outcome::Purged, CustomerState::Purged(at(1, 2))));
+        assert_eq!((calls.len(), outcome, state), (1, Outcome::Purged, CustomerState::Purged(purge(1, 2))));
+    }
+
+    #[test]
+    fn a_history_has_the_first_and_the_last_acknowledged_call() {
+        let mut state = CustomerState::Unknown;
+        let at_run = |run| Policy { export: run, run, minute: 10 * run, ..POLICY };
+        let mut apply = |run, operation, number, words| {
+            row(&mut state, &at_run(run), &intent(operation, number, words));
+            state.acked().and_then(|acked| acked.history)
+        };
+        let occasion = |run, row| Occasion { run, minute: 10 * run, row };
+        let history = |origin, first, last| Some(History { origin, first, last });
+        let created = history(Origin::Created, occasion(1, 5), occasion(1, 5));
+        assert_eq!(apply(1, Sync, 5, "first=Jan a"), created);
+        assert_eq!(apply(2, Sync, 3, "first=Jan a"), created, "no call");
+        let updated = history(Origin::Created, occasion(1, 5), occasion(3, 8));
+        assert_eq!(apply(3, Sync, 8, "first=Piet"), updated);
+        assert_eq!(apply(4, Purge, 1, ""), None);
+        let again = history(Origin::Created, occasion(4, 2), occasion(4, 2));
+        assert_eq!(apply(4, Sync, 2, "first=Jan"), again, "a new life");
+        let mut found = Situation::default();
+        turn_to_update(&mut found, 0, &POLICY);
+        rehearse_from(&mut found, &intent(Sync, 1, "first=Jan"), &at_run(7)).expect("calls");
+        let found = found.state.acked().and_then(|acked| acked.history);
+        assert_eq!(found, history(Origin::Found, occasion(7, 1), occasion(7, 1)));
+    }
+
+    #[test]
+    fn an_undo_purges_only_whom_its_run_has_created() {
+        let with = |origin, run| {
+            let first = Occasion { run, ..Occasion::default() };
+            let history = Some(History { origin, first, last: Occasion { run: 9, ..first } });
+            CustomerState::Acknowledged(Acked { by: at(1, 3), history, ..Acked::default() })
+        };
+        let perhaps = |reason| CustomerState::PerhapsPurged(PurgeRecord { reason, ..purge(1, 1) });
+        let undo = PurgeReason::Undo { run: 5 };
+        let full = Policy { full: true, export: 2, ..POLICY };
+        for (state, is_purged) in [
+            (with(Origin::Created, 5), true),
+            (with(Origin::Created, 6), false),
+            (with(Origin::Found, 5), false),
+            (perhaps(undo), true),
+            (perhaps(PurgeReason::Export), false),
+            (CustomerState::Purged(purge(1, 1)), false),
+            (CustomerState::Existing, false),
+            (CustomerState::Unknown, false),
+        ] {
+            let asked = Intent { reason: undo, ..intent(Purge, 1, "") };
+            let mut after = state.clone();
+            let expected = if is_purged { "purge → Purged" } else { " → Unchanged" };
+            assert_eq!(row(&mut after, &full, &asked), expected, "{state:?}");
+            assert_eq!(after, if is_purged { CustomerState::Unknown } else { state }, "no tombstone");
+        }
+    }
+
+    #[test]
+    fn rows_before_a_purge_that_a_person_asked_for_are_rejected() {
+        let request = PurgeRecord { reason: PurgeReason::Request, ..purge(2, 1) };
+        for state in [CustomerState::Purged(request), CustomerState::PerhapsPurged(request)] {
+            let rejected = rehearse(&intent(Sync, 1, "first=Jan"), &mut state.clone(), &POLICY);
+            assert_eq!(rejected.expect_err("rejected").code, RejectionCode::PurgedBefore);
+            let recreate = Policy { allow_recreate: true, ..POLICY };
+            assert!(rehearse(&intent(Sync, 1, "first=Jan"), &mut state.clone(), &recreate).is_ok());
+        }
+        let mut state = CustomerState::Purged(purge(1, 1));
+        let asked = Intent { reason: PurgeReason::Request, ..intent(Purge, 1, "") };
+        rehearse(&asked, &mut state, &Policy { full: true, export: 2, ..POLICY }).expect("a purge");
+        let by = Some(at(2, 1));
+        assert_eq!(if let CustomerState::Purged(purge) = state { Some(purge.by) } else { None }, by);
     }
 }

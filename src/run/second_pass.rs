@@ -16,6 +16,7 @@ use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, St
 use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
+use crate::units::minutes_since;
 
 /// Batches of records on their way to the recorder.
 const RECORDS_AHEAD: usize = 16;
@@ -151,7 +152,7 @@ impl Execution<'_> {
                 .map(|window| window.time_for_new(config.omnidesk.timeout.0)),
             stores_ids: config.missing.action != MissingAction::Ignore,
             texts: config.omnidesk.texts(),
-            policy,
+            policy: Policy { run: run.number(), minute: minutes_since(&run.record.started), ..policy },
         })
     }
 }

@@ -202,6 +202,13 @@ pub(crate) fn time_after(wait: Duration) -> Option<Timestamp> {
     Timestamp::now().checked_add(wait).ok()
 }
 
+/// Whole minutes since a time in RFC 3339; 0 if that is later than now.
+pub(crate) fn minutes_since(start: &str) -> u32 {
+    let start: Option<Timestamp> = start.parse().ok();
+    let seconds = start.map_or(0, |start| Timestamp::now().as_second() - start.as_second());
+    u32::try_from(seconds / 60).unwrap_or_default()
+}
+
 /// A time as the local clock shows it.
 pub(crate) fn local_time(time: Timestamp) -> String {
     time.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()

@@ -9,10 +9,10 @@ use omnidesk_sync::checkpoint::{
     Checkpoint, CheckpointError, ExportId, FirstPassResult, OpenRun, PlanVersion, RejectionKind, RunRecord,
     RunScope, RunState, SettingsHash, Work, Worklist,
 };
-use omnidesk_sync::mapping::{Customer, ExportRow, Place, PrimaryId};
+use omnidesk_sync::mapping::{Customer, ExportRow, Place, PrimaryId, PurgeReason};
 use omnidesk_sync::omnidesk::CallKind;
 use omnidesk_sync::reconcile::{
-    Acked, CustomerKey, CustomerState, Effect, Outcome, PendingCall, RowProgress,
+    Acked, CustomerKey, CustomerState, Effect, Occasion, Outcome, PendingCall, PurgeRecord, RowProgress,
 };
 use omnidesk_sync::sandbox::{Duplicates, Settings};
 use omnidesk_sync::source::{ExportHash, RowRef};
@@ -70,7 +70,8 @@ fn begin_run(checkpoint: &mut Checkpoint, export: u8) -> OpenRun {
         batch.set_state(keys[row as usize], &state).expect("a state");
         batch.settle(&mut run, row, outcome).expect("settled");
     }
-    batch.set_state(keys[8], &CustomerState::Purged(by(8))).expect("a state");
+    let purge = PurgeRecord { by: by(8), occasion: Occasion::default(), reason: PurgeReason::Export };
+    batch.set_state(keys[8], &CustomerState::Purged(purge)).expect("a state");
     let call = PendingCall { by: by(4), kind: CallKind::Create };
     batch.set_pending(keys[4], Some(call));
     let created = RowProgress { effect: Effect::Created, ..RowProgress::default() };

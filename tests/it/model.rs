@@ -24,7 +24,7 @@ use omnidesk_sync::checkpoint::{
 use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
 use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, Place,
-    PrimaryId,
+    PrimaryId, PurgeReason,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, ApiSettings, Client, RefusalTexts};
 use omnidesk_sync::reconcile::{CustomerState, Outcome, Policy, RowFingerprint, Situation, Step, next};
@@ -218,6 +218,7 @@ impl Row {
             no_sync: false,
             warnings: Vec::new(),
             origin: None,
+            reason: PurgeReason::Export,
         }
     }
 }
@@ -679,14 +680,8 @@ impl World {
     }
 
     fn policy(&self, checkpoint: &Checkpoint, export: u32) -> Policy {
-        Policy {
-            key: checkpoint.key(),
-            export,
-            full: false,
-            allow_recreate: false,
-            on_exists: self.case.on_exists,
-            on_missing: self.case.on_missing,
-        }
+        let Case { on_exists, on_missing, .. } = self.case;
+        Policy { on_exists, on_missing, ..Policy::new(checkpoint.key(), export) }
     }
 
     fn settings(&self, policy: Policy) -> DispatchSettings {
