@@ -123,6 +123,9 @@ pub(crate) enum Command {
     Adopt(AdoptArgs),
     /// Show the running process and the content of the checkpoint
     Status(StatusArgs),
+    /// Show what is known of one customer, and what an export would send
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Check the set-up before anything is sent
     Doctor(DoctorArgs),
     /// Start a local, stateful Omnidesk for rehearsals
@@ -366,6 +369,28 @@ pub(crate) struct DoctorArgs {
     pub(crate) json: bool,
 }
 
+/// `explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The customer's id
+    pub(crate) id: String,
+    /// The CRM export; `-` is standard input. Several files are read as one
+    #[arg(value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub(crate) config: PathBuf,
+    /// The customer's brand, where brand_id is not the same for all rows
+    #[arg(long, value_name = "N")]
+    pub(crate) brand: Option<u64>,
+    /// Decide the rows as `run --full` would
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 const DOCTOR_EXAMPLE: &str = "\
 Examples:
   omnidesk-sync doctor                            one control request shows whether the key works
@@ -377,6 +402,13 @@ Exit codes:
   2  usage or configuration; nothing was sent
   3  the API cannot be reached, or refuses the key
   6  another run holds the checkpoint (--write)";
+
+const EXPLAIN_HELP: &str = "\
+Example:
+  omnidesk-sync explain K-100 customers.csv
+
+It can be used beside a run. Rows that an open run has settled are shown as such.
+Exit codes: 0 the customer is known, 1 unknown.";
 
 /// `sandbox`
 #[derive(Debug, Args)]

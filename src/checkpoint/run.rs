@@ -123,6 +123,12 @@ impl Checkpoint {
         self.database.find("SELECT ordinal FROM export WHERE hash = ?", [hash.0], |row| row.get(0))
     }
 
+    /// The export of a run.
+    pub(crate) fn run_export(&self, run: u32) -> Result<Option<ExportHash>, CheckpointError> {
+        let sql = "SELECT export.hash FROM run JOIN export ON export.ordinal = run.export WHERE run.id = ?";
+        self.database.find(sql, [run], |row| row.get(0).map(ExportHash))
+    }
+
     /// `None` after an `adopt` that was killed before its run: something is
     /// acknowledged, and nothing says by which mapping.
     fn last_record(&self, export: u32) -> Result<Option<RunRecord>, CheckpointError> {

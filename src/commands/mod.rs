@@ -2,6 +2,7 @@
 
 mod adopt;
 mod doctor;
+mod explain;
 mod init;
 mod plan;
 mod run;
@@ -30,6 +31,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Adopt(args) => (Some(&args.common), args.common.json),
         Command::Status(args) => (None, args.json),
         Command::Doctor(args) => (None, args.json),
+        Command::Explain(args) => (None, args.json),
         _ => (None, false),
     };
     let log = start_log(common);
@@ -40,6 +42,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Adopt(args) => adopt::adopt(args),
         Command::Status(args) => status::status(args),
         Command::Doctor(args) => doctor::doctor(args),
+        Command::Explain(args) => explain::explain(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Schema => schema(),
         Command::Completions { shell } => completions(*shell),

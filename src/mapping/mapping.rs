@@ -195,6 +195,13 @@ impl Mapping {
         self.primary_id.origins.iter().filter_map(ValueOrigin::column).collect()
     }
 
+    /// The export's own columns that are not read.
+    pub(crate) fn unread_names(&self) -> impl Iterator<Item = &str> {
+        let read = self.mapped_columns();
+        let own = self.columns.own().filter(move |(column, _)| !read.contains(column));
+        own.map(|(_, name)| name).filter(|name| !name.is_empty())
+    }
+
     /// The names of the columns that decide what a row asks for, and whether their
     /// cells lose an apostrophe.
     pub(crate) fn deciding_names(&self) -> impl Iterator<Item = (&str, bool)> {

@@ -2,8 +2,11 @@
 
 mod context;
 mod error;
+mod explained_rows;
 mod first_pass;
+mod known_customer;
 mod missing;
+mod named_customer;
 mod overrides;
 #[expect(clippy::module_inception, reason = "the room's main type")]
 mod plan;
@@ -16,8 +19,11 @@ mod window;
 
 pub(crate) use context::{OpenRunFate, RunContext};
 pub(crate) use error::PlanError;
+pub(crate) use explained_rows::explain_rows;
 pub(crate) use first_pass::{NoObserver, PlanObserver, make_plan};
+pub(crate) use known_customer::KnownCustomer;
 pub(crate) use missing::{MissingPlan, store_ids};
+pub(crate) use named_customer::named_customers;
 pub(crate) use overrides::{OverrideCommand, override_commands};
 pub(crate) use plan::Plan;
 pub(crate) use prepare::{PlanOptions, PreparedExport, prepare, prepare_beside};

@@ -4,6 +4,7 @@
 //! and kept in it, so that two checkpoints cannot be compared.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,13 @@ impl CustomerKey {
         let mut first = [0; 8];
         first.copy_from_slice(&self.0[..8]);
         u64::from_be_bytes(first)
+    }
+}
+
+impl fmt::Display for CustomerKey {
+    /// As in reports: it names nobody.
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
     }
 }
 
@@ -120,8 +128,8 @@ thread_local! {
     static TAGS: RefCell<Vec<(FieldName, [u8; 32], FieldTag)>> = const { RefCell::new(Vec::new()) };
 }
 
-impl std::fmt::Debug for HashKey {
-    fn fmt(&self, out: &mut std::fmt::Formatter) -> std::fmt::Result {
+impl fmt::Debug for HashKey {
+    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
         out.write_str("HashKey(***)")
     }
 }

@@ -21,6 +21,17 @@ pub enum MissingAction {
     Purge,
 }
 
+impl MissingAction {
+    /// As in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Report => "report",
+            Self::Purge => "purge",
+        }
+    }
+}
+
 /// Counts of missing customers, and what became of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MissingCustomers {

@@ -145,21 +145,21 @@ impl Acked {
     }
 
     /// Whether the field has this value.
-    pub(super) fn has(&self, key: &HashKey, name: &FieldName, value: &FieldValue) -> bool {
+    pub(crate) fn has(&self, key: &HashKey, name: &FieldName, value: &FieldValue) -> bool {
         let tag = key.field(name);
         self.field(tag).is_some_and(|field| field.value == key.value(tag, value.as_str()))
     }
 
     /// Whether a row behind `by`, or a later export, has decided the field. A row
     /// that is tried again must not undo it.
-    pub(super) fn has_later(&self, key: &HashKey, name: &FieldName, by: ExportRow) -> bool {
+    pub(crate) fn has_later(&self, key: &HashKey, name: &FieldName, by: ExportRow) -> bool {
         self.field(key.field(name)).is_some_and(|field| {
             let row = self.by.row.saturating_sub(field.rows_before);
             self.by.export > by.export || self.by.export == by.export && row > by.row
         })
     }
 
-    pub(super) fn has_address(&self, address: AddressHash) -> bool {
+    pub(crate) fn has_address(&self, address: AddressHash) -> bool {
         self.addresses.contains(&address)
     }
 

@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -207,6 +207,12 @@ pub(crate) fn minutes_since(start: &str) -> u32 {
     let start: Option<Timestamp> = start.parse().ok();
     let seconds = start.map_or(0, |start| Timestamp::now().as_second() - start.as_second());
     u32::try_from(seconds / 60).unwrap_or_default()
+}
+
+/// So many minutes after a time in RFC 3339.
+pub(crate) fn minutes_after(start: &str, minutes: u32) -> Option<Timestamp> {
+    let start: Timestamp = start.parse().ok()?;
+    start.checked_add(SignedDuration::from_mins(minutes.into())).ok()
 }
 
 /// A time as the local clock shows it.

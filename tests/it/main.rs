@@ -11,6 +11,7 @@ mod docs;
 mod doctor;
 mod durable;
 mod example_config;
+mod explain;
 mod faults;
 mod files;
 mod fingerprints;
