@@ -126,6 +126,9 @@ pub(crate) enum Command {
     /// Show what is known of one customer, and what an export would send
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
+    /// Write a file that purges the customers whom a run has created; sends nothing
+    #[command(after_help = UNDO_HELP)]
+    Undo(UndoArgs),
     /// Check the set-up before anything is sent
     Doctor(DoctorArgs),
     /// Start a local, stateful Omnidesk for rehearsals
@@ -409,6 +412,33 @@ Example:
 
 It can be used beside a run. Rows that an open run has settled are shown as such.
 Exit codes: 0 the customer is known, 1 unknown.";
+
+/// `undo`
+#[derive(Debug, Args)]
+pub(crate) struct UndoArgs {
+    /// The run: the name or the path of its folder
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// The CRM export of that run; `-` is standard input. Several files are read as one
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub(crate) config: PathBuf,
+    /// Purge also customers whom a later run has changed
+    #[arg(long)]
+    pub(crate) include_changed: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const UNDO_HELP: &str = "\
+Example:
+  omnidesk-sync undo 20261123T170509Z-customers customers.csv
+
+It writes undo.csv into the folder of the run, and prints the command that applies it.
+Exit codes: 0 all customers whom the run has created are in the file, 1 some are not.";
 
 /// `sandbox`
 #[derive(Debug, Args)]

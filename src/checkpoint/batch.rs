@@ -51,7 +51,7 @@ impl Batch<'_> {
     }
 
     pub fn set_state(&mut self, key: CustomerKey, state: &CustomerState) -> Result<(), CheckpointError> {
-        if state.is_purged() {
+        if !state.may_exist() {
             self.execute("DELETE FROM vanished WHERE customer = ?", [vanished_customer(key)])?;
         }
         self.entry.states.insert(key, StateBytes::new(state));

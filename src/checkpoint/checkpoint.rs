@@ -125,7 +125,7 @@ impl Checkpoint {
         let mut pending = Vec::new();
         for (key, call) in &self.journal.pending {
             let is_purge = call.0.by.export == export && call.0.kind == CallKind::Purge;
-            if is_purge && !self.lookups().state(*key)?.is_purged() {
+            if is_purge && self.lookups().state(*key)?.may_exist() {
                 pending.push(*key);
             }
         }
@@ -152,6 +152,16 @@ impl Checkpoint {
             Ok(())
         })?;
         Ok(totals)
+    }
+
+    /// Customers whom a run has created, and who were not purged since.
+    pub(crate) fn count_created(&self, run: u32) -> Result<u64, CheckpointError> {
+        let mut created = 0;
+        self.each_customer(|_, state| {
+            created += u64::from(format::decode_state(state)?.is_created_by(run));
+            Ok(())
+        })?;
+        Ok(created)
     }
 
     /// Visits every customer with the state as written, in the order of the keys.

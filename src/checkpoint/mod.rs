@@ -38,5 +38,6 @@ pub(crate) use lookups::Lookups;
 pub(crate) use missing::{MissingKeys, PurgeList};
 pub(crate) use open_run::PendingRows;
 pub use open_run::{ExportId, OpenRun};
+pub(crate) use run::FolderRun;
 pub use run::{FirstPassResult, RetryRows};
 pub use worklist::{Work, Worklist};

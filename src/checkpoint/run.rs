@@ -26,6 +26,14 @@ pub struct RetryRows {
     pub is_old: bool,
 }
 
+/// A run that a row of a result file names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FolderRun {
+    pub(crate) run: u32,
+    /// The ordinal of its export.
+    pub(crate) export: u32,
+}
+
 /// What a run begins with.
 #[derive(Debug, Clone, Default)]
 pub struct FirstPassResult {
@@ -107,15 +115,16 @@ impl Checkpoint {
         self.database.value("SELECT coalesce(max(id), 0) + 1 FROM run", [])
     }
 
-    /// The ordinals of the exports of all runs, by the name of the run's folder.
-    pub(crate) fn exports_by_folder(&self) -> Result<HashMap<String, u32>, CheckpointError> {
-        let runs: Vec<(String, u32)> =
-            self.database.list("SELECT record, export FROM run ORDER BY id", [], |row| {
-                Ok((row.get::<_, Encoded<RunRecord>>(0)?.0.folder, row.get(1)?))
+    /// All runs, by the name of their folder.
+    pub(crate) fn runs_by_folder(&self) -> Result<HashMap<String, FolderRun>, CheckpointError> {
+        let runs: Vec<(String, FolderRun)> =
+            self.database.list("SELECT id, export, record FROM run ORDER BY id", [], |row| {
+                let Encoded::<RunRecord>(record) = row.get(2)?;
+                Ok((record.folder, FolderRun { run: row.get(0)?, export: row.get(1)? }))
             })?;
         let name =
             |folder: &str| Path::new(folder).file_name().map(|name| name.to_string_lossy().into_owned());
-        Ok(runs.into_iter().filter_map(|(folder, export)| Some((name(&folder)?, export))).collect())
+        Ok(runs.into_iter().filter_map(|(folder, run)| Some((name(&folder)?, run))).collect())
     }
 
     /// The ordinal of an export: the same for the same content.

@@ -8,6 +8,7 @@ mod plan;
 mod run;
 mod sandbox;
 mod status;
+mod undo;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,6 +33,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Status(args) => (None, args.json),
         Command::Doctor(args) => (None, args.json),
         Command::Explain(args) => (None, args.json),
+        Command::Undo(args) => (None, args.json),
         _ => (None, false),
     };
     let log = start_log(common);
@@ -43,6 +45,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Status(args) => status::status(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Explain(args) => explain::explain(args),
+        Command::Undo(args) => undo::undo(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Schema => schema(),
         Command::Completions { shell } => completions(*shell),

@@ -25,6 +25,9 @@ use crate::report::{KeepRuns, NotifySettings};
 use crate::source;
 use crate::units::{Amount, Period, Rate, RateSchedule};
 
+/// The path that is read unless `--config` names another.
+pub(crate) const CONFIG_DEFAULT: &str = "omnidesk-sync.toml";
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -193,9 +193,15 @@ pub struct Draft<'a> {
     pub(super) ticket_id: Option<u64>,
     pub(super) no_sync: bool,
     pub(crate) warnings: Vec<Warning>,
+    pub(super) reason: PurgeReason,
 }
 
 impl Draft<'_> {
+    /// A purge for another reason than that the export asks for it.
+    pub(crate) fn with_reason(self, reason: PurgeReason) -> Self {
+        Self { reason, ..self }
+    }
+
     pub(crate) fn into_intent(self) -> Intent {
         let owned = |(name, text): DraftField| {
             let value = text.map_or(FieldValue::Clear, |text| FieldValue::Text(text.into_owned()));
@@ -215,7 +221,7 @@ impl Draft<'_> {
             no_sync: self.no_sync,
             warnings: self.warnings,
             origin: None,
-            reason: PurgeReason::Export,
+            reason: self.reason,
         }
     }
 }

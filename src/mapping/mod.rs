@@ -40,7 +40,7 @@ pub use operation::Operation;
 pub(crate) use phone::{find_region, is_date, is_valid as is_valid_telephone, region_of};
 pub(crate) use region_guess::{NationalNumber, RegionFit, clear_winner, rank_regions, suggest_region};
 pub use rejection::{Rejection, RejectionCode, RowResult};
-pub(crate) use row::RowIdentity;
+pub(crate) use row::{RowIdentity, UndoProblem};
 pub use settings::{
     CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OnExists, OnMissing,
     OperationSettings, Rule, SentOn,

@@ -58,6 +58,8 @@ pub enum RejectionCode {
     PlaceholderId,
     /// A row of a result file, whose id has changed since it was written.
     ChangedId,
+    /// A row takes back what a run has created, and no such run is known.
+    UnknownRun,
     /// Not an e-mail address.
     BadEmail,
     /// Not a telephone number.
@@ -90,6 +92,7 @@ impl RejectionCode {
             Self::DamagedId => "damaged_id",
             Self::PlaceholderId => "placeholder_id",
             Self::ChangedId => "changed_id",
+            Self::UnknownRun => "unknown_run",
             Self::BadEmail => "bad_email",
             Self::BadPhone => "bad_phone",
             Self::BadHandle => "bad_handle",

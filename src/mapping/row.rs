@@ -10,7 +10,7 @@ use rlibphonenumber::enums::Region;
 use super::addresses::{Channel, DraftAddress};
 use super::blanks::{CellMeaning, parse_bool};
 use super::expressions::{Expression, RowObject};
-use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, Warning};
+use super::intent::{Customer, Draft, FieldName, Intent, PrimaryId, PurgeReason, Warning};
 use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource, ValueTable};
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
@@ -26,6 +26,13 @@ pub(crate) struct RowIdentity {
     pub(crate) operation: Option<Operation>,
 }
 
+/// Why a row must not take back the work of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UndoProblem {
+    OtherId,
+    UnknownRun,
+}
+
 impl Mapping {
     /// What `row` asks for; nothing with the operation `skip`.
     pub fn map(&self, row: &Row) -> RowResult<Option<Intent>> {
@@ -35,6 +42,11 @@ impl Mapping {
     /// The same, borrowed from the row.
     pub fn draft<'a>(&'a self, row: &'a Row) -> RowResult<Option<Draft<'a>>> {
         RowMapper::new(self, row)?.draft()
+    }
+
+    /// A purge of the row's customer, whatever the row itself asks for.
+    pub(crate) fn purge_draft<'a>(&'a self, row: &'a Row) -> RowResult<Draft<'a>> {
+        RowMapper::new(self, row)?.customer_draft(Operation::Purge)
     }
 
     /// The brand and the id of the row's customer, if both can be read.
@@ -58,6 +70,29 @@ impl Mapping {
         };
         let value = SourceValue { text: Cow::Borrowed(id), place, origin, is_clear: false };
         reject_placeholder(&value, "several rows have this id, which stands for nobody")
+    }
+
+    /// Refuses a row that takes back the work of a run, and is not what was written.
+    pub(crate) fn reject_undo(&self, id: &str, problem: UndoProblem) -> Box<Rejection> {
+        let (code, message) = match problem {
+            UndoProblem::OtherId => (
+                RejectionCode::ChangedId,
+                "the row takes back a customer, and _sync_id does not hold the same id",
+            ),
+            UndoProblem::UnknownRun => (
+                RejectionCode::UnknownRun,
+                "the row takes back what a run has created, and this checkpoint has no such run",
+            ),
+        };
+        let hint = "nothing is purged by it; write the file anew with `undo`, and run it as it is";
+        Rejection::new(code, message, hint).at(self.id_column(), id)
+    }
+
+    fn id_column(&self) -> &str {
+        match self.primary_id.origins.first() {
+            Some(ValueOrigin::Column(column)) => &self.columns.names()[*column],
+            _ => &self.primary_id.key,
+        }
     }
 
     /// Refuses a row of a result file that was written for another id than it has
@@ -207,18 +242,7 @@ impl<'a> RowMapper<'a> {
         if operation == Operation::Skip {
             return Ok(None);
         }
-        let mut draft = Draft {
-            at: self.row.at(),
-            primary_id: self.primary_id()?,
-            brand_id: self.brand_id()?,
-            operation,
-            fields: Vec::new(),
-            create_fields: Vec::new(),
-            addresses: Vec::new(),
-            ticket_id: None,
-            no_sync: false,
-            warnings: mem::take(&mut self.warnings),
-        };
+        let mut draft = self.customer_draft(operation)?;
         // Nothing else of a purge's row is sent, or has to be right.
         if operation == Operation::Purge {
             return Ok(Some(draft));
@@ -238,6 +262,23 @@ impl<'a> RowMapper<'a> {
         }
         draft.warnings.append(&mut self.warnings);
         Ok(Some(draft))
+    }
+
+    /// With nothing but the customer.
+    fn customer_draft(&mut self, operation: Operation) -> RowResult<Draft<'a>> {
+        Ok(Draft {
+            at: self.row.at(),
+            primary_id: self.primary_id()?,
+            brand_id: self.brand_id()?,
+            operation,
+            fields: Vec::new(),
+            create_fields: Vec::new(),
+            addresses: Vec::new(),
+            ticket_id: None,
+            no_sync: false,
+            warnings: mem::take(&mut self.warnings),
+            reason: PurgeReason::Export,
+        })
     }
 
     fn operation(&mut self) -> RowResult<Operation> {

@@ -65,7 +65,7 @@ impl RunContext {
             Some(checkpoint) => {
                 let export = export_id(checkpoint, prepared, scope, prepared.mapping_version)?;
                 if prepared.is_result_file && prepared.origins.get().is_none() {
-                    let _ = prepared.origins.set(checkpoint.exports_by_folder()?);
+                    let _ = prepared.origins.set(checkpoint.runs_by_folder()?);
                 }
                 (export, checkpoint.baseline()?)
             }

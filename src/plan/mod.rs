@@ -24,7 +24,7 @@ pub(crate) use first_pass::{NoObserver, PlanObserver, make_plan};
 pub(crate) use known_customer::KnownCustomer;
 pub(crate) use missing::{MissingPlan, store_ids};
 pub(crate) use named_customer::named_customers;
-pub(crate) use overrides::{OverrideCommand, override_commands};
+pub(crate) use overrides::{OverrideCommand, override_commands, shell_line};
 pub(crate) use plan::Plan;
 pub(crate) use prepare::{PlanOptions, PreparedExport, prepare, prepare_beside};
 pub(crate) use selection::Selection;

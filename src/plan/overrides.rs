@@ -87,7 +87,7 @@ fn command(mut words: Vec<String>, added: &[&str]) -> String {
     let overrides = overrides.into_iter().flat_map(|(option, value)| [Some(option), value]);
     let words = [program, command].into_iter();
     let words = words.chain(overrides.flatten().map(str::to_owned)).chain(arguments);
-    words.map(|word| quote(&word)).collect::<Vec<_>>().join(" ")
+    shell_line(&words.collect::<Vec<_>>())
 }
 
 /// `--a --b 3` as options with their values.
@@ -109,6 +109,11 @@ fn remove(words: &mut Vec<String>, option: &str, values: usize) {
         words.drain(at..end);
     }
     words.retain(|word| !word.strip_prefix(option).is_some_and(|rest| rest.starts_with('=')));
+}
+
+/// Words as a command line for a shell.
+pub(crate) fn shell_line(words: &[String]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// For a POSIX shell.

@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 
 use super::error::PlanError;
 use super::selection::{SelectedCustomers, Selection};
-use crate::checkpoint::{PlanVersion, RunScope, SettingsHash};
+use crate::checkpoint::{FolderRun, PlanVersion, RunScope, SettingsHash};
 use crate::config::Config;
 use crate::guards::GuardPolicy;
-use crate::mapping::{Draft, ExportRow, Intent, MappedKey, Mapping, OnExists, OnMissing, RowResult};
+use crate::mapping::{
+    Draft, ExportRow, Intent, MappedKey, Mapping, OnExists, OnMissing, PurgeReason, RowResult, UndoProblem,
+};
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
 use crate::source::{self, Export, ExportHash, Row};
 
@@ -55,9 +57,9 @@ pub(crate) struct PreparedExport {
     pub(crate) on_missing: OnMissing,
     pub(crate) same_id: GuardPolicy,
     pub(crate) moved_addresses: GuardPolicy,
-    /// The ordinals of the exports of earlier runs, by the run's folder, if rows of
-    /// this export stand for rows of these.
-    pub(crate) origins: OnceLock<HashMap<String, u32>>,
+    /// Earlier runs, by the name of their folder, if rows of this export stand for
+    /// rows of these or take back what they have created.
+    pub(crate) origins: OnceLock<HashMap<String, FolderRun>>,
     /// See [`PreparedExport::fingerprinter`].
     row_version: SettingsHash,
 }
@@ -103,6 +105,9 @@ impl PreparedExport {
 
     /// The same, borrowed from the row.
     pub(crate) fn draft<'a>(&'a self, row: &'a Row) -> RowResult<Option<Draft<'a>>> {
+        if let Some(run) = self.export.undo(row) {
+            return self.undo_draft(row, &run).map(Some);
+        }
         let drafted = self.mapping.draft(row);
         // A changed id comes first: with another cause, the old id would get lost.
         if let Some(before) = self.export.mapped_id(row)
@@ -113,11 +118,24 @@ impl PreparedExport {
         drafted
     }
 
+    /// The purge of a customer whom this run has created. The mapped id must be the
+    /// one for which the row was written.
+    fn undo_draft<'a>(&'a self, row: &'a Row, run: &str) -> RowResult<Draft<'a>> {
+        let draft = self.mapping.purge_draft(row)?;
+        let problem = |problem| self.mapping.reject_undo(&draft.primary_id, problem);
+        if self.export.mapped_id(row).is_none_or(|before| draft.primary_id != before) {
+            return Err(problem(UndoProblem::OtherId));
+        }
+        let known = self.origins.get().and_then(|runs| runs.get(run));
+        let FolderRun { run, .. } = *known.ok_or_else(|| problem(UndoProblem::UnknownRun))?;
+        Ok(draft.with_reason(PurgeReason::Undo { run }))
+    }
+
     /// The row of an earlier run that a row of a result file stands for.
     pub(crate) fn origin(&self, row: &Row) -> Option<ExportRow> {
         let origins = self.origins.get()?;
         let (run, row) = self.export.origin(row)?;
-        Some(ExportRow { export: *origins.get(&*run)?, row })
+        Some(ExportRow { export: origins.get(&*run)?.export, row })
     }
 
     /// Fingerprints are the same for rows that ask for the same in the same words.

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use tempfile::NamedTempFile;
 
 use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notice;
@@ -52,15 +54,44 @@ pub(crate) fn missing_file(customers: impl Iterator<Item = Customer>) -> Vec<u8>
 
 /// Writes a file into the folder of a run; see [`RunFiles::write_whole`].
 pub(crate) fn write_into(folder: &Path, name: &str, content: &[u8]) -> Result<(), FilesError> {
-    let write = || -> io::Result<()> {
-        // tempfile makes it 0600; a rename does not follow a planted link.
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(folder.join(name)).map_err(|error| error.error)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(FilesError::at(folder.join(name)))
+    let mut file = NewFile::create(folder, name)?;
+    file.write(content)?;
+    file.finish()
+}
+
+/// A file that is there as a whole, once it is finished, or not at all.
+pub(crate) struct NewFile {
+    path: PathBuf,
+    // tempfile makes it 0600.
+    file: BufWriter<NamedTempFile>,
+}
+
+impl NewFile {
+    pub(crate) fn create(folder: &Path, name: &str) -> Result<Self, FilesError> {
+        let path = folder.join(name);
+        let file = NamedTempFile::new_in(folder).map_err(FilesError::at(&path))?;
+        Ok(Self { path, file: BufWriter::new(file) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn write(&mut self, content: &[u8]) -> Result<(), FilesError> {
+        self.file.write_all(content).map_err(FilesError::at(&self.path))
+    }
+
+    pub(crate) fn finish(self) -> Result<(), FilesError> {
+        let Self { path, file } = self;
+        let finish = || -> io::Result<()> {
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.as_file().sync_all()?;
+            // A rename does not follow a planted link.
+            file.persist(&path).map_err(|error| error.error)?;
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        finish().map_err(FilesError::at(&path))
+    }
 }
 
 fn missing_line(customer: &Customer, outcome: &str, problem: Option<&Problem>) -> String {
@@ -240,6 +271,7 @@ impl RunFiles {
         let mut cells = problem_cells(at, operation, problem);
         let id = self.mapped_id_cell(&row, problem.code);
         cells.extend([(ORIGIN.0, run.into()), (ORIGIN.1, number.into()), (MAPPED_ID, id.into())]);
+        cells.extend(self.export.undo_cell(&row));
         Ok(cells)
     }
 

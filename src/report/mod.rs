@@ -14,7 +14,9 @@ mod retention;
 mod running_status;
 mod summary;
 
-pub(crate) use files::{FilesError, MISSING_FILE, RunFiles, make_run_folder, missing_file, write_into};
+pub(crate) use files::{
+    FilesError, MISSING_FILE, NewFile, RunFiles, make_run_folder, missing_file, write_into,
+};
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
 pub(crate) use notify::{Notifier, NotifySettings};
 pub(crate) use output::{json_document, print_data, report_line};

@@ -16,7 +16,7 @@ use super::files::{FilesError, folder_prefix};
 const SUMMARY: &str = "summary.json";
 
 /// Everything that this program writes into the folder of a run.
-const OWN_FILES: [&str; 12] = [
+const OWN_FILES: [&str; 14] = [
     SUMMARY,
     "report.html",
     "outcomes.csv",
@@ -29,6 +29,8 @@ const OWN_FILES: [&str; 12] = [
     "rejected.jsonl",
     "in_doubt.csv",
     "in_doubt.jsonl",
+    "undo.csv",
+    "undo.jsonl",
 ];
 
 /// `keep_runs`: a number of folders, the newest ones, or all of them.

@@ -17,6 +17,7 @@ mod recorder;
 mod second_pass;
 mod signals;
 mod status_reporter;
+mod undo;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -37,6 +38,7 @@ use options::Execution;
 pub(crate) use options::RunOptions;
 pub(crate) use signals::wait_for_signal;
 use status_reporter::StatusReporter;
+pub(crate) use undo::{ChangedCustomers, UndoSource, find_run};
 
 /// Where a rehearsal with `--sandbox` keeps its progress: beside the real
 /// checkpoint, which must not learn what only a sandbox acknowledged.

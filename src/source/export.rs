@@ -114,6 +114,8 @@ pub struct Export {
     pub(super) origin: Option<(usize, usize)>,
     /// Where a result file holds the mapped id of each row.
     pub(super) mapped_id: Option<usize>,
+    /// Where a result file names the run whose work a row takes back.
+    pub(super) undo: Option<usize>,
     /// What a person should know of how it is read.
     pub(super) notes: Vec<String>,
     /// What is wrong with its text, though it can be read.
@@ -128,6 +130,9 @@ pub(crate) const ORIGIN: (&str, &str) = ("_sync_run", "_sync_row");
 /// The column of a result file with the mapped id, behind a word that makes a
 /// spreadsheet leave it as it is.
 pub(crate) const MAPPED_ID: &str = "_sync_id";
+
+/// The column that makes each row a purge of whom the run that it names has created.
+pub(crate) const UNDO: &str = "_sync_undo";
 const MAPPED_ID_PREFIX: &str = "id:";
 
 /// The cell of a mapped id.
@@ -157,6 +162,7 @@ impl Export {
             file_name: None,
             origin: None,
             mapped_id: None,
+            undo: None,
             notes: Vec::new(),
             warning: None,
             searches_header: false,
@@ -298,7 +304,20 @@ impl Export {
         let run = columns.require_result(ORIGIN.0);
         let origin = run.zip(columns.require_result(ORIGIN.1));
         let mapped_id = columns.require_result(MAPPED_ID);
-        (self.origin, self.mapped_id) = (origin, mapped_id);
+        let undo = columns.require_result(UNDO);
+        (self.origin, self.mapped_id, self.undo) = (origin, mapped_id, undo);
+    }
+
+    /// The run whose work the row takes back, by the name of its folder.
+    pub(crate) fn undo(&self, row: &Row) -> Option<String> {
+        let run = row.text(self.undo?).ok()?.trim().to_owned();
+        (!run.is_empty()).then_some(run)
+    }
+
+    /// The cell of such a row in a result file. Where one row has it, all do.
+    pub(crate) fn undo_cell(&self, row: &Row) -> Option<ResultCell> {
+        self.undo?;
+        Some((UNDO, self.undo(row).unwrap_or_default().into()))
     }
 
     /// The mapped id of a row of a result file when it was written. A person

@@ -40,7 +40,7 @@ pub(crate) use csv::no_formula;
 pub use dialect::{Dialect, LineEnd};
 pub use error::SourceError;
 pub use export::{Export, ExportHash, ResultCell};
-pub(crate) use export::{MAPPED_ID, ORIGIN, mapped_id_cell, name_of};
+pub(crate) use export::{MAPPED_ID, ORIGIN, UNDO, mapped_id_cell, name_of};
 pub use format::open;
 pub(crate) use jsonl::LIST_SEPARATOR;
 pub use rows::{BadText, NoRows, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows, Skipped};

@@ -47,6 +47,7 @@ mod strace;
 mod syscalls;
 mod templates;
 mod tls;
+mod undo;
 mod value_tables;
 mod workbooks;
 mod world;
