@@ -48,7 +48,7 @@ fn job(world: &World) -> (String, Vec<Customer>) {
         (0..4).map(|id| format!("U{id},Eva,Kok,u{id}@example.org,,0612345{id}78,update\n")).collect();
     let purges = "C5,,,,,,purge\nX1,,,,,,purge\n";
     world.write_export(&format!("{changed}{unknown}{purges}"));
-    let output = world.run_with(&["--allow-purge"]);
+    let output = world.run_with(&["--allow-purge", "--new-checkpoint"]);
     (output.outcomes(), world.state().customers)
 }
 
