@@ -184,6 +184,7 @@ fn adopted_and_existing_customers_were_found() {
     other.run(&rows(2)).expect_code(0);
     std::fs::remove_file(other.path("omnidesk-sync.checkpoint")).expect("removed");
     std::fs::remove_file(other.path("omnidesk-sync.checkpoint.lock")).expect("removed");
+    std::fs::remove_dir_all(other.path("runs")).expect("removed");
     other.execute(&RUN).expect_code(0);
     let found = explain(&other, &["C1"]).expect_code(0).json();
     assert_eq!(found["origin"], "found", "the API says that the customer exists");

@@ -39,6 +39,7 @@ fn with_ten_there_before() -> World {
     for name in ["omnidesk-sync.checkpoint", "omnidesk-sync.checkpoint.lock"] {
         std::fs::remove_file(world.path(name)).expect("removed");
     }
+    std::fs::remove_dir_all(world.path("runs")).expect("removed");
     world
 }
 
