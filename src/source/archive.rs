@@ -8,9 +8,9 @@ use std::io::{self, BufReader, Read, Seek};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::error::ExportFault;
+use super::error::{ArchiveFault, ExportFault};
+use super::file_io::{read_sample, spool};
 use super::signatures;
-use super::text_file::{read_sample, spool};
 
 /// The most bytes of a table that is unpacked.
 const TABLE_BYTES_MAX: u64 = 16 << 30;
@@ -18,23 +18,6 @@ const TABLE_BYTES_MAX: u64 = 16 << 30;
 const WORKBOOK_BYTES_MAX: u64 = 4 << 30;
 /// Names that are shown of an archive.
 const NAMES_MAX: usize = 10;
-
-/// Why a zip cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ArchiveFault {
-    #[error("is a zip archive without a file; check that it is the export that you mean")]
-    Empty,
-    #[error(
-        "is a zip archive with {count} files, and one is expected: {names}; unpack it, and run the table inside"
-    )]
-    SeveralFiles { count: usize, names: String },
-    #[error("is a zip archive with a password; unpack it, and run the table inside")]
-    Password,
-    #[error("is a zip archive packed in a way that is not read; unpack it, and run the table inside")]
-    Method,
-    #[error("unpacks to more than {} GiB; export the customers as CSV", limit >> 30)]
-    TooLarge { limit: u64 },
-}
 
 /// What a zip holds.
 pub(super) enum ZipContent {

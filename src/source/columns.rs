@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::settings::DELIMITERS;
-use super::workbook::Sheet;
+use super::sheet::Sheet;
 
 /// Result files have columns of this prefix after the export's own. The
 /// reader ignores them, so that a fixed `failed.csv` is an export again.

@@ -2,9 +2,8 @@
 
 use std::io;
 
-use super::archive::ArchiveFault;
+use super::sheet::WorkbookFault;
 use super::signatures::FileKind;
-use super::workbook::WorkbookFault;
 
 /// Why an export cannot be read at all. A malformed row is a
 /// [`RowFault`](super::RowFault) instead, and the run continues.
@@ -103,4 +102,21 @@ impl ExportFault {
             _ => None,
         }
     }
+}
+
+/// Why a zip cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArchiveFault {
+    #[error("is a zip archive without a file; check that it is the export that you mean")]
+    Empty,
+    #[error(
+        "is a zip archive with {count} files, and one is expected: {names}; unpack it, and run the table inside"
+    )]
+    SeveralFiles { count: usize, names: String },
+    #[error("is a zip archive with a password; unpack it, and run the table inside")]
+    Password,
+    #[error("is a zip archive packed in a way that is not read; unpack it, and run the table inside")]
+    Method,
+    #[error("unpacks to more than {} GiB; export the customers as CSV", limit >> 30)]
+    TooLarge { limit: u64 },
 }

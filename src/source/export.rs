@@ -13,7 +13,6 @@ use super::columns::Columns;
 use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
-use super::several::FurtherFile;
 use super::text_file::{TextFile, display_name};
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
@@ -122,6 +121,18 @@ pub struct Export {
     pub(super) warning: Option<&'static str>,
     /// Whether another line than the first may be the header.
     pub(super) searches_header: bool,
+}
+
+/// A file behind the first one.
+#[derive(Debug)]
+pub(super) struct FurtherFile {
+    pub(super) export: Export,
+    /// Where it begins in the export.
+    pub(super) base: u64,
+    /// Where the columns of the first file stand in this one, unless its rows are
+    /// written in the same way.
+    pub(super) order: Option<Vec<Option<usize>>>,
+    pub(super) name: &'static str,
 }
 
 /// The columns of a result file that name the run and the row.

@@ -21,9 +21,10 @@ use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
 use super::error::ExportFault;
 use super::export::{Export, Format, Member, ResultCell};
+use super::file_io::SAMPLE_BYTES;
 use super::records::Records;
 use super::rows::{Row, RowFault, RowReader, RowRef};
-use super::text_file::{SAMPLE_BYTES, TextFile};
+use super::text_file::TextFile;
 use reflow::{Layout, Unended};
 use shape::Shape;
 

@@ -17,24 +17,12 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use super::cells::Cells;
 use super::columns::Columns;
 use super::error::{ExportFault, SourceError};
-use super::export::Export;
+use super::export::{Export, FurtherFile};
 use super::format::{open, open_as};
 use super::rows::{Row, RowReader, RowRef, Skipped};
 use super::settings::InputSettings;
 use super::text_encoding::TextEncoding;
 use super::text_file::{self, display_name};
-
-/// A file behind the first one.
-#[derive(Debug)]
-pub(super) struct FurtherFile {
-    pub(super) export: Export,
-    /// Where it begins in the export.
-    pub(super) base: u64,
-    /// Where the columns of the first file stand in this one, unless its rows are
-    /// written in the same way.
-    order: Option<Vec<Option<usize>>>,
-    name: &'static str,
-}
 
 /// Opens the files of an export: the first one, and the others for
 /// [`Export::append`].

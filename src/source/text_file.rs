@@ -14,17 +14,14 @@ use super::archive::{self, ZipContent};
 use super::cell_syntax::CellSyntax;
 use super::dialect::{Dialect, LineEnd, is_surely_utf8, likely_encoding};
 use super::error::{ExportFault, SourceError};
+use super::file_io::{BLOCK_BYTES, ReadAt, read_sample, spool, temporary_file};
 use super::records::Records;
 use super::rows::{RECORD_BYTES_MAX, RowRef};
 use super::settings::InputSettings;
+use super::sheet::Sheet;
 use super::signatures;
 use super::text_encoding::{TextEncoding, has_mojibake, is_utf8};
-use super::workbook::{self, Sheet};
-
-/// Bytes from which the format and the dialect are detected.
-pub(super) const SAMPLE_BYTES: u64 = 64 << 10;
-/// Bytes read at once while a whole file is copied or searched.
-const BLOCK_BYTES: usize = 1 << 20;
+use super::workbook;
 
 /// The text of an export. Every delimiter and line end is one ASCII byte, so
 /// cells can be decoded one by one.
@@ -214,27 +211,6 @@ impl TextFile {
     }
 }
 
-/// Reads a file from an offset on. Several readers share the file, and none
-/// moves its cursor.
-struct ReadAt<'a> {
-    file: &'a File,
-    offset: u64,
-}
-
-impl Read for ReadAt<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = self.file.read_at(buffer, self.offset)?;
-        self.offset += got as u64;
-        Ok(got)
-    }
-}
-
-pub(super) fn read_sample(file: &File, offset: u64) -> io::Result<Vec<u8>> {
-    let mut sample = Vec::new();
-    ReadAt { file, offset }.take(SAMPLE_BYTES).read_to_end(&mut sample)?;
-    Ok(sample)
-}
-
 /// An export as the user named it.
 pub(super) fn display_name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
@@ -300,29 +276,4 @@ fn transcode(file: &File, encoding: TextEncoding) -> Result<File, ExportFault> {
     let mut decoder = DecodeReaderBytesBuilder::new();
     decoder.encoding(Some(encoding)).bom_override(true);
     spool(&mut decoder.build(ReadAt { file, offset: 0 }), ExportFault::Io)
-}
-
-pub(super) fn write_error(source: io::Error) -> ExportFault {
-    ExportFault::Spool { folder: std::env::temp_dir().display().to_string(), source }
-}
-
-pub(super) fn temporary_file() -> Result<File, ExportFault> {
-    tempfile::tempfile().map_err(write_error)
-}
-
-/// Copies all of `from` into a temporary file that has no name.
-pub(super) fn spool(
-    from: &mut dyn Read,
-    read_error: fn(io::Error) -> ExportFault,
-) -> Result<File, ExportFault> {
-    let mut file = temporary_file()?;
-    let mut block = vec![0; BLOCK_BYTES];
-    loop {
-        match from.read(&mut block) {
-            Ok(0) => return Ok(file),
-            Ok(got) => file.write_all(&block[..got]).map_err(write_error)?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(read_error(error)),
-        }
-    }
 }

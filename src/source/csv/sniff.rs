@@ -2,7 +2,7 @@
 
 use crate::source::cell_syntax::{CellSyntax, QuotedEnd};
 use crate::source::settings::{DELIMITERS, EscapeSetting, InputSettings, QuoteSetting};
-use crate::source::workbook::Sheet;
+use crate::source::sheet::Sheet;
 
 /// The delimiter of Excel's own first line `sep=;`, if it names one, and that
 /// line's length.
