@@ -126,6 +126,9 @@ pub(crate) enum Command {
     /// Show what is known of one customer, and what an export would send
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
+    /// Purge customers by their ids, without an export
+    #[command(after_help = PURGE_HELP)]
+    Purge(PurgeArgs),
     /// Write a file that purges the customers whom a run has created; sends nothing
     #[command(after_help = UNDO_HELP)]
     Undo(UndoArgs),
@@ -412,6 +415,37 @@ Example:
 
 It can be used beside a run. Rows that an open run has settled are shown as such.
 Exit codes: 0 the customer is known, 1 unknown.";
+
+/// `purge`
+#[derive(Debug, Args)]
+pub(crate) struct PurgeArgs {
+    /// The customers' ids
+    #[arg(value_name = "ID", required = true)]
+    pub(crate) ids: Vec<String>,
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub(crate) config: PathBuf,
+    /// The customers' brand, where brand_id is not the same for all rows
+    #[arg(long, value_name = "N")]
+    pub(crate) brand: Option<u64>,
+    /// Purge them; without it, they are only shown
+    #[arg(long)]
+    pub(crate) allow_purge: bool,
+    /// Print the result as JSON on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write only one line at the end, and errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+const PURGE_HELP: &str = "\
+Example:
+  omnidesk-sync purge --allow-purge K-100 K-101
+
+The receipt names them by keyed hash alone. It can be used while a run is open, and not while
+one executes. The same command line resumes it.
+Exit codes: 0 purged, 1 some are not, 7 without --allow-purge; see omnidesk-sync --help.";
 
 /// `undo`
 #[derive(Debug, Args)]

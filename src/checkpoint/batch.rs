@@ -119,6 +119,23 @@ impl Batch<'_> {
         self.execute("DELETE FROM stored_id WHERE key = ?", [key.0])
     }
 
+    /// A part has purged the customer. If the open run is to purge the same customer
+    /// as missing, nothing is left to do there.
+    pub(crate) fn forget_missing(&mut self, key: CustomerKey) -> Result<(), CheckpointError> {
+        self.forget_id(key)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM missing WHERE key = ?)";
+        if !self.checkpoint.database.value::<bool>(sql, [key.0])? {
+            return Ok(());
+        }
+        self.execute("DELETE FROM missing WHERE key = ?", [key.0])?;
+        let open = self.checkpoint.open_runs()?.into_iter().find(|run| !run.record.scope.is_part());
+        let Some(mut open) = open else { return Ok(()) };
+        if let Some(missing) = &mut open.record.missing {
+            missing.counts.add(Outcome::Unchanged);
+        }
+        self.update_run(&open)
+    }
+
     /// What an open run waits for.
     pub fn set_wait(&mut self, run: &mut OpenRun, wait: Option<StoredWait>) {
         run.record.wait = wait;

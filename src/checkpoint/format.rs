@@ -157,6 +157,8 @@ pub enum RunScope {
     Part,
     /// The rows of these customers: a hash of their keys.
     Customers([u8; 16]),
+    /// Customers whom a person has named, without an export. It goes beside any run.
+    Request,
 }
 
 impl RunScope {

@@ -101,13 +101,21 @@ impl Checkpoint {
     /// else the next. An export whose rows name operations keeps it also then: it
     /// is applied once. Nothing is written.
     pub fn export_id(&self, hash: ExportHash, mapping: SettingsHash) -> Result<ExportId, CheckpointError> {
-        let last: u32 = self.database.value("SELECT coalesce(max(ordinal), 0) FROM export", [])?;
+        let next = self.next_export(hash)?;
         let known = self.export_ordinal(&hash)?;
         let own = match known.map(|ordinal| self.last_record(ordinal)).transpose()?.flatten() {
-            Some(run) if run.mapping == mapping => known.filter(|own| *own == last || !run.only_sync),
+            Some(run) if run.mapping == mapping => {
+                known.filter(|own| *own + 1 == next.ordinal || !run.only_sync)
+            }
             _ => None,
         };
-        Ok(ExportId { hash, ordinal: own.unwrap_or(last + 1) })
+        Ok(ExportId { hash, ordinal: own.unwrap_or(next.ordinal) })
+    }
+
+    /// It comes after all that any export has decided. Nothing is written.
+    pub(crate) fn next_export(&self, hash: ExportHash) -> Result<ExportId, CheckpointError> {
+        let ordinal = self.database.value("SELECT coalesce(max(ordinal), 0) + 1 FROM export", [])?;
+        Ok(ExportId { hash, ordinal })
     }
 
     /// The number of the next run.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{override_guards, plan_options, print_json};
-use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunState, Work};
+use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunScope, RunState, Work};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
 use crate::guards::{RunProfile, SharedAddressSearch, SharedAddresses, judge_guards};
@@ -27,7 +27,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     config.guard.max_changes = Amount::Percent(100.0);
     report_lost_checkpoint(&config.checkpoint.path);
     let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
-    if !checkpoint.open_runs()?.is_empty() {
+    if checkpoint.open_runs()?.iter().any(|run| run.record.scope != RunScope::Request) {
         let message =
             "a run is open; finish it, or give it up with `run --fresh`, before you adopt an export";
         return Err(RunError::Usage(message.to_owned()));

@@ -5,6 +5,7 @@ mod doctor;
 mod explain;
 mod init;
 mod plan;
+mod purge;
 mod run;
 mod sandbox;
 mod status;
@@ -34,6 +35,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Doctor(args) => (None, args.json),
         Command::Explain(args) => (None, args.json),
         Command::Undo(args) => (None, args.json),
+        Command::Purge(args) => (None, args.json),
         _ => (None, false),
     };
     let log = start_log(common);
@@ -45,6 +47,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Status(args) => status::status(args),
         Command::Doctor(args) => doctor::doctor(args),
         Command::Explain(args) => explain::explain(args),
+        Command::Purge(args) => purge::purge(args, &log),
         Command::Undo(args) => undo::undo(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Schema => schema(),

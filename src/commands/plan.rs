@@ -50,7 +50,7 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     }
     let mut verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
     if checkpoint.is_none() {
-        verdicts.extend(judge_new_checkpoint(&config, &prepared.export.name())?);
+        verdicts.extend(judge_new_checkpoint(&config, Some(&prepared.export.name()))?);
     }
     let exit = if args.exit_code { exit_of(&plan, &verdicts) } else { Exit::Clean };
     let (plan, window) = (&plan, window.as_ref());
@@ -166,6 +166,7 @@ fn open_run_text(open: &OpenRun, fate: OpenRunFate) -> String {
         OpenRunFate::Resumed => "`run` resumes it".to_owned(),
         OpenRunFate::Superseded => format!("{OTHER} ends when this export is run"),
         OpenRunFate::StaysOpen => "this export is a part of the base, and leaves it open".to_owned(),
+        OpenRunFate::Request => "the same `purge` command resumes it".to_owned(),
         OpenRunFate::InTheWay => {
             format!("{OTHER} has to be finished, or given up by `run --fresh`, before this export is run")
         }

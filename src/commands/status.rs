@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{print, print_json};
-use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunState, path_beside};
+use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunScope, RunState, path_beside};
 use crate::cli::StatusArgs;
 use crate::config::Config;
 use crate::reconcile::MissingCustomers;
@@ -111,7 +111,7 @@ impl StatusView {
             let _ = writeln!(
                 text,
                 "run {id}{}, {}, started {}: {} of {} settled ({})",
-                if run.scope.is_part() { " over a part" } else { "" },
+                scope_text(run.scope),
                 run.state.as_str(),
                 run.started,
                 Count(run.counts.total()),
@@ -126,6 +126,14 @@ impl StatusView {
             }
         }
         text
+    }
+}
+
+fn scope_text(scope: RunScope) -> &'static str {
+    match scope {
+        RunScope::Whole => "",
+        RunScope::Part | RunScope::Customers(_) => " over a part",
+        RunScope::Request => " by the command purge",
     }
 }
 

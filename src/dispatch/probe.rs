@@ -81,7 +81,7 @@ impl RowTask {
                 self.record_end(&call, &sent, None)?;
                 Ok(match after {
                     AfterAnswer::HandsOff(cause, outcome) => Some(hands_off_end(cause, outcome, &sent)),
-                    AfterAnswer::GoOn | AfterAnswer::Fail => None,
+                    AfterAnswer::GoOn | AfterAnswer::Settled(_) | AfterAnswer::Fail => None,
                 })
             }
             Some(Meaning::NotFound) => {

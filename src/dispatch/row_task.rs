@@ -215,8 +215,7 @@ impl RowTask {
             }
             // Nobody is there to be purged: what stands before this row is dead all the same.
             Some(Meaning::NotFound) if call.kind() == CallKind::Purge => {
-                acknowledge_absence(&self.job.intent, &mut self.situation, &policy);
-                AfterAnswer::Fail
+                acknowledge_absence(&self.job.intent, &mut self.situation, &policy)
             }
             Some(Meaning::NotFound) => {
                 let before = was_known.then(|| self.situation.clone());
@@ -263,6 +262,7 @@ impl RowTask {
             Some(meaning) => Ok(match after {
                 AfterAnswer::GoOn => None,
                 AfterAnswer::HandsOff(cause, outcome) => Some(hands_off_end(cause, outcome, sent)),
+                AfterAnswer::Settled(outcome) => Some(RowEnd::Settled(outcome, None)),
                 AfterAnswer::Fail => Some(failure(call, meaning, sent)),
             }),
         }

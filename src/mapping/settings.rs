@@ -40,6 +40,24 @@ pub struct CustomerSettings {
 }
 
 impl CustomerSettings {
+    /// With nothing but the id and the brand.
+    pub(crate) fn new(primary_id: FieldSource, brand_id: FieldSource) -> Self {
+        Self {
+            primary_id,
+            brand_id,
+            name: None,
+            firstname: None,
+            lastname: None,
+            email: None,
+            telephone: None,
+            twitter: None,
+            facebook: None,
+            ticket_id: None,
+            no_sync: None,
+            custom: BTreeMap::new(),
+        }
+    }
+
     /// The mapped text fields with their keys in `[customer]`.
     pub(super) fn fields(
         &self,

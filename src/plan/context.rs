@@ -26,8 +26,11 @@ impl RunContext {
     ) -> Result<Self, CheckpointError> {
         let mut context = Self::for_all_rows(prepared, checkpoint)?;
         let Some(checkpoint) = checkpoint.filter(|_| !prepared.options.full) else { return Ok(context) };
-        // A part has nothing to do with other runs.
-        let is_related = |run: &OpenRun| !context.scope.is_part() || context.is_same_run(run, prepared);
+        // A part has nothing to do with other runs, and a request with none.
+        let is_related = |run: &OpenRun| {
+            let is_request = run.record.scope == RunScope::Request;
+            !is_request && (!context.scope.is_part() || context.is_same_run(run, prepared))
+        };
         if !checkpoint.open_runs()?.iter().any(is_related)
             && let Some(retry) = checkpoint.retry_rows(&prepared.hash, &prepared.plan, context.scope)?
         {
@@ -88,6 +91,9 @@ impl RunContext {
     }
 
     pub(crate) fn fate_of(&self, run: &OpenRun, prepared: &PreparedExport, plan: &Plan) -> OpenRunFate {
+        if run.record.scope == RunScope::Request {
+            return OpenRunFate::Request;
+        }
         let is_decided_anew = run.record.only_sync && !plan.has_own_operations;
         match (self.is_same_run(run, prepared), is_decided_anew) {
             (true, _) => OpenRunFate::Resumed,
@@ -122,6 +128,8 @@ pub(crate) enum OpenRunFate {
     Superseded,
     /// This run is a part, and leaves it as it is.
     StaysOpen,
+    /// It is a request, which any run leaves as it is.
+    Request,
     /// Rows name operations of their own, which could be lost: it blocks this run.
     InTheWay,
 }

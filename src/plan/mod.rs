@@ -26,7 +26,7 @@ pub(crate) use missing::{MissingPlan, store_ids};
 pub(crate) use named_customer::named_customers;
 pub(crate) use overrides::{OverrideCommand, override_commands, shell_line};
 pub(crate) use plan::Plan;
-pub(crate) use prepare::{PlanOptions, PreparedExport, prepare, prepare_beside};
+pub(crate) use prepare::{PlanOptions, PreparedExport, prepare, prepare_beside, prepare_purge};
 pub(crate) use selection::Selection;
 pub(crate) use view::{PlanView, Values, rejections_text, target_line};
 pub(crate) use window::Window;

@@ -65,8 +65,8 @@ fn commands(words: &[String], verdicts: &[GuardVerdict]) -> Vec<OverrideCommand>
     commands
 }
 
-/// `words` with these options behind the sub-command, which becomes `run`, for a
-/// shell.
+/// `words` with these options behind the sub-command, for a shell. `plan` becomes
+/// `run`.
 fn command(mut words: Vec<String>, added: &[&str]) -> String {
     let mut overrides: Vec<(&str, Option<&str>)> = Vec::new();
     for (option, value) in added.iter().flat_map(|added| options(added)) {

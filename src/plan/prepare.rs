@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::error::PlanError;
 use super::selection::{SelectedCustomers, Selection};
 use crate::checkpoint::{FolderRun, PlanVersion, RunScope, SettingsHash};
-use crate::config::Config;
+use crate::config::{Config, MissingSection};
 use crate::guards::GuardPolicy;
 use crate::mapping::{
-    Draft, ExportRow, Intent, MappedKey, Mapping, OnExists, OnMissing, PurgeReason, RowResult, UndoProblem,
+    Customer, CustomerSettings, Draft, ExportRow, FieldOrigin, FieldSource, Intent, MappedKey, Mapping,
+    OnExists, OnMissing, Operation, OperationSettings, PurgeReason, RowResult, UndoProblem,
 };
 use crate::reconcile::{HashKey, MissingAction, RowFingerprinter};
-use crate::source::{self, Export, ExportHash, Row};
+use crate::source::{self, Export, ExportHash, FormatSetting, InputSettings, Row};
 
 /// Another version of the program may map the same row to something else, so
 /// the version is part of everything that says "decided as before".
@@ -73,6 +74,7 @@ impl PreparedExport {
     pub(crate) fn scope(&self, key: &HashKey) -> RunScope {
         match &self.selected {
             Some(selected) => selected.scope(key),
+            None if self.options.selection == Selection::Request => RunScope::Request,
             None if self.is_part() => RunScope::Part,
             None => RunScope::Whole,
         }
@@ -115,7 +117,10 @@ impl PreparedExport {
         {
             self.mapping.check_unchanged_id(row, &before)?;
         }
-        drafted
+        match self.options.selection {
+            Selection::Request => Ok(drafted?.map(|draft| draft.with_reason(PurgeReason::Request))),
+            _ => drafted,
+        }
     }
 
     /// The purge of a customer whom this run has created. The mapped id must be the
@@ -175,7 +180,7 @@ pub(crate) fn prepare(
     let mapped = mapping.mapped_columns();
     let selected = match &options.selection {
         Selection::Customers { ids, brand } => Some(SelectedCustomers::new(ids, *brand, &mapping)?),
-        Selection::All | Selection::Part => None,
+        Selection::All | Selection::Part | Selection::Request => None,
     };
     let is_result_file = export.is_result_file()?;
     if is_result_file {
@@ -186,8 +191,48 @@ pub(crate) fn prepare(
     mapping.find_apostrophes(first_rows(&export)?.iter());
     let hash = export.hash()?;
     export.check_unchanged()?;
+    let prepared = assemble(config, options, (export, mapping), hash);
+    Ok(PreparedExport { is_result_file, selected, ..prepared })
+}
+
+/// An export in memory that purges these customers, since a person asks for it.
+/// Only who has `key` can find out whom by its hash.
+pub(crate) fn prepare_purge(
+    config: &Config,
+    customers: &[Customer],
+    key: &HashKey,
+) -> Result<PreparedExport, PlanError> {
+    let column = |name: &str| FieldSource::from(FieldOrigin::Columns(vec![name.to_owned()]));
+    // Of a template no value is suspected to be a number that a program has changed.
+    let template = FieldOrigin::Template("{{ primary_id }}".to_owned());
+    let config = Config {
+        customer: CustomerSettings::new(template.into(), column("brand_id")),
+        operation: OperationSettings { default: Operation::Purge, ..OperationSettings::default() },
+        input: InputSettings { format: FormatSetting::Csv, ..InputSettings::default() },
+        missing: MissingSection::default(),
+        ..config.clone()
+    };
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let rows = customers.iter().map(|customer| (customer.brand_id, customer.primary_id.as_str()));
+    let written = std::iter::once(("brand_id".to_owned(), "primary_id"))
+        .chain(rows.map(|(brand_id, id)| (brand_id.to_string(), id)))
+        .try_for_each(|(brand_id, id)| writer.write_record([brand_id.as_str(), id]));
+    let text = written.ok().and_then(|()| writer.into_inner().ok()).unwrap_or_default();
+    let mut export = source::open_memory("purge", &text, &config.input)?;
+    let mapping = compile(&config, &mut export)?;
+    // Also who was purged before is purged again.
+    let options = PlanOptions { full: true, limit: None, selection: Selection::Request };
+    Ok(assemble(&config, options, (export, mapping), ExportHash(key.text(&text))))
+}
+
+fn assemble(
+    config: &Config,
+    options: PlanOptions,
+    (export, mapping): (Export, Mapping),
+    hash: ExportHash,
+) -> PreparedExport {
     let settings = mapping_settings(config);
-    Ok(PreparedExport {
+    PreparedExport {
         row_version: row_version(&settings, &export, &mapping),
         export: Arc::new(export),
         mapping: Arc::new(mapping),
@@ -198,8 +243,8 @@ pub(crate) fn prepare(
         },
         options,
         mapping_version: SettingsHash::new(&json!([settings, VERSION])),
-        is_result_file,
-        selected,
+        is_result_file: false,
+        selected: None,
         keys: MappedKey::all(
             &config.customer,
             config.omnidesk.names,
@@ -212,7 +257,7 @@ pub(crate) fn prepare(
         same_id: config.guard.same_id,
         moved_addresses: config.guard.moved_addresses,
         origins: OnceLock::new(),
-    })
+    }
 }
 
 fn first_rows(export: &Export) -> Result<Vec<Row>, PlanError> {

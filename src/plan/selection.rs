@@ -16,6 +16,8 @@ pub(crate) enum Selection {
     Part,
     /// `--only`: the rows of these customers, of a brand if it is given.
     Customers { ids: Vec<String>, brand: Option<u64> },
+    /// Customers whom a person wants to be purged: all rows.
+    Request,
 }
 
 /// The customers of `--only`.

@@ -152,6 +152,11 @@ impl HashKey {
         pad
     }
 
+    /// The hash of any text.
+    pub(crate) fn text(&self, text: &[u8]) -> [u8; 32] {
+        *blake3::keyed_hash(&self.derive("omnidesk-sync text").0, text).as_bytes()
+    }
+
     /// A customer's key.
     pub fn customer(&self, customer: &Customer) -> CustomerKey {
         self.customer_id(customer.brand_id, customer.primary_id.as_str())

@@ -217,10 +217,10 @@ fn next_purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
     }
     match &situation.state {
         state if !may_undo(state, intent.reason) => Step::Done(Outcome::Unchanged),
-        // A later row has brought the customer back: that decides.
+        // A later row has brought the customer back: that decides, unless a person asks.
         CustomerState::Acknowledged(Acked { by, .. })
         | CustomerState::PerhapsPurged(PurgeRecord { by, .. })
-            if by.is_after(policy.row(intent)) =>
+            if by.is_after(policy.row(intent)) && intent.reason != PurgeReason::Request =>
         {
             Step::Done(Outcome::Unchanged)
         }
@@ -322,10 +322,18 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
 }
 
 /// Takes in that a purge found nobody. Who was to be purged does not come back either.
-pub(crate) fn acknowledge_absence(intent: &Intent, situation: &mut Situation, policy: &Policy) {
-    if !situation.state.is_purged() {
-        situation.state = purged(intent, policy);
+pub(crate) fn acknowledge_absence(
+    intent: &Intent,
+    situation: &mut Situation,
+    policy: &Policy,
+) -> AfterAnswer {
+    match (situation.state.is_purged(), intent.reason) {
+        // An earlier purge is confirmed.
+        (true, PurgeReason::Request) => return AfterAnswer::Settled(Outcome::Unchanged),
+        (true, _) => {}
+        (false, _) => situation.state = purged(intent, policy),
     }
+    AfterAnswer::Fail
 }
 
 /// The state after a purge. What was only taken back may come again.
@@ -374,6 +382,8 @@ pub(crate) enum AfterAnswer {
     GoOn,
     /// Not at all: nothing more is sent.
     HandsOff(HandsOff, Outcome),
+    /// It has come to this.
+    Settled(Outcome),
     Fail,
 }
 

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use crate::dispatch::{CallLine, Problem};
 use crate::guards::Notice;
 use crate::mapping::{Customer, Mapping, Place, RejectionCode};
-use crate::reconcile::Outcome;
+use crate::reconcile::{CustomerKey, Outcome};
 use crate::source::{Export, MAPPED_ID, ORIGIN, ResultCell, Row, RowRef, mapped_id_cell, no_formula};
 
 /// A result file cannot be written.
@@ -39,6 +39,10 @@ const CALLS_HEADER: &str = "time,row,line,call,result,http_status,attempts,run,b
 /// If the export has several files.
 const CALLS_HEADER_WITH_FILE: &str =
     "time,row,line,call,result,http_status,attempts,run,brand_id,primary_id,file\n";
+
+/// Purges that a person asked for.
+pub(crate) const RECEIPT_FILE: &str = "receipt.csv";
+const RECEIPT_HEADER: &[u8] = b"time,customer,brand_id,outcome,code,http_status,run\n";
 
 /// Customers that the export does not hold.
 pub(crate) const MISSING_FILE: &str = "missing.csv";
@@ -255,6 +259,26 @@ impl RunFiles {
     ) -> Result<(), FilesError> {
         let line = missing_line(customer, outcome.as_str(), problem);
         self.append(MISSING_FILE, MISSING_HEADER.as_bytes(), line.as_bytes(), Sync::Always)
+    }
+
+    /// Adds a line to `receipt.csv`: the outcome of a purge that a person asked for.
+    /// It names nobody, and so it has no text of the API either.
+    pub(crate) fn add_receipt(
+        &mut self,
+        (key, brand_id): (CustomerKey, u64),
+        outcome: Outcome,
+        problem: Option<&Problem>,
+    ) -> Result<(), FilesError> {
+        let code = problem.map_or("", |problem| problem.code);
+        let status = problem.and_then(|problem| problem.status).map(|status| status.to_string());
+        let line = format!(
+            "{:.0},{key},{brand_id},{},{code},{},{}\n",
+            jiff::Timestamp::now(),
+            outcome.as_str(),
+            status.unwrap_or_default(),
+            self.run_cell,
+        );
+        self.append(RECEIPT_FILE, RECEIPT_HEADER, line.as_bytes(), Sync::Always)
     }
 
     /// The columns behind the export's own. A row of a result file keeps the run and

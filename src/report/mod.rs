@@ -15,13 +15,13 @@ mod running_status;
 mod summary;
 
 pub(crate) use files::{
-    FilesError, MISSING_FILE, NewFile, RunFiles, make_run_folder, missing_file, write_into,
+    FilesError, MISSING_FILE, NewFile, RECEIPT_FILE, RunFiles, make_run_folder, missing_file, write_into,
 };
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
 pub(crate) use notify::{Notifier, NotifySettings};
 pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, wait_text};
-pub(crate) use retention::{KeepRuns, last_run_of, sweep};
+pub(crate) use retention::{KeepRuns, files_with, last_run_of, sweep};
 pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
 pub(crate) use summary::{Causes, Summary, Tally, UnusableProbes};

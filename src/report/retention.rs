@@ -99,29 +99,61 @@ pub(crate) fn sweep(
     Ok(deleted)
 }
 
-/// The folder of the last run for a tenant over an export of this name, whose
-/// digits may be a date.
-pub(crate) fn last_run_of(dir: &Path, tenant: &str, export: &str) -> Result<Option<PathBuf>, FilesError> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        entries => entries.map_err(FilesError::at(dir))?,
-    };
+/// The folder of the last run for a tenant, over an export of this name if there is
+/// one. Its digits may be a date.
+pub(crate) fn last_run_of(
+    dir: &Path,
+    tenant: &str,
+    export: Option<&str>,
+) -> Result<Option<PathBuf>, FilesError> {
     let name_of = |export: &str| -> String {
         let name = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
         name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
     };
-    let name = name_of(export);
+    let name = export.map(name_of);
     let mut last = None;
-    for entry in entries {
-        let path = entry.map_err(FilesError::at(dir))?.path();
+    for path in entries(dir)? {
         let is_same = own_summary(&path).is_some_and(|summary| {
-            summary["tenant"] == tenant && summary["export"].as_str().map(name_of).as_ref() == Some(&name)
+            let has_name = name.is_none() || summary["export"].as_str().map(name_of) == name;
+            summary["tenant"] == tenant && has_name
         });
         if is_same {
             last = last.max(Some(path));
         }
     }
     Ok(last)
+}
+
+/// The files of runs below `dir` that hold this text as a word of its own.
+pub(crate) fn files_with(dir: &Path, word: &str) -> Result<Vec<PathBuf>, FilesError> {
+    let mut found = Vec::new();
+    for folder in entries(dir)? {
+        let names = OWN_FILES.iter().map(|name| folder.join(name));
+        for file in names.filter(|file| file.symlink_metadata().is_ok_and(|file| file.is_file())) {
+            let text = std::fs::read(&file).map_err(FilesError::at(&file))?;
+            if has_word(&text, word.as_bytes()) {
+                found.push(file);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is in `dir`: nothing if there is no such folder.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, FilesError> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(FilesError::at(dir))?,
+    };
+    entries.map(|entry| Ok(entry.map_err(FilesError::at(dir))?.path())).collect()
+}
+
+/// Whether the text has the word with no letter or digit beside it.
+fn has_word(text: &[u8], word: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, word).any(|at| {
+        let before = at.checked_sub(1).and_then(|before| text.get(before));
+        [before, text.get(at + word.len())].into_iter().flatten().all(|byte| !byte.is_ascii_alphanumeric())
+    })
 }
 
 /// The summary of the run in this folder, if this program made it.

@@ -10,7 +10,8 @@ use super::error::{FIRST_CALL, RunError};
 use super::options::Execution;
 use super::signals::{Interrupts, PassLimits};
 use crate::checkpoint::{
-    Checkpoint, FirstPassResult, OpenRun, Probing, RetryRows, RunRecord, RunState, SettingsHash, Work,
+    Checkpoint, FirstPassResult, OpenRun, Probing, RetryRows, RunRecord, RunScope, RunState, SettingsHash,
+    Work,
 };
 use crate::config::Config;
 use crate::guards::{PurgeCounts, judge_guards, judge_purges, needs_size_override};
@@ -72,7 +73,7 @@ impl Execution<'_> {
             return Err(RunError::blocked(FIRST_CALL, verdicts));
         }
         for (mut run, fate) in open {
-            if fate == OpenRunFate::StaysOpen {
+            if fate != OpenRunFate::Superseded {
                 options.report(|| staying_text(&run));
                 continue;
             }
@@ -94,7 +95,7 @@ impl Execution<'_> {
         checkpoint: &mut Checkpoint,
         plan: Plan,
     ) -> Result<OpenRun, RunError> {
-        let wire = wire_settings(&self.options.config, self.key, &plan);
+        let wire = wire_settings(&self.options.config, self.key, &plan.brands());
         let retry = context.retry.as_ref().map(|retry| &retry.record);
         let needs_override =
             needs_size_override(&self.options.config.guard, &plan.effects, &context.baseline);
@@ -243,10 +244,14 @@ fn write_missing(checkpoint: &Checkpoint, missing: &MissingPlan, folder: &Path) 
     Ok(write_into(folder, MISSING_FILE, &missing_file(customers.into_iter()))?)
 }
 
-/// Of a run beside which a part begins.
+/// Of a run beside which another one begins.
 fn staying_text(run: &OpenRun) -> String {
+    let why = match run.record.scope {
+        RunScope::Request => "until the same `purge` command resumes it",
+        _ => "since this is a part of the base",
+    };
     format!(
-        "the run of {} stays open, with {} of {} rows left, since this is a part of the base",
+        "the run of {} stays open, with {} of {} rows left, {why}",
         run.record.started,
         Count(run.not_attempted()),
         Count(run.record.rows)
@@ -295,16 +300,16 @@ fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> Strin
 
 /// All settings that can make every call fail, but for the key, which the API
 /// refuses in its own way.
-fn wire_settings(config: &Config, key: &ApiKey, plan: &Plan) -> SettingsHash {
+pub(super) fn wire_settings(config: &Config, key: &ApiKey, brands: &[u64]) -> SettingsHash {
     let omnidesk = &config.omnidesk;
     let wire = json!([omnidesk.base_url.to_string(), omnidesk.auth, omnidesk.body, key.fingerprint()]);
-    let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, plan.effects.brands]);
+    let mapped = json!([config.customer, omnidesk.names, omnidesk.custom_field_prefix, brands]);
     SettingsHash::new(&json!([wire, mapped]))
 }
 
 /// Adds what earlier runs by the same key and settings have shown. A night that
 /// begins with rows that failed before is not stopped by them.
-fn with_evidence(
+pub(super) fn with_evidence(
     checkpoint: &Checkpoint,
     mut record: RunRecord,
     retried: Option<&RunRecord>,

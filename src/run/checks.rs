@@ -40,8 +40,11 @@ pub(super) fn report_new_checkpoint(path: &Path) {
 }
 
 /// The guard against a checkpoint that is new where the report folder shows that
-/// this export was run before. To be asked where there is no checkpoint.
-pub(crate) fn judge_new_checkpoint(config: &Config, export: &str) -> Result<Option<GuardVerdict>, RunError> {
+/// this export, or any if there is none, was run before. To be asked where there is no checkpoint.
+pub(crate) fn judge_new_checkpoint(
+    config: &Config,
+    export: Option<&str>,
+) -> Result<Option<GuardVerdict>, RunError> {
     let (dir, tenant) = (&config.report.dir, config.omnidesk.base_url.to_string());
     let Some(folder) = last_run_of(dir, &tenant, export)? else { return Ok(None) };
     let path = &config.checkpoint.path;
@@ -50,11 +53,14 @@ pub(crate) fn judge_new_checkpoint(config: &Config, export: &str) -> Result<Opti
         format!("there is no checkpoint {}: every customer would count as new", path.display())
     };
     let message = format!(
-        "{}. But {} shows an earlier run of this export. Put the checkpoint back, or correct its path in [checkpoint]; if it is lost, `adopt` makes a new one without a call",
+        "{}. But {} shows an earlier run{}. Put the checkpoint back, or correct its path in [checkpoint]; if it is lost, `adopt` makes a new one without a call",
         lost_checkpoint(path).unwrap_or_else(none),
-        folder.display()
+        folder.display(),
+        export.map_or("", |_| " of this export")
     );
-    Ok(Some(GuardVerdict::new("new_checkpoint", message, "--new-checkpoint".to_owned())))
+    // Only `run` has the option.
+    let option = export.map_or("", |_| "--new-checkpoint");
+    Ok(Some(GuardVerdict::new("new_checkpoint", message, option.to_owned())))
 }
 
 /// An export that was written a moment ago is checked again in a moment: its

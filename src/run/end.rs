@@ -69,7 +69,7 @@ impl Execution<'_> {
         Ok(())
     }
 
-    fn summary(
+    pub(super) fn summary(
         &self,
         recorder: &Recorder,
         pending_rows: u64,
@@ -213,7 +213,7 @@ fn canary_text(reasons: &[(Place, String)]) -> String {
 }
 
 /// Of a run that began, its missing customers included.
-fn exit_of(summary: &Summary, stop: Option<&Stop>) -> Exit {
+pub(super) fn exit_of(summary: &Summary, stop: Option<&Stop>) -> Exit {
     let is_missing_clean = summary.missing.is_none_or(|missing| missing.counts.is_clean());
     match stop {
         None if summary.counts.is_clean() && is_missing_clean => Exit::Clean,

@@ -13,6 +13,7 @@ mod exit;
 mod feed;
 mod monitors;
 mod options;
+mod purge;
 mod recorder;
 mod second_pass;
 mod signals;
@@ -27,6 +28,7 @@ use crate::omnidesk::{ApiKey, Client};
 use crate::plan::prepare_beside;
 use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
+use crate::source::name_of;
 
 use checks::report_new_checkpoint;
 pub(crate) use checks::{judge_new_checkpoint, lost_checkpoint, report_lost_checkpoint, wait_until_written};
@@ -36,6 +38,7 @@ pub(crate) use exit::Exit;
 pub(crate) use monitors::{FinishedRun, Monitors};
 use options::Execution;
 pub(crate) use options::RunOptions;
+pub(crate) use purge::{PurgeRequest, purge};
 pub(crate) use signals::wait_for_signal;
 use status_reporter::StatusReporter;
 pub(crate) use undo::{ChangedCustomers, UndoSource, find_run};
@@ -80,7 +83,8 @@ pub(crate) fn run(
 fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunError> {
     let path = &options.config.checkpoint.path;
     if !options.sandbox && !path.exists() {
-        let verdict = judge_new_checkpoint(&options.config, &crate::source::name_of(&options.exports))?;
+        let export = (!options.exports.is_empty()).then(|| name_of(&options.exports));
+        let verdict = judge_new_checkpoint(&options.config, export.as_deref())?;
         if let Some(verdict) = verdict.filter(|_| !options.new_checkpoint) {
             return Err(RunError::blocked(error::FIRST_CALL, vec![verdict]));
         }

@@ -11,7 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::RunError;
 use super::feed::each_row;
-use crate::checkpoint::{Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, StoredWait, Work};
+use crate::checkpoint::{
+    Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, RunScope, StoredWait, Work,
+};
 use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
@@ -146,11 +148,7 @@ impl Recorder {
                 Record::End(end) => {
                     record_call_end(&mut batch, &self.run, &end)?;
                     if end.line.attempts > 0 {
-                        self.files.add_call(&end.line)?;
-                        if let (Some(channel), Place::Row(at)) = (end.line.existing, end.line.at) {
-                            let (kind, field) = (NoticeKind::ExistingAddress, channel.as_str().to_owned());
-                            self.files.add_notice(&Notice { at, kind, field: Some(field), other: None })?;
-                        }
+                        add_call(&mut self.files, &end, self.run.record.scope)?;
                         self.tally.add(&end.line);
                         self.run.record.calls_done += u64::from(end.line.has_worked());
                     }
@@ -160,11 +158,7 @@ impl Recorder {
                     let wait =
                         wait.and_then(|Wait { cause, left }| Some((time_after(left)?, cause.as_str())));
                     self.progress.show_wait(wait);
-                    let stored = |(until, reason): (Timestamp, &str)| StoredWait {
-                        until: until.to_string(),
-                        reason: reason.to_owned(),
-                    };
-                    batch.set_wait(&mut self.run, wait.map(stored));
+                    batch.set_wait(&mut self.run, wait.map(stored_wait));
                 }
                 Record::Settle { customer, key, at, operation, outcome, problem } => {
                     settled += 1;
@@ -176,10 +170,17 @@ impl Recorder {
                             continue;
                         }
                     };
-                    if let Some(problem) = problem {
-                        self.files.add_problem(at, operation.as_str(), outcome, &problem)?;
-                        self.causes.add(at, outcome, &problem);
+                    let problem = problem.as_deref();
+                    match (self.run.record.scope, problem) {
+                        (RunScope::Request, _) => {
+                            self.files.add_receipt((key, customer.brand_id), outcome, problem)?;
+                        }
+                        (_, Some(problem)) => {
+                            self.files.add_problem(at, operation.as_str(), outcome, problem)?;
+                        }
+                        (_, None) => {}
                     }
+                    problem.into_iter().for_each(|problem| self.causes.add(at, outcome, problem));
                     batch.settle(&mut self.run, at.number, outcome)?;
                 }
             }
@@ -189,6 +190,23 @@ impl Recorder {
         batch.commit(&mut self.run, lengths)?;
         Ok(replies)
     }
+}
+
+/// The lines of a call. No file names a customer of a request.
+fn add_call(files: &mut RunFiles, end: &CallEnd, scope: RunScope) -> Result<(), RunError> {
+    if scope == RunScope::Request {
+        return Ok(());
+    }
+    files.add_call(&end.line)?;
+    if let (Some(channel), Place::Row(at)) = (end.line.existing, end.line.at) {
+        let (kind, field) = (NoticeKind::ExistingAddress, channel.as_str().to_owned());
+        files.add_notice(&Notice { at, kind, field: Some(field), other: None })?;
+    }
+    Ok(())
+}
+
+fn stored_wait((until, reason): (Timestamp, &str)) -> StoredWait {
+    StoredWait { until: until.to_string(), reason: reason.to_owned() }
 }
 
 /// What the answer to a control request shows.
@@ -215,15 +233,17 @@ fn load(lookups: &Lookups, run: i64, rows: &[(CustomerKey, Place)]) -> Result<Ve
 fn record_call_end(batch: &mut Batch, run: &OpenRun, end: &CallEnd) -> Result<(), RunError> {
     batch.set_state(end.key, &end.state)?;
     batch.set_progress(run, end.line.at, &end.progress);
+    batch.set_pending(end.key, end.pending);
     // An id is stored as long as the customer exists. That of a missing customer
     // is needed until the purge is settled.
-    if let (Some(customer), Place::Row(_)) = (&end.customer, end.line.at) {
-        if end.state.may_be_missing() {
-            batch.store_id(end.key, customer)?;
-        } else {
-            batch.forget_id(end.key)?;
-        }
+    if matches!(end.line.at, Place::Missing(_)) {
+        return Ok(());
     }
-    batch.set_pending(end.key, end.pending);
+    match &end.customer {
+        Some(customer) if end.state.may_be_missing() => batch.store_id(end.key, customer)?,
+        _ if run.record.scope.is_part() && end.state.is_purged() => batch.forget_missing(end.key)?,
+        Some(_) => batch.forget_id(end.key)?,
+        None => {}
+    }
     Ok(())
 }

@@ -22,6 +22,13 @@ pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError
     open().map_err(|fault| SourceError { name: display_name(path), fault })
 }
 
+/// Opens an export in UTF-8 that is in memory, and leaves no trace on a disk.
+pub(crate) fn open_memory(name: &str, text: &[u8], settings: &InputSettings) -> Result<Export, SourceError> {
+    TextFile::from_memory(name, text)
+        .and_then(|text| open_as(settings.format, text, settings))
+        .map_err(|fault| SourceError { name: name.to_owned(), fault })
+}
+
 pub(super) fn open_as(
     format: FormatSetting,
     text: TextFile,

@@ -44,6 +44,7 @@ pub use error::SourceError;
 pub use export::{Export, ExportHash, ResultCell};
 pub(crate) use export::{MAPPED_ID, ORIGIN, UNDO, mapped_id_cell, name_of};
 pub use format::open;
+pub(crate) use format::open_memory;
 pub(crate) use jsonl::LIST_SEPARATOR;
 pub use rows::{BadText, NoRows, RECORD_BYTES_MAX, Row, RowFault, RowRef, Rows, Skipped};
 pub use sample::Sample;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use encoding_rs::{Encoding, UTF_8};
 use encoding_rs_io::DecodeReaderBytesBuilder;
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::archive::{self, ZipContent};
 use super::cell_syntax::CellSyntax;
@@ -125,6 +126,20 @@ impl TextFile {
         let line_end = LineEnd::detect(&read_sample(&file, start)?);
         let dialect = Dialect { line_end, encoding, original_encoding, has_bom: bom.is_some() };
         Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start, sheet: None })
+    }
+
+    /// A text in UTF-8 that is in memory, and nowhere else.
+    pub(super) fn from_memory(name: &str, text: &[u8]) -> Result<Self, ExportFault> {
+        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+        file.write_all(text)?;
+        let dialect = Dialect {
+            line_end: LineEnd::detect(text),
+            encoding: UTF_8,
+            original_encoding: UTF_8.into(),
+            has_bom: false,
+        };
+        let (name, file) = (name.to_owned(), Arc::new(file));
+        Ok(Self { name, file, storage: Storage::Stream, dialect, start: 0, sheet: None })
     }
 
     /// The rows of a sheet, as CSV. The byte order mark is for its result files.

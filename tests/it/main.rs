@@ -33,6 +33,7 @@ mod places;
 mod privacy;
 mod properties;
 mod proposals;
+mod purge;
 mod repair;
 mod rooms;
 mod rows;
