@@ -3,13 +3,10 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Value, json};
-
 use super::report::{Check, Verdict};
 use super::server::status_text;
 use crate::omnidesk::{
-    Answer, Auth, BodyEncoding, Call, CallKind, Exchange, Meaning, MessagePattern, Proof, RefusalTexts,
-    judge, message_words,
+    Answer, Call, CallKind, Exchange, Meaning, MessagePattern, Proof, RefusalTexts, judge, message_words,
 };
 
 /// Words of the test customers' names.
@@ -40,14 +37,6 @@ pub(super) struct Observation {
     pub(super) truth: Truth,
     pub(super) call: Call,
     pub(super) exchange: Exchange,
-}
-
-/// Settings in `[omnidesk]` by which the tenant's answers are understood.
-#[derive(Debug)]
-pub(crate) struct LearnedSettings {
-    pub(super) auth: Auth,
-    pub(super) body: BodyEncoding,
-    pub(super) texts: RefusalTexts,
 }
 
 /// A pattern or a status to be added to the settings.
@@ -302,32 +291,4 @@ fn merge(words: Vec<String>, other: &[String]) -> Vec<String> {
     merged.extend_from_slice(&words[words.len() - end..]);
     merged.dedup_by(|next, before| next == "*" && before == "*");
     merged
-}
-
-impl LearnedSettings {
-    pub(super) fn json(&self) -> Value {
-        let RefusalTexts { exists, not_found, exists_elsewhere, exists_status, not_found_status } =
-            &self.texts;
-        let texts =
-            |patterns: &[MessagePattern]| -> Value { patterns.iter().map(ToString::to_string).collect() };
-        let mut omnidesk = json!({ "auth": self.auth, "body": self.body });
-        for (key, list) in [
-            ("exists_texts", texts(exists)),
-            ("not_found_texts", texts(not_found)),
-            ("exists_elsewhere_texts", texts(exists_elsewhere)),
-            ("exists_status", json!(exists_status)),
-            ("not_found_status", json!(not_found_status)),
-        ] {
-            if list != json!([]) {
-                omnidesk[key] = list;
-            }
-        }
-        json!({ "omnidesk": omnidesk })
-    }
-
-    /// As configuration.
-    pub(crate) fn toml(&self) -> String {
-        // Texts and numbers cannot fail to serialise.
-        toml::to_string(&self.json()).unwrap_or_default()
-    }
 }

@@ -6,6 +6,7 @@
 //! goes through all four calls and purges them (`trial`). `lessons` makes settings of
 //! the answers, and takes none by which another refusal would be misread.
 
+mod learned_settings;
 mod lessons;
 mod machine;
 mod report;
@@ -17,7 +18,7 @@ use crate::config::Config;
 use crate::mapping::FieldOrigin;
 use crate::omnidesk::ApiKey;
 
-pub(crate) use lessons::LearnedSettings;
+pub(crate) use learned_settings::LearnedSettings;
 pub(crate) use report::{Check, DoctorReport, Verdict};
 
 /// How far `doctor` goes.

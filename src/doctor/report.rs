@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::lessons::LearnedSettings;
+use super::learned_settings::LearnedSettings;
 
 /// How a check ended. A later one outweighs those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::lessons::{LearnedSettings, Observation, TEST_NAMES, Truth, learn};
+use super::learned_settings::LearnedSettings;
+use super::lessons::{Observation, TEST_NAMES, Truth, learn};
 use super::report::{Check, DoctorReport, Verdict};
 use super::server::{check_facts, check_key, status_text};
 use super::test_customers::TestCustomers;

@@ -1,7 +1,6 @@
 //! The four calls.
 
-use super::wire::extra_field;
-use crate::mapping::{Address, Customer, FieldName, FieldValue, PrimaryId};
+use crate::mapping::{Address, Channel, Customer, FieldName, FieldValue, PrimaryId};
 
 /// One request that the program means to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,5 +145,15 @@ impl Call {
             Action::AddChannel { address, .. } => Some(address),
             Action::Update { .. } | Action::Purge => None,
         }
+    }
+}
+
+/// The field of an address to add.
+pub(super) fn extra_field(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "extra_email",
+        Channel::Telephone => "extra_telephone",
+        Channel::Facebook => "extra_facebook",
+        Channel::Twitter => "extra_twitter",
     }
 }

@@ -7,8 +7,8 @@ use reqwest::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::call::{Action, Call, CallKind};
-use crate::mapping::{Channel, FieldName, FieldValue};
+use super::call::{Action, Call, CallKind, extra_field};
+use crate::mapping::{FieldName, FieldValue};
 
 /// Every field that the page of the customer API documents.
 pub(super) const DOCUMENTED_FIELDS: [&str; 16] = [
@@ -119,16 +119,6 @@ fn fields(call: &Call) -> Vec<Field<'_>> {
     fields
 }
 
-/// The field of an address to add.
-pub(super) fn extra_field(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "extra_email",
-        Channel::Telephone => "extra_telephone",
-        Channel::Facebook => "extra_facebook",
-        Channel::Twitter => "extra_twitter",
-    }
-}
-
 /// Left out unless true: elsewhere its mere presence counts.
 fn no_sync_field(no_sync: bool) -> Option<Field<'static>> {
     no_sync.then_some(("noSync", Scalar::Flag(true)))
@@ -171,7 +161,7 @@ impl Serialize for Fields<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Address, Customer, PrimaryId};
+    use crate::mapping::{Address, Channel, Customer, PrimaryId};
 
     fn call(action: Action) -> Call {
         Call {

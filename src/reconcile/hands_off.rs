@@ -2,8 +2,8 @@
 //! and `on_missing`.
 
 use super::outcome::Outcome;
+use super::policy::Policy;
 use super::state::CustomerState;
-use super::step::Policy;
 use crate::mapping::{Intent, OnExists, OnMissing, Operation};
 use crate::units::pluralize;
 

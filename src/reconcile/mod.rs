@@ -12,6 +12,7 @@ mod hashes;
 mod history;
 mod missing;
 mod outcome;
+mod policy;
 mod state;
 mod step;
 
@@ -23,9 +24,10 @@ pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, Ro
 pub use history::{History, Occasion, Origin, PurgeRecord};
 pub use missing::{MissingAction, MissingCustomers};
 pub use outcome::{Counts, Outcome};
+pub use policy::Policy;
 pub use state::{Acked, AckedField, CustomerState, Effect, PendingCall, RowProgress};
 pub(crate) use step::{
     AfterAnswer, Superseded, acknowledge_absence, acknowledge_probe, confirm, probe_call, purged_before,
     set_fingerprint, state_during, superseded, turn_to_create, turn_to_update,
 };
-pub use step::{Policy, Situation, Step, acknowledge, next, rehearse};
+pub use step::{Situation, Step, acknowledge, next, rehearse};

@@ -3,62 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::hands_off::{HandsOff, hands_off};
-use super::hashes::{HashKey, RowFingerprint};
-use super::history::{Occasion, Origin, PurgeRecord};
+use super::hashes::RowFingerprint;
+use super::history::{Origin, PurgeRecord};
 use super::outcome::Outcome;
+use super::policy::Policy;
 use super::state::{Acked, CustomerState, Effect, PendingCall, RowProgress};
 use crate::mapping::{
-    ExportRow, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, PurgeReason, Rejection,
-    RejectionCode,
+    ExportRow, FieldName, FieldValue, Intent, Operation, PurgeReason, Rejection, RejectionCode,
 };
 use crate::omnidesk::{Action, Call};
-
-/// What holds for a whole run.
-#[derive(Debug, Clone, Copy)]
-pub struct Policy {
-    /// Of the checkpoint.
-    pub key: HashKey,
-    /// Ordinal of the export.
-    pub export: u32,
-    /// Send everything, whatever is acknowledged.
-    pub full: bool,
-    /// Purged customers may be created again.
-    pub allow_recreate: bool,
-    pub on_exists: OnExists,
-    pub on_missing: OnMissing,
-    /// The run's number in the checkpoint, and the minutes since it began.
-    pub run: u32,
-    pub minute: u32,
-}
-
-impl Policy {
-    /// Decides what no run has begun to send.
-    pub fn new(key: HashKey, export: u32) -> Self {
-        Self {
-            key,
-            export,
-            full: false,
-            allow_recreate: false,
-            on_exists: OnExists::default(),
-            on_missing: OnMissing::default(),
-            run: 0,
-            minute: 0,
-        }
-    }
-
-    fn occasion(&self, intent: &Intent) -> Occasion {
-        Occasion { run: self.run, minute: self.minute, row: intent.at.position() }
-    }
-
-    fn purge(&self, intent: &Intent) -> PurgeRecord {
-        PurgeRecord { by: self.row(intent), occasion: self.occasion(intent), reason: intent.reason }
-    }
-
-    /// The row that decides: of a result file, the one that it stands for.
-    pub(crate) fn row(&self, intent: &Intent) -> ExportRow {
-        intent.origin.unwrap_or(ExportRow { export: self.export, row: intent.at.position() })
-    }
-}
 
 /// Where a refusal that names the customer's existence has turned a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -532,9 +485,9 @@ pub(crate) fn acknowledge_probe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Address, Channel, Customer, Place, PrimaryId};
+    use crate::mapping::{Address, Channel, Customer, OnExists, OnMissing, Place, PrimaryId};
     use crate::omnidesk::CallKind;
-    use crate::reconcile::History;
+    use crate::reconcile::{HashKey, History, Occasion};
     use crate::source::RowRef;
     use AfterAnswer::{Fail, GoOn};
     use Operation::{AddChannel, Create, Purge, Sync, Update};
