@@ -318,7 +318,10 @@ impl<'a> RowMapper<'a> {
 
     fn primary_id(&mut self) -> RowResult<Cow<'a, str>> {
         let source = &self.mapping.primary_id;
-        let value = self.value(source)?.unwrap_or_else(|| self.no_value(source));
+        let value = match self.value(source)? {
+            Some(value) => value,
+            None => self.blank_id(source)?,
+        };
         let id = PrimaryId::clean(&value.text);
         let hint =
             "every row needs the customer's id: fill the cell, or map another column to customer.primary_id";
@@ -329,6 +332,19 @@ impl<'a> RowMapper<'a> {
         }
         self.warnings.push(Warning::CleanedId);
         Ok(id.into_owned().into())
+    }
+
+    /// A blank id. A word that stands for nobody is no blank, though `blank` may have
+    /// it: the guard counts such rows.
+    fn blank_id(&self, source: &'a ValueSource) -> RowResult<SourceValue<'a>> {
+        if let Some(ValueOrigin::Column(column)) = source.origins.first() {
+            let (text, place) = (self.cell(*column)?, self.name_of(*column));
+            let value = SourceValue { text, place, origin: OriginKind::Column, is_clear: false };
+            if !value.text.is_empty() {
+                check_id(&value, &PrimaryId::clean(&value.text))?;
+            }
+        }
+        Ok(self.no_value(source))
     }
 
     fn brand_id(&mut self) -> RowResult<u64> {

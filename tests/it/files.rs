@@ -266,7 +266,15 @@ fn blank_rows_headers_and_footers_are_counted_and_no_rows() {
     assert_eq!(summary["no_rows"], serde_json::json!({ "blank": 0, "headers": 0, "footers": 1 }));
     let plan = world.execute(&["plan", "export.csv"]).expect_code(0);
     assert!(plan.stdout.contains("no row on line 4: \"Totaal: 2\""), "{}", plan.stdout);
-    // Names in another order are another file.
+    // In other letters it is the header, too.
+    let upper =
+        format!("{HEADER}1001,Sanne,s@example.com\n{}1002,Daan,d@example.com\n", HEADER.to_uppercase());
+    let world = self::world();
+    run(&world, "export.csv", upper.as_bytes()).expect_code(0).expect_outcomes("2 created");
+    // Names in another order are another file, also behind the same first one.
+    let world = self::world();
+    let swapped = format!("{HEADER}{rows}Klantnummer,E-mail,Voornaam\n1003,x@example.com,Eva\n");
+    run(&world, "export.csv", swapped.as_bytes()).expect_code(2).expect_stderr("the header comes again");
     run(
         &world,
         "export.csv",

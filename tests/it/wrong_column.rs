@@ -45,6 +45,16 @@ fn a_few_placeholders_reject_only_their_rows() {
     world.run(&export).expect_code(1).expect_outcomes("20 created, 3 rejected");
 }
 
+#[test]
+fn words_for_no_value_in_ids_count_though_blank_has_them() {
+    let world = World::default();
+    world.edit_config("[input]\n", "[input]\nblank = [\"\", \"-\", \"(not set)\"]\n");
+    let guest = |nth: usize| row(["-", "(not set)"][nth % 2], &format!("Guest{nth}"), "");
+    let export = format!("{}{}", rows(40), (0..6).map(guest).collect::<String>());
+    let blocked = expect_blocked(&world, &export, &["placeholder_ids"]);
+    run_override(&world, &blocked).expect_code(1).expect_outcomes("40 created, 6 rejected");
+}
+
 /// Also on the second night, when the one customer is known and unchanged.
 #[test]
 fn a_single_customer_may_have_the_id_zero_until_another_has_it_too() {

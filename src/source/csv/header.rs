@@ -55,8 +55,12 @@ impl HeaderCells {
         let width = names.len();
         let cell = |at: usize| cells.get(at).trim_ascii();
         let first = cell(0).strip_prefix(BOM).unwrap_or(cell(0));
-        if cells.len == width && first == names[0] {
-            return (1..width).all(|at| cell(at) == names[at]).then_some(Repeated::Header);
+        let is_same = |cell: &[u8], name: &[u8]| cell.eq_ignore_ascii_case(name);
+        if cells.len == width
+            && is_same(first, &names[0])
+            && (1..width).all(|at| is_same(cell(at), &names[at]))
+        {
+            return Some(Repeated::Header);
         }
         let is_name = |cell: &[u8]| names.iter().any(|name| name == cell);
         if cells.len == width && width > 1 && is_name(cell(width - 1)) && is_name(first) {

@@ -164,7 +164,9 @@ pub(super) fn copy(
     layout: &Layout,
     line: u64,
 ) -> io::Result<Result<(), Unended>> {
-    let is_list = matches!(layout, Layout::List(..));
+    let mut is_list = matches!(layout, Layout::List(..));
+    // Pages of an API, put together, are one list behind the other.
+    let may_repeat = matches!(layout, Layout::List(_, None));
     let mut writer = BufWriter::new(writer);
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     // Line ends inside of an object follow it.
@@ -190,6 +192,8 @@ pub(super) fn copy(
             }
             byte if byte.is_ascii_whitespace() => {}
             b',' if depth == 0 && is_list => {}
+            b'[' if depth == 0 && may_repeat && !is_list => is_list = true,
+            b']' if depth == 0 && may_repeat && is_list => is_list = false,
             b']' if depth == 0 && is_list => {
                 writer.flush()?;
                 return Ok(Ok(()));
@@ -262,6 +266,11 @@ mod tests {
             Ok(vec!["{\"a\":\"x y\"}".into(), "".into(), "".into(), "{\"a\":[2]}".into()])
         );
         assert_eq!(lines("[\n{\"a\":1},\n{\"a\":2}\n"), Err(Unended(4)));
+        for several in ["[{\"a\":1}]\n[{\"a\":2}]\n", "[{\"a\":1}][{\"a\":2}]", "[{\"a\":1}]\n{\"a\":2}\n"] {
+            let lines = lines(several).expect("an end");
+            let rows: Vec<&String> = lines.iter().filter(|line| !line.is_empty()).collect();
+            assert_eq!(rows, ["{\"a\":1}", "{\"a\":2}"], "{several}");
+        }
         assert_eq!(lines("{\n\"a\":1}\n{\n\"a\":"), Err(Unended(4)));
         assert_eq!(lines("[]"), Ok(Vec::new()));
     }
