@@ -38,7 +38,7 @@ const KINDS: &[(Place, &[u8], &str, &str)] = &[
     (At(0), b"\x09\x08\x10\x00\x00\x06\x05\x00", "an old Excel workbook (.xls)", SAVE_SHEET),
     (At(0), b"%PDF-", "a PDF document", EXPORT),
     (Text, b"{\\rtf", "an RTF document", EXPORT),
-    (At(0), b"BZh", "a file packed by bzip2", PACK),
+    (At(4), b"1AY&SY", "a file packed by bzip2", PACK),
     (At(0), b"\xfd7zXZ\x00", "a file packed by xz", PACK),
     (At(0), b"\x5d\x00\x00\x80\x00", "a file packed by lzma", PACK),
     (At(0), b"\x04\x22\x4d\x18", "a file packed by lz4", PACK),
@@ -134,7 +134,10 @@ pub(super) fn recognize(head: &[u8], encoding: Option<&'static Encoding>) -> Opt
     let head = &head[..head.len().min(BYTES)];
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
     let found = KINDS.iter().find(|(place, bytes, ..)| match place {
-        At(at) => head.get(*at..).is_some_and(|rest| rest.starts_with(bytes)),
+        At(at) => {
+            head.get(*at..).is_some_and(|rest| rest.starts_with(bytes))
+                && (is_binary(head) || !bytes.iter().all(u8::is_ascii_alphanumeric))
+        }
         Text => starts_with(text, bytes),
     });
     let found = found.map(|(_, _, name, remedy)| FileKind { name, remedy });
@@ -206,6 +209,11 @@ fn wide_text(head: &[u8], encoding: Option<&'static Encoding>) -> Option<FileKin
     }
 }
 
+/// Letters alone may be the first name of a header, such as `ORCID` or `PARENT_ID`.
+fn is_binary(head: &[u8]) -> bool {
+    head.iter().any(|byte| *byte < b'\t')
+}
+
 fn by_content(head: &[u8], kinds: &[(&[u8], &'static str, &'static str)]) -> Option<FileKind> {
     let found = kinds.iter().find(|(bytes, ..)| contains(head, bytes));
     found.map(|(_, name, remedy)| FileKind { name, remedy })
@@ -235,6 +243,10 @@ mod tests {
             b"id\x01name\n1\x01Ann\n",
             b"id,name\n1,A\0nn and a longer text\n",
             b"BZnr,naam\n",
+            b"BZhuisnummer,naam\n",
+            b"ORCID,Name\n0000-0002,Ann\n",
+            b"PARENT_ID;NAME\n1;Ann\n",
+            b"ARROW1;PAR1\n",
             b"",
         ];
         for table in tables {

@@ -36,7 +36,8 @@ fn zip(files: &[(&str, &str)]) -> Vec<u8> {
 fn what_is_no_table_is_named_and_none_of_its_bytes_are_shown() {
     let utf32: Vec<u8> =
         "\u{feff}Klantnummer,E-mail\n".chars().flat_map(|letter| u32::from(letter).to_le_bytes()).collect();
-    let mut tar = vec![b'a'; 600];
+    let mut tar = vec![0; 600];
+    tar[..5].copy_from_slice(b"a.csv");
     tar[257..262].copy_from_slice(b"ustar");
     let html = "<html xmlns:o=\"urn:schemas-microsoft-com:office:office\"><table><tr><th>Klantnummer</th></tr></table></html>";
     let login = "\n<!DOCTYPE html><html><form><input name=u><input type=\"password\" name=p></form></html>";
