@@ -8,6 +8,7 @@ use super::call::{Call, Route};
 use super::customer::CustomerId;
 use super::faults::{Fault, FaultSelector};
 use super::limit::RateLimiter;
+use super::list::ListRange;
 use super::log::{End, Entry, Log};
 use super::reaction::Reaction;
 use super::script::Script;
@@ -78,14 +79,27 @@ impl Ledger {
         Ok(Admission { seq, call, reaction })
     }
 
-    fn admit(&mut self, now: Instant, call: Result<Call, Answer>) -> Result<Call, Answer> {
+    /// Records a request for the list, and answers it.
+    pub(super) fn receive_list(&mut self, now: Instant, range: Result<ListRange, Answer>) -> Answer {
+        self.store.counters.requests += 1;
+        let seq = self.store.counters.requests;
+        let admitted = self.admit(now, range);
+        let answer = admitted.map_or_else(|refusal| refusal, |range| self.store.list(range));
+        let at_us = now.saturating_duration_since(self.started).as_micros();
+        let at_us = u64::try_from(at_us).unwrap_or(u64::MAX);
+        let end = End::Answered(answer.status.as_u16());
+        self.log.add(Entry { seq, at_us, call: Some("list"), customer: None, fault: None, end });
+        answer
+    }
+
+    fn admit<T>(&mut self, now: Instant, request: Result<T, Answer>) -> Result<T, Answer> {
         if let Some(limiter) = &mut self.limiter
             && let Err(wait) = limiter.take(now)
         {
             self.store.counters.throttled += 1;
             return Err(Answer::throttled(limiter.retry_after(wait)));
         }
-        call.inspect_err(|_| self.store.counters.refused += 1)
+        request.inspect_err(|_| self.store.counters.refused += 1)
     }
 
     fn react(&mut self, call: &Call) -> (Option<Fault>, Reaction) {

@@ -18,6 +18,7 @@ mod fields;
 mod gateway;
 mod ledger;
 mod limit;
+mod list;
 mod log;
 mod reaction;
 mod script;

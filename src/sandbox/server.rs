@@ -19,6 +19,7 @@ use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::CustomerId;
 use super::ledger::{Admission, Ledger};
+use super::list::{LIST_PATH, ListRange};
 use super::log::End;
 use super::reaction::{Execution, Reaction};
 use super::wording::Refusal;
@@ -89,6 +90,11 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     if head.uri.path().starts_with("/sandbox/") {
         return Ok(inspect(&shared, &head).into_response());
     }
+    if head.method == Method::GET && head.uri.path() == LIST_PATH {
+        let answer = list(&shared, &head);
+        shared.wait_latency().await;
+        return Ok(answer.into_response());
+    }
     let body = read_body(body).await?;
     let route = Route::from_path(head.uri.path());
     let call = read_call(&shared.settings, &head, route, body);
@@ -115,6 +121,12 @@ fn inspect(shared: &Shared, head: &Parts) -> Answer {
     }
     // Texts and numbers cannot fail to serialise.
     Answer::new(StatusCode::OK, content_type, text.unwrap_or_default())
+}
+
+/// The list of customers. The limit applies to it and no fault.
+fn list(shared: &Shared, head: &Parts) -> Answer {
+    let checked = check_key(&shared.settings, head).and_then(|()| ListRange::parse(head.uri.query()));
+    shared.ledger().receive_list(Instant::now(), checked)
 }
 
 fn not_found() -> Answer {
@@ -157,15 +169,20 @@ fn read_call(
     if head.method.as_str() != method {
         return Err(wrong_method(method));
     }
-    let is_keyless = |key: &SecretString| !has_key(head, key.expose_secret(), settings.key_place);
-    if settings.api_key.as_ref().is_some_and(is_keyless) {
-        return Err(settings.refusals().answer(Refusal::WrongKey));
-    }
+    check_key(settings, head)?;
     let too_long = || Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "The body is larger than 1 MiB.");
     let body = body.ok_or_else(too_long)?;
     let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let call = Call::read(route, settings.body, content_type, &body);
     call.map_err(|answer| settings.refusals().rewrite(Refusal::Invalid, answer))
+}
+
+fn check_key(settings: &Settings, head: &Parts) -> Result<(), Answer> {
+    let is_keyless = |key: &SecretString| !has_key(head, key.expose_secret(), settings.key_place);
+    if settings.api_key.as_ref().is_some_and(is_keyless) {
+        return Err(settings.refusals().answer(Refusal::WrongKey));
+    }
+    Ok(())
 }
 
 /// Whether the request carries the key, in the header or in the query.

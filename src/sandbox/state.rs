@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::answer::Answer;
 use super::call::{Call, Route};
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
+use super::list::ListRange;
 use super::wording::{Refusal, RefusalForm};
 use super::{Duplicates, Settings};
 
@@ -131,6 +132,12 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// A part of the list, by brand and id.
+    pub(super) fn list(&self, range: ListRange) -> Answer {
+        let total: usize = self.customers.values().map(Vec::len).sum();
+        range.answer(self.customers.values().flatten(), total)
     }
 
     fn purge(&mut self, id: CustomerId) {

@@ -206,7 +206,10 @@ fn other_requests_are_refused_by_their_status() {
         ("POST", "/api/v2/customers", JSON, "{}", 404, "There is nothing at this path."),
         ("GET", "/sandbox/other", "", "", 404, "There is nothing at this path."),
         ("POST", UPDATE, JSON, "{}", 405, "This path takes PUT only."),
-        ("GET", CUSTOMER, "", "", 405, "This path takes POST only."),
+        ("PUT", CUSTOMER, "", "", 405, "This path takes POST only."),
+        ("GET", "/api/v2/customer?itemLimit=100", "", "", 400, "itemLimit: expected a number from 1 to 99"),
+        ("GET", "/api/v2/customer?itemStart=-1", "", "", 400, "itemStart: expected a number"),
+        ("GET", "/api/v2/customer?start=1", "", "", 400, "start: is not a parameter of the list"),
         ("POST", "/sandbox/state", JSON, "{}", 405, "This path takes GET only."),
         ("POST", CUSTOMER, JSON, &large, 413, "The body is larger than 1 MiB."),
         ("POST", CUSTOMER, "Content-Type: text/plain\r\n", "{}", 415, "The content type must be"),
@@ -230,7 +233,24 @@ fn other_requests_are_refused_by_their_status() {
         assert_eq!(reply.head.contains("\r\nallow:"), status == 405, "{path}");
     }
     let counters = sandbox.state().counters;
-    assert_eq!((counters.requests, counters.refused, counters.create), (10, 10, 0));
+    assert_eq!((counters.requests, counters.refused, counters.create), (13, 13, 0));
+}
+
+#[test]
+fn the_list_shows_a_part_of_the_customers_and_counts_all() {
+    let (_sandbox, mut client) = start(Settings::default());
+    (0..20).for_each(|id| assert_eq!(client.create(&format!("A{id:02}")).unwrap().status, 200));
+    for (query, first, len) in
+        [("", "A00", 15), ("?itemStart=18", "A18", 2), ("?itemStart=3&itemLimit=1", "A03", 1)]
+    {
+        let (status, list) = client.send("GET", &format!("{CUSTOMER}{query}"), "", "").unwrap().json();
+        assert_eq!((status, &list["itemTotal"]), (200, &20.into()), "{query}");
+        let customers = list["customers"].as_array().unwrap();
+        assert_eq!((customers.len(), &customers[0]["external_primary_id"]), (len, &first.into()), "{query}");
+        assert_eq!(customers[0]["brand_name"], "Brand 2");
+    }
+    let log = client.log();
+    assert_eq!(log.last().map(|entry| &entry["call"]), Some(&"list".into()));
 }
 
 #[test]
