@@ -119,7 +119,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Propose a configuration for an export
     Init(InitArgs),
-    /// Record that Omnidesk already holds an export; sends nothing
+    /// Record that Omnidesk already holds an export; sends no call
+    #[command(after_help = ADOPT_HELP)]
     Adopt(AdoptArgs),
     /// Show the running process and the content of the checkpoint
     Status(StatusArgs),
@@ -132,6 +133,9 @@ pub(crate) enum Command {
     /// Write a file that purges the customers whom a run has created; sends nothing
     #[command(after_help = UNDO_HELP)]
     Undo(UndoArgs),
+    /// Compare Omnidesk's list of customers with an export and the checkpoint
+    #[command(after_help = VERIFY_HELP)]
+    Verify(VerifyArgs),
     /// Check the set-up before anything is sent
     Doctor(DoctorArgs),
     /// Start a local, stateful Omnidesk for rehearsals
@@ -337,11 +341,23 @@ pub(crate) struct AdoptArgs {
     #[command(flatten)]
     pub(crate) common: Common,
     /// The CRM export; `-` is standard input. Several files are read as one
-    #[arg(required = true, value_name = "EXPORT")]
+    #[arg(required_unless_present = "from_omnidesk", value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,
+    /// Read Omnidesk's own list instead: its customers exist, and no field is acknowledged
+    #[arg(long, conflicts_with_all = ["exports", "limit", "full"])]
+    pub(crate) from_omnidesk: bool,
     #[command(flatten)]
     pub(crate) guards: GuardArgs,
 }
+
+const ADOPT_HELP: &str = "\
+Examples:
+  omnidesk-sync adopt customers.csv
+  omnidesk-sync adopt --from-omnidesk             needs [verify] brands in the configuration
+
+An open run is to be finished or given up first. With --from-omnidesk the list alone is asked for,
+and on_exists decides about its customers. The same command resumes an interrupted list.
+[missing] leaves these customers alone until an export has held them.";
 
 /// `status`
 #[derive(Debug, Args)]
@@ -473,6 +489,39 @@ Example:
 
 It writes undo.csv into the folder of the run, and prints the command that applies it.
 Exit codes: 0 all customers whom the run has created are in the file, 1 some are not.";
+
+/// `verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The CRM export; `-` is standard input. Several files are read as one
+    #[arg(required = true, value_name = "EXPORT")]
+    pub(crate) exports: Vec<PathBuf>,
+    /// The configuration
+    #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
+    pub(crate) config: PathBuf,
+    /// Read the whole list, 99 customers a request, and name who differs
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const VERIFY_HELP: &str = "\
+Examples:
+  omnidesk-sync verify customers.csv              one request compares the counts
+  omnidesk-sync verify --full customers.csv       reads the list and names who differs
+
+It needs [verify] brands in the configuration. It changes nothing in Omnidesk and nothing
+in the checkpoint, so an open run stays open. An interrupted list is resumed by the same command.
+
+Exit codes:
+  0  nothing differs
+  1  something differs
+  2  usage, configuration or an unreadable export
+  3  the list cannot be read
+  4  interrupted; resumable
+  6  another run holds the checkpoint";
 
 /// `sandbox`
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@
 //! | `run` | a plan | the second pass, and its end |
 //! | `proposal` | an export | a proposed configuration |
 //! | `doctor` | a configuration | what is wrong with the set-up, and settings for the tenant's answers |
+//! | `verify` | the API's list of customers | who is missing there, unknown here or not acknowledged |
 //! | `sandbox` | HTTP | a stateful Omnidesk for rehearsals, on this machine |
 //! | `config`, `cli` | TOML, arguments | checked settings |
 //! | `commands` | arguments | the work of the rooms above, one file a sub-command |
@@ -70,3 +71,4 @@ mod run;
 pub mod sandbox;
 pub mod source;
 pub mod units;
+mod verify;

@@ -90,6 +90,11 @@ impl Checkpoint {
         self.ids.hash_key
     }
 
+    /// The pad of stored ids.
+    pub(crate) fn ids(&self) -> IdPad {
+        self.ids
+    }
+
     pub(crate) fn check_tenant(&self, wanted: &str) -> Result<(), CheckpointError> {
         let found = self.tenant()?;
         if found == wanted {
@@ -162,6 +167,17 @@ impl Checkpoint {
             Ok(())
         })?;
         Ok(created)
+    }
+
+    /// Visits every customer, in the order of the keys.
+    pub(crate) fn each_state(
+        &self,
+        mut visit: impl FnMut(CustomerKey, &CustomerState),
+    ) -> Result<(), CheckpointError> {
+        self.each_customer(|key, state| {
+            visit(key, &format::decode_state(state)?);
+            Ok(())
+        })
     }
 
     /// Visits every customer with the state as written, in the order of the keys.

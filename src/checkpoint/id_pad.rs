@@ -13,7 +13,7 @@ const PURPOSE: &str = "omnidesk-sync checkpoint stored ids";
 
 /// Combines ids with a pad of their customer's own.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct IdPad {
+pub(crate) struct IdPad {
     pad_key: HashKey,
     pub(super) hash_key: HashKey,
 }
@@ -23,7 +23,7 @@ impl IdPad {
         Self { pad_key: hash_key.derive(PURPOSE), hash_key }
     }
 
-    pub(super) fn encrypt(&self, key: CustomerKey, customer: &Customer) -> Vec<u8> {
+    pub(crate) fn encrypt(&self, key: CustomerKey, customer: &Customer) -> Vec<u8> {
         let mut bytes = customer.brand_id.to_le_bytes().to_vec();
         bytes.extend_from_slice(customer.primary_id.as_str().as_bytes());
         self.combine(key, &mut bytes);
@@ -31,7 +31,7 @@ impl IdPad {
     }
 
     /// `None` if it is not what was stored: the id must lead back to its key.
-    pub(super) fn decrypt(&self, key: CustomerKey, mut bytes: Vec<u8>) -> Option<Customer> {
+    pub(crate) fn decrypt(&self, key: CustomerKey, mut bytes: Vec<u8>) -> Option<Customer> {
         self.combine(key, &mut bytes);
         let (brand, id) = bytes.split_first_chunk::<8>()?;
         let primary_id = PrimaryId::new(std::str::from_utf8(id).ok()?).ok()?;

@@ -1,7 +1,9 @@
-//! `adopt`: records that Omnidesk already holds an export. Sends nothing.
+//! `adopt`: records that Omnidesk already holds an export, or the customers of its own
+//! list. Sends no call.
 
 use serde_json::json;
 
+use super::verify::{check_brands, read_list};
 use super::{override_guards, plan_options, print_json};
 use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunScope, RunState, Work};
 use crate::cli::AdoptArgs;
@@ -21,17 +23,14 @@ use crate::units::{Amount, Count, counted};
 const BATCH_CUSTOMERS: usize = 4096;
 
 pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
+    if args.from_omnidesk {
+        return adopt_list(args);
+    }
     let mut config = Config::read(&args.common.config)?;
     override_guards(&mut config.guard, &args.guards);
     // Nothing is sent, so nothing that is sent is limited.
     config.guard.max_changes = Amount::Percent(100.0);
-    report_lost_checkpoint(&config.checkpoint.path);
-    let mut checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
-    if checkpoint.open_runs()?.iter().any(|run| run.record.scope != RunScope::Request) {
-        let message =
-            "a run is open; finish it, or give it up with `run --fresh`, before you adopt an export";
-        return Err(RunError::Usage(message.to_owned()));
-    }
+    let mut checkpoint = open_checkpoint(&config)?;
     let mut prepared = prepare(&config, plan_options(&args.common, Selection::All), &args.exports)?;
     // Nobody is missing from an export that is only recorded.
     prepared.missing = MissingAction::Ignore;
@@ -64,6 +63,49 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
     }
     record_run(&mut checkpoint, &prepared, &context, &plan)?;
     report(args, &plan)
+}
+
+fn open_checkpoint(config: &Config) -> Result<Checkpoint, RunError> {
+    report_lost_checkpoint(&config.checkpoint.path);
+    let checkpoint = Checkpoint::open(&config.checkpoint.path, &config.omnidesk.base_url.tenant())?;
+    if checkpoint.open_runs()?.iter().all(|run| run.record.scope == RunScope::Request) {
+        return Ok(checkpoint);
+    }
+    let message = "a run is open; finish it, or give it up with `run --fresh`, before you adopt anything";
+    Err(RunError::Usage(message.to_owned()))
+}
+
+/// Records that the customers of Omnidesk's list exist, if nothing better is known.
+fn adopt_list(args: &AdoptArgs) -> Result<Exit, RunError> {
+    let config = Config::read(&args.common.config)?;
+    check_brands(&config, [])?;
+    let mut checkpoint = open_checkpoint(&config)?;
+    let list = read_list(&config, &checkpoint)?;
+    let (keys, mut adopted) = (list.keys(), 0);
+    for keys in keys.chunks(BATCH_CUSTOMERS) {
+        let mut batch = checkpoint.batch()?;
+        for key in keys {
+            // A create without an answer is probed: it may have made the customer.
+            let is_pending = batch.lookups().pending(*key).is_some();
+            if !is_pending && batch.lookups().state(*key)?.may_be_found() {
+                batch.set_state(*key, &CustomerState::Existing)?;
+                adopted += 1;
+            }
+        }
+        batch.commit_states()?;
+    }
+    let (known, others) = (keys.len() as u64 - adopted, list.read_count() - keys.len() as u64);
+    list.remove().map_err(RunError::SavedList)?;
+    if args.common.json {
+        print_json(json!({ "adopted": adopted, "known": known, "others_listed": others }))?;
+    }
+    report_line(&format!(
+        "{} of the list adopted as existing, {} known before, {} without an id or of other brands; no call was sent",
+        counted(adopted, "customer"),
+        Count(known),
+        Count(others)
+    ));
+    Ok(Exit::Clean)
 }
 
 fn report(args: &AdoptArgs, plan: &Plan) -> Result<Exit, RunError> {

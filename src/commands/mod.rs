@@ -10,6 +10,7 @@ mod run;
 mod sandbox;
 mod status;
 mod undo;
+mod verify;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -36,6 +37,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Explain(args) => (None, args.json),
         Command::Undo(args) => (None, args.json),
         Command::Purge(args) => (None, args.json),
+        Command::Verify(args) => (None, args.json),
         _ => (None, false),
     };
     let log = start_log(common);
@@ -49,6 +51,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::explain(args),
         Command::Purge(args) => purge::purge(args, &log),
         Command::Undo(args) => undo::undo(args),
+        Command::Verify(args) => verify::verify(args),
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Schema => schema(),
         Command::Completions { shell } => completions(*shell),

@@ -6,6 +6,7 @@
 
 mod explain;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub struct Config {
     pub report: ReportSection,
     #[serde(default)]
     pub notify: NotifySettings,
+    #[serde(default)]
+    pub verify: VerifySection,
 }
 
 /// `[omnidesk]`
@@ -172,6 +175,14 @@ impl Default for CheckpointSection {
     }
 }
 
+/// `[verify]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerifySection {
+    /// The names of brands in Omnidesk's list of customers, by their numbers.
+    pub brands: BTreeMap<u64, String>,
+}
+
 /// `[report]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -275,6 +286,11 @@ impl Config {
             problems.push("report.heartbeat: lines need some time between them, such as 60s".to_owned());
         }
         problems.extend(self.notify.problems());
+        let names: BTreeSet<&String> = self.verify.brands.values().collect();
+        if names.len() < self.verify.brands.len() {
+            problems
+                .push("verify.brands: the list shows names alone, so each brand needs its own".to_owned());
+        }
         let statuses = [
             ("exists_status", &self.omnidesk.exists_status),
             ("not_found_status", &self.omnidesk.not_found_status),

@@ -59,7 +59,7 @@ const RECORDED_AHEAD: Duration = Duration::from_millis(10);
 const RECORDED_AHEAD_PER_WORKER: u32 = 3;
 
 /// The shortest pause before a call is tried again.
-const PAUSE_MIN: Duration = Duration::from_millis(20);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(20);
 
 /// The record of a call, which is made durable before the call is sent.
 #[derive(Debug)]
@@ -386,7 +386,7 @@ fn recorded_ahead(settings: &DispatchSettings) -> usize {
 }
 
 /// What an answer shows about the server, whatever it says about the row.
-fn signal(answer: &Answer) -> Signal {
+pub(super) fn signal(answer: &Answer) -> Signal {
     match (answer.meaning, answer.wait) {
         (Meaning::Limited, wait) => Signal::Limited(wait),
         (Meaning::Unavailable, _) if answer.status == Some(503) => Signal::Busy,

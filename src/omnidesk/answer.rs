@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::call::{Call, CallKind};
+use super::customer_list::ListPage;
 use super::meaning::{Meaning, Proof};
 use super::refusal::RefusalTexts;
 use crate::units::shorten;
@@ -158,6 +159,31 @@ const RULES: &[Rule] = &[
 
 /// The meaning of an exchange for a call.
 pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
+    judge_by(call.kind(), exchange, |status, refusal| texts.meaning(call, status, refusal))
+}
+
+/// The page of the list that an exchange has brought, and what the exchange means.
+pub(crate) fn judge_page(exchange: &Exchange) -> (Answer, Option<ListPage>) {
+    // Like an update, it may be sent again.
+    let mut answer = judge_by(CallKind::Update, exchange, |_, _| None);
+    let Exchange::Answered { status: 200, quota_wait, body, .. } = exchange else { return (answer, None) };
+    let page = ListPage::parse(body);
+    if page.is_some() {
+        answer =
+            Answer { status: Some(200), wait: *quota_wait, ..Answer::new(Meaning::Done, Proof::Done, "") };
+    } else if answer.meaning == Meaning::Done {
+        answer.meaning = Meaning::Unclear;
+        answer.message = "an answer that is no list of customers".to_owned();
+    }
+    (answer, page)
+}
+
+/// `known` is what the settings say of a status and the API's words.
+fn judge_by(
+    call: CallKind,
+    exchange: &Exchange,
+    known: impl FnOnce(u16, Option<&str>) -> Option<Meaning>,
+) -> Answer {
     let (status, retry_after, quota_wait, body) = match exchange {
         Exchange::NotSent(message) => return Answer::new(Meaning::Unsent, Proof::NotDone, message),
         Exchange::Lost(message) => return Answer::new(Meaning::Unavailable, Proof::Nothing, message),
@@ -167,7 +193,7 @@ pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     };
     let kind = Body::of(body);
     let rule = RULES.iter().find(|rule| {
-        rule.status.contains(&status) && rule.bodies.contains(&kind) && rule.calls.contains(&call.kind())
+        rule.status.contains(&status) && rule.bodies.contains(&kind) && rule.calls.contains(&call)
     });
     let (mut meaning, mut proof) =
         rule.map_or((Meaning::Unclear, Proof::Nothing), |rule| (rule.meaning, rule.proof));
@@ -176,11 +202,8 @@ pub fn judge(call: &Call, exchange: &Exchange, texts: &RefusalTexts) -> Answer {
     }
     if matches!(meaning, Meaning::Refused | Meaning::Unclear | Meaning::KeyRefused) && kind != Body::Page {
         let refusal = (meaning == Meaning::Refused).then(|| message(body));
-        if let Some(known) = texts.meaning(
-            call,
-            status,
-            refusal.as_deref().map(|text| shorten(text, MESSAGE_CHARS_MAX)).as_deref(),
-        ) {
+        let words = refusal.as_deref().map(|text| shorten(text, MESSAGE_CHARS_MAX));
+        if let Some(known) = known(status, words.as_deref()) {
             (meaning, proof) = (known, Proof::NotDone);
         }
     }

@@ -126,6 +126,19 @@ impl Client {
             .body(request.body)
             .send()
             .await;
+        self.read_answer(sent).await
+    }
+
+    /// Asks for a part of the list of customers, once, and waits for the whole answer.
+    pub(crate) async fn list(&self, start: u64, limit: u64) -> Exchange {
+        // The list is at the path of a create.
+        let mut url = self.endpoints[CallKind::Create as usize].1.clone();
+        let range = [("itemStart", start.to_string()), ("itemLimit", limit.to_string())];
+        url.query_pairs_mut().extend_pairs(range);
+        self.read_answer(self.http.get(url).send().await).await.0
+    }
+
+    async fn read_answer(&self, sent: reqwest::Result<reqwest::Response>) -> (Exchange, ServerFacts) {
         match sent {
             Ok(answer) => {
                 let facts = ServerFacts::read(&answer);

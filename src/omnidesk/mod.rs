@@ -10,6 +10,7 @@
 mod answer;
 mod call;
 mod client;
+mod customer_list;
 mod key;
 mod key_mask;
 mod meaning;
@@ -18,10 +19,12 @@ mod refusal;
 mod settings;
 mod wire;
 
+pub(crate) use answer::judge_page;
 pub use answer::{Answer, Exchange, judge, parse_retry_after};
 pub use call::{Action, Call, CallKind};
 pub use client::{Client, ClientError};
 pub(crate) use client::{ServerFacts, proxy_variable};
+pub(crate) use customer_list::{ListPage, ListedCustomer, PAGE_CUSTOMERS_MAX};
 pub(crate) use key::KeyError;
 pub use key::{ApiKey, KeySource};
 pub use key_mask::KeyMask;

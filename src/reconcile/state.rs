@@ -67,6 +67,11 @@ impl CustomerState {
         matches!(self, Self::Acknowledged(_) | Self::PerhapsPurged(_))
     }
 
+    /// Whether a list that holds the customer adds to what is known.
+    pub(crate) fn may_be_found(&self) -> bool {
+        matches!(self, Self::Unknown | Self::Absent | Self::Vanished)
+    }
+
     pub(crate) fn is_purged(&self) -> bool {
         matches!(self, Self::Purged(_))
     }

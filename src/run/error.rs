@@ -28,6 +28,11 @@ pub(crate) enum RunError {
     Sandbox(String),
     #[error("{0}")]
     Usage(String),
+    /// The API does not answer as it must.
+    #[error("{0}")]
+    Stopped(String),
+    #[error("interrupted; run the same command again to resume")]
+    Interrupted,
     /// An open run over another export, whose rows could be lost.
     #[error(
         "{open} of {rows} rows of an earlier run, begun {started}, are not settled, and rows name operations of their own, so that they cannot be decided anew.\n  finish it: {finish}\n  or give its rows up: {give_up}"
@@ -60,6 +65,8 @@ pub(crate) enum RunError {
         "the system gives no room for network connections: {0}; is there a limit on open files or memory?"
     )]
     System(#[source] std::io::Error),
+    #[error("the list of customers beside the checkpoint: {0}")]
+    SavedList(#[source] std::io::Error),
     #[error("stdout: {0}")]
     Output(#[from] std::io::Error),
     #[error("this is a bug: {0}")]
@@ -86,6 +93,8 @@ impl RunError {
             Self::Plan(error) => Exit::from_plan_error(error),
             Self::Checkpoint(error) => Exit::from_checkpoint_error(error),
             Self::Blocked { .. } => Exit::Blocked,
+            Self::Stopped(_) => Exit::Stopped,
+            Self::Interrupted => Exit::Interrupted,
             Self::Config(_)
             | Self::Source(_)
             | Self::Key(_)
@@ -93,7 +102,9 @@ impl RunError {
             | Self::Usage(_)
             | Self::OpenRun { .. }
             | Self::Sandbox(_) => Exit::Usage,
-            Self::Files(_) | Self::System(_) | Self::Output(_) | Self::Bug(_) => Exit::Broken,
+            Self::Files(_) | Self::System(_) | Self::SavedList(_) | Self::Output(_) | Self::Bug(_) => {
+                Exit::Broken
+            }
         }
     }
 }

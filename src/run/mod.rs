@@ -39,7 +39,7 @@ pub(crate) use monitors::{FinishedRun, Monitors};
 use options::Execution;
 pub(crate) use options::RunOptions;
 pub(crate) use purge::{PurgeRequest, purge};
-pub(crate) use signals::wait_for_signal;
+pub(crate) use signals::{Interrupts, wait_for_signal};
 use status_reporter::StatusReporter;
 pub(crate) use undo::{ChangedCustomers, UndoSource, find_run};
 

@@ -72,11 +72,12 @@ const KEYS: &[(&str, &[&str])] = &[
     ("checkpoint", &["path"]),
     ("report", &["dir", "keep_runs", "heartbeat"]),
     ("notify", &["start", "success", "failure", "method", "success_codes"]),
+    ("verify", &["brands"]),
 ];
 
 /// Optional keys are comments in the example.
 fn with_optional_keys() -> toml::Table {
-    let keys = ["max_duration", "name", "start", "success", "failure"];
+    let keys = ["max_duration", "name", "start", "success", "failure", "brands"];
     let text = keys
         .iter()
         .fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("\n# {key} "), &format!("\n{key} ")));
@@ -114,6 +115,7 @@ fn the_example_shows_the_defaults() {
     assert_eq!(example.checkpoint, minimal.checkpoint);
     assert_eq!(example.report, minimal.report);
     assert_eq!(example.notify, minimal.notify);
+    assert_eq!(example.verify, minimal.verify);
 }
 
 #[test]

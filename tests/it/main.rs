@@ -50,6 +50,7 @@ mod templates;
 mod tls;
 mod undo;
 mod value_tables;
+mod verify;
 mod workbooks;
 mod world;
 mod wrong_column;

@@ -18,12 +18,13 @@ const MAY_USE: &[(&str, &str)] = &[
     ("run", "checkpoint config dispatch guards mapping omnidesk plan reconcile report sandbox source"),
     ("proposal", "mapping source"),
     ("doctor", "checkpoint config mapping omnidesk source"),
+    ("verify", "checkpoint dispatch mapping omnidesk plan reconcile source"),
     ("sandbox", ""),
     ("config", "dispatch guards mapping omnidesk reconcile report source"),
     ("cli", "report sandbox"),
     (
         "commands",
-        "checkpoint cli config doctor guards omnidesk plan proposal reconcile report run sandbox source",
+        "checkpoint cli config dispatch doctor guards omnidesk plan proposal reconcile report run sandbox source verify",
     ),
     ("units", ""),
 ];
