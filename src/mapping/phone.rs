@@ -221,7 +221,7 @@ pub(super) const ROUNDED_HINT: &str =
     "format that column as text and export again; the digits are lost in this file";
 
 /// `4.41E+11` and the like: a spreadsheet's version of a long number.
-pub(super) fn is_scientific(text: &str) -> bool {
+pub(crate) fn is_scientific(text: &str) -> bool {
     let Some((mantissa, exponent)) = text.trim().split_once(['E', 'e']) else {
         return false;
     };

@@ -60,8 +60,12 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
     }
     export.append(further, &[], &[])?;
     let mut findings = Findings::new(sample, input);
-    let notes = export.notes().iter().map(String::as_str).chain(export.warning());
-    findings.export_notes = notes.map(str::to_owned).collect();
+    for note in export.notes().iter().map(String::as_str).chain(export.warning()) {
+        // The same lines of a further file are found again where it is appended.
+        if !findings.export_notes.iter().any(|own| own == note) {
+            findings.export_notes.push(note.to_owned());
+        }
+    }
     findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
 }
@@ -85,6 +89,15 @@ fn read_table(export: &mut Export, files: usize) -> Result<(Sample, Settings), S
             }
         }
         best_header.map(|header| export.set_header(header));
+    }
+    if export.columns().has_header() {
+        // Only the mapped columns show which lines below are no rows.
+        let findings = Findings::new(best.0, Vec::new());
+        let place = |at: usize| export.columns().find(findings.name(at));
+        let id: Vec<usize> = findings.ids.chosen.iter().filter_map(|id| place(id.at)).collect();
+        let mapped: Vec<usize> = findings.mapped().into_iter().filter_map(place).collect();
+        export.set_mapped(&id, &mapped)?;
+        best.0 = export.sample(files)?;
     }
     Ok(best)
 }
@@ -168,6 +181,20 @@ impl Findings {
     /// Whether the header may be a line of text above it.
     fn may_be_title(&self) -> bool {
         self.ids.chosen.is_none() || 2 * self.sample.malformed > self.sample.rows.len()
+    }
+
+    /// Whether no row can be split into cells, though there are some.
+    fn is_unreadable(&self) -> bool {
+        self.sample.rows.is_empty() && self.sample.malformed > 0
+    }
+
+    /// Whether the first row seems to be a customer and no header.
+    fn lacks_header(&self) -> bool {
+        let is_number = |name: &str| name.len() >= 5 && name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_value =
+            |name: &&String| content::is_one_email(name) || content::is_one_phone(name) || is_number(name);
+        let values: Vec<&String> = self.sample.names.iter().filter(is_value).collect();
+        self.sample.has_header && (values.len() >= 2 || values.iter().any(|name| content::is_one_email(name)))
     }
 
     /// How much of a table was found.

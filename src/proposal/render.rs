@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::toml_text::{key, list, quoted, variable};
 use super::{Findings, Proposal};
-use crate::units::{Count, counted};
+use crate::mapping::is_scientific;
+use crate::units::{Count, counted, pluralize};
 
 /// Columns that are listed one by one.
 const CUSTOM_MAX: usize = 200;
@@ -35,10 +36,11 @@ impl Findings {
         self.addresses(&mut text);
         self.custom(&mut text);
         self.operation(&mut text);
-        Proposal { text, is_complete: self.ids.chosen.is_some() }
+        let is_readable = !self.is_unreadable() && !self.lacks_header() && !self.has_lost_ids();
+        Proposal { text, is_complete: self.ids.chosen.is_some() && is_readable }
     }
 
-    fn name(&self, at: usize) -> &str {
+    pub(super) fn name(&self, at: usize) -> &str {
         &self.columns[at].name
     }
 
@@ -49,6 +51,9 @@ impl Findings {
     /// What a person has to know or to decide.
     fn notes(&self) -> Vec<String> {
         let mut notes = self.export_notes.clone();
+        if self.lacks_header() {
+            notes.push("the first row holds values and no names of columns; write a header line above it, or have it exported".to_owned());
+        }
         if self.ids.chosen.is_none() {
             notes.push("no column looks like a customer id; set primary_id below".to_owned());
         }
@@ -75,6 +80,10 @@ impl Findings {
             if id.is_of_company {
                 notes.push(format!("{name} is the id of a company; right where each row is another company"));
             }
+            if let Some(first) = self.rounded_ids(id.at).next() {
+                let rows = pluralize(self.rounded_ids(id.at).count() as u64, "row has", "rows have");
+                notes.push(format!("{rows} an id such as {first} in {name}: a spreadsheet has rounded it, and people share it; format the column as text and export again"));
+            }
             if id.counts_rows(&self.columns) {
                 notes.push(format!("{name} counts the rows; an id stays the same in every export"));
             }
@@ -96,11 +105,25 @@ impl Findings {
         if self.emails.columns.is_empty() && self.telephones.columns.is_empty() {
             notes.push("no column holds e-mail addresses or telephone numbers".to_owned());
         }
-        if self.sample.malformed > 0 {
-            let rows = counted(self.sample.malformed as u64, "row");
-            notes.push(format!("{rows} cannot be split into cells; `omnidesk-sync plan` says why"));
+        if let Some(fault) = &self.sample.first_fault {
+            let rows = match self.is_unreadable() {
+                true => "no row can".to_owned(),
+                false => format!("{} cannot", counted(self.sample.malformed as u64, "row")),
+            };
+            notes.push(format!("{rows} be split into cells; on {fault}"));
         }
         notes
+    }
+
+    /// The ids that a spreadsheet has rounded.
+    fn rounded_ids(&self, at: usize) -> impl Iterator<Item = &str> {
+        self.columns[at].filled_cells().filter(|cell| is_scientific(cell))
+    }
+
+    /// Whether most ids are lost.
+    fn has_lost_ids(&self) -> bool {
+        let id = self.ids.chosen.as_ref();
+        id.is_some_and(|id| 2 * self.rounded_ids(id.at).count() > self.columns[id.at].content.filled)
     }
 
     fn input(&self, text: &mut String) {

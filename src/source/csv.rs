@@ -2,10 +2,12 @@
 
 mod footer;
 mod header;
+mod labels;
 mod sniff;
 
 use std::borrow::Cow;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
@@ -16,7 +18,7 @@ use super::cell_syntax::{CellSyntax, QuotedEnd};
 use super::cells::Cells;
 use super::columns::{Columns, named_width};
 use super::error::ExportFault;
-use super::export::{Export, Format, ResultCell, TableHeader};
+use super::export::{Export, Format, ResultCell, TableBody, TableHeader};
 use super::records::{RawRecord, Records};
 use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
 use super::settings::{EscapeSetting, InputSettings, QuoteSetting};
@@ -126,7 +128,7 @@ impl Csv {
         let Some(header) = records.next()? else { return Ok(None) };
         let at = header.at;
         let read = HeaderCells::read(self, header, &text.dialect);
-        let end = RowRef { number: 1, line: at.line + 1, offset: at.offset + at.len, len: 0, file: None };
+        let end = RowRef { number: 1, ..self.line_end(text, at)? };
         let first = records.next()?.map(|first| first.at);
         let (header, mut columns) = match read {
             Ok(read) => read,
@@ -145,6 +147,15 @@ impl Csv {
         let first = first.unwrap_or(end);
         csv.detect_width(text, first)?;
         Ok(Some(Ok((csv, columns, first))))
+    }
+
+    /// Where the line behind a record starts that no row follows.
+    fn line_end(&self, text: &TextFile, at: RowRef) -> io::Result<RowRef> {
+        let (mut end, mut bytes) = (at.offset + at.len, [0; 2]);
+        let len = text.file.read_at(&mut bytes, end)?;
+        let terminator = memchr::memchr(self.terminator, &bytes[..len]);
+        end += terminator.map_or(0, |at| at as u64 + 1);
+        Ok(RowRef { line: at.line + 1, offset: end, len: 0, ..at })
     }
 
     /// Whether the first line is the header of a result file.
@@ -170,34 +181,48 @@ impl Csv {
     /// blank one suggests that a cell before it is lost.
     fn accepts(&self, cells: &Cells) -> bool {
         let is_last_blank = || cells.get(cells.len - 1).trim_ascii().is_empty();
-        [self.width, self.columns, self.columns - self.results].contains(&cells.len)
-            || cells.len == self.named && !is_last_blank()
+        let is_full = match self.has_cell_behind() {
+            true => cells.len == self.width,
+            false => [self.width, self.columns, self.columns - self.results].contains(&cells.len),
+        };
+        is_full || cells.len == self.named && !is_last_blank()
     }
 
-    /// If the header ends with delimiters, the first rows show whether rows do,
-    /// too. One width holds for all rows. Otherwise a cell too many would pass for
-    /// one without a name.
+    /// Whether rows end with a delimiter, and so with a blank cell, where the header
+    /// does not.
+    fn has_cell_behind(&self) -> bool {
+        self.width > self.columns
+    }
+
+    /// If the header or the rows end with delimiters, the first rows show whether
+    /// the others do, too. One width holds for all rows. Otherwise a cell too many
+    /// would pass for one without a name.
     fn detect_width(&mut self, text: &TextFile, first: RowRef) -> io::Result<()> {
-        let Self { named, width, .. } = *self;
-        if named == width {
+        let Self { named, width, results, .. } = *self;
+        if self.sheet.is_some() || results > 0 {
             return Ok(());
         }
+        let other = if named < width { named } else { width + 1 };
         let (mut rows, mut row) = (self.rows(text, first), Row::default());
         let mut votes = Vec::new();
         for _ in 0..ROWS_FOR_WIDTH {
-            if !rows.read(&mut row)? {
-                break;
-            }
+            // Another header shows once the rows are read.
+            let Ok(true) = rows.read(&mut row) else { break };
             let cells = match row.fault() {
-                Some(RowFault::Ragged { found, .. }) => *found,
+                Some(RowFault::Ragged { .. }) => &row.ragged,
                 Some(_) => continue,
-                None => row.cells.len,
+                None => &row.cells,
             };
-            votes.push(i32::from(cells == named) - i32::from(cells == width));
+            let is_other = cells.len == other && (other < width || cells.get(width).trim_ascii().is_empty());
+            votes.push(i32::from(is_other) - i32::from(cells.len == width));
+            // Rows as wide as a header without blank names need no further look.
+            if named == width && votes[0] < 0 {
+                return Ok(());
+            }
         }
         let tie_break = votes.iter().find(|vote| **vote != 0).copied().unwrap_or_default();
         if (votes.iter().sum::<i32>(), tie_break) > (0, 0) {
-            self.width = named;
+            self.width = other;
         }
         Ok(())
     }
@@ -290,9 +315,10 @@ impl Csv {
         if !self.accepts(cells) {
             return Err(RowFault::Ragged { found: cells.len, expected: self.width });
         }
+        cells.is_rewritten |= cells.len > self.columns;
         // A column without a name may have values; behind the last name they are
         // cells too many.
-        let extra = self.named..self.columns.min(cells.len);
+        let extra = self.named..cells.len.min(self.columns.max(self.width));
         match extra.into_iter().find(|at| !cells.get(*at).trim_ascii().is_empty()) {
             Some(at) => Err(RowFault::Unnamed { column: at + 1 }),
             None => Ok(()),
@@ -357,19 +383,24 @@ impl Format for Csv {
         Ok(None)
     }
 
-    fn header_line(&self) -> Option<u64> {
-        Some(self.header_at.line).filter(|line| *line > self.top)
-    }
-
-    fn find_footers(
+    fn find_body(
         &mut self,
         text: &TextFile,
         first: RowRef,
         id: &[usize],
         mapped: &[usize],
-    ) -> io::Result<()> {
+    ) -> io::Result<TableBody> {
+        let (first, labels) = self.skip_labels(text, first, id, mapped)?;
         self.footer = self.footer_rule(text, first, id, mapped)?;
-        Ok(())
+        let header = self.header_line().map(|line| format!("the header is on line {line}"));
+        let labels = labels
+            .iter()
+            .map(|line| format!("the row on line {line} describes the columns, and is read as no customer"));
+        let cell_behind = self.has_cell_behind().then(|| {
+            "rows end with a delimiter and the header does not; the blank cell behind it is left out"
+                .to_owned()
+        });
+        Ok(TableBody { first, notes: header.into_iter().chain(labels).chain(cell_behind).collect() })
     }
 
     fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
@@ -452,9 +483,7 @@ impl RowReader for CsvReader {
             row.fill(at, encoding, |cells| csv.split(record, parser, cells));
             match csv.no_row(row) {
                 None => return Ok(true),
-                Some(NoRow::OtherOrder) => {
-                    return Err(io::Error::other(ExportFault::OtherOrder { line: at.line }));
-                }
+                Some(NoRow::OtherHeader(fault)) => return Err(io::Error::other(fault)),
                 Some(NoRow::Glued) => {
                     skipped.lines.headers += 1;
                     csv.unglue(row);
@@ -481,7 +510,8 @@ enum NoRow {
     Blank,
     Header,
     Glued,
-    OtherOrder,
+    /// One that does not agree with that of the export.
+    OtherHeader(ExportFault),
     Footer(String),
 }
 
@@ -500,15 +530,31 @@ impl Csv {
             return Some(match repeated {
                 Repeated::Header => NoRow::Header,
                 Repeated::Glued => NoRow::Glued,
-                Repeated::OtherOrder => NoRow::OtherOrder,
+                Repeated::OtherOrder => NoRow::OtherHeader(ExportFault::OtherOrder { line: row.at().line }),
+                // Directly below the header it may be labels of the columns.
+                Repeated::OtherNames if row.at().number <= 1 => return None,
+                Repeated::OtherNames => NoRow::OtherHeader(self.other_header(row.at(), cells)),
             });
         }
         let footer = self.footer.as_ref()?;
-        let is_row = row.fault().is_some() && cells.len != 1;
-        (!is_row && footer.matches(row.at(), cells)).then(|| {
-            let filled = cells.iter().map(<[u8]>::trim_ascii).find(|cell| !cell.is_empty());
-            NoRow::Footer(String::from_utf8_lossy(filled.unwrap_or_default()).into_owned())
+        let has_too_many = row.fault().is_some() && cells.len > self.width;
+        (!has_too_many && footer.matches(row.at(), cells, self.width)).then(|| {
+            let filled = cells.iter().map(<[u8]>::trim_ascii).filter(|cell| !cell.is_empty());
+            NoRow::Footer(String::from_utf8_lossy(&filled.collect::<Vec<_>>().join(&b' ')).into_owned())
         })
+    }
+
+    fn other_header(&self, at: RowRef, cells: &Cells) -> ExportFault {
+        let texts = |names: Vec<&[u8]>| {
+            names.into_iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        };
+        let (lacking, others) = self.header.difference(cells);
+        ExportFault::OtherHeader { line: at.line, lacking: texts(lacking), others: texts(others) }
+    }
+
+    /// The line of the header, if it is not the first one.
+    fn header_line(&self) -> Option<u64> {
+        Some(self.header_at.line).filter(|line| *line > self.top)
     }
 
     /// Takes the header off that stands behind the last cell of a row.

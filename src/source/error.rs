@@ -57,6 +57,11 @@ pub(super) enum ExportFault {
         "the header comes again with its columns in another order; the files that were put together have to agree, so run them one by one"
     )]
     OtherOrder { line: u64 },
+    #[error(
+        "a header with other columns stands here: {}; give the files that were put together the same names, or run them one by one",
+        difference(lacking, others)
+    )]
+    OtherHeader { line: u64, lacking: Vec<String>, others: Vec<String> },
     #[error("is given twice; name each file once")]
     Repeated,
     #[error(
@@ -98,6 +103,7 @@ impl ExportFault {
             Self::Header { line, .. }
             | Self::Truncated { line, .. }
             | Self::SeveralDelimiters { line, .. }
+            | Self::OtherHeader { line, .. }
             | Self::OtherOrder { line } => Some(*line),
             _ => None,
         }

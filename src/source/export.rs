@@ -56,21 +56,16 @@ pub(super) trait Format: fmt::Debug + Send + Sync {
         Ok(None)
     }
 
-    /// The physical line of the header, if it is not the first one.
-    fn header_line(&self) -> Option<u64> {
-        None
-    }
-
-    /// Finds the footers below the last full row. `id` are the columns of the id,
-    /// and `mapped` all that are mapped.
-    fn find_footers(
+    /// Finds the lines above and below the customers that are no rows. `id` are the
+    /// columns of the id, and `mapped` all that are mapped.
+    fn find_body(
         &mut self,
         _text: &TextFile,
-        _first: RowRef,
+        first: RowRef,
         _id: &[usize],
         _mapped: &[usize],
-    ) -> io::Result<()> {
-        Ok(())
+    ) -> io::Result<TableBody> {
+        Ok(TableBody { first, notes: Vec::new() })
     }
 
     /// Whether the export is a result file of an earlier run.
@@ -96,6 +91,13 @@ pub(crate) struct TableHeader {
     pub(super) format: Box<dyn Format>,
     pub(super) columns: Arc<Columns>,
     pub(super) first: RowRef,
+}
+
+/// The rows of a table, once it is known which columns are mapped.
+pub(super) struct TableBody {
+    pub(super) first: RowRef,
+    /// What a person should know of the lines around them.
+    pub(super) notes: Vec<String>,
 }
 
 /// An open export. It can be read from any row on, as often as needed.
@@ -237,14 +239,13 @@ impl Export {
         }
     }
 
-    /// Once it is known which columns are mapped: looks for footers, and notes
-    /// what matters of the header.
+    /// Once it is known which columns are mapped: looks for lines that are no rows,
+    /// and notes what matters of the header.
     pub(crate) fn set_mapped(&mut self, id: &[usize], mapped: &[usize]) -> Result<(), SourceError> {
-        let found = self.format.find_footers(&self.text, self.first, id, mapped);
-        found.map_err(|source| self.io_error(source))?;
-        if let Some(line) = self.format.header_line() {
-            self.notes.push(format!("the header is on line {line}"));
-        }
+        let found = self.format.find_body(&self.text, self.first, id, mapped);
+        let TableBody { first, notes } = found.map_err(|source| self.io_error(source))?;
+        self.first = first;
+        self.notes.extend(notes);
         for double in self.columns.doubles().filter(|(first, _)| mapped.contains(first)) {
             let (first, second) = double;
             let (name, number) = (&self.columns.names()[first], &self.columns.names()[second]);

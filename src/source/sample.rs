@@ -33,8 +33,12 @@ pub struct Sample {
     /// The trimmed cells of each row, in the order of `names`. Of a list it is the
     /// first one. A cell outside the encoding is blank.
     pub rows: Vec<Vec<String>>,
+    /// Whether the names are those of a header.
+    pub has_header: bool,
     /// Rows from the start that cannot be split into cells.
     pub malformed: usize,
+    /// The first of these, and why.
+    pub first_fault: Option<String>,
     /// Whether these are all rows of the export.
     pub is_whole: bool,
 }
@@ -56,6 +60,7 @@ impl Sample {
         self.rows.extend(further.rows.iter().map(cells));
         self.lists.extend(further.lists);
         self.malformed += further.malformed;
+        self.first_fault = self.first_fault.take().or(further.first_fault);
         self.is_whole &= further.is_whole;
     }
 }
@@ -75,7 +80,8 @@ impl Export {
     fn read_sample(&mut self, files: usize) -> io::Result<Sample> {
         let mut sample = Sample::default();
         let stretches = self.stretches(files, &mut sample)?;
-        if self.columns.has_header() {
+        sample.has_header = self.columns.has_header();
+        if sample.has_header {
             let own = self.columns.own().map(|(_, name)| name.to_owned());
             sample.names = own.filter(|name| !name.is_empty()).take(NAMES_MAX).collect();
         } else {
@@ -112,7 +118,10 @@ impl Export {
                 sample.is_whole = false;
                 break;
             }
-            sample.malformed += usize::from(row.fault().is_some());
+            if let Some(fault) = row.fault() {
+                sample.malformed += 1;
+                sample.first_fault.get_or_insert_with(|| format!("{}: {fault}", row.at().line_text()));
+            }
             first.rows += 1;
             end = row.at().offset + row.at().len;
         }

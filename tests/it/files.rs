@@ -250,6 +250,11 @@ fn blank_rows_headers_and_footers_are_counted_and_no_rows() {
             "4 footers",
         ),
         (format!("{HEADER}{rows},Afgedrukt op 1-2-2026,\n"), "1 footer"),
+        (format!("{HEADER}{rows}Gesamt,2 Datens\u{e4}tze,\n"), "1 footer"),
+        (format!("{HEADER}{rows}Summe,2,\nGedruckt am 31.12.2026\n"), "2 footers"),
+        (format!("{HEADER}{rows}T,2\n"), "1 footer"),
+        (format!("{HEADER}{rows}TRL,000002"), "1 footer"),
+        (format!("{HEADER}{rows},Totaal,2\n"), "1 footer"),
     ];
     for (text, no_rows) in &cases {
         let world = world();
@@ -286,6 +291,88 @@ fn blank_rows_headers_and_footers_are_counted_and_no_rows() {
 }
 
 #[test]
+fn files_put_together_must_agree_in_their_headers() {
+    let rows = "1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
+    for (header, row, problem) in [
+        (
+            "Klantnummer,Roepnaam,E-mail",
+            "1003,Eva,e@example.com",
+            "it lacks \"Voornaam\", and it alone has \"Roepnaam\"",
+        ),
+        ("Klantnummer,Voornaam,E-mail,Land", "1003,Eva,e@example.com,NL", "it alone has \"Land\""),
+        ("Klantnummer,E-mail", "1003,e@example.com", "it lacks \"Voornaam\""),
+        ("KLANTNUMMER,E-MAIL,VOORNAAM", "1003,e@example.com,Eva", "in another order"),
+    ] {
+        let text = format!("{HEADER}{rows}{header}\n{row}\n");
+        run(&world(), "export.csv", text.as_bytes())
+            .expect_code(2)
+            .expect_stderr("export.csv:4: ")
+            .expect_stderr(problem);
+    }
+    // Customers who are called like a column.
+    for row in ["1003,Voornaam,v@example.com", "1003,Klantnummer,e-mail@example.com"] {
+        let text = format!("{HEADER}{rows}{row}\n");
+        run(&world(), "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("3 created");
+    }
+}
+
+#[test]
+fn a_row_that_describes_the_columns_is_no_customer() {
+    let rows = "1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
+    for label in [
+        "Customer number,Called,Address of mail\n",
+        "varchar(20),varchar(255),text\n",
+        "[nr],[text],[text]\n",
+        "klantnummer.,Voor naam,Email\nint,text,text\n",
+        "Klantnummer,Naam van de klant,E-mail\n",
+    ] {
+        let world = world();
+        let output = run(&world, "export.csv", format!("{HEADER}{label}{rows}").as_bytes());
+        let output = output.expect_code(0).expect_outcomes("2 created");
+        assert!(output.stderr.contains("the row on line 2 describes the columns"), "{}", output.stderr);
+        run(&world, "export.csv", format!("{HEADER}{label}{rows}").as_bytes()).expect_outcomes("2 unchanged");
+        // Rows keep their lines and numbers.
+        let text = format!("{HEADER}{label}{rows}1003,Eva,no-address\n");
+        let lines = text.lines().count();
+        run(&world, "export.csv", text.as_bytes()).expect_code(1).expect_stderr(&format!("line {lines}"));
+        let proposed = world.execute(&["init", "export.csv"]).expect_code(0).stdout;
+        assert!(proposed.contains("describes the columns"), "{proposed}");
+    }
+    // A first customer with an id of another kind.
+    for first in ["BALIE,Balieverkoop,balie@example.com\n", "ADMIN,System,a@example.com\n"] {
+        let text = format!("{HEADER}{first}{rows}");
+        run(&world(), "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("3 created");
+    }
+}
+
+#[test]
+fn rows_may_end_with_a_delimiter_where_the_header_does_not() {
+    let text = format!("{HEADER}1001,Sanne,s@example.com,\n1002,Daan,d@example.com,\n1003,Eva,,\n");
+    let world = world();
+    run(&world, "export.csv", text.as_bytes())
+        .expect_code(0)
+        .expect_outcomes("3 created")
+        .expect_stderr("rows end with a delimiter and the header does not");
+    assert_eq!(customers(&world)[..2], ["1001|Sanne|s@example.com", "1002|Daan|d@example.com"]);
+    let proposed = world.execute(&["init", "export.csv"]).expect_code(0).stdout;
+    assert!(proposed.contains("rows end with a delimiter"), "{proposed}");
+    // A cell too many is refused, and its row goes through the result file.
+    let world = self::world();
+    let shifted = text.replace("Daan,", "Daan, ir.,").replace("s@example.com", "no-address");
+    run(&world, "export.csv", shifted.as_bytes()).expect_code(1).expect_outcomes("1 created, 2 rejected");
+    let fixed = world.result_text("rejected.csv").replace("no-address", "s@example.com");
+    run(&world, "fixed.csv", fixed.as_bytes()).expect_outcomes("1 created, 1 rejected");
+    // In one row it may be a sign of a shifted cell.
+    let one = format!("{HEADER}1001,Sanne,s@example.com\n1002,Daan,d@example.com,\n1003,Eva,\n");
+    run(&self::world(), "export.csv", one.as_bytes()).expect_code(1).expect_outcomes("2 created, 1 rejected");
+    // A row that lacks the delimiter, and one that may lack a cell.
+    let some = format!("{text}1004,Kees,k@example.com\n1005,k@example.com,\n");
+    run(&self::world(), "export.csv", some.as_bytes())
+        .expect_code(1)
+        .expect_outcomes("4 created, 1 rejected");
+}
+
+#[test]
 fn a_sparse_row_is_an_ordinary_row() {
     let rows = "1001,Sanne,s@example.com\n1002,Daan,d@example.com\n";
     for (text, outcomes) in [
@@ -297,6 +384,9 @@ fn a_sparse_row_is_an_ordinary_row() {
         // Above a full row even the words of footers.
         (format!("{HEADER}Totaal,,\n{rows}"), "3 created"),
         (format!("{HEADER}{rows}1003,Total,t@example.com\n"), "3 created"),
+        (format!("{HEADER}{rows}1003,Total Energies,\n"), "3 created"),
+        (format!("{HEADER}{rows}TOTAL,,t@example.com\n"), "3 created"),
+        (format!("{HEADER}{rows}17,Total,\n"), "3 created"),
         // The last line of a longer cell is no footer.
         (
             format!("{HEADER}{rows}1003,\"Eva\nvan\",e@example.com\n1004,Bo,\"b@example.com\n\"\n"),

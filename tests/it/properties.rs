@@ -104,7 +104,11 @@ fn check_row(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) 
         assert_blank(&content[(last.offset + last.len) as usize..start]);
     }
     let is_copied = export.result_extension() == "csv" && !export.is_result_file().expect("readable");
-    if is_copied && end - start <= RECORD_BYTES_MAX {
+    // A blank cell behind the last column is left out.
+    let is_gap = |byte: &u8| byte.is_ascii_punctuation() || byte.is_ascii_whitespace();
+    let end_of_value = content[start..end].iter().rposition(|byte| !b"\" ".contains(byte));
+    let ends_with_value = end_of_value.is_some_and(|at| !is_gap(&content[start + at]));
+    if is_copied && ends_with_value && end - start <= RECORD_BYTES_MAX {
         // Results follow the row, and the unnamed cells that it lacks.
         let line = export.result_row(at, &[("_sync_line", 7.into())]).expect("readable");
         let behind = line.strip_prefix(&content[start..end]).expect("the row itself");

@@ -246,6 +246,35 @@ fn damaged_and_placeholder_ids_are_told() {
 }
 
 #[test]
+fn lines_around_the_customers_are_no_rows_of_a_proposal() {
+    let header = "klantnr;voornaam;achternaam;email\n";
+    let rows: String = (10..16).map(|id| format!("K-{id};Sanne;Smit;s{id}@example.com\n")).collect();
+    let (proposed, creates) = propose_and_plan(
+        "export.csv",
+        format!("{header}{rows}Summe;6;;\nGedruckt am 31.12.2026\n").as_bytes(),
+        0,
+    );
+    assert!(proposed.contains("all 6 rows") && !proposed.contains("cannot be split"), "{proposed}");
+    assert_eq!(creates, Some(6));
+    // Nothing is proposed for rows that cannot be read.
+    let wide = rows.replace(";Smit", ";Smit;x;y");
+    let (proposed, _) = propose_and_plan("export.csv", format!("{header}{wide}").as_bytes(), 1);
+    assert!(
+        proposed.contains("no row can be split into cells; on line 2: the row has 6 cells"),
+        "{proposed}"
+    );
+    let (proposed, _) = propose_and_plan("export.csv", rows.as_bytes(), 1);
+    assert!(proposed.contains("the first row holds values"), "{proposed}");
+    let rounded: String =
+        (1..4).map(|id| format!("1.00E+05;Sanne{id};Smit{id};s{id}@example.com\n")).collect();
+    let (proposed, _) = propose_and_plan("export.csv", format!("{header}{rounded}").as_bytes(), 1);
+    assert!(
+        proposed.contains("a spreadsheet has rounded") || proposed.contains("share it with other people"),
+        "{proposed}"
+    );
+}
+
+#[test]
 fn words_for_no_value_are_proposed_as_blank() {
     let rows =
         b"klantnummer\tvoornaam\tachternaam\temail\n1001\tSanne\t\\N\ts@example.com\n1002\tDaan\tNULL\td@example.com\n";

@@ -1,8 +1,9 @@
 //! Footers and totals below the last full row.
 //!
 //! A row there is a footer if all of its mapped cells but one are blank, and that
-//! one holds a word of footers or is not shaped like the ids. Any other sparse row
-//! is an ordinary row.
+//! one holds a word of footers or is not shaped like the ids. A row is one, too, if
+//! a label stands in place of the id and the other mapped cells are figures: see
+//! [`Label`]. Any other sparse row is an ordinary row.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -21,6 +22,8 @@ pub(in crate::source) struct FooterRule {
     pub(super) len: u64,
     /// The mapped columns.
     pub(super) mapped: Vec<usize>,
+    /// The column of the id, if it is a single one.
+    pub(super) id: Option<usize>,
     pub(super) ids: IdShape,
 }
 
@@ -32,9 +35,11 @@ enum Completeness {
 }
 
 /// Words of footers, in the languages of the exports.
-const WORDS: [&str; 40] = [
+const WORDS: [&str; 48] = [
     "total",
     "totals",
+    "totale",
+    "grand",
     "totaal",
     "totalen",
     "subtotal",
@@ -61,6 +66,10 @@ const WORDS: [&str; 40] = [
     "confidentiel",
     "records",
     "rows",
+    "count",
+    "datensätze",
+    "enregistrements",
+    "nombre",
     "rijen",
     "regels",
     "zeilen",
@@ -73,14 +82,99 @@ const WORDS: [&str; 40] = [
     "eof",
     "trailer",
     "footer",
+    "général",
+    "generaal",
 ];
 
+/// How interfaces mark their last record.
+const TAGS: [&str; 19] = [
+    "T", "TR", "TRL", "TRLR", "TLR", "TRAIL", "TRAILER", "FT", "FTR", "FOOT", "FOOTER", "EOF", "EOT", "EOD",
+    "END", "CNT", "Z", "ZZ", "ZZZ",
+];
+
+/// The codes of currencies beside amounts.
+const CURRENCIES: [&str; 4] = ["eur", "usd", "gbp", "chf"];
+
+/// The words of a cell, in small letters.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    // A letter in another encoding than UTF-8 is no gap.
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == char::REPLACEMENT_CHARACTER;
+    text.split(move |letter| !is_part(letter)).filter(|word| !word.is_empty())
+}
+
+fn lower_text(cell: &[u8]) -> String {
+    String::from_utf8_lossy(cell).to_lowercase()
+}
+
+/// What may stand in place of an id in a row of totals. The figures beside it must
+/// not be those of a customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    /// `TRL`: any figures may follow.
+    Tag,
+    /// `Total`, or a text without a digit where all ids have some: counts and
+    /// amounts may follow, and no telephone numbers.
+    Word,
+}
+
+impl Label {
+    fn read(cell: &[u8]) -> Option<Self> {
+        let text = lower_text(cell);
+        let tag = text.trim_matches(|letter: char| !letter.is_alphanumeric());
+        if TAGS.iter().any(|own| own.eq_ignore_ascii_case(tag)) {
+            return Some(Self::Tag);
+        }
+        words(&text).any(|word| WORDS.contains(&word)).then_some(Self::Word)
+    }
+
+    fn allows(self, cell: &[u8]) -> bool {
+        is_figure(cell) && (self == Self::Tag || !is_dialled(cell))
+    }
+}
+
+/// Whether a text labels a row of totals where an id is expected.
+pub(super) fn is_label(cell: &[u8]) -> bool {
+    Label::read(cell).is_some()
+}
+
+/// Whether a cell holds a count, an amount or a date, perhaps with a unit:
+/// `€ 1.234,56`, `8 records`, `Anzahl: 8`.
+fn is_figure(cell: &[u8]) -> bool {
+    let text = lower_text(cell);
+    let is_number = |word: &str| word.starts_with(|letter: char| letter.is_ascii_digit());
+    let units = words(&text).filter(|word| !is_number(word)).count();
+    let is_plain =
+        || words(&text).all(|word| is_number(word) || WORDS.contains(&word) || CURRENCIES.contains(&word));
+    !text.contains('@')
+        && words(&text).any(is_number)
+        && (units == 0 || units == 1 && words(&text).next().is_some_and(is_number) || is_plain())
+}
+
+/// Fewer digits are no telephone number.
+const DIALLED_DIGITS_MIN: usize = 9;
+
+/// Whether a figure may be a telephone number. A count that is padded has more zeros
+/// in front, and an amount has a fraction.
+fn is_dialled(cell: &[u8]) -> bool {
+    let digits: Vec<u8> = cell.iter().copied().filter(u8::is_ascii_digit).collect();
+    let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+    digits.len() >= DIALLED_DIGITS_MIN && zeros <= 2 && !cell.contains(&b',')
+}
+
 impl FooterRule {
-    /// Whether the row at `at` is a footer.
-    pub(super) fn matches(&self, at: RowRef, cells: &Cells) -> bool {
-        let completeness =
-            if at.offset + at.len >= self.len { Completeness::PerhapsCut } else { Completeness::Whole };
-        at.offset >= self.from && self.only_cell(cells).is_some_and(|cell| self.is_footer(cell, completeness))
+    /// Whether the row at `at` is a footer. `width` is the number of cells of a row.
+    pub(super) fn matches(&self, at: RowRef, cells: &Cells, width: usize) -> bool {
+        if at.offset < self.from {
+            return false;
+        }
+        let is_last = at.offset + at.len >= self.len;
+        let is_sparse = || {
+            let completeness = if is_last { Completeness::PerhapsCut } else { Completeness::Whole };
+            self.only_cell(cells).is_some_and(|cell| self.is_footer(cell, completeness))
+        };
+        // A line with a few cells may be a row that lacks some.
+        let has_shape_of_row = cells.len >= width || cells.len == 1;
+        has_shape_of_row && is_sparse() || cells.len <= width && self.is_summary(cells, width)
     }
 
     /// The one mapped cell with a value. A line of a single cell counts as that
@@ -96,13 +190,60 @@ impl FooterRule {
     }
 
     fn is_footer(&self, cell: &[u8], completeness: Completeness) -> bool {
-        let text = String::from_utf8_lossy(cell).to_lowercase();
+        let text = lower_text(cell);
         let mut words = text.split(|letter: char| !letter.is_alphanumeric());
         text.contains('©') || words.any(|word| WORDS.contains(&word)) || !self.ids.fits(cell, completeness)
     }
 
-    pub(super) fn is_sparse(mapped: &[usize], cells: &Cells) -> bool {
-        mapped.iter().filter(|at| !cells.get(**at).trim_ascii().is_empty()).count() <= 1
+    /// Whether a label stands in place of the id, or before it, and the others are
+    /// figures.
+    fn is_summary(&self, cells: &Cells, width: usize) -> bool {
+        let Some(id) = self.id else { return false };
+        let id_cell = cells.get(id).trim_ascii();
+        // The last cell may be the beginning of an id.
+        if cells.len == 1 || self.ids.count == 0 {
+            return false;
+        }
+        let is_filled = |at: &usize| !cells.get(*at).trim_ascii().is_empty();
+        let first = (0..cells.len).find(is_filled);
+        if !id_cell.is_empty() && !self.ids.fits(id_cell, Completeness::Whole) {
+            let has_digit = id_cell.iter().any(u8::is_ascii_digit);
+            let by_shape = (!has_digit && self.ids.with_digits == self.ids.count).then_some(Label::Word);
+            if let Some(label) = Label::read(id_cell).or(by_shape) {
+                return self.are_figures(cells, width, id, label);
+            }
+        }
+        // `;Total;8`, or `T;8` where the id is the second column.
+        let Some(first) = first.filter(|first| *first < id || id_cell.is_empty()) else { return false };
+        let text = lower_text(cells.get(first));
+        let is_all_words = words(&text).all(|word| WORDS.contains(&word));
+        let label = Label::read(cells.get(first)).filter(|label| *label == Label::Tag || is_all_words);
+        let may_be_id = !id_cell.is_empty() && self.ids.fits(id_cell, Completeness::Whole);
+        // A row that lacks cells is no customer.
+        let is_short = cells.len < width;
+        label.is_some_and(|label| (is_short || !may_be_id) && self.are_figures(cells, width, first, label))
+    }
+
+    /// Whether all mapped cells but one are figures or blank, and in a short line all
+    /// cells.
+    fn are_figures(&self, cells: &Cells, width: usize, label_at: usize, label: Label) -> bool {
+        let is_figure = |at: usize| {
+            let cell = cells.get(at).trim_ascii();
+            at == label_at || cell.is_empty() || label.allows(cell)
+        };
+        if cells.len < width {
+            (0..cells.len).all(is_figure)
+        } else {
+            self.mapped.iter().all(|at| is_figure(*at))
+        }
+    }
+
+    /// Whether a line may be a footer, before the shape of ids is known.
+    fn may_match(id: Option<usize>, mapped: &[usize], cells: &Cells, width: usize) -> bool {
+        let filled = mapped.iter().filter(|at| !cells.get(**at).trim_ascii().is_empty()).count();
+        let ids = IdShape { count: 1, with_digits: 1, len: (usize::MAX, 0), ..IdShape::default() };
+        let rule = Self { from: 0, len: 0, mapped: mapped.to_vec(), id, ids };
+        filled <= 1 || cells.len <= width && rule.is_summary(cells, width)
     }
 }
 
@@ -141,6 +282,11 @@ impl IdShape {
         }
     }
 
+    /// Whether a text is none of these ids, as far as any are known.
+    pub(super) fn differs(&self, text: &[u8]) -> bool {
+        !self.fits(text, Completeness::Whole)
+    }
+
     /// Whether a text may be an id, or the beginning of one. Without ids to compare
     /// with, any may.
     fn fits(&self, text: &[u8], completeness: Completeness) -> bool {
@@ -176,26 +322,45 @@ impl Csv {
         if mapped.len() < 2 || self.results > 0 {
             return Ok(None);
         }
-        let Some(from) = self.end_of_full_rows(text, first, mapped)? else { return Ok(None) };
+        let id = if let [id] = id { Some(*id) } else { None };
+        let Some(from) = self.end_of_full_rows(text, first, id, mapped)? else { return Ok(None) };
+        let ids = self.id_shape(text, first, from, id, mapped)?;
+        Ok(Some(FooterRule { from, len: text.file.metadata()?.len(), mapped: mapped.to_vec(), id, ids }))
+    }
+
+    /// What the ids of the first full rows look like, up to an offset.
+    fn id_shape(
+        &self,
+        text: &TextFile,
+        first: RowRef,
+        end: u64,
+        id: Option<usize>,
+        mapped: &[usize],
+    ) -> io::Result<IdShape> {
         let mut ids = IdShape::default();
+        let Some(id) = id else { return Ok(ids) };
         let (mut rows, mut row) = (self.rows(text, first), Row::default());
         for _ in 0..ROWS_FOR_SHAPE {
-            if !rows.read(&mut row)? || row.at().offset >= from {
+            if !rows.read(&mut row)? || row.at().offset >= end {
                 break;
             }
-            if let [id] = id
-                && row.fault().is_none()
-                && !FooterRule::is_sparse(mapped, &row.cells)
-            {
-                ids.add(row.bytes(*id));
+            let is_sparse = || FooterRule::may_match(Some(id), mapped, &row.cells, self.width);
+            if row.fault().is_none() && !is_sparse() {
+                ids.add(row.bytes(id));
             }
         }
-        Ok(Some(FooterRule { from, len: text.file.metadata()?.len(), mapped: mapped.to_vec(), ids }))
+        Ok(ids)
     }
 
     /// The end of the last full row, if sparse lines follow it. It looks at the
     /// lines from the end, so a line of a longer record stops it, too.
-    fn end_of_full_rows(&self, text: &TextFile, first: RowRef, mapped: &[usize]) -> io::Result<Option<u64>> {
+    fn end_of_full_rows(
+        &self,
+        text: &TextFile,
+        first: RowRef,
+        id: Option<usize>,
+        mapped: &[usize],
+    ) -> io::Result<Option<u64>> {
         let len = text.file.metadata()?.len();
         let start = len.saturating_sub(TAIL_BYTES).max(first.offset);
         let mut tail = vec![0; len.saturating_sub(start) as usize];
@@ -206,7 +371,7 @@ impl Csv {
             let line = tail[line_start..end].trim_ascii_end();
             // The first line may be cut.
             let is_cut = line_start == 0 && start > first.offset;
-            if is_cut || !self.is_sparse_line(line, mapped) {
+            if is_cut || !self.is_sparse_line(line, id, mapped) {
                 return Ok(has_sparse.then_some(start + end as u64));
             }
             has_sparse |= !line.is_empty();
@@ -215,13 +380,13 @@ impl Csv {
         Ok(None)
     }
 
-    fn is_sparse_line(&self, line: &[u8], mapped: &[usize]) -> bool {
+    fn is_sparse_line(&self, line: &[u8], id: Option<usize>, mapped: &[usize]) -> bool {
         let has_quotes = self.syntax.has_quotes(line);
         let quotes = self.syntax.quote.map_or(0, |quote| memchr::memchr_iter(quote, line).count());
         let mut cells = Cells::default();
         quotes.is_multiple_of(2)
             && self.split_cells(line, has_quotes, &mut self.parser(), &mut cells).is_ok()
-            && FooterRule::is_sparse(mapped, &cells)
+            && FooterRule::may_match(id, mapped, &cells, self.width)
     }
 }
 
@@ -232,13 +397,13 @@ mod tests {
     fn rule(ids: &[&str]) -> FooterRule {
         let mut shape = IdShape::default();
         ids.iter().for_each(|id| shape.add(id.as_bytes()));
-        FooterRule { from: 0, len: 100, mapped: vec![0, 1], ids: shape }
+        FooterRule { from: 0, len: 100, mapped: vec![0, 1, 2, 3], id: Some(0), ids: shape }
     }
 
     fn is_footer(rule: &FooterRule, row: &[&str]) -> bool {
         let mut cells = Cells::default();
         row.iter().for_each(|cell| cells.push(cell.as_bytes()));
-        rule.matches(RowRef::default(), &cells)
+        rule.matches(RowRef::default(), &cells, 4)
     }
 
     #[test]
@@ -247,16 +412,69 @@ mod tests {
         for footer in
             ["Totaal: 2", "Grand Totals", "2 Records", "Afgedrukt op 1-2-2026", "© Bloemenhof", "1", "einde"]
         {
-            assert!(is_footer(&numbers, &[footer, "", ""]), "{footer}");
+            assert!(is_footer(&numbers, &[footer, "", "", ""]), "{footer}");
         }
         for id in ["12", "1000", "10000"] {
-            assert!(!is_footer(&numbers, &[id, "", "x"]), "{id}");
+            assert!(!is_footer(&numbers, &[id, "", "", ""]), "{id}");
         }
         let letters = rule(&["0035g00000AbCdEAAV", "0035g00000AbCdFAAV"]);
-        assert!(!is_footer(&letters, &["0035g00000AbCdGAAV", ""]));
+        assert!(!is_footer(&letters, &["0035g00000AbCdGAAV", "", "", ""]));
         assert!(is_footer(&letters, &["Contacts with Mobile"]));
         // Two cells with a value are a row.
-        assert!(!is_footer(&numbers, &["Totaal", "Smit", ""]));
-        assert!(is_footer(&numbers, &["", "Totaal", "x"]));
+        assert!(!is_footer(&numbers, &["Totaal", "Smit", "", ""]));
+        assert!(is_footer(&numbers, &["", "Totaal", "", ""]));
+    }
+
+    #[test]
+    fn a_label_with_figures_is_a_footer() {
+        let numbers = rule(&["000501", "000502", "000503"]);
+        for footer in [
+            &["Gesamt", "8 Datensätze", "", ""][..],
+            &["Gesamt", "", "", "8"],
+            &["Grand Total", "", "", "€ 9.876,48"],
+            &["Durchschnitt", "", "", "8,5"],
+            &["", "", "Totaal", "8"],
+            &["", "Total général", "EUR 1.234,00", ""],
+            &["TRL", "000000000008", "", ""],
+            &["*** EOF ***", "8", "2026-12-31T23:59:59", ""],
+            &["T", "8"],
+            &["TRL", "000008"],
+            &["Summe", "8", ""],
+            &["T", "20261231235959", "8"],
+        ] {
+            assert!(is_footer(&numbers, footer), "{footer:?}");
+        }
+        for row in [
+            // A company of that name, also without an address or an id.
+            &["000509", "", "Total", "8"][..],
+            &["000509", "Total Energies", "", ""],
+            &["17", "Total", "", ""],
+            &["17", "", "Total", "8"],
+            &["", "Total Energies", "8", ""],
+            &["", "Total", "", "0612345678"],
+            &["TOTAL", "", "", "0612345678"],
+            &["TOTAL", "", "", "+31 6 1234 5678"],
+            &["TOTAL", "", "", "info@total.example"],
+            &["Total", "Smit", "8", ""],
+            &["A17", "", "", "8"],
+            &["KEES", "", "", "0612345678"],
+            // A line that lacks cells.
+            &["000509", "8"],
+            &["Total", "0612345678"],
+            &["T", "Smit"],
+        ] {
+            assert!(!is_footer(&numbers, row), "{row:?}");
+        }
+        // Where ids are words, a label is one.
+        let words = rule(&["jansen", "bakker", "smit"]);
+        assert!(!is_footer(&words, &["total", "8", "", ""]));
+        assert!(!is_footer(&words, &["kees", "", "", "8"]));
+        assert!(is_footer(&words, &["T", "8", "", ""]));
+        // A column of record types stands before the id.
+        let second = FooterRule { id: Some(1), mapped: vec![1, 2, 3], ..rule(&["000501", "000502"]) };
+        assert!(is_footer(&second, &["T", "8", "", ""]));
+        assert!(is_footer(&second, &["T", "000008"]));
+        assert!(!is_footer(&second, &["Total", "000509", "", ""]));
+        assert!(!is_footer(&second, &["Total Energies", "17", "", "8"]));
     }
 }
