@@ -9,6 +9,7 @@ use rlibphonenumber::enums::Region;
 use super::invisible::is_invisible;
 use super::phone;
 use super::rejection::{Rejection, RejectionCode, RowResult};
+use super::separators;
 
 /// The kind of an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,24 +99,25 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
     let text = clean_email(&text);
     let text = text.as_ref();
     let options = Options::default().with_required_tld().without_domain_literal().without_display_text();
+    let is_email = |text: &str| EmailAddress::parse_with_options(clean_email(text).as_ref(), options).is_ok();
     let Err(error) = EmailAddress::parse_with_options(text, options) else {
         return Ok(text.to_owned().into());
     };
     let error = error.to_string().to_lowercase();
-    let (message, hint) = if text.matches('@').count() > 1 {
+    let (message, hint): (String, Cow<'static, str>) = if text.matches('@').count() > 1 {
         (
             "the cell has several e-mail addresses".to_owned(),
-            "set split to the text between them, such as email = { column = \"…\", split = \";\" }",
+            separators::hint("email", separators::find(text, is_email).unwrap_or(";")).into(),
         )
     } else if let Some(letter) = text.chars().find(|letter| !is_email_letter(*letter)) {
         (
             format!("not an e-mail address: it has the character {}", describe_letter(letter)),
-            "fix the address, take the address alone with a template, or leave such addresses out with invalid = \"drop\"",
+            "fix the address, take the address alone with a template, or leave such addresses out with invalid = \"drop\"".into(),
         )
     } else {
         (
             format!("not an e-mail address: {}", error.trim_end_matches('.')),
-            "fix the address, empty the cell, add its placeholder to blank in [input], or leave such addresses out with invalid = \"drop\"",
+            "fix the address, empty the cell, add its placeholder to blank in [input], or leave such addresses out with invalid = \"drop\"".into(),
         )
     };
     Err(Rejection::new(RejectionCode::BadEmail, message, hint))

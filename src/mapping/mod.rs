@@ -24,6 +24,7 @@ mod phone;
 mod region_guess;
 mod rejection;
 mod row;
+mod separators;
 mod settings;
 mod variables;
 
@@ -41,6 +42,7 @@ pub(crate) use phone::{find_region, is_date, is_scientific, is_valid as is_valid
 pub(crate) use region_guess::{NationalNumber, RegionFit, clear_winner, rank_regions, suggest_region};
 pub use rejection::{Rejection, RejectionCode, RowResult};
 pub(crate) use row::{RowIdentity, UndoProblem};
+pub(crate) use separators::{SEPARATORS, split as split_addresses};
 pub use settings::{
     CustomerSettings, FieldOrigin, FieldSource, InvalidAddress, NamePolicy, OnExists, OnMissing,
     OperationSettings, Rule, SentOn,

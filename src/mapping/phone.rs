@@ -7,6 +7,7 @@ use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::
 
 use super::invisible::is_invisible;
 use super::rejection::{Rejection, RejectionCode, RowResult};
+use super::separators;
 
 /// A region of libphonenumber by its ISO 3166-1 code, in any case.
 pub(crate) fn find_region(code: &str) -> Option<Region> {
@@ -23,7 +24,9 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     match parse_e164(text.trim(), region) {
         Ok(number) => Ok(number.into()),
         Err(_) if holds_several(&text, region) => {
-            Err(Rejection::new(RejectionCode::BadPhone, "the cell has several telephone numbers", SPLIT_HINT))
+            let separator = separators::find(&text, |part| parse_e164(part, region).is_ok());
+            let hint = separators::hint("telephone", separator.unwrap_or("/"));
+            Err(Rejection::new(RejectionCode::BadPhone, "the cell has several telephone numbers", hint))
         }
         Err(rejection) => Err(rejection),
     }
@@ -206,8 +209,6 @@ fn is_clean(text: &str) -> bool {
 }
 
 const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
-const SPLIT_HINT: &str =
-    "set split to the text between them, such as telephone = { column = \"…\", split = \"/\" }";
 const NO_COUNTRY_CODE: &str = "the number has no country code";
 
 /// Whether a number was refused because no region was given for it.

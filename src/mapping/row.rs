@@ -15,7 +15,7 @@ use super::mapping::{Mapping, RegionSource, ValueOrigin, ValueSource, ValueTable
 use super::operation::Operation;
 use super::rejection::{Rejection, RejectionCode, RowResult};
 use super::settings::{InvalidAddress, SentOn};
-use super::{countries, names, null_words, phone};
+use super::{countries, names, null_words, phone, separators};
 use crate::source::{LIST_SEPARATOR, Row};
 
 /// The customer and the operation of a row, as far as they can be read. Skipped
@@ -600,13 +600,12 @@ impl<'a> RowMapper<'a> {
 
 /// The texts of a cell that holds several: of a list, or between separators.
 fn split_cell(cell: &str, separator: Option<&str>) -> Option<Vec<String>> {
-    // Spaces around the separator are no part of the texts.
-    let separator = separator.map(|text| Some(text.trim()).filter(|text| !text.is_empty()).unwrap_or(text));
-    let has_several =
-        cell.contains(LIST_SEPARATOR) || separator.is_some_and(|separator| cell.contains(separator));
-    let texts = cell.split(LIST_SEPARATOR);
-    let texts = texts.flat_map(|text| text.split(separator.unwrap_or(LIST_SEPARATOR)));
-    has_several.then(|| texts.map(|text| text.trim().to_owned()).collect())
+    let parts = |text| match separator {
+        Some(separator) => separators::split(text, separator).map(str::to_owned).collect(),
+        None => vec![text.trim().to_owned()],
+    };
+    let texts: Vec<String> = cell.split(LIST_SEPARATOR).flat_map(parts).collect();
+    (texts.len() > 1).then_some(texts)
 }
 
 /// The region of a row's national telephone numbers, or why there is none.

@@ -156,8 +156,8 @@ fn separator(
     found: &[usize],
     is_address: impl Fn(&str) -> bool + Copy,
 ) -> Option<&'static str> {
-    let cells = found.iter().flat_map(|at| columns[*at].filled_cells());
-    content::separator(cells, is_address)
+    let cells: Vec<&str> = found.iter().flat_map(|at| columns[*at].filled_cells()).collect();
+    content::separator(&cells, is_address)
 }
 
 /// Tokens in the name of a column with accounts of a social network.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::mapping::is_date;
+use crate::mapping::{SEPARATORS, is_date, split_addresses};
 
 /// Fewer digits are no telephone number, and more neither.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
@@ -102,9 +102,7 @@ impl Content {
 
 /// Whether a cell is one e-mail address or several.
 pub(super) fn is_email(cell: &str) -> bool {
-    let parts = cell.split([';', ',', '|', '\n']).flat_map(|part| part.split(":::"));
-    let mut parts = parts.map(str::trim).filter(|part| !part.is_empty()).peekable();
-    parts.peek().is_some() && parts.all(is_one_email)
+    is_one_email(cell) || cell.matches('@').count() > 1 && is_list(cell, is_one_email)
 }
 
 pub(super) fn is_one_email(text: &str) -> bool {
@@ -116,9 +114,20 @@ pub(super) fn is_one_email(text: &str) -> bool {
 
 /// Whether a cell is written as a telephone number, or as several.
 pub(super) fn is_phone(cell: &str) -> bool {
-    let parts = cell.split([';', '|', '\n']).flat_map(|part| part.split(":::"));
-    let mut parts = parts.map(str::trim).filter(|part| !part.is_empty()).peekable();
-    parts.peek().is_some() && parts.all(is_one_phone)
+    let digits = cell.bytes().filter(u8::is_ascii_digit).count();
+    is_one_phone(cell) || digits >= 2 * PHONE_DIGITS.start() && is_list(cell, is_one_phone)
+}
+
+/// The telephone numbers in a cell, as far as they are written as such.
+pub(super) fn phones_in(cell: &str) -> Vec<&str> {
+    let is_between = |separator: &&&str| split_list(cell, separator, is_one_phone) == List::Several;
+    let separator = SEPARATORS.iter().find(is_between).filter(|_| !is_one_phone(cell)).unwrap_or(&";");
+    split_addresses(cell, separator).filter(|part| is_one_phone(part)).collect()
+}
+
+/// Whether a cell holds addresses with one separator between them.
+fn is_list(cell: &str, is_address: impl Fn(&str) -> bool + Copy) -> bool {
+    SEPARATORS.iter().any(|separator| split_list(cell, separator, is_address) != List::Other)
 }
 
 pub(super) fn is_one_phone(text: &str) -> bool {
@@ -127,25 +136,45 @@ pub(super) fn is_one_phone(text: &str) -> bool {
     PHONE_DIGITS.contains(&digits) && others <= digits / 2 && !text.contains('@') && !is_date(text)
 }
 
-/// Texts between several addresses in a cell, the longest first.
-const SEPARATORS: [&str; 5] = [" ::: ", ";", "|", "\n", ","];
-
-/// The text between addresses in the cells with several, if there are such.
-pub(super) fn separator<'a>(
-    cells: impl Iterator<Item = &'a str>,
-    is_address: impl Fn(&str) -> bool,
-) -> Option<&'static str> {
-    let mut counts = [0; SEPARATORS.len()];
-    for cell in cells {
-        let found = SEPARATORS.iter().position(|separator| {
-            let mut parts = cell.split(separator.trim_matches(' ')).map(str::trim);
-            let count = parts.clone().filter(|part| !part.is_empty()).count();
-            count > 1 && parts.all(|part| part.is_empty() || is_address(part))
-        });
-        if let Some(found) = found {
-            counts[found] += 1;
-        }
-    }
-    let most = counts.iter().max().filter(|count| **count > 0)?;
-    counts.iter().position(|count| count == most).map(|at| SEPARATORS[at])
+/// What a separator makes of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum List {
+    /// Several addresses, and nothing else.
+    Several,
+    /// One, and a separator behind or before it.
+    One,
+    Other,
 }
+
+fn split_list(cell: &str, separator: &str, is_address: impl Fn(&str) -> bool) -> List {
+    let parts = split_addresses(cell, separator);
+    let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+    match parts.len() {
+        _ if !parts.iter().all(|part| is_address(part)) => List::Other,
+        0 => List::Other,
+        1 => List::One,
+        _ => List::Several,
+    }
+}
+
+/// The text between addresses in the cells with several, if there are such. Nearly
+/// every cell that holds this text has to be a list: ` ` stands in numbers, too.
+pub(super) fn separator(cells: &[&str], is_address: impl Fn(&str) -> bool + Copy) -> Option<&'static str> {
+    let count = |separator: &&'static str| {
+        let (mut lists, mut others) = (0, 0);
+        for cell in cells.iter().filter(|cell| cell.contains(separator.trim_matches(' '))) {
+            match split_list(cell, separator, is_address) {
+                List::Several => lists += 1,
+                List::One => {}
+                List::Other => others += usize::from(is_address(cell)),
+            }
+        }
+        (lists > 0 && lists >= OTHERS_FACTOR * others).then_some((lists, *separator))
+    };
+    let found = SEPARATORS.iter().filter_map(count);
+    // Of equals the first.
+    found.rev().max_by_key(|(lists, _)| *lists).map(|(_, separator)| separator)
+}
+
+/// So many cells with several addresses outweigh one that a separator would damage.
+const OTHERS_FACTOR: usize = 10;

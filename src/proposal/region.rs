@@ -62,8 +62,7 @@ impl RegionProposal {
             columns[*at].cells.iter().enumerate().map(move |(row, cell)| (row, cell, is_called_mobile))
         });
         for (row, cell, is_called_mobile) in cells {
-            let parts = cell.split([';', '|', '\n']).flat_map(|part| part.split(":::")).map(str::trim);
-            for text in parts.filter(|text| super::content::is_one_phone(text)) {
+            for text in super::content::phones_in(cell) {
                 // Spreadsheets write an apostrophe in front of text.
                 let text = text.trim_start_matches('\'');
                 let plus = text.strip_prefix("00").map(|rest| format!("+{rest}"));

@@ -245,6 +245,62 @@ fn damaged_and_placeholder_ids_are_told() {
     assert!(proposed.contains("# Note: 2 rows have \"0\" in \"customer_id\""), "{proposed}");
 }
 
+/// An export with these cells under `telefoon`, for each a row.
+fn with_telephones(cells: &[&str]) -> String {
+    let rows = cells.iter().enumerate();
+    let rows = rows.map(|(at, cell)| format!("K-10{at};Sanne;Smit;s{at}@example.com;\"{cell}\"\n"));
+    format!("klantnr;voornaam;achternaam;email;telefoon\n{}", rows.collect::<String>())
+}
+
+#[test]
+fn cells_with_several_addresses_are_split_where_they_are() {
+    let numbers =
+        [("0612345678", "020-7654300"), ("06 23456789", "010 4144288"), ("+31 6 34567890", "0201234567")];
+    for (between, split) in [
+        (" / ", "/"),
+        ("/", "/"),
+        (" of ", " of "),
+        (" or ", " or "),
+        (" oder ", " oder "),
+        (", ", ","),
+        ("|", "|"),
+        ("; ", ";"),
+        (" & ", "&"),
+        (" - ", " - "),
+        ("\n", "\\n"),
+    ] {
+        let cells = numbers.map(|(first, second)| format!("{first}{between}{second}"));
+        let export = with_telephones(&cells.each_ref().map(String::as_str));
+        let (proposed, creates) = propose_and_plan("export.csv", export.as_bytes(), 0);
+        let line = format!("telephone = {{ column = \"telefoon\", region = \"NL\", split = \"{split}\" }}");
+        assert!(proposed.contains(&line), "{between}: {proposed}");
+        assert_eq!(creates, Some(3), "{between}");
+    }
+    for (between, split) in [(" / ", "/"), (" of ", " of "), (", ", ","), (" ", " ")] {
+        let rows = (1..4).map(|id| format!("K-{id};Sanne;geoff{id}@example.com{between}b{id}@example.com\n"));
+        let export = format!("klantnr;voornaam;email\n{}", rows.collect::<String>());
+        let (proposed, creates) = propose_and_plan("export.csv", export.as_bytes(), 0);
+        let line = format!("email = {{ column = \"email\", split = \"{split}\" }}");
+        assert!(proposed.contains(&line) && creates == Some(3), "{between}: {proposed}");
+    }
+}
+
+#[test]
+fn a_sign_inside_of_single_addresses_does_not_split_them() {
+    for cells in [
+        &["030/1234567", "030/7654321", "0171/1234567"][..],
+        &["06 12345678", "06 23456789", "+31 20 1234567"],
+        &["020 - 1234567", "020 - 7654321", "010-4144288"],
+        // One row in three is no reason to damage the others.
+        &["0201234567 0612345678", "020 1234567", "06 23456789"],
+    ] {
+        let world = World::with_server("http://127.0.0.1:9");
+        world.file("export.csv", with_telephones(cells).as_bytes());
+        let proposed = world.execute(&["init", "export.csv"]).stdout;
+        assert!(!proposed.contains("split ="), "{cells:?}: {proposed}");
+    }
+}
+
 #[test]
 fn lines_around_the_customers_are_no_rows_of_a_proposal() {
     let header = "klantnr;voornaam;achternaam;email\n";
