@@ -111,7 +111,7 @@ fn parse_email(text: Cow<'_, str>) -> RowResult<Cow<'_, str>> {
         )
     } else if let Some(letter) = text.chars().find(|letter| !is_email_letter(*letter)) {
         (
-            format!("not an e-mail address: it has the character {}", describe_letter(letter)),
+            format!("not an e-mail address: it has {}", describe_letter(letter)),
             "fix the address, take the address alone with a template, or leave such addresses out with invalid = \"drop\"".into(),
         )
     } else {
@@ -147,7 +147,11 @@ fn is_email_letter(letter: char) -> bool {
 /// Also a letter that cannot be seen, or that looks like another.
 fn describe_letter(letter: char) -> String {
     let code = format!("U+{:04X}", u32::from(letter));
-    if letter.is_whitespace() || letter.is_control() { code } else { format!("{letter:?} ({code})") }
+    match letter {
+        ' ' => "a space".to_owned(),
+        _ if letter.is_whitespace() || letter.is_control() => format!("the character {code}"),
+        _ => format!("the character {letter:?} ({code})"),
+    }
 }
 
 /// Full-width letters, digits and signs, as an Asian keyboard writes them, become
@@ -313,7 +317,7 @@ mod tests {
     #[test]
     fn the_character_that_spoils_an_address_is_named() {
         for (text, name) in [
-            ("ann smit@example.org", "U+0020"),
+            ("ann smit@example.org", "it has a space"),
             ("ann\u{A0}smit@example.org", "U+00A0"),
             ("ann@example.org>", "'>' (U+003E)"),
             ("ann@exam\u{2013}ple.org", "'–' (U+2013)"),

@@ -20,7 +20,7 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     if is_clean(&text) {
         return Ok(text);
     }
-    let text = with_plain_signs(&text);
+    let text = with_plain_extension(with_plain_signs(&text));
     match parse_e164(text.trim(), region) {
         Ok(number) => Ok(number.into()),
         Err(_) if holds_several(&text, region) => {
@@ -87,6 +87,22 @@ fn with_plain_signs(text: &str) -> Cow<'_, str> {
     visible.map(|letter| if is_sign(letter) { ' ' } else { letter }).collect::<String>().into()
 }
 
+/// Words for an extension that the library does not know.
+const EXTENSION_WORDS: [&str; 6] = ["nebenstelle", "durchwahl", "toestel", "poste", "tst", "dw"];
+
+/// Writes `toestel 5` as `ext. 5`.
+fn with_plain_extension(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.contains(char::is_alphabetic) {
+        return text;
+    }
+    let lower = text.to_lowercase();
+    let found = EXTENSION_WORDS.iter().find_map(|word| lower.split_once(word)).and_then(|(number, rest)| {
+        let extension = rest.trim_matches([' ', '.', ':']);
+        is_digits(extension).then(|| format!("{} ext. {extension}", number.trim_end_matches([' ', ',', '('])))
+    });
+    found.map_or(text, Cow::Owned)
+}
+
 /// Whether a text is several numbers with signs or words between them.
 fn holds_several(text: &str, region: Option<Region>) -> bool {
     let parts = text.split(|letter: char| letter.is_alphabetic() || "/;,|&\r\n".contains(letter));
@@ -108,7 +124,7 @@ fn not_a_number(text: &str) -> Option<&'static str> {
 
 /// Whether an extension was left out of the number.
 pub(super) fn has_extension(text: &str, region: Option<Region>) -> bool {
-    let text = with_plain_signs(text);
+    let text = with_plain_extension(with_plain_signs(text));
     let text = text.trim();
     let may_have =
         text.contains(|letter: char| letter.is_alphabetic() || matches!(letter, '#' | ';' | ',' | '~'));
@@ -406,7 +422,12 @@ mod tests {
         ] {
             assert_eq!(e164(text, find_region("NL")).ok().as_deref(), Some("+31612345678"), "{text}");
         }
-        assert!(has_extension("010 4144288 ext. 12", find_region("NL")));
+        for extension in ["ext. 12", "toestel 12", "tst. 12", "Durchwahl: 12", "poste 12"] {
+            let text = format!("010 4144288 {extension}");
+            assert!(has_extension(&text, find_region("NL")), "{text}");
+            assert_eq!(e164(&text, find_region("NL")).ok().as_deref(), Some("+31104144288"), "{text}");
+        }
+        assert!(e164("010 4144288 toestel Jan", find_region("NL")).is_err());
         assert!(!has_extension("Tel. 010 4144288", find_region("NL")));
     }
 
