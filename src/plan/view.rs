@@ -195,7 +195,8 @@ impl PlanView<'_> {
         );
         if !calls.is_empty() {
             let (duration, rate) = (Period(self.duration()), &self.config.limits.rate);
-            let _ = write!(text, " ({}) and take {duration} at {rate}", calls.join(", "));
+            let verb = if plan.rows() == 1 { "takes" } else { "take" };
+            let _ = write!(text, " ({}) and {verb} {duration} at {rate}", calls.join(", "));
         }
         text.push('\n');
         self.write_part(&mut text);
