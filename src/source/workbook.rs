@@ -10,7 +10,7 @@ mod merged;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 
-use calamine::{Reader, SheetType, SheetVisible, Xlsx, XlsxError};
+use calamine::{DataRef, Reader, SheetType, SheetVisible, Xlsx, XlsxError};
 
 use super::archive;
 use super::cell_syntax::CellSyntax;
@@ -47,6 +47,7 @@ pub(super) fn copy_sheet(file: &File, settings: &InputSettings) -> Result<(File,
     if copy.rows == 0 {
         return Err(WorkbookFault::EmptySheet(sheet).into());
     }
+    let unresolved = formulas_without_result(&mut workbook, &sheet.name)?;
     let Sheet { name, names, notes } = &mut sheet;
     if settings.sheet.is_empty() && names.len() > 1 {
         let count = names.len();
@@ -56,6 +57,12 @@ pub(super) fn copy_sheet(file: &File, settings: &InputSettings) -> Result<(File,
         notes.push(format!(
             "{count} {} more than 15 digits, of which a spreadsheet keeps 15 (first in {first}); they are read as 1.2E+15 and the like, and refused as ids",
             if count == 1 { "number has" } else { "numbers have" }
+        ));
+    }
+    if let Some((first, count)) = unresolved {
+        let formulas = if count == 1 { "formula has no result" } else { "formulas have no results" };
+        notes.push(format!(
+            "{count} {formulas} in the workbook (first in {first}), and such cells are read as blank; open it in a spreadsheet program and save it"
         ));
     }
     if copy.rows == ROWS_MAX {
@@ -161,6 +168,26 @@ impl SheetCopy {
         }
         self.writer.write_all(&self.line).map_err(write_error)
     }
+}
+
+/// Cells in which formulas without a result are searched.
+const FORMULA_CELLS: usize = 10_000;
+
+/// The first formula whose result is not in the workbook, and how many there are.
+fn formulas_without_result(
+    workbook: &mut Xlsx<BufReader<&File>>,
+    name: &str,
+) -> Result<Option<(String, u64)>, ExportFault> {
+    let mut reader = workbook.worksheet_cells_reader(name).map_err(fault)?;
+    let mut found: Option<(String, u64)> = None;
+    for _ in 0..FORMULA_CELLS {
+        let Some(cell) = reader.next_cell_with_formula_metadata().map_err(fault)? else { break };
+        if cell.formula.is_some() && matches!(cell.value, DataRef::Empty) {
+            let (row, column) = cell.pos;
+            found.get_or_insert_with(|| (format!("{}{}", column_letters(column), row + 1), 0)).1 += 1;
+        }
+    }
+    Ok(found)
 }
 
 /// The name of a column: `A` to `XFD`.

@@ -54,6 +54,43 @@ fn table(write: impl FnOnce(&mut Worksheet)) -> Vec<u8> {
     bytes(workbook)
 }
 
+/// The same workbook without the results of formulas, as programs write it that
+/// compute none.
+fn without_results(workbook: &[u8]) -> Vec<u8> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(workbook)).expect("a workbook");
+    let mut entries = Vec::new();
+    for at in 0..archive.len() {
+        let mut file = archive.by_index(at).expect("a file");
+        let name = file.name().expect("a name").to_string();
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut file, &mut content).expect("memory");
+        if name.ends_with("sheet1.xml") {
+            let text = String::from_utf8(content).expect("XML");
+            content = text.replace("</f><v>0</v>", "</f><v></v>").into_bytes();
+        }
+        entries.push((name, content));
+    }
+    let entries: Vec<(&str, &[u8])> =
+        entries.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+    zip(&entries)
+}
+
+#[test]
+fn formulas_without_results_are_reported() {
+    let rows = |sheet: &mut Worksheet| {
+        write_texts(sheet, 1, &["", "Sanne", "s@example.com"]);
+        sheet.write_formula(1, 0, "=1000+1").expect("a formula");
+        write_texts(sheet, 2, &["1002", "Daan", "d@example.com"]);
+    };
+    let world = world();
+    world.file("export.xlsx", &without_results(&table(rows)));
+    let plan = world.execute(&["plan", "export.xlsx"]).expect_code(0);
+    assert!(plan.stdout.contains("1 formula has no result in the workbook (first in A2)"), "{}", plan.stdout);
+    world.file("export.xlsx", &table(rows));
+    let plan = world.execute(&["plan", "export.xlsx"]).expect_code(0);
+    assert!(!plan.stdout.contains("no result"), "{}", plan.stdout);
+}
+
 fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
