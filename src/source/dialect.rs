@@ -3,7 +3,7 @@
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
-use super::text_encoding::{TextEncoding, is_mostly_utf8, is_utf8, likely_single_byte};
+use super::text_encoding::{TextEncoding, has_western_letters, is_mostly_utf8, is_utf8, likely_single_byte};
 
 /// How the text of an export, as spooled, is written.
 #[derive(Debug, Clone, Copy)]
@@ -103,6 +103,13 @@ fn valid_utf8(sample: &[u8]) -> Option<&str> {
     }
 }
 
+/// Bytes outside ASCII that are too few to show a rare code page.
+const ACCENTS_FEW: usize = 8;
+
+fn is_barely_accented(sample: &[u8]) -> bool {
+    sample.iter().filter(|byte| !byte.is_ascii()).count() <= ACCENTS_FEW
+}
+
 /// For proposals only: nothing but garbled names reveals a wrong guess.
 pub(super) fn likely_encoding(sample: &[u8]) -> TextEncoding {
     if let Some((encoding, _)) = Encoding::for_bom(sample) {
@@ -119,7 +126,13 @@ pub(super) fn likely_encoding(sample: &[u8]) -> TextEncoding {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(sample, true);
     let guess = detector.guess(None, Utf8Detection::Deny);
-    if guess == WINDOWS_1252 { likely_single_byte(sample, guess) } else { guess.into() }
+    if guess == WINDOWS_1252 || is_barely_accented(sample) {
+        let western = likely_single_byte(sample, WINDOWS_1252);
+        if guess == WINDOWS_1252 || has_western_letters(sample, western) {
+            return western;
+        }
+    }
+    guess.into()
 }
 
 #[cfg(test)]

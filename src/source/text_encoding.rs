@@ -190,15 +190,24 @@ const LETTERS: &str = "éèëêçöüäïîôûàâáíóúñßåæøùÿœãõ�
 /// The same as capitals, which begin words.
 const CAPITALS: &str = "ÉÈËÊÇÖÜÄÏÎÔÛÀÂÁÍÓÚÑÅÆØŒÃÕ";
 
+/// Whether all accents of a text are letters of West European names.
+pub(super) fn has_western_letters(sample: &[u8], encoding: TextEncoding) -> bool {
+    let text = encoding.decode(sample);
+    let mut accents = text.chars().filter(|letter| !letter.is_ascii()).peekable();
+    accents.peek().is_some() && accents.all(|letter| LETTERS.contains(letter) || CAPITALS.contains(letter))
+}
+
+/// How likely the accents of a text are. Names begin with capitals.
 fn plausibility(text: &str) -> i64 {
     let mut score = 0;
     let mut before = ' ';
     for letter in text.chars() {
         if !letter.is_ascii() {
-            score += if LETTERS.contains(letter) || CAPITALS.contains(letter) && !before.is_lowercase() {
-                1
-            } else {
-                -2
+            score += match () {
+                () if LETTERS.contains(letter) && before.is_alphabetic() => 2,
+                () if LETTERS.contains(letter) => 1,
+                () if CAPITALS.contains(letter) && !before.is_lowercase() => 2,
+                () => -4,
             };
         }
         before = letter;
@@ -273,6 +282,24 @@ mod tests {
         for label in ["macintosh", "cp850", "windows-1252"] {
             assert_eq!(guess(text, TextEncoding::from_label(label).expect("an encoding")), label);
         }
+    }
+
+    #[test]
+    fn a_single_capital_is_one_of_western_europe() {
+        for (text, label) in [
+            ("Klantnr;Naam\n1;\u{c4}rzte Haus\n", "cp850"),
+            ("1;\u{d6}zil\n2;\u{dc}nal\n", "cp850"),
+            ("1;\u{c4}rzte\n", "windows-1252"),
+        ] {
+            let encoding = TextEncoding::from_label(label).expect("an encoding");
+            let guess = super::super::dialect::likely_encoding(&encoding.encode(text));
+            assert_eq!(guess.label(), label, "{text}");
+        }
+        // More words show the code page of another region.
+        let polish = "1;Wa\u{142}\u{119}sa;\u{141}\u{f3}d\u{17a}\n2;J\u{f3}zef;\u{15a}wi\u{105}tek\n3;Gra\u{17c}yna;\u{17b}\u{f3}\u{142}\u{107}\n";
+        let encoding = TextEncoding::from_label("windows-1250").expect("an encoding");
+        let guess = super::super::dialect::likely_encoding(&encoding.encode(polish));
+        assert_eq!(guess.label(), "windows-1250");
     }
 
     #[test]
