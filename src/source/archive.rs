@@ -63,7 +63,6 @@ pub(super) fn content(file: &File) -> Result<Option<ZipContent>, ExportFault> {
 /// The one file that a person put in.
 fn only_file(archive: &mut Archive) -> Result<usize, ExportFault> {
     let mut found = Vec::new();
-    let mut names = Vec::new();
     for at in 0..archive.len() {
         let entry = archive.by_index_raw(at).map_err(fault)?;
         let name = entry.name().map_err(fault)?.replace('\\', "/");
@@ -73,19 +72,45 @@ fn only_file(archive: &mut Archive) -> Result<usize, ExportFault> {
         if entry.encrypted() {
             return Err(ArchiveFault::Password.into());
         }
-        found.push(at);
-        names.push(format!("{name:?}"));
+        found.push((at, name));
     }
-    match found[..] {
-        [] => Err(ArchiveFault::Empty.into()),
-        [only] => Ok(only),
+    let tables: Vec<usize> =
+        found.iter().filter(|(_, name)| !is_about_table(name)).map(|(at, _)| *at).collect();
+    match (&found[..], &tables[..]) {
+        ([], _) => Err(ArchiveFault::Empty.into()),
+        ([(only, _)], _) | (_, [only]) => Ok(*only),
         _ => {
-            names.truncate(NAMES_MAX);
-            let more = if found.len() > names.len() { " …" } else { "" };
-            let names = format!("{}{more}", names.join(", "));
+            let names = found.iter().take(NAMES_MAX).map(|(_, name)| format!("{name:?}"));
+            let more = if found.len() > NAMES_MAX { " …" } else { "" };
+            let names = format!("{}{more}", names.collect::<Vec<_>>().join(", "));
             Err(ArchiveFault::SeveralFiles { count: found.len(), names }.into())
         }
     }
+}
+
+/// How the names of files begin that describe others.
+const DESCRIPTIONS: [&str; 9] =
+    ["readme", "read_me", "leesmij", "liesmich", "lisezmoi", "license", "licence", "manifest", "changelog"];
+/// The extensions of files that are no tables.
+const DESCRIPTION_EXTENSIONS: [&str; 13] =
+    ["md", "pdf", "doc", "docx", "rtf", "htm", "html", "log", "md5", "sha1", "sha256", "asc", "sig"];
+
+/// Whether a file describes the table beside it.
+fn is_about_table(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    DESCRIPTIONS.iter().any(|word| file.starts_with(word))
+        || file.rsplit_once('.').is_some_and(|(_, extension)| DESCRIPTION_EXTENSIONS.contains(&extension))
+}
+
+/// The first bytes of the table in a zip; none of a workbook, whose text is UTF-8.
+pub(super) fn table_sample(file: &File, bytes: u64) -> Result<Vec<u8>, ExportFault> {
+    let mut archive = open(file)?;
+    let mut sample = Vec::new();
+    if archive.index_for_name("xl/workbook.xml").is_none() {
+        let at = only_file(&mut archive)?;
+        archive.by_index(at).map_err(fault)?.take(bytes).read_to_end(&mut sample)?;
+    }
+    Ok(sample)
 }
 
 /// Files that macOS and Windows add.

@@ -12,6 +12,17 @@ pub(super) struct CellSyntax {
     /// `None`: quotes are text.
     pub(super) quote: Option<u8>,
     pub(super) escape: EscapeSetting,
+    pub(super) gaps: Gaps,
+}
+
+/// Spaces between a delimiter and a quote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Gaps {
+    /// They begin a cell without quotes.
+    #[default]
+    Text,
+    /// `"a", "b"`: they are left out.
+    Ignored,
 }
 
 /// The end of a record with quotes: its length, or the fault that ends it.
@@ -27,13 +38,13 @@ impl CellSyntax {
     /// read under the same configuration.
     pub(super) fn of_sheet(settings: &InputSettings) -> Self {
         let delimiter = settings.delimiter.0.unwrap_or(b',');
-        Self { delimiter, quote: settings.quote.byte(), escape: settings.escape }
+        Self { delimiter, quote: settings.quote.byte(), escape: settings.escape, gaps: Gaps::Text }
     }
 
     /// By RFC 4180.
     #[cfg(test)]
     pub(super) fn standard(delimiter: u8) -> Self {
-        Self { delimiter, quote: Some(b'"'), escape: EscapeSetting::Double }
+        Self { delimiter, quote: Some(b'"'), escape: EscapeSetting::Double, gaps: Gaps::Text }
     }
 
     pub(super) fn parser(self, terminator: u8) -> csv_core::Reader {
@@ -56,11 +67,11 @@ impl CellSyntax {
         use QuotedEnd::{Found, Open};
         let (mut at, mut column) = (0, 1);
         loop {
-            if self.quote.is_some() && data.get(at).copied() == self.quote {
-                let Some(close) = self.closing_quote(data, at + 1) else {
+            if let Some(open) = self.opening_quote(data, at) {
+                let Some(close) = self.closing_quote(data, open + 1) else {
                     return Open(Err(RowFault::UnclosedQuote { column }));
                 };
-                at = close + 1;
+                at = self.skip_gap(data, close + 1);
                 match &data[at..] {
                     [byte, ..] if *byte == terminator => return Found(Ok(at)),
                     [byte, ..] if *byte == self.delimiter => at += 1,
@@ -79,6 +90,36 @@ impl CellSyntax {
                 at += 1;
             }
             column += 1;
+        }
+    }
+
+    /// Where the quote stands that opens the cell at `at`, if there is one.
+    fn opening_quote(self, data: &[u8], at: usize) -> Option<usize> {
+        let open = self.skip_gap(data, at);
+        data.get(open).filter(|byte| Some(**byte) == self.quote).map(|_| open)
+    }
+
+    fn skip_gap(self, data: &[u8], at: usize) -> usize {
+        let gap = || data[at..].iter().take_while(|byte| **byte == b' ').count();
+        if self.gaps == Gaps::Ignored { at + gap() } else { at }
+    }
+
+    /// A sound record without the spaces around its quotes.
+    pub(super) fn without_gaps(self, record: &[u8]) -> Vec<u8> {
+        let (mut text, mut at) = (Vec::with_capacity(record.len()), 0);
+        loop {
+            let quoted = self.opening_quote(record, at);
+            let quoted = quoted.and_then(|open| Some((open, self.closing_quote(record, open + 1)?)));
+            if let Some((open, close)) = quoted {
+                text.extend_from_slice(&record[open..=close]);
+                at = self.skip_gap(record, close + 1);
+            }
+            let Some(len) = memchr(self.delimiter, &record[at..]) else {
+                text.extend_from_slice(&record[at..]);
+                return text;
+            };
+            text.extend_from_slice(&record[at..=at + len]);
+            at += len + 1;
         }
     }
 

@@ -14,19 +14,19 @@ use csv_core::ReadRecordResult;
 use encoding_rs::Encoding;
 use serde_json::Value;
 
-use super::cell_syntax::{CellSyntax, QuotedEnd};
+use super::cell_syntax::{CellSyntax, Gaps, QuotedEnd};
 use super::cells::Cells;
 use super::columns::{Columns, named_width};
 use super::error::ExportFault;
 use super::export::{Export, Format, ResultCell, TableBody, TableHeader};
-use super::records::{RawRecord, Records};
+use super::records::{RawRecord, Records, is_ruler};
 use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
 use super::settings::{EscapeSetting, InputSettings, QuoteSetting};
 use super::sheet::Sheet;
 use super::text_file::TextFile;
 use footer::FooterRule;
 use header::{HeaderCells, Repeated};
-use sniff::{Sniffed, excel_separator, several_delimiters, sniff};
+use sniff::{Sniffed, excel_separator, has_fixed_columns, several_delimiters, sniff};
 
 /// How a CSV export is written, and how many cells a row may have.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ struct Csv {
     terminator: u8,
     /// Whether rows may stand whole in quotes.
     has_quoted_rows: bool,
+    /// Whether quotes surround cells, as far as the first rows show.
+    has_quoted_cells: bool,
     /// Cells of a sheet cannot shift, so that a row may have any number of them.
     sheet: Option<Arc<Sheet>>,
     header: HeaderCells,
@@ -63,16 +65,23 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
         Some(_) => (None, 0),
         None => excel_separator(&sample, terminator).unwrap_or_default(),
     };
-    let Sniffed { syntax, has_quoted_rows, notes } = match &text.sheet {
+    let Sniffed { syntax, has_quoted_rows, has_quoted_cells, notes } = match &text.sheet {
         Some(sheet) => Sniffed::of_sheet(settings, sheet),
         None => sniff(&sample[skipped..], settings, separator, terminator),
     };
     let (line, offset) = (1 + u64::from(skipped > 0), text.start + skipped as u64);
+    if text.sheet.is_none()
+        && settings.delimiter.0.is_none()
+        && has_fixed_columns(&sample[skipped..], syntax, terminator)
+    {
+        return Err(ExportFault::FixedColumns);
+    }
     let mut start = RowRef { number: 0, line, offset, len: 0, file: None };
     let csv = Csv {
         syntax,
         terminator,
         has_quoted_rows,
+        has_quoted_cells,
         sheet: text.sheet.clone(),
         header: HeaderCells::default(),
         header_at: start,
@@ -108,6 +117,14 @@ pub(super) fn open(text: TextFile, settings: &InputSettings) -> Result<Export, E
     Ok(Export { notes, searches_header, ..Export::new(text, Box::new(csv), columns, first) })
 }
 
+/// Whether all names stand in quotes that a text program has made.
+fn has_typographic_quotes(names: &[String]) -> bool {
+    let is_quoted = |name: &String| name.starts_with(['“', '„', '”', '«']) && name.ends_with(['”', '“', '»']);
+    names.len() > 1 && names.iter().all(is_quoted)
+}
+
+/// Bytes between the header and the first row that are looked at.
+const GAP_BYTES_MAX: u64 = 4 << 10;
 /// Rows from which their width is detected.
 const ROWS_FOR_WIDTH: usize = 100;
 
@@ -134,10 +151,12 @@ impl Csv {
             Ok(read) => read,
             Err(problem) => {
                 let fault = ExportFault::Header { line: at.line, problem };
-                let Some(next) = first else { return Err(fault) };
-                return Ok(Some(Err((fault, next))));
+                return Ok(Some(Err((fault, first.unwrap_or(end)))));
             }
         };
+        if has_typographic_quotes(columns.names()) {
+            return Err(ExportFault::TypographicQuotes { line: at.line });
+        }
         if let Some(delimiters) = several_delimiters(columns.names(), self.syntax.delimiter) {
             return Err(ExportFault::SeveralDelimiters { line: at.line, delimiters });
         }
@@ -281,7 +300,13 @@ impl Csv {
             split_plain(self.syntax.delimiter, bytes, cells);
             return Ok(());
         }
-        split_quoted(parser, bytes, cells);
+        match self.syntax.gaps {
+            Gaps::Text => split_quoted(parser, bytes, cells),
+            Gaps::Ignored => {
+                split_quoted(parser, &self.syntax.without_gaps(bytes), cells);
+                cells.is_rewritten = true;
+            }
+        }
         if !self.has_quoted_rows || cells.len != 1 {
             return Ok(());
         }
@@ -301,7 +326,10 @@ impl Csv {
         parser: &mut csv_core::Reader,
         cells: &mut Cells,
     ) -> Result<(), RowFault> {
-        let bytes = record.bytes?;
+        let bytes = record.bytes.map_err(|fault| match (&fault, self.stray_quote(record.line)) {
+            (RowFault::TextAfterQuote { .. }, Some(column)) => RowFault::StrayQuote { column },
+            _ => fault,
+        })?;
         self.split_cells(bytes, record.has_quotes, parser, cells)?;
         if self.sheet.is_some() {
             cells.is_rewritten |= cells.len > self.columns;
@@ -313,6 +341,11 @@ impl Csv {
             return Err(RowFault::HoldsRows { lines });
         }
         if !self.accepts(cells) {
+            if record.has_quotes
+                && let Some(column) = self.stray_quote(bytes)
+            {
+                return Err(RowFault::StrayQuote { column });
+            }
             return Err(RowFault::Ragged { found: cells.len, expected: self.width });
         }
         cells.is_rewritten |= cells.len > self.columns;
@@ -323,6 +356,18 @@ impl Csv {
             Some(at) => Err(RowFault::Unnamed { column: at + 1 }),
             None => Ok(()),
         }
+    }
+
+    /// The cell that begins with a quote, if the line has as many cells as a row where
+    /// quotes are text. Where quotes surround other cells, they are not.
+    fn stray_quote(&self, line: &[u8]) -> Option<usize> {
+        if self.has_quoted_cells {
+            return None;
+        }
+        let mut cells = Cells::default();
+        split_plain(self.syntax.delimiter, line, &mut cells);
+        let begins_with_quote = |cell: &[u8]| cell.first().copied() == self.syntax.quote;
+        self.accepts(&cells).then(|| cells.iter().position(begins_with_quote))?.map(|at| at + 1)
     }
 
     /// The number of line ends in the one cell that has any, if its text looks
@@ -368,7 +413,13 @@ impl Format for Csv {
     fn next_header(&self, export: &Export) -> Result<Option<TableHeader>, ExportFault> {
         let mut from = export.first;
         while from.line <= LINES_ABOVE_MAX && from.offset > self.header_at.offset {
-            match self.with_header(&export.text, from)? {
+            let found = match self.with_header(&export.text, from) {
+                Err(fault @ ExportFault::Io(_)) => return Err(fault),
+                // A row may look like a header that is not read.
+                Err(_) => None,
+                Ok(found) => found,
+            };
+            match found {
                 None => return Ok(None),
                 Some(Ok((csv, columns, first))) => {
                     return Ok(Some(TableHeader {
@@ -396,11 +447,18 @@ impl Format for Csv {
         let labels = labels
             .iter()
             .map(|line| format!("the row on line {line} describes the columns, and is read as no customer"));
+        let ruler = self.is_ruled(text, first)?.then(|| {
+            "lines are drawn between its rows, and count as blank; psql --csv, mysql --batch and the like write none"
+                .to_owned()
+        });
         let cell_behind = self.has_cell_behind().then(|| {
             "rows end with a delimiter and the header does not; the blank cell behind it is left out"
                 .to_owned()
         });
-        Ok(TableBody { first, notes: header.into_iter().chain(labels).chain(cell_behind).collect() })
+        Ok(TableBody {
+            first,
+            notes: header.into_iter().chain(labels).chain(ruler).chain(cell_behind).collect(),
+        })
     }
 
     fn detected_settings(&self) -> Vec<(&'static str, toml::Value)> {
@@ -555,6 +613,15 @@ impl Csv {
     /// The line of the header, if it is not the first one.
     fn header_line(&self) -> Option<u64> {
         Some(self.header_at.line).filter(|line| *line > self.top)
+    }
+
+    /// Whether a ruler stands between the header and the first row.
+    fn is_ruled(&self, text: &TextFile, first: RowRef) -> io::Result<bool> {
+        let from = self.header_at.offset + self.header_at.len;
+        let mut gap = vec![0; first.offset.saturating_sub(from).min(GAP_BYTES_MAX) as usize];
+        let len = text.file.read_at(&mut gap, from)?;
+        let mut lines = gap[..len].split(|byte| *byte == self.terminator);
+        Ok(lines.any(|line| is_ruler(line, Some(self.syntax))))
     }
 
     /// Takes the header off that stands behind the last cell of a row.

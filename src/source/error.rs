@@ -54,6 +54,14 @@ pub(super) enum ExportFault {
     )]
     SeveralDelimiters { line: u64, delimiters: String },
     #[error(
+        "its columns stand at fixed positions, with spaces and no delimiter between them; export it with a delimiter, as CSV"
+    )]
+    FixedColumns,
+    #[error(
+        "the names of its columns stand in typographic quotes, which a text program has made; export it again, or replace them with straight ones (\")"
+    )]
+    TypographicQuotes { line: u64 },
+    #[error(
         "the header comes again with its columns in another order; the files that were put together have to agree, so run them one by one"
     )]
     OtherOrder { line: u64 },
@@ -103,6 +111,7 @@ impl ExportFault {
             Self::Header { line, .. }
             | Self::Truncated { line, .. }
             | Self::SeveralDelimiters { line, .. }
+            | Self::TypographicQuotes { line }
             | Self::OtherHeader { line, .. }
             | Self::OtherOrder { line } => Some(*line),
             _ => None,

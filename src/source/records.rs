@@ -24,6 +24,8 @@ pub(super) struct RawRecord<'a> {
     pub(super) at: RowRef,
     pub(super) bytes: Result<&'a [u8], RowFault>,
     pub(super) has_quotes: bool,
+    /// The same, also of a faulty one: that is its first line.
+    pub(super) line: &'a [u8],
 }
 
 /// Splits a file into records, from the start of any record on.
@@ -41,7 +43,7 @@ pub(super) struct Records {
     number: u64,
     line: u64,
     is_at_end: bool,
-    /// Blank lines, and those of nothing but delimiters.
+    /// Blank lines, those of nothing but delimiters, and rulers.
     blank: u64,
 }
 
@@ -59,7 +61,8 @@ impl Records {
             if self.is_at_end && self.start == self.buffer.len() {
                 return Ok(None);
             }
-            if !is_blank(self.ahead(len), self.syntax) {
+            let line = self.ahead(len);
+            if !is_blank(line, self.syntax) && !is_ruler(line, self.syntax) {
                 break len;
             }
             self.consume(len, 1);
@@ -81,8 +84,9 @@ impl Records {
         let at = self.row_ref((to - from) as u64);
         self.number += 1;
         self.consume(len, lines);
-        let bytes = fault.map_or(Ok(&self.buffer[from..to]), Err);
-        Ok(Some(RawRecord { at, bytes, has_quotes: quoting.is_some() }))
+        let line = &self.buffer[from..to];
+        let bytes = fault.map_or(Ok(line), Err);
+        Ok(Some(RawRecord { at, bytes, has_quotes: quoting.is_some(), line }))
     }
 
     /// Takes the number of the last record back: it is no row.
@@ -160,7 +164,7 @@ impl Records {
             }
             self.fill()?;
         }
-        Ok(RawRecord { at, bytes: Err(RowFault::TooLong), has_quotes: false })
+        Ok(RawRecord { at, bytes: Err(RowFault::TooLong), has_quotes: false, line: &[] })
     }
 
     fn consume(&mut self, len: usize, lines: u64) {
@@ -210,6 +214,16 @@ fn is_blank(line: &[u8], syntax: Option<CellSyntax>) -> bool {
         };
     }
     true
+}
+
+/// The characters of which programs draw lines between rows.
+const RULER: &[u8] = b"-=+|: \t\r";
+
+/// Whether a line is drawn between rows: `-----+----`, `|---|:--|`.
+pub(super) fn is_ruler(line: &[u8], syntax: Option<CellSyntax>) -> bool {
+    let Some(CellSyntax { delimiter, .. }) = syntax else { return false };
+    line.iter().all(|byte| RULER.contains(byte) || *byte == delimiter)
+        && line.windows(3).any(|part| part == b"---" || part == b"===")
 }
 
 #[cfg(test)]
@@ -284,6 +298,12 @@ mod tests {
     #[test]
     fn a_quote_inside_an_unquoted_cell_is_text() {
         assert_eq!(lines_and_texts("1,5\" pipe,x\n2,y\n").len(), 2);
+    }
+
+    #[test]
+    fn rulers_are_no_records_and_dashes_are() {
+        let found = lines_and_texts("a,b\n---,---\n-,-\n----+----\n|:---|===|\n--,1\n");
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [1, 3, 6]);
     }
 
     #[test]

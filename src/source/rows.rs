@@ -11,6 +11,7 @@ use encoding_rs::{Encoding, UTF_8};
 
 use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
+use crate::units::counted;
 
 /// The longest record that is read, in bytes. It bounds memory, and no
 /// customer's row comes near it.
@@ -61,6 +62,14 @@ pub enum RowFault {
         /// 1-based.
         column: usize,
     },
+    /// The row has all of its cells where quotes are text.
+    #[error(
+        "cell {column} begins with a quote that is text; double it and quote the cell, or set quote = \"none\" in [input] if no cell of the export is quoted"
+    )]
+    StrayQuote {
+        /// 1-based.
+        column: usize,
+    },
     /// A stray quote and a later one, with rows between them.
     #[error(
         "a quote in this row closes {lines} line{} further down, and the text between looks like rows; delete the quotes that are text (such as those for inches), or double them",
@@ -71,7 +80,7 @@ pub enum RowFault {
         lines: usize,
     },
     /// Another number of cells than the header has.
-    #[error("the row has {found} cells and the header {expected}; quote cells that contain the delimiter")]
+    #[error("the row has {} and the header {expected}; quote cells that contain the delimiter", counted(*found as u64, "cell"))]
     Ragged {
         /// In this row.
         found: usize,

@@ -239,12 +239,26 @@ pub(crate) fn guess_encoding(path: &Path) -> Result<Option<TextEncoding>, Source
     if path == Path::new("-") {
         return Ok(None);
     }
-    let mut sample = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(ENCODING_SAMPLE_BYTES).read_to_end(&mut sample))
-        .map_err(|source| SourceError { name: display_name(path), fault: source.into() })?;
-    let is_packed = sample.starts_with(&GZIP) || sample.starts_with(&ZSTD) || signatures::is_zip(&sample);
-    Ok(Some(likely_encoding(&sample)).filter(|guess| !is_packed && !is_utf8(*guess)))
+    let sample = File::open(path).map(|file| unpacked_sample(&file, ENCODING_SAMPLE_BYTES));
+    let sample = sample.map_err(|source| SourceError { name: display_name(path), fault: source.into() })?;
+    // Why a file cannot be unpacked is said where it is opened.
+    Ok(sample.ok().map(|sample| likely_encoding(&sample)).filter(|guess| !is_utf8(*guess)))
+}
+
+/// The first bytes of the text in a file that may be packed.
+fn unpacked_sample(file: &File, bytes: u64) -> Result<Vec<u8>, ExportFault> {
+    let (mut head, mut sample) = ([0; ZSTD.len()], Vec::new());
+    let len = file.read_at(&mut head, 0)?;
+    let packed = ReadAt { file, offset: 0 };
+    let mut text: Box<dyn Read> = match &head[..len] {
+        head if head.starts_with(&GZIP) => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+        head if *head == ZSTD => Box::new(zstd::Decoder::new(packed)?),
+        head if signatures::is_zip(head) => return archive::table_sample(file, bytes),
+        _ => Box::new(packed),
+    };
+    text.as_mut().take(bytes).read_to_end(&mut sample)?;
+    // A zip inside is not sampled.
+    Ok(if signatures::is_zip(&sample) { Vec::new() } else { sample })
 }
 
 /// A file, or a private copy of what can be read only once.

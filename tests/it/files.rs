@@ -219,6 +219,11 @@ fn the_header_is_the_first_line_that_holds_every_mapped_column() {
     run(&with_input("skip = 49"), "export.csv", far.as_bytes()).expect_code(2);
     run(&with_input("skip = 0"), "export.csv", format!("UTF-8\n{HEADER}{rows}").as_bytes()).expect_code(2);
     run(&with_input("skip = \"all\""), "export.csv", b"").expect_code(2).expect_stderr("no number of lines");
+    // So it is where the last line is no row.
+    let broken = format!("{}{rows}1003,\"Eva\" x,e@example.com\n", HEADER.replace("E-mail", "E-mial"));
+    let output = run(&world(), "export.csv", broken.as_bytes()).expect_code(2);
+    assert!(output.stderr.contains("did you mean \"E-mial\"?"), "{}", output.stderr);
+    assert!(!output.stderr.contains("cannot be read"), "{}", output.stderr);
     // A name that is misspelt is named, whatever stands above.
     let misspelt = format!("Report\n{}{rows}", HEADER.replace("E-mail", "E-mial"));
     run(&world(), "export.csv", misspelt.as_bytes()).expect_code(2).expect_stderr("did you mean \"E-mial\"?");
@@ -370,6 +375,99 @@ fn rows_may_end_with_a_delimiter_where_the_header_does_not() {
     run(&self::world(), "export.csv", some.as_bytes())
         .expect_code(1)
         .expect_outcomes("4 created, 1 rejected");
+}
+
+#[test]
+fn lines_that_are_drawn_between_rows_are_no_rows() {
+    let psql = " Klantnummer | Voornaam |      E-mail\n-------------+----------+---------------\n        1001 | Sanne    | s@example.com\n        1002 | Daan     |\n(2 rows)\n";
+    let mysql = "+------+-------+------+\n| Klantnummer | Voornaam | E-mail |\n+------+-------+------+\n| 1001 | Sanne | s@example.com |\n| 1002 | Daan | d@example.com |\n+------+-------+------+\n2 rows in set (0.00 sec)\n";
+    let markdown = "| Klantnummer | Voornaam | E-mail |\n|---|:---|---:|\n| 1001 | Sanne | s@example.com |\n| 1002 | Daan | d@example.com |\n";
+    let sqlcmd = "Klantnummer,Voornaam,E-mail\n-----------,--------,------\n1001,Sanne,s@example.com\n1002,Daan,d@example.com\n\n(2 rows affected)\n";
+    for text in [psql, mysql, markdown, sqlcmd] {
+        let world = world();
+        let output = run(&world, "export.txt", text.as_bytes()).expect_code(0).expect_outcomes("2 created");
+        assert!(output.stderr.contains("lines are drawn between its rows"), "{}", output.stderr);
+        world.execute(&["init", "export.txt"]).expect_code(0);
+    }
+    // Dashes in a cell are a value.
+    let text = format!("{HEADER}1001,---,s@example.com\n");
+    run(&self::world(), "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("1 created");
+}
+
+#[test]
+fn what_is_no_csv_is_named_and_what_is_nearly_is_read() {
+    let fixed = "Klantnummer   Voornaam   E-mail\n1001          Sanne      s@example.com\n1002          Zo\u{eb}        z@example.com\n";
+    let typographic = "\u{201c}Klantnummer\u{201d},\u{201c}Voornaam\u{201d},\u{201c}E-mail\u{201d}\n\u{201c}1001\u{201d},\u{201c}Sanne\u{201d},\u{201c}s@example.com\u{201d}\n";
+    for (text, problem) in [(fixed, "at fixed positions"), (typographic, "in typographic quotes")] {
+        let world = world();
+        run(&world, "export.txt", text.as_bytes()).expect_code(2).expect_stderr(problem);
+        world.execute(&["init", "export.txt"]).expect_code(2).expect_stderr(problem);
+    }
+    let spaced = "\"Klantnummer\", \"Voornaam\", \"E-mail\"\n\"1001\", \"Sanne, ir.\", \"s@example.com\"\n\"1002\", \"Daan\", \"no-address\"\n";
+    let world = world();
+    run(&world, "export.csv", spaced.as_bytes())
+        .expect_code(1)
+        .expect_outcomes("1 created, 1 rejected")
+        .expect_stderr("spaces stand between delimiters and quotes");
+    assert_eq!(customers(&world)[0], "1001|Sanne, ir.|s@example.com");
+    let fixed = world.result_text("rejected.csv").replace("no-address", "d@example.com");
+    run(&world, "fixed.csv", fixed.as_bytes()).expect_code(0).expect_outcomes("1 created");
+    // The first line may name another separator than the one between the cells.
+    let text = format!("sep=,\n{}1001;Sanne;s@example.com\n", HEADER.replace(',', ";"));
+    run(&self::world(), "export.csv", text.as_bytes()).expect_code(0).expect_outcomes("1 created");
+}
+
+#[test]
+fn a_stray_quote_is_named_with_the_setting_that_reads_it() {
+    let setting = "set quote = \"none\" in [input]";
+    for row in ["1001,\"Bar\" De Kroon,s@example.com\n", "1001,\"Sanne,s@example.com 15\"\n"] {
+        let text = format!("{HEADER}{row}1002,Daan,d@example.com\n");
+        run(&world(), "export.csv", text.as_bytes())
+            .expect_code(1)
+            .expect_stderr("cell 2 begins with a quote that is text")
+            .expect_stderr(setting);
+        let output = run(&with_input("quote = \"none\""), "export.csv", text.as_bytes());
+        assert!(!output.stderr.contains("malformed_row"), "{}", output.stderr);
+    }
+    // With that setting this row would not have its cells either.
+    let text = format!("{HEADER}1001,\"Sanne, \"ir\".\",s@example.com\n");
+    let output = run(&world(), "export.csv", text.as_bytes()).expect_code(1);
+    assert!(!output.stderr.contains(setting), "{}", output.stderr);
+    // One cell is one.
+    let text = format!("{HEADER}1001,Sanne,s@example.com\nx\n1002,Daan,d@example.com\n");
+    run(&world(), "export.csv", text.as_bytes())
+        .expect_code(1)
+        .expect_stderr("the row has 1 cell and the header 3");
+    // A header alone has no blank line behind it.
+    let output = run(&world(), "export.csv", HEADER.as_bytes());
+    assert!(!output.stderr.contains("blank line"), "{}", output.stderr);
+}
+
+#[test]
+fn the_encoding_of_a_packed_table_is_guessed_too() {
+    let text = b"Klantnummer;Voornaam;E-mail\n1001;Ren\xe9;r@example.com\n1002;Zo\xeb;z@example.com\n";
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gz, text).expect("memory");
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in
+        [("readme.txt", &b"All customers"[..]), ("klanten.csv", text), ("__MACOSX/._klanten.csv", b"x")]
+    {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).expect("a file");
+        std::io::Write::write_all(&mut archive, content).expect("memory");
+    }
+    for (name, content) in [
+        ("a.csv.gz", gz.finish().expect("memory")),
+        ("b.csv.zst", zstd::encode_all(&text[..], 1).expect("memory")),
+        ("c.zip", archive.finish().expect("a zip").into_inner()),
+    ] {
+        let world = with_input("encoding = \"windows-1252\"");
+        run(&world, name, &content).expect_code(0).expect_outcomes("2 created");
+        let proposed = world.execute(&["init", name]).expect_code(0).stdout;
+        assert!(proposed.contains("encoding = \"windows-1252\""), "{name}: {proposed}");
+    }
+    // Two tables are still two.
+    let two = zip(&[("a.csv", HEADER), ("b.csv", HEADER), ("readme.txt", "x")]);
+    run(&world(), "two.zip", &two).expect_code(2).expect_stderr("3 files");
 }
 
 #[test]

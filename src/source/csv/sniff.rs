@@ -1,6 +1,6 @@
 //! Finds how the cells of a CSV export are separated and quoted.
 
-use crate::source::cell_syntax::{CellSyntax, QuotedEnd};
+use crate::source::cell_syntax::{CellSyntax, Gaps, QuotedEnd};
 use crate::source::settings::{DELIMITERS, EscapeSetting, InputSettings, QuoteSetting};
 use crate::source::sheet::Sheet;
 
@@ -32,6 +32,8 @@ pub(super) struct Sniffed {
     pub(super) syntax: CellSyntax,
     /// Whether rows may stand whole in quotes.
     pub(super) has_quoted_rows: bool,
+    /// Whether quotes surround cells, as far as the first rows show.
+    pub(super) has_quoted_cells: bool,
     /// What a person should know of it.
     pub(super) notes: Vec<String>,
 }
@@ -40,7 +42,7 @@ impl Sniffed {
     /// A sheet was copied in a syntax that is known.
     pub(super) fn of_sheet(settings: &InputSettings, sheet: &Sheet) -> Self {
         let syntax = CellSyntax::of_sheet(settings);
-        Self { syntax, has_quoted_rows: false, notes: sheet.notes.clone() }
+        Self { syntax, has_quoted_rows: false, has_quoted_cells: true, notes: sheet.notes.clone() }
     }
 }
 
@@ -50,10 +52,17 @@ pub(super) fn sniff(
     separator: Option<u8>,
     terminator: u8,
 ) -> Sniffed {
-    let fixed = settings.delimiter.0.or(separator);
-    let syntax = |delimiter| CellSyntax { delimiter, quote: settings.quote.byte(), escape: settings.escape };
+    let syntax = |delimiter| CellSyntax {
+        delimiter,
+        quote: settings.quote.byte(),
+        escape: settings.escape,
+        gaps: Gaps::Text,
+    };
     let sample = Sample { text: sample, terminator };
-    let mut sniffed = Sniffed { syntax: syntax(b','), has_quoted_rows: false, notes: Vec::new() };
+    let outdone = separator.filter(|separator| is_outdone(&sample, *separator, &syntax));
+    let fixed = settings.delimiter.0.or(separator.filter(|_| outdone.is_none()));
+    let mut sniffed =
+        Sniffed { syntax: syntax(b','), has_quoted_rows: false, has_quoted_cells: true, notes: Vec::new() };
     if let Some(delimiter) = quoted_rows_delimiter(&sample, fixed, &syntax) {
         sniffed.syntax = syntax(delimiter);
         sniffed.has_quoted_rows = true;
@@ -61,7 +70,7 @@ pub(super) fn sniff(
         sniffed.syntax = syntax(fixed.unwrap_or_else(|| detect_delimiter(&sample, &syntax)));
         sniffed.has_quoted_rows = sample.has_quoted_rows(sniffed.syntax);
     }
-    let Sniffed { syntax, has_quoted_rows, notes } = &mut sniffed;
+    let Sniffed { syntax, has_quoted_rows, has_quoted_cells, notes } = &mut sniffed;
     if *has_quoted_rows {
         notes.push("rows stand whole in quotes: their cells are those inside".to_owned());
     }
@@ -75,6 +84,15 @@ pub(super) fn sniff(
         syntax.quote = QuoteSetting::Single.byte();
         notes.push("cells stand in single quotes: read with quote = \"'\"".to_owned());
     }
+    if let Some(named) = outdone.filter(|_| settings.delimiter.0.is_none()) {
+        let [named, found] = [named, syntax.delimiter].map(|byte| char::from(byte).to_string());
+        notes.push(format!("the line sep= names {named:?}, but {found:?} separates the cells"));
+    }
+    if sample.has_gaps(*syntax) {
+        syntax.gaps = Gaps::Ignored;
+        notes.push("spaces stand between delimiters and quotes, and are left out".to_owned());
+    }
+    *has_quoted_cells = sample.has_quoted_cells(*syntax);
     if fixed.is_none() && !DELIMITERS.contains(&syntax.delimiter) {
         let delimiter = toml::Value::from(char::from(syntax.delimiter).to_string());
         notes.push(format!("{delimiter} separates the cells"));
@@ -125,6 +143,27 @@ impl<'a> Sample<'a> {
             && self.records(slashed).all(|(_, is_sound)| is_sound)
     }
 
+    fn has_quoted_cells(&self, syntax: CellSyntax) -> bool {
+        let is_quoted = |cell: &[u8]| {
+            cell.len() > 1 && cell.first().copied() == syntax.quote && cell.last().copied() == syntax.quote
+        };
+        self.records(syntax).any(|(record, is_sound)| {
+            is_sound
+                && record.split(|byte| *byte == syntax.delimiter).any(|cell| is_quoted(cell.trim_ascii()))
+        })
+    }
+
+    /// Whether the names of the header stand in quotes with spaces in front.
+    fn has_gaps(&self, syntax: CellSyntax) -> bool {
+        let (Some(quote), Some((header, _))) = (syntax.quote, self.records(syntax).next()) else {
+            return false;
+        };
+        let ignored = CellSyntax { gaps: Gaps::Ignored, ..syntax };
+        header.first() == Some(&quote)
+            && memchr::memmem::find(header, &[quote, syntax.delimiter, b' ', quote]).is_some()
+            && self.records(ignored).next().is_some_and(|(_, is_sound)| is_sound)
+    }
+
     /// Whether the header has all of its names in single quotes.
     fn has_single_quotes(&self, syntax: CellSyntax) -> bool {
         let Some((header, _)) = self.records(syntax).next() else { return false };
@@ -141,6 +180,45 @@ impl<'a> Sample<'a> {
                 content(record, syntax).is_some_and(|content| self::width(&content, syntax) == width)
             })
     }
+}
+
+/// The least share of rows, in percent, that another character splits alike.
+const OUTDONE_PERCENT_MIN: usize = 80;
+
+/// Whether the line `sep=` names a character that does not split the header, and
+/// another one splits every row.
+fn is_outdone(sample: &Sample, separator: u8, syntax: &impl Fn(u8) -> CellSyntax) -> bool {
+    let header = sample.records(syntax(separator)).next();
+    let splits = header.is_some_and(|(header, _)| width(header, syntax(separator)) > 1);
+    let other = syntax(detect_delimiter(sample, syntax));
+    !splits
+        && Score::new(sample, other)
+            .is_some_and(|score| score.percent >= OUTDONE_PERCENT_MIN && score.fits_header)
+}
+
+/// Columns at fixed positions, with spaces in between: fewer are none.
+const FIXED_COLUMNS_MIN: usize = 3;
+/// Lines in which positions are compared.
+const FIXED_LINES: usize = 20;
+
+/// Whether the columns of a text stand at fixed positions, and no delimiter is
+/// between them.
+pub(super) fn has_fixed_columns(sample: &[u8], syntax: CellSyntax, terminator: u8) -> bool {
+    let lines = sample.split(|byte| *byte == terminator);
+    let lines = lines.filter(|line| !line.trim_ascii().is_empty()).take(FIXED_LINES);
+    let lines: Vec<Vec<char>> = lines.map(|line| String::from_utf8_lossy(line).chars().collect()).collect();
+    let [header, rows @ ..] = lines.as_slice() else { return false };
+    let is_start = |line: &[char], at: usize| at >= 2 && line[at - 2..at] == [' ', ' '] && line[at] != ' ';
+    let starts: Vec<usize> = (0..header.len()).filter(|at| is_start(header, *at)).collect();
+    let is_aligned = |line: &&Vec<char>| {
+        starts.iter().all(|at| line.get(at - 1).is_none_or(|before| *before == ' '))
+            && starts.iter().any(|at| line.get(*at).is_some_and(|letter| *letter != ' '))
+    };
+    let delimiter = char::from(syntax.delimiter);
+    starts.len() + 1 >= FIXED_COLUMNS_MIN
+        && !header.contains(&delimiter)
+        && !rows.is_empty()
+        && rows.iter().all(|line| is_aligned(&line))
 }
 
 /// Text with so many delimiters may be a row.
@@ -331,6 +409,39 @@ mod tests {
         assert!(!sniffed("\"a\"\n\"x,y\"\n").has_quoted_rows);
         assert_eq!(sniffed("'a';'b'\n'1';'2'\n").syntax.quote, Some(b'\''));
         assert_eq!(sniffed("a;b\n1;'t Hart\n").syntax.quote, Some(b'"'));
+    }
+
+    #[test]
+    fn a_line_that_names_the_wrong_separator_is_outdone() {
+        let delimiter = |separator: u8, text: &str| {
+            sniff(text.as_bytes(), &InputSettings::default(), Some(separator), b'\n').syntax.delimiter
+        };
+        assert_eq!(delimiter(b',', "a;b;c\n1;2;3\n4;5,5;6\n"), b';');
+        assert_eq!(delimiter(b',', "a,b;c\n1,2;3\n"), b',');
+        assert_eq!(delimiter(b';', "a\n1\n"), b';');
+        assert_eq!(delimiter(b'^', "a^b,c\n1^2,3\n"), b'^');
+    }
+
+    #[test]
+    fn spaces_before_quotes_are_left_out_where_the_header_has_them() {
+        let gaps = |text: &str| sniffed(text).syntax.gaps;
+        assert_eq!(gaps("\"a\", \"b, c\"\n\"1\", \"2, x\"\n"), Gaps::Ignored);
+        assert_eq!(gaps("\"a\",\"b\"\n1, \"x\"\n"), Gaps::Text);
+        let syntax = CellSyntax { gaps: Gaps::Ignored, ..CellSyntax::standard(b',') };
+        assert_eq!(
+            syntax.without_gaps(b"\"1\" , \"2, x\",  \"\",4 , \"a\"\"b\""),
+            b"\"1\",\"2, x\",\"\",4 ,\"a\"\"b\""
+        );
+    }
+
+    #[test]
+    fn columns_at_fixed_positions_are_found() {
+        let is_fixed = |text: &str| has_fixed_columns(text.as_bytes(), sniffed(text).syntax, b'\n');
+        assert!(is_fixed("id    name     mail\n1     Ann      a@x.nl\n20    Zo\u{eb} X    z@x.nl\n"));
+        assert!(!is_fixed("id   name\n1    Ann\n"));
+        assert!(!is_fixed("id,   name,    mail\n1,    Ann,     a@x.nl\n"));
+        assert!(!is_fixed("Report   of   customers\nid\n100000000000000000\n"));
+        assert!(!is_fixed("id\n1\n"));
     }
 
     #[test]
