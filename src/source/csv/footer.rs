@@ -92,8 +92,46 @@ const TAGS: [&str; 19] = [
     "END", "CNT", "Z", "ZZ", "ZZZ",
 ];
 
-/// The codes of currencies beside amounts.
-const CURRENCIES: [&str; 4] = ["eur", "usd", "gbp", "chf"];
+/// What totals count and compute, and the codes of currencies. None is a name.
+const UNITS: [&str; 31] = [
+    "records",
+    "record",
+    "rows",
+    "rijen",
+    "regels",
+    "zeilen",
+    "lignes",
+    "datensätze",
+    "enregistrements",
+    "klanten",
+    "kunden",
+    "clients",
+    "customers",
+    "contacts",
+    "contacten",
+    "kontakte",
+    "relaties",
+    "n",
+    "sum",
+    "average",
+    "gemiddelde",
+    "durchschnitt",
+    "mittelwert",
+    "moyenne",
+    "min",
+    "max",
+    "eur",
+    "usd",
+    "gbp",
+    "chf",
+    "of",
+];
+
+/// Whether a cell holds nothing but units.
+fn is_unit(cell: &[u8]) -> bool {
+    let text = lower_text(cell);
+    words(&text).next().is_some() && words(&text).all(|word| UNITS.contains(&word))
+}
 
 /// The words of a cell, in small letters.
 fn words(text: &str) -> impl Iterator<Item = &str> {
@@ -128,7 +166,7 @@ impl Label {
     }
 
     fn allows(self, cell: &[u8]) -> bool {
-        is_figure(cell) && (self == Self::Tag || !is_dialled(cell))
+        is_unit(cell) || is_figure(cell) && (self == Self::Tag || !is_dialled(cell))
     }
 }
 
@@ -144,7 +182,7 @@ fn is_figure(cell: &[u8]) -> bool {
     let is_number = |word: &str| word.starts_with(|letter: char| letter.is_ascii_digit());
     let units = words(&text).filter(|word| !is_number(word)).count();
     let is_plain =
-        || words(&text).all(|word| is_number(word) || WORDS.contains(&word) || CURRENCIES.contains(&word));
+        || words(&text).all(|word| is_number(word) || WORDS.contains(&word) || UNITS.contains(&word));
     !text.contains('@')
         && words(&text).any(is_number)
         && (units == 0 || units == 1 && words(&text).next().is_some_and(is_number) || is_plain())
@@ -212,6 +250,9 @@ impl FooterRule {
             if let Some(label) = Label::read(id_cell).or(by_shape) {
                 return self.are_figures(cells, width, id, label);
             }
+            if is_count_in_place_of_id(id, cells, &self.mapped, width) {
+                return true;
+            }
         }
         // `;Total;8`, or `T;8` where the id is the second column.
         let Some(first) = first.filter(|first| *first < id || id_cell.is_empty()) else { return false };
@@ -245,6 +286,24 @@ impl FooterRule {
         let rule = Self { from: 0, len: 0, mapped: mapped.to_vec(), id, ids };
         filled <= 1 || cells.len <= width && rule.is_summary(cells, width)
     }
+}
+
+/// Whether a count stands where an id is expected: `8;records`, or a padded one behind
+/// the nines with which interfaces mark their last record: `99;000008`.
+fn is_count_in_place_of_id(id: usize, cells: &Cells, mapped: &[usize], width: usize) -> bool {
+    let id_cell = cells.get(id).trim_ascii();
+    let others: Vec<&[u8]> = if cells.len < width {
+        (0..cells.len).filter(|at| *at != id).map(|at| cells.get(at).trim_ascii()).collect()
+    } else {
+        mapped.iter().filter(|at| **at != id).map(|at| cells.get(*at).trim_ascii()).collect()
+    };
+    let mut others = others.into_iter().filter(|cell| !cell.is_empty()).peekable();
+    let is_padded = |cell: &[u8]| cell.starts_with(b"000") || cells.len < width;
+    let is_count = |cell: &[u8]| cell.iter().all(u8::is_ascii_digit) && is_padded(cell) && !is_dialled(cell);
+    let are_nines = id_cell.iter().all(|byte| *byte == b'9');
+    others.peek().is_some()
+        && id_cell.iter().all(u8::is_ascii_digit)
+        && others.all(|cell| is_unit(cell) || are_nines && is_count(cell))
 }
 
 /// The length of ids, and what they are made of.
@@ -441,6 +500,12 @@ mod tests {
             &["TRL", "000008"],
             &["Summe", "8", ""],
             &["T", "20261231235959", "8"],
+            &["Gesamt:", "4", "Kunden", ""],
+            &["Count: 8", "Average: 4", "", ""],
+            &["Sum", "", "n=8", ""],
+            &["8", "records", "", ""],
+            &["99", "000008", "", ""],
+            &["9", "8"],
         ] {
             assert!(is_footer(&numbers, footer), "{footer:?}");
         }
@@ -450,6 +515,10 @@ mod tests {
             &["000509", "Total Energies", "", ""],
             &["17", "Total", "", ""],
             &["17", "", "Total", "8"],
+            &["17", "", "Fin", ""],
+            &["17", "", "", "8"],
+            &["99", "", "", "0612345678"],
+            &["99", "", "", "8"],
             &["", "Total Energies", "8", ""],
             &["", "Total", "", "0612345678"],
             &["TOTAL", "", "", "0612345678"],
