@@ -210,6 +210,10 @@ impl PlanView<'_> {
             let _ = writeln!(text, "{note}");
         }
         text.push_str(&no_rows_text(plan.skipped.lines));
+        if plan.skipped.no_numbers > 0 {
+            let values = pluralize(plan.skipped.no_numbers, "value is", "values are");
+            let _ = writeln!(text, "{values} NaN or Infinity, and read as no value");
+        }
         if let Some(fit) = self.fit().and_then(|fit| fit.text()) {
             let _ = writeln!(text, "{fit}");
         }

@@ -68,6 +68,11 @@ impl LineEnd {
         }
     }
 
+    /// In a copy of the rows as lines.
+    pub(super) fn of_copy(self) -> Self {
+        if self == Self::CrLf { self } else { Self::Lf }
+    }
+
     /// The last byte of a line.
     pub fn terminator(self) -> u8 {
         match self {

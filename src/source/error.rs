@@ -70,6 +70,16 @@ pub(super) enum ExportFault {
         difference(lacking, others)
     )]
     OtherHeader { line: u64, lacking: Vec<String>, others: Vec<String> },
+    #[error(
+        "holds several lists that may be the customers: {}; write one of them to a file of its own, and run that: jq -c '{}' EXPORT > customers.jsonl",
+        lists.join(", "), jq
+    )]
+    SeveralLists { lists: Vec<String>, jq: String },
+    #[error(
+        "may be one customer or several: it holds {} objects that are alike: {}; if each is a customer, write them as JSON lines, and run these: jq -c '{jq}' EXPORT > customers.jsonl; if it is one customer, give it a member with its id",
+        keys.len(), keys.join(", ")
+    )]
+    RowsOrMembers { jq: String, keys: Vec<String> },
     #[error("is given twice; name each file once")]
     Repeated,
     #[error(
@@ -89,6 +99,12 @@ pub(super) enum ExportFault {
         "changed while it was being read; run again when it is complete, or have it written under another name and renamed at the end"
     )]
     Changed,
+    #[error("the export breaks off: its last list or object has no end. Run again when it is complete")]
+    Unended { line: u64 },
+    #[error(
+        "the object that ends here has no list {list:?}, and the others have one: a page may be lost. Export it again"
+    )]
+    NoList { line: u64, list: String },
     #[error(
         "the export breaks off in its last row: {problem}. Run again when it is complete; if that row is as it should be, end its line"
     )]
@@ -110,6 +126,8 @@ impl ExportFault {
         match self {
             Self::Header { line, .. }
             | Self::Truncated { line, .. }
+            | Self::Unended { line }
+            | Self::NoList { line, .. }
             | Self::SeveralDelimiters { line, .. }
             | Self::TypographicQuotes { line }
             | Self::OtherHeader { line, .. }

@@ -13,7 +13,7 @@ use super::columns::Columns;
 use super::dialect::Dialect;
 use super::error::{ExportFault, SourceError};
 use super::rows::{RECORD_BYTES_MAX, Row, RowReader, RowRef, Rows};
-use super::text_file::{TextFile, display_name};
+use super::text_file::{Storage, TextFile, display_name};
 
 /// The hash of an export's content, whatever its name and age: BLAKE3 of the
 /// unpacked bytes.
@@ -185,6 +185,11 @@ impl Export {
     /// As the user named it: `part-1.csv and 2 more`.
     pub(crate) fn name(&self) -> String {
         name_of_several(self.text.name.clone(), self.further.len())
+    }
+
+    /// Whether offsets of rows are offsets in the file.
+    pub fn is_read_in_place(&self) -> bool {
+        matches!(self.text.storage, Storage::InPlace(_))
     }
 
     pub(crate) fn has_several_files(&self) -> bool {

@@ -64,11 +64,15 @@ fn detect(text: &TextFile) -> Result<FormatSetting, ExportFault> {
     }
 }
 
-/// No header begins with `{"` or `[{`.
+/// No header begins with `{"`, `[{` or `["`, and none with a separator of JSON.
 fn is_json(text: &[u8]) -> bool {
-    match text.split_first() {
-        Some((b'{', rest)) => matches!(rest.trim_ascii_start().first(), Some(b'"')),
-        Some((b'[', rest)) => matches!(rest.trim_ascii_start().first(), Some(b'{')),
-        _ => false,
+    let value = text.trim_ascii_start();
+    let rest = |start: &[u8]| value.strip_prefix(start).map(<[u8]>::trim_ascii_start);
+    match (rest(b"{"), rest(b"[")) {
+        (Some(rest), _) => matches!(rest.first(), Some(b'"' | b'\'')),
+        (_, Some(rest)) => {
+            matches!(rest.first(), Some(b'{' | b'"')) || rest.starts_with(b"[") && is_json(rest)
+        }
+        _ => value.strip_prefix(b"\x1e").is_some_and(is_json),
     }
 }

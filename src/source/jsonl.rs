@@ -3,7 +3,11 @@
 //! Values keep their text: `1.10` and a number of thirty digits are never a
 //! float. Members of nested objects have dotted names.
 
+mod layout;
+mod lexer;
+mod outline;
 mod reflow;
+mod repair;
 mod shape;
 
 use std::borrow::Cow;
@@ -21,35 +25,44 @@ use super::cells::Cells;
 use super::columns::{Columns, SYNC_PREFIX};
 use super::error::ExportFault;
 use super::export::{Export, Format, Member, ResultCell};
-use super::file_io::SAMPLE_BYTES;
 use super::records::Records;
-use super::rows::{Row, RowFault, RowReader, RowRef};
+use super::rows::{Row, RowFault, RowReader, RowRef, Skipped};
+use super::signatures::FileKind;
 use super::text_file::TextFile;
-use reflow::{Layout, Unended};
+use layout::Layout;
+use outline::Outline;
+use reflow::CopyFault;
+use repair::repaired;
 use shape::Shape;
 
 /// The member of a result file that holds, as a text, a line that is no object.
 const RAW: &str = "_sync_raw";
 
 pub(super) fn open(mut text: TextFile) -> Result<Export, ExportFault> {
-    let sample = text.sample()?;
-    let layout = Layout::detect(&sample, (sample.len() as u64) < SAMPLE_BYTES);
+    let start: Vec<u8> =
+        text.sample()?.into_iter().filter(|byte| !byte.is_ascii_whitespace()).take(3).collect();
+    if start.starts_with(b"{'") || start.starts_with(b"[{'") {
+        return Err(ExportFault::NoTable(PYTHON));
+    }
+    let layout = Layout::new(&Outline::read(text.text_reader())?)?;
     let mut notes = Vec::new();
-    if layout != Layout::Lines {
-        let start = if let Layout::List(start, _) = layout { start } else { 0 };
-        let line = 1 + memchr::memchr_iter(b'\n', &sample[..start]).count() as u64;
-        let copied = text.copy_from(start as u64, line, |from, to| reflow::copy(from, to, &layout, line))?;
-        copied.map_err(|Unended(line)| {
-            let problem = "its list or its last object has no end".to_owned();
-            ExportFault::Truncated { line, problem }
+    if let Layout::Rows(rows) = layout {
+        let copied = text.copy_from(0, 1, |from, to| reflow::copy(from, to, &rows))?;
+        copied.map_err(|fault| match fault {
+            CopyFault::Unended(line) => ExportFault::Unended { line },
+            CopyFault::NoList(line) => ExportFault::NoList { line, list: rows.path.join(".") },
         })?;
-        if let Layout::List(_, Some(name)) = layout {
-            notes.push(format!("the rows are the objects in the list {name:?}"));
-        }
+        text.dialect.line_end = text.dialect.line_end.of_copy();
+        notes.extend(rows.note);
     }
     let first = RowRef { number: 1, line: 1, offset: text.start, len: 0, file: None };
     Ok(Export { notes, ..Export::new(text, Box::new(JsonLines), Columns::default(), first) })
 }
+
+const PYTHON: FileKind = FileKind {
+    name: "what Python prints of its objects, and not JSON",
+    remedy: "write each of them by json.dumps",
+};
 
 /// An export of JSON lines.
 #[derive(Debug)]
@@ -62,12 +75,14 @@ impl Format for JsonLines {
             encoding: export.dialect().encoding,
             columns: Arc::clone(&export.columns),
             shape: Shape::default(),
+            no_numbers: 0,
         })
     }
 
     fn members(&self, export: &Export, at: RowRef) -> io::Result<Vec<Member>> {
         let line = export.row_bytes(at)?;
         let text = decode(&line, export.dialect().encoding).unwrap_or_default();
+        let text = repair(&text).map_or(text, |(text, _)| text.into());
         let mut found = Vec::new();
         flatten(&text, None, DEPTH_MAX, Member::Value, &mut found);
         Ok(found)
@@ -88,8 +103,10 @@ impl Format for JsonLines {
     }
 
     fn truncation(&self, last: &Row) -> Option<String> {
-        let fault = last.fault().filter(|fault| matches!(fault, RowFault::NotAnObject(_)))?;
-        Some(fault.to_string())
+        // Another fault has its words among the rejected rows.
+        let fault = last.fault()?;
+        matches!(fault, RowFault::NotAnObject(problem) if problem.starts_with(NO_END))
+            .then(|| fault.to_string())
     }
 
     fn result_extension(&self) -> &'static str {
@@ -109,15 +126,23 @@ struct JsonReader {
     encoding: &'static Encoding,
     columns: Arc<Columns>,
     shape: Shape,
+    no_numbers: u64,
 }
 
 impl RowReader for JsonReader {
     fn read(&mut self, row: &mut Row) -> io::Result<bool> {
-        let Self { records, encoding, columns, shape } = self;
+        let Self { records, encoding, columns, shape, no_numbers } = self;
         let Some(record) = records.next()? else { return Ok(false) };
         // Cells are kept as UTF-8.
-        row.fill(record.at, UTF_8, |cells| split(&decode(record.bytes?, encoding)?, columns, shape, cells));
+        row.fill(record.at, UTF_8, |cells| {
+            *no_numbers += split(&decode(record.bytes?, encoding)?, columns, shape, cells)?;
+            Ok(())
+        });
         Ok(true)
+    }
+
+    fn skipped(&self) -> Skipped {
+        Skipped { no_numbers: self.no_numbers, ..Skipped::default() }
     }
 }
 
@@ -131,10 +156,27 @@ fn decode<'a>(line: &'a [u8], encoding: &'static Encoding) -> Result<Cow<'a, str
     })
 }
 
-fn split(text: &str, columns: &Columns, shape: &mut Shape, cells: &mut Cells) -> Result<(), RowFault> {
+/// Splits a line. Returns how many of its numbers are none.
+fn split(text: &str, columns: &Columns, shape: &mut Shape, cells: &mut Cells) -> Result<u64, RowFault> {
     if shape.split(text, cells) {
-        return Ok(());
+        return Ok(0);
     }
+    match parse(text, columns, shape, cells) {
+        Err(fault @ RowFault::NotAnObject(_)) => match repair(text) {
+            Some((repaired, count)) => parse(&repaired, columns, shape, cells).map(|()| count),
+            None => Err(fault),
+        },
+        result => result.map(|()| 0),
+    }
+}
+
+/// A line as JSON, if it is none and its meaning is plain.
+fn repair(line: &str) -> Option<(String, u64)> {
+    repaired(line).filter(|(repaired, _)| all_members(line).is_err() && all_members(repaired).is_ok())
+}
+
+/// Finds the cells of a line by the parser.
+fn parse(text: &str, columns: &Columns, shape: &mut Shape, cells: &mut Cells) -> Result<(), RowFault> {
     let raw = raw_line(text)?;
     let line = raw.as_deref().unwrap_or(text);
     let mut found = vec![None; columns.names().len()];
@@ -311,6 +353,8 @@ fn is_result((key, _): &(Key, &RawValue)) -> bool {
 /// The row's object with results as further members, instead of those of an
 /// earlier result file. A line that is no object is kept as a text.
 fn with_results(own: &str, results: &[ResultCell]) -> String {
+    let repaired = repair(own).map(|(repaired, _)| repaired);
+    let own = repaired.as_deref().unwrap_or(own);
     // A row that is refused for a duplicate key keeps its members, too.
     let own = match all_members(own) {
         Err(_) => format!("\"{RAW}\":{}", Value::from(own)),
@@ -357,12 +401,18 @@ fn all_members(object: &str) -> Result<Members<'_>, RowFault> {
     })
 }
 
+/// What is wrong with a line that was cut.
+const NO_END: &str = "the line ends before its closing brace";
+
 /// What the parser means.
 fn in_words(object: &str, error: &serde_json::Error) -> String {
     let message = error.to_string();
     // It counts lines inside the text it was given: always the first.
     let reason = message.split(" at line ").next().unwrap_or(&message);
     let words = match reason {
+        _ if object.trim_start().starts_with('[') => {
+            "it is a list; write an object in its place, or as many values as there are names"
+        }
         _ if !object.trim_start().starts_with('{') => "it does not begin with \"{\"",
         "expected value" => "a value is missing, or a text without quotes stands in its place",
         "key must be a string" => "a key has no double quotes",
@@ -371,10 +421,10 @@ fn in_words(object: &str, error: &serde_json::Error) -> String {
         }
         "expected `:`" => "a colon is missing behind a key",
         "trailing comma" => "a comma stands before the closing brace",
-        "trailing characters" => "text follows the closing brace",
+        "trailing characters" => "text follows the closing brace; give each object a line of its own",
         "invalid number" => "a number is malformed",
         "invalid escape" => "a backslash in a text stands before a letter that it cannot escape",
-        _ if error.is_eof() => "the line ends before its closing brace",
+        _ if error.is_eof() => NO_END,
         other => other,
     };
     words.to_owned()
@@ -424,7 +474,7 @@ mod tests {
         let mut split = |line: &str| {
             let is_cut = shape.split(line, &mut Cells::default());
             let result = super::split(line, &columns, &mut shape, &mut cells);
-            (result.map(|()| (0..3).flat_map(|at| [cells.get(at), b"|"].concat()).collect()), is_cut)
+            (result.map(|_| (0..3).flat_map(|at| [cells.get(at), b"|"].concat()).collect()), is_cut)
         };
         let _ = split(first);
         split(line)

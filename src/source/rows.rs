@@ -227,6 +227,8 @@ pub struct Skipped {
     pub lines: NoRows,
     /// The first footers, each with its first text.
     pub footer_texts: Vec<(RowRef, String)>,
+    /// Values of JSON that are NaN or the like.
+    pub no_numbers: u64,
 }
 
 impl Skipped {
@@ -242,6 +244,7 @@ impl Skipped {
         self.lines.blank += further.lines.blank;
         self.lines.headers += further.lines.headers;
         self.lines.footers += further.lines.footers;
+        self.no_numbers += further.no_numbers;
         let texts = further.footer_texts.into_iter();
         self.footer_texts.extend(texts.map(|(at, text)| (RowRef { file: Some(file), ..at }, text)));
         self.footer_texts.truncate(FOOTERS_KEPT);

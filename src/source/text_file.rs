@@ -186,6 +186,11 @@ impl TextFile {
         ))
     }
 
+    /// All bytes after a byte order mark.
+    pub(super) fn text_reader(&self) -> impl Read {
+        ReadAt { file: &self.file, offset: self.start }
+    }
+
     pub(super) fn reader(&self) -> impl Read {
         ReadAt { file: &self.file, offset: 0 }
     }

@@ -43,7 +43,7 @@ pub(crate) fn open_export(bytes: &[u8], settings: &InputSettings) -> Option<Expo
 /// knows its line, and is the same when it is read from its own offset.
 pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
     let Some(mut export) = open_export(bytes, settings) else { return };
-    let content = is_read_in_place(bytes, settings).then_some(bytes);
+    let content = export.is_read_in_place().then_some(bytes);
     let (mut rows, mut row) = (export.rows(), Row::default());
     // Headers that come again stand between rows.
     let repeats_header = || {
@@ -74,19 +74,6 @@ pub(crate) fn check_rows(bytes: &[u8], settings: &InputSettings) {
     export.hash().expect("readable");
     export.is_result_file().expect("readable");
     export.sample(1).expect("readable");
-}
-
-/// Whether offsets in the export are offsets in `bytes`.
-fn is_read_in_place(bytes: &[u8], settings: &InputSettings) -> bool {
-    let packed = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
-    let encoding = match settings.encoding.0 {
-        None => encoding_rs::UTF_8,
-        Some(source::TextEncoding::Standard(encoding)) => encoding,
-        Some(source::TextEncoding::Dos(_)) => return false,
-    };
-    let has_mark = bytes.starts_with(b"\xef\xbb\xbf");
-    !packed && !wide && (has_mark || encoding == encoding_rs::UTF_8 || encoding.is_single_byte())
 }
 
 fn check_row(content: &[u8], export: &Export, at: RowRef, last: Option<RowRef>) {
