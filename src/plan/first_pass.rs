@@ -156,6 +156,7 @@ pub(crate) fn make_plan<O: PlanObserver>(
     };
     let end = read(prepared, |rows, batch| reading.classify(rows, batch), |batch| pass.first_reading(batch))?;
     (pass.plan.absent_keys, pass.plan.skipped) = (end.absent_keys, end.skipped);
+    pass.plan.check_ids(prepared)?;
     if let Some(selected) = &prepared.selected {
         selected.check_present(&reading.selected, &prepared.export.name())?;
     }

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
+use super::error::PlanError;
 use super::missing::MissingPlan;
+use super::prepare::PreparedExport;
 use super::reading::RowClass;
 use crate::checkpoint::{Work, Worklist};
 use crate::guards::{ExportEffects, NoticeLine, RecreatedCustomers};
@@ -129,6 +131,31 @@ impl Plan {
         let entry = self.rejected.entry(rejection.code, rejection.hint.clone());
         let cause = RejectionCause { rows: 1, first: at, example: rejection };
         entry.and_modify(|cause| cause.rows += 1).or_insert(cause);
+    }
+
+    /// Checks that some row has an id. Without a header, nothing else shows that
+    /// another column holds it.
+    pub(super) fn check_ids(&self, prepared: &PreparedExport) -> Result<(), PlanError> {
+        let export = &prepared.export;
+        let blank: u64 = self
+            .rejected
+            .iter()
+            .filter(|(code, _)| *code == RejectionCode::BlankId)
+            .map(|(_, cause)| cause.rows)
+            .sum();
+        let others = self.rows() - self.expected.get(Outcome::Skipped);
+        let is_all =
+            self.unselected_rows == 0 && prepared.options.limit.is_none() && !prepared.is_result_file;
+        if export.columns().has_header() || !is_all || blank == 0 || blank < others {
+            return Ok(());
+        }
+        let columns = prepared.mapping.id_columns().into_iter().map(|at| &export.columns().names()[at]);
+        let columns: Vec<String> = columns.map(|name| format!("{name:?}")).collect();
+        let names = export.first_members()?.join(", ");
+        let place = if columns.is_empty() { String::new() } else { format!(" in {}", columns.join(", ")) };
+        let problem =
+            format!("no row has an id{place}: map another member to primary_id; the first row has {names}");
+        Err(PlanError::Mapping { export: export.name(), problems: vec![problem] })
     }
 
     /// Takes in a row with its calls and the outcome they lead to.

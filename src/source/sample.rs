@@ -18,6 +18,8 @@ const PLACES: u64 = 100;
 const ROWS_PER_PLACE: usize = 20;
 /// Columns, or members of JSON lines.
 const NAMES_MAX: usize = 1000;
+/// Members of a row that a message names.
+const MEMBERS_SHOWN: usize = 20;
 /// Letters of a cell. The rest says nothing about its column.
 const CELL_CHARS: usize = 500;
 /// Bytes in which the end of a line is sought.
@@ -75,6 +77,21 @@ impl Export {
     /// Reads some rows from all over one of so many files, and all columns of these.
     pub fn sample(&mut self, files: usize) -> Result<Sample, SourceError> {
         self.read_sample(files).map_err(|source| self.io_error(source))
+    }
+
+    /// The names of the single values in the first row, where no header has them.
+    pub(crate) fn first_members(&self) -> Result<Vec<String>, SourceError> {
+        let read = || {
+            let (mut rows, mut row) = (self.rows(), Row::default());
+            let members =
+                if rows.read(&mut row)? { self.format.members(self, row.at())? } else { Vec::new() };
+            let names = members.into_iter().filter_map(|member| match member {
+                Member::Value(name) => Some(name),
+                Member::List(_) | Member::Object(_) => None,
+            });
+            Ok(names.take(MEMBERS_SHOWN).collect())
+        };
+        read().map_err(|source| self.io_error(source))
     }
 
     fn read_sample(&mut self, files: usize) -> io::Result<Sample> {
