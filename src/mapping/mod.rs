@@ -38,7 +38,7 @@ pub(crate) use key_hashes::{MappedKey, Subject};
 pub use mapping::Mapping;
 pub(crate) use null_words::is_placeholder_of_many;
 pub use operation::Operation;
-pub(crate) use phone::{find_region, is_date, is_scientific, is_valid as is_valid_telephone, region_of};
+pub(crate) use phone::{find_region, is_date, is_rounded, is_valid as is_valid_telephone, region_of};
 pub(crate) use region_guess::{NationalNumber, RegionFit, clear_winner, rank_regions, suggest_region};
 pub use rejection::{Rejection, RejectionCode, RowResult};
 pub(crate) use row::{RowIdentity, UndoProblem};

@@ -249,6 +249,12 @@ pub(crate) fn is_scientific(text: &str) -> bool {
         && exponent.strip_prefix('+').is_some_and(is_digits)
 }
 
+/// Also `1.0E5`, as Java writes it. `1e5` may be a code.
+pub(crate) fn is_rounded(text: &str) -> bool {
+    let signed = || text.replacen(['E', 'e'], "E+", 1);
+    is_scientific(text) || text.contains('.') && is_scientific(&signed())
+}
+
 /// Whether a number is valid as a national one of `region`.
 pub(crate) fn is_valid(text: &str, region: Region) -> bool {
     to_e164(Cow::Borrowed(text), Some(region)).is_ok()

@@ -180,7 +180,7 @@ impl ValueTable {
 
 /// Refuses ids that a program has damaged, and those that stand for nobody.
 fn check_id(value: &SourceValue, id: &str) -> RowResult<()> {
-    if phone::is_scientific(id) {
+    if phone::is_rounded(id) {
         let message = "a spreadsheet has rounded the id, so that several customers would share it";
         return Err(value.reject(RejectionCode::DamagedId, message, phone::ROUNDED_HINT));
     }

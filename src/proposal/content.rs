@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::mapping::{SEPARATORS, is_date, split_addresses};
+use crate::mapping::{SEPARATORS, is_date, is_rounded, split_addresses};
 
 /// Fewer digits are no telephone number, and more neither.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
@@ -23,6 +23,8 @@ pub(super) struct Content {
     pub(super) digits: usize,
     /// Digits and `.0`.
     pub(super) floats: usize,
+    /// Such as `1.00E+05`.
+    pub(super) rounded: usize,
     /// One word with a digit, such as an id.
     pub(super) codes: usize,
     /// At least as many letters as anything else.
@@ -58,6 +60,7 @@ impl Content {
         let lower = cell.to_lowercase();
         let booleans =
             ["true", "false", "yes", "no", "ja", "nee", "nein", "oui", "non", "waar", "onwaar", "y", "n"];
+        self.rounded += usize::from(is_rounded(cell));
         self.emails += usize::from(is_email(cell));
         self.phones += usize::from(is_phone(cell));
         self.dates += usize::from(is_date(cell.split([' ', 'T']).next().unwrap_or_default()));

@@ -64,7 +64,8 @@ impl IdColumn {
         let (rank, is_of_company) = rank(column)?;
         let content = &column.content;
         let is_other_kind = content.share(content.dates) > 0.5 || content.share(content.booleans) > 0.5;
-        if column.is_list || is_other_kind || content.filled > 0 && content.fill() < FILL_MIN {
+        let is_rounded = content.filled > 0 && 2 * content.rounded > content.filled;
+        if column.is_list || is_other_kind || is_rounded || content.filled > 0 && content.fill() < FILL_MIN {
             return None;
         }
         let groups = Groups::new(columns, at, person);

@@ -14,6 +14,7 @@ mod names;
 mod reading;
 mod region;
 mod render;
+mod tap;
 mod toml_text;
 mod vocabulary;
 
@@ -26,6 +27,7 @@ use columns::Column;
 use ids::{Ids, Person};
 use names::Names;
 use region::RegionProposal;
+use tap::TapRule;
 use vocabulary::{NULL_WORDS, Word};
 
 /// A proposed configuration.
@@ -59,6 +61,7 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
         return Err(ProposalError::NoTable { name: export.name(), reason });
     }
     export.append(further, &[], &[])?;
+    let tap = TapRule::find(&mut sample);
     let mut findings = Findings::new(sample, input);
     for note in export.notes().iter().map(String::as_str).chain(export.warning()) {
         // The same lines of a further file are found again where it is appended.
@@ -66,6 +69,7 @@ pub(crate) fn propose(paths: &[PathBuf]) -> Result<Proposal, ProposalError> {
             findings.export_notes.push(note.to_owned());
         }
     }
+    findings.tap = tap;
     findings.encoding = encoding.map(|encoding| encoding.label());
     Ok(findings.render())
 }
@@ -131,6 +135,8 @@ struct Findings {
     blanks: Vec<String>,
     /// A column that seems to name operations, and its values.
     operation: Option<(usize, Vec<String>)>,
+    /// Of a file with several kinds of rows.
+    tap: Option<TapRule>,
     input: Settings,
     encoding: Option<String>,
     /// How the export is read.
@@ -166,6 +172,7 @@ impl Findings {
             twitter: addresses::accounts(&columns, &own, Word::Twitter),
             facebook: addresses::accounts(&columns, &own, Word::Facebook),
             operation: operation(&columns),
+            tap: None,
             input,
             encoding: None,
             export_notes: Vec::new(),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::toml_text::{key, list, quoted, variable};
 use super::{Findings, Proposal};
-use crate::mapping::is_scientific;
+use crate::mapping::is_rounded;
 use crate::units::{Count, counted, pluralize};
 
 /// Columns that are listed one by one.
@@ -58,6 +58,13 @@ impl Findings {
             notes.push("no column looks like a customer id; set primary_id below".to_owned());
         }
         let is_alone = self.ids.chosen.is_none();
+        for column in self.columns.iter().filter(|column| is_alone && column.content.rounded > 0) {
+            notes.push(format!(
+                "{} holds numbers that a program has rounded, such as {}; export it as text",
+                quoted(&column.name),
+                quoted(&column.content.top.0)
+            ));
+        }
         for id in self.ids.harmful.iter().filter(|_| is_alone) {
             let name = quoted(self.name(id.at));
             notes.push(if id.is_of_company {
@@ -117,7 +124,7 @@ impl Findings {
 
     /// The ids that a spreadsheet has rounded.
     fn rounded_ids(&self, at: usize) -> impl Iterator<Item = &str> {
-        self.columns[at].filled_cells().filter(|cell| is_scientific(cell))
+        self.columns[at].filled_cells().filter(|cell| is_rounded(cell))
     }
 
     /// Whether most ids are lost.
@@ -286,6 +293,14 @@ impl Findings {
                 "# column = {}   # holds {}: set values to what each of them means",
                 quoted(self.name(*at)),
                 values.join(", ")
+            );
+        }
+        if let Some(tap) = &self.tap {
+            let _ = writeln!(
+                text,
+                "\n# {}.\n[[operation.rule]]\nwhen = {}\nthen = \"skip\"",
+                tap.reason,
+                quoted(&tap.when)
             );
         }
     }

@@ -62,7 +62,12 @@ pub(super) fn variable(name: &str) -> String {
     if is_identifier {
         return name.to_owned();
     }
-    format!("row['{}']", name.replace('\\', "\\\\").replace('\'', "\\'"))
+    format!("row[{}]", text_in_expression(name))
+}
+
+/// A text in an expression.
+pub(super) fn text_in_expression(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod fixtures;
 mod guards;
 mod hands_off;
 mod inputs;
+mod json;
 mod kill;
 mod libreoffice;
 mod limits;
