@@ -20,6 +20,9 @@ pub(super) fn to_e164(text: Cow<'_, str>, region: Option<Region>) -> RowResult<C
     if is_clean(&text) {
         return Ok(text);
     }
+    if let Some(number) = with_country_code(&text, region) {
+        return Ok(number.into());
+    }
     let text = with_plain_extension(with_plain_signs(&text));
     match parse_e164(text.trim(), region) {
         Ok(number) => Ok(number.into()),
@@ -124,11 +127,10 @@ fn not_a_number(text: &str) -> Option<&'static str> {
 
 /// Whether an extension was left out of the number.
 pub(super) fn has_extension(text: &str, region: Option<Region>) -> bool {
-    let text = with_plain_extension(with_plain_signs(text));
-    let text = text.trim();
     let may_have =
         text.contains(|letter: char| letter.is_alphabetic() || matches!(letter, '#' | ';' | ',' | '~'));
-    may_have && PHONE_NUMBER_UTIL.parse(text, region).is_ok_and(|number| number.extension.is_some())
+    let parse = || PHONE_NUMBER_UTIL.parse(with_plain_extension(with_plain_signs(text)).trim(), region);
+    may_have && parse().is_ok_and(|number| number.extension.is_some())
 }
 
 /// Whether there are words behind the last digit, other than those for an extension. The letters of
@@ -216,12 +218,47 @@ fn is_clean(text: &str) -> bool {
     let Some((code, national)) = split.filter(|(_, national)| !national.starts_with(['0', '1'])) else {
         return false;
     };
+    exists(code, national)
+}
+
+/// Whether a number without a leading `0` exists.
+fn exists(code: &str, national: &str) -> bool {
     let number = PhoneNumber {
         country_code: code.parse().unwrap_or_default(),
         national_number: national.parse().unwrap_or_default(),
         ..PhoneNumber::default()
     };
     number.is_valid()
+}
+
+/// Regions whose national numbers begin with a `0` in place of the country code.
+const TRUNK_CODES: [(Region, &str); 9] = [
+    (Region::NL, "31"),
+    (Region::BE, "32"),
+    (Region::FR, "33"),
+    (Region::CH, "41"),
+    (Region::AT, "43"),
+    (Region::GB, "44"),
+    (Region::SE, "46"),
+    (Region::DE, "49"),
+    (Region::IE, "353"),
+];
+
+/// The E.164 of a national number of digits, spaces and hyphens. Only saves time:
+/// a test checks that the library returns the same.
+fn with_country_code(text: &str, region: Option<Region>) -> Option<String> {
+    let (_, code) = TRUNK_CODES.iter().find(|(own, _)| Some(*own) == region)?;
+    let digits = text.strip_prefix('0').filter(|_| !(text.contains('-') && is_date(text)))?;
+    let mut number = format!("+{code}");
+    for byte in digits.bytes() {
+        match byte {
+            b'0'..=b'9' => number.push(byte.into()),
+            b' ' | b'-' => {}
+            _ => return None,
+        }
+    }
+    let national = &number[1 + code.len()..];
+    (!national.starts_with('0') && exists(code, national)).then_some(number)
 }
 
 const WORDS_HINT: &str = "take the number alone, in the export or with a template, or leave such numbers out with invalid = \"drop\"";
@@ -239,14 +276,11 @@ pub(super) const ROUNDED_HINT: &str =
 
 /// `4.41E+11` and the like: a spreadsheet's version of a long number.
 pub(crate) fn is_scientific(text: &str) -> bool {
-    let Some((mantissa, exponent)) = text.trim().split_once(['E', 'e']) else {
-        return false;
-    };
+    // Few texts have this sign.
+    let Some((number, exponent)) = text.trim().split_once('+') else { return false };
+    let Some(mantissa) = number.strip_suffix(['E', 'e']) else { return false };
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    whole.len() == 1
-        && is_digits(whole)
-        && is_digits(fraction)
-        && exponent.strip_prefix('+').is_some_and(is_digits)
+    whole.len() == 1 && is_digits(whole) && is_digits(fraction) && is_digits(exponent)
 }
 
 /// Also `1.0E5`, as Java writes it. `1e5` may be a code.
@@ -284,6 +318,11 @@ mod tests {
         for region in [None, find_region("NL"), find_region("US"), find_region("GB")] {
             assert_eq!(e164(text, region).ok(), by_library(text, region), "{text} {region:?}");
         }
+    }
+
+    fn same_national(text: &str, region: Region) {
+        let number = with_country_code(text, Some(region));
+        assert!(number.is_none() || number == by_library(text, Some(region)), "{text} {region:?}");
     }
 
     #[test]
@@ -327,6 +366,13 @@ mod tests {
         }
 
         #[test]
+        fn so_is_a_national_number_with_its_country_code(
+            (region, _) in proptest::sample::select(&TRUNK_CODES[..]), text in "0[1-9]([ -]{0,2}[0-9]{1,3}){1,6}[ -]?"
+        ) {
+            same_national(&text, region);
+        }
+
+        #[test]
         fn so_are_numbers_of_any_country(digits in "[0-9]{6,16}") {
             same_answer(&format!("+{digits}"));
         }
@@ -344,14 +390,19 @@ mod tests {
                 else {
                     continue;
                 };
-                let text = number.format_as(PhoneNumberFormat::E164).into_owned();
-                clean += u32::from(is_clean(&text));
-                for at in 1..text.len() {
-                    let (head, tail) = (&text[..at], &text[at + 1..]);
-                    for near in ["", "0", "1", "5", "8", "06"] {
-                        let near = format!("{head}{near}{tail}");
-                        assert_eq!(e164(&near, None).ok(), by_library(&near, None), "{near}");
-                    }
+                let neighbours = |format| {
+                    let text = number.format_as(format).into_owned();
+                    let near = ["", "0", "1", "5", "8", "06"].into_iter();
+                    let near = near.flat_map(|near| (1..text.len()).map(move |at| (at, near)));
+                    near.map(|(at, near)| format!("{}{near}{}", &text[..at], &text[at + 1..]))
+                        .collect::<Vec<_>>()
+                };
+                clean += u32::from(is_clean(&number.format_as(PhoneNumberFormat::E164)));
+                for near in neighbours(PhoneNumberFormat::E164) {
+                    assert_eq!(e164(&near, None).ok(), by_library(&near, None), "{near}");
+                }
+                for near in neighbours(PhoneNumberFormat::National) {
+                    same_national(&near, region);
                 }
             }
         }
