@@ -2,10 +2,14 @@
 //! that each was acknowledged with, the addresses of each. A night in which
 //! hardly anything changed needs no more, and reads no customer's state.
 
+use std::num::NonZero;
+
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
 use super::format;
-use crate::guards::{SharedAddressSearch, VanishedAddress, brand_address_tag, vanished_customer};
+use crate::guards::{
+    SharedAddressSearch, TaggedAddress, VanishedAddress, brand_address_tag, vanished_customer,
+};
 use crate::reconcile::{AddressHash, CustomerKey, RowFingerprint};
 
 /// Customers between two entries of an index.
@@ -161,25 +165,31 @@ impl PresenceSet {
     }
 
     /// The tags that absent customers' addresses have within this brand.
-    pub(crate) fn absent_tags(&self, brand_id: u64) -> impl Iterator<Item = u64> {
-        let absent = (0..self.counts.len()).filter(|customer| !self.contains(*customer));
-        absent.flat_map(move |customer| self.address_tags(customer, brand_id))
+    pub(crate) fn absent_tags(&self, brand_id: u64) -> impl Iterator<Item = u64> + Clone {
+        let absent = self.customers().filter(|(customer, _)| !self.contains(*customer));
+        absent.flat_map(move |(_, addresses)| addresses.iter().map(move |address| tag(*address, brand_id)))
     }
 
-    /// Takes out the tags of all customers who were added by an unchanged row.
-    /// The set holds no address after that.
-    pub(crate) fn take_tags(&mut self) -> Vec<u64> {
-        let mut kept = 0;
-        for customer in 0..self.counts.len() {
-            if has_bit(&self.unchanged, customer) {
-                let range = self.range(customer);
-                let len = range.len();
-                self.addresses.copy_within(range, kept);
-                kept += len;
-            }
-        }
-        self.addresses.truncate(kept);
-        std::mem::take(&mut self.addresses)
+    /// The addresses of all customers who were added by an unchanged row.
+    pub(crate) fn unchanged<'a>(
+        &'a self,
+        index: &'a CustomerIndex,
+    ) -> impl Iterator<Item = TaggedAddress> + Clone {
+        let unchanged = self.customers().filter(|(customer, _)| has_bit(&self.unchanged, *customer));
+        unchanged.flat_map(|(customer, addresses)| {
+            let present = NonZero::new(index.customers[customer].0);
+            addresses.iter().map(move |tag| TaggedAddress { tag: *tag, present })
+        })
+    }
+
+    /// All customers with their addresses.
+    fn customers(&self) -> impl Iterator<Item = (usize, &[u64])> + Clone {
+        let mut rest = &*self.addresses;
+        self.counts.iter().enumerate().map(move |(customer, count)| {
+            let (addresses, behind) = rest.split_at(usize::from(*count));
+            rest = behind;
+            (customer, addresses)
+        })
     }
 }
 
@@ -254,6 +264,8 @@ mod tests {
             let found: Vec<u64> = presence.address_tags(find(number), 2).collect();
             assert_eq!(found, tags(number).collect::<Vec<_>>());
         }
-        assert_eq!(presence.take_tags(), tags(3).collect::<Vec<_>>());
+        let present = NonZero::new(key(3).short());
+        let expected = tags(3).map(|tag| TaggedAddress { tag, present });
+        assert!(presence.unchanged(&index).eq(expected));
     }
 }

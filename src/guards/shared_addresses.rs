@@ -1,8 +1,11 @@
 //! The same address on several customers of one brand.
 //!
-//! The first reading keeps only 64 bits of every address's hash; sorting shows
-//! which of them came twice. Only if there are such, a second reading finds
-//! their rows.
+//! The first reading keeps only 64 bits of every address's hash, and of its
+//! customer's. Those show which addresses have several holders. Only if there are
+//! such, a second reading finds the rows of these customers.
+
+use std::collections::HashSet;
+use std::num::NonZero;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::notices::{Notice, NoticeKind, Notices};
 use super::vanished::{hash_tag, vanished_customer};
 use crate::mapping::{Intent, Place};
-use crate::reconcile::{AddressHash, CustomerKey, HashKey};
+use crate::reconcile::{AddressHash, BuildKeyHasher, CustomerKey, HashKey};
 use crate::source::RowRef;
 
 /// `shared_addresses`: what to do about an address that several customers have.
@@ -62,15 +65,11 @@ pub(crate) struct SharedAddressTracker {
     search: SharedAddressSearch,
     /// What the last run has found.
     before: Option<SharedAddresses>,
-    /// Tags of the first row of each customer.
-    tags: Vec<u64>,
-    /// Tags of further rows with the customer, which may repeat an address of
-    /// their own customer.
-    later_tags: Vec<(u64, i64)>,
-    /// Sorted: tags of known customers who are not in the export; then only those
-    /// that came.
+    /// Of the rows that were mapped.
+    addresses: Vec<TaggedAddress>,
+    /// Sorted: tags of suspects that an absent customer has.
     absent: Vec<u64>,
-    /// Sorted: tags that came twice, or that an absent customer has.
+    /// Sorted: tags that several customers have, one of them present.
     suspects: Vec<u64>,
     /// The first holder of each suspect.
     holders: Vec<Option<AddressHolder>>,
@@ -120,11 +119,13 @@ struct AddressHolder {
     is_shared: bool,
 }
 
-/// Whether a row is its customer's first in the export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowOrder {
-    First,
-    Later,
+/// An address of a customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaggedAddress {
+    /// See [`brand_address_tag`].
+    pub(crate) tag: u64,
+    /// [`CustomerKey::short`], if the export has the customer.
+    pub(crate) present: Option<NonZero<u64>>,
 }
 
 impl SharedAddressTracker {
@@ -132,69 +133,49 @@ impl SharedAddressTracker {
         Self { search, before, ..Self::default() }
     }
 
-    /// First reading: the tags of a row's addresses, see [`brand_address_tag`].
-    pub(crate) fn add_row(
+    /// First reading: the tags of a mapped row's addresses.
+    pub(crate) fn add_row(&mut self, customer: CustomerKey, tags: impl Iterator<Item = u64>) {
+        if self.search.is_active() {
+            let present = NonZero::new(customer.short());
+            self.addresses.extend(tags.map(|tag| TaggedAddress { tag, present }));
+        }
+    }
+
+    /// Ends the first reading. `others` are the addresses of known customers who
+    /// are absent, or whose rows were unchanged. Returns the customers whose rows the
+    /// second reading brings.
+    pub(crate) fn find_holders(
         &mut self,
-        customer: CustomerKey,
-        tags: impl Iterator<Item = u64>,
-        order: RowOrder,
-    ) {
-        if !self.search.is_active() {
-            return;
+        customers: u64,
+        others: impl Iterator<Item = TaggedAddress> + Clone,
+    ) -> HashSet<u64, BuildKeyHasher> {
+        let addresses = std::mem::take(&mut self.addresses);
+        let candidates = with_equal_tags(addresses.iter().copied().chain(others));
+        let mut holders = HashSet::default();
+        for same in candidates.chunk_by(|one, other| one.tag == other.tag) {
+            let tag = same[0].tag;
+            let present = same.iter().filter_map(|address| address.present);
+            let count = present.clone().count();
+            if count == 0 || same.len() == 1 {
+                continue;
+            }
+            self.suspects.push(tag);
+            self.found.tag ^= tag;
+            holders.extend(present.map(NonZero::get));
+            if count < same.len() {
+                self.absent.push(tag);
+            }
+            if count as u64 > self.widest.customers {
+                (self.widest.tag, self.widest.customers) = (tag, count as u64);
+            }
         }
-        if order == RowOrder::First {
-            self.tags.extend(tags);
-        } else {
-            let customer = vanished_customer(customer);
-            self.later_tags.extend(tags.map(|tag| (tag, customer)));
-        }
-    }
-
-    /// First reading: the tags of all customers whose rows were unchanged.
-    pub(crate) fn add_unchanged(&mut self, mut tags: Vec<u64>) {
-        if self.search.is_active() {
-            tags.append(&mut self.tags);
-            self.tags = tags;
-        }
-    }
-
-    /// First reading: the tags of known customers who are not in the export.
-    pub(crate) fn add_absent(&mut self, tags: impl Iterator<Item = u64>) {
-        if self.search.is_active() {
-            self.absent.extend(tags);
-        }
-    }
-
-    /// Ends the first reading. Returns the tags of addresses whose rows the second
-    /// reading brings, sorted.
-    pub(crate) fn find_suspects(&mut self, customers: u64) -> &[u64] {
-        let Self { tags, later_tags, absent, suspects, widest, .. } = self;
-        tags.sort_unstable();
-        let same = tags.chunk_by(|one, other| one == other).max_by_key(|same| same.len());
-        if let Some(same) = same {
-            (widest.tag, widest.customers) = (same[0], same.len() as u64);
-        }
-        suspects.extend(tags.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]));
-        later_tags.sort_unstable();
-        later_tags.dedup();
-        let repeated = later_tags.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[0].0);
-        suspects.extend(repeated);
-        suspects.extend(later_tags.iter().map(|(tag, _)| *tag).filter(|tag| tags.binary_search(tag).is_ok()));
-        absent.retain(|tag| {
-            tags.binary_search(tag).is_ok() || later_tags.binary_search_by_key(tag, |(tag, _)| *tag).is_ok()
-        });
-        absent.sort_unstable();
-        suspects.extend_from_slice(absent);
-        suspects.sort_unstable();
-        suspects.dedup();
-        (self.tags, self.later_tags) = (Vec::new(), Vec::new());
-        self.found.tag = self.suspects.iter().fold(0, |all, suspect| all ^ suspect);
         self.is_widest_named = self.widest.is_suspicious(customers);
         if self.count_before().is_some() {
             self.suspects = Vec::new();
+            holders = HashSet::default();
         }
         self.holders = vec![None; self.suspects.len()];
-        &self.suspects
+        holders
     }
 
     /// What the last run has found, if it is the same and needs no names.
@@ -263,9 +244,60 @@ impl SharedAddressTracker {
     }
 }
 
+/// The addresses whose tag another one has, sorted and without repeats, and a few
+/// more. To find them by places in a bitmap takes a tenth of what sorting all does.
+fn with_equal_tags(addresses: impl Iterator<Item = TaggedAddress> + Clone) -> Vec<TaggedAddress> {
+    // Sixteen places for each. Tags are spread evenly.
+    let places = 16 * (addresses.clone().count() as u64 + 1);
+    let place = |address: &TaggedAddress| {
+        let place = (u128::from(address.tag) * u128::from(places)) >> 64;
+        ((place / 64) as usize, 1_u64 << (place % 64))
+    };
+    let mut taken = vec![(0, 0); places.div_ceil(64) as usize];
+    for address in addresses.clone() {
+        let (word, bit) = place(&address);
+        let (once, again) = &mut taken[word];
+        *again |= *once & bit;
+        *once |= bit;
+    }
+    let mut found: Vec<_> = addresses
+        .filter(|address| {
+            let (word, bit) = place(address);
+            taken[word].1 & bit != 0
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// The tag of an address within a brand: customers of different brands may
 /// well be the same person.
 pub(crate) fn brand_address_tag(address: AddressHash, brand_id: u64) -> u64 {
     // An odd factor: different brands stay different, and zero changes nothing.
     hash_tag(&address.0).cast_unsigned() ^ brand_id.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_address_whose_tag_another_has_is_found(tags in proptest::collection::vec(0_u64..60, 0..40)) {
+            let address = |(at, tag): (usize, &u64)| {
+                // Spread as hashes are.
+                let tag = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                TaggedAddress { tag, present: NonZero::new(at as u64 / 2) }
+            };
+            let mut all: Vec<_> = tags.iter().enumerate().map(address).collect();
+            let found = with_equal_tags(all.iter().copied());
+            all.sort_unstable();
+            all.dedup();
+            let is_equal = |one: &&TaggedAddress| all.iter().filter(|other| other.tag == one.tag).count() > 1;
+            prop_assert!(all.iter().filter(is_equal).all(|one| found.contains(one)));
+            prop_assert!(found.is_sorted() && found.iter().all(|one| all.contains(one)));
+        }
+    }
 }

@@ -16,7 +16,8 @@ use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowCla
 use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
 use crate::guards::{
-    Inspection, NewCustomers, NoticeLine, PlaceholderIds, RowOrder, SharedAddressSearch, brand_address_tag,
+    Inspection, NewCustomers, NoticeLine, PlaceholderIds, SharedAddressSearch, TaggedAddress,
+    brand_address_tag,
 };
 use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
@@ -83,6 +84,13 @@ struct FirstPass<'a, O> {
 enum DoubtfulId {
     Single(Box<IntentRow>, Option<Box<RowIdentity>>),
     Several,
+}
+
+/// Whether a row is its customer's first in the export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RowOrder {
+    First,
+    Later,
 }
 
 /// The customers of decided rows so far.
@@ -295,7 +303,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             return Ok(());
         }
         let tags = self.present.known.address_tags(known, customer.brand_id);
-        self.inspection.shared_addresses.add_row(customer.key, tags, RowOrder::Later);
+        self.inspection.shared_addresses.add_row(customer.key, tags);
         self.add_repeated(at, customer)
     }
 
@@ -313,7 +321,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if !self.present.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
             self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
-        self.inspection.shared_addresses.add_row(customer.key, tags, order);
+        self.inspection.shared_addresses.add_row(customer.key, tags);
         if order == RowOrder::Later {
             self.add_repeated(at, customer)?;
         }
@@ -376,15 +384,15 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     }
 
     fn read_again(&mut self) -> Result<(), PlanError> {
-        let shared_addresses = &mut self.inspection.shared_addresses;
-        if !self.prepared.is_part() {
-            let brands = &self.plan.effects.brands;
-            shared_addresses
-                .add_absent(brands.iter().flat_map(|brand| self.present.known.absent_tags(*brand)));
-        }
-        shared_addresses.add_unchanged(self.present.known.take_tags());
-        let suspects = shared_addresses.find_suspects(self.plan.effects.customers).to_vec();
-        if suspects.is_empty() && self.repeated.is_empty() {
+        let PresentCustomers { index, known, .. } = &self.present;
+        // A part says nothing about customers who are not in it.
+        let brands = self.plan.effects.brands.iter().filter(|_| !self.prepared.is_part());
+        let absent = brands.flat_map(|brand| known.absent_tags(*brand));
+        let absent = absent.map(|tag| TaggedAddress { tag, present: None });
+        let others = known.unchanged(index).chain(absent);
+        let customers = self.plan.effects.customers;
+        let holders = self.inspection.shared_addresses.find_holders(customers, others);
+        if holders.is_empty() && self.repeated.is_empty() {
             return Ok(());
         }
         let second = SecondReading {
@@ -392,7 +400,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             key: self.context.policy.key,
             repeated: self.repeated.keys().copied().collect(),
             rejected: self.doubtful.keys().copied().collect(),
-            suspects,
+            holders,
         };
         let classify = |rows: &[Row], batch: &mut Vec<_>| {
             batch.extend(rows.iter().filter_map(|row| second.map(row)));

@@ -270,15 +270,15 @@ impl FirstReading<'_> {
 }
 
 /// Which rows of a second reading matter: those of customers with several rows,
-/// and those with an address that several customers may have.
+/// or with an address that others may have, too.
 pub(super) struct SecondReading<'a> {
     pub(super) prepared: &'a PreparedExport,
     pub(super) key: HashKey,
     pub(super) repeated: HashSet<CustomerKey, BuildKeyHasher>,
     /// Customers whose rows are rejected, since their id stands for nobody.
     pub(super) rejected: HashSet<CustomerKey, BuildKeyHasher>,
-    /// Sorted.
-    pub(super) suspects: Vec<u64>,
+    /// [`CustomerKey::short`].
+    pub(super) holders: HashSet<u64, BuildKeyHasher>,
 }
 
 impl SecondReading<'_> {
@@ -286,23 +286,11 @@ impl SecondReading<'_> {
     pub(super) fn map(&self, row: &Row) -> Option<IntentRow> {
         let (brand_id, primary_id) = self.prepared.mapping.customer_of(row)?;
         let key = self.key.customer_id(brand_id, &primary_id);
-        let is_repeated = self.repeated.contains(&key);
-        if self.rejected.contains(&key)
-            || !is_repeated && self.suspects.is_empty()
-            || !self.prepared.selects(row)
-        {
+        let matters = self.repeated.contains(&key) || self.holders.contains(&key.short());
+        if !matters || self.rejected.contains(&key) || !self.prepared.selects(row) {
             return None;
         }
         let draft = self.prepared.draft(row).ok()??;
-        let is_suspect = || {
-            draft.addresses.iter().any(|address| {
-                let hash = self.key.address_identity(address.channel(), &address.identity());
-                self.suspects.binary_search(&brand_address_tag(hash, brand_id)).is_ok()
-            })
-        };
-        if !is_repeated && !is_suspect() {
-            return None;
-        }
         let customer = CustomerRef { key, brand_id, known: None };
         let (fingerprint, mut intent) = (RowFingerprint::NONE, draft.into_intent());
         intent.origin = self.prepared.origin(row);
