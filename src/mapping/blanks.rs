@@ -18,7 +18,10 @@ pub(super) enum CellMeaning {
 
 impl Blanks {
     pub(super) fn new(blank: &[String], clear: &[String]) -> Self {
-        let trimmed = |texts: &[String]| texts.iter().map(|text| text.trim().to_owned()).collect();
+        let trimmed = |texts: &[String]| {
+            let texts = texts.iter().map(|text| text.trim().to_owned());
+            texts.filter(|text| !text.is_empty()).collect()
+        };
         Self { blank: trimmed(blank), clear: trimmed(clear) }
     }
 
@@ -35,7 +38,7 @@ impl Blanks {
 
     /// Whether only an empty cell is blank, and nothing clears.
     pub(super) fn are_default(&self) -> bool {
-        self.clear.is_empty() && self.blank.iter().all(String::is_empty)
+        self.clear.is_empty() && self.blank.is_empty()
     }
 }
 

@@ -34,6 +34,7 @@ impl Mapping {
         let mut mapping = Self {
             primary_id: compiler.compile_source("primary_id", &customer.primary_id),
             brand_id: compiler.compile_source("brand_id", &customer.brand_id),
+            constant_brand: None,
             fields: fields
                 .map(|(key, name, from)| {
                     let is_whole_name = key == "name";
@@ -56,6 +57,7 @@ impl Mapping {
         let mut problems = compiler.problems;
         if problems.is_empty() {
             mapping.deciding_columns = mapping.find_deciding_columns();
+            mapping.constant_brand = mapping.find_constant_brand();
             mapping.list_columns().into_iter().for_each(|column| columns.allow_list(column));
             problems
                 .extend(mapping.templates().filter_map(|template| template.check(&mapping.columns).err()));

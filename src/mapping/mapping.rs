@@ -19,6 +19,8 @@ use crate::source::{Columns, Row};
 pub struct Mapping {
     pub(super) primary_id: ValueSource,
     pub(super) brand_id: ValueSource,
+    /// The brand, if it is the same of all rows.
+    pub(crate) constant_brand: Option<u64>,
     pub(super) fields: Vec<(FieldName, ValueSource)>,
     pub(super) addresses: Vec<(Channel, ValueSource)>,
     pub(super) ticket_id: Option<ValueSource>,
@@ -115,14 +117,6 @@ impl Mapping {
     pub(crate) fn apostrophe_columns(&self) -> impl Iterator<Item = &str> {
         let names = self.columns.names().iter().enumerate();
         names.filter(|(column, _)| self.apostrophes.contains(*column)).map(|(_, name)| name.as_str())
-    }
-
-    /// The brand, if it is the same of all rows.
-    pub(crate) fn constant_brand(&self) -> Option<u64> {
-        match &self.brand_id.origins[..] {
-            [ValueOrigin::Constant(text)] => text.parse().ok(),
-            _ => None,
-        }
     }
 
     /// The values that are no addresses, without the operation.

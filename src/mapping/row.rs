@@ -56,6 +56,12 @@ impl Mapping {
         Some((mapper.brand_id().ok()?, primary_id))
     }
 
+    /// The brand, if it is the same of all rows.
+    pub(super) fn find_constant_brand(&self) -> Option<u64> {
+        let is_constant = matches!(self.brand_id.origins[..], [ValueOrigin::Constant(_)]);
+        RowMapper::new(self, &Row::default()).ok().filter(|_| is_constant)?.brand_id().ok()
+    }
+
     /// The id of the row's customer, if it can be read.
     pub(crate) fn primary_id_of<'a>(&'a self, row: &'a Row) -> Option<Cow<'a, str>> {
         RowMapper::new(self, row).ok()?.primary_id().ok()
@@ -348,6 +354,9 @@ impl<'a> RowMapper<'a> {
     }
 
     fn brand_id(&mut self) -> RowResult<u64> {
+        if let Some(brand_id) = self.mapping.constant_brand {
+            return Ok(brand_id);
+        }
         let source = &self.mapping.brand_id;
         self.number(source)?.ok_or_else(|| {
             let hint = match source.table {
@@ -398,7 +407,7 @@ impl<'a> RowMapper<'a> {
 
     fn addresses(&mut self) -> RowResult<Vec<DraftAddress<'a>>> {
         let mapping = self.mapping;
-        let mut addresses: Vec<DraftAddress> = Vec::new();
+        let mut addresses: Vec<DraftAddress> = Vec::with_capacity(mapping.addresses.len());
         for (channel, source) in &mapping.addresses {
             let (mut has_value, mut region) = (false, None);
             for origin in &source.origins {
@@ -600,6 +609,9 @@ impl<'a> RowMapper<'a> {
 
 /// The texts of a cell that holds several: of a list, or between separators.
 fn split_cell(cell: &str, separator: Option<&str>) -> Option<Vec<String>> {
+    if separator.is_none() && !cell.contains(LIST_SEPARATOR) {
+        return None;
+    }
     let parts = |text| match separator {
         Some(separator) => separators::split(text, separator).map(str::to_owned).collect(),
         None => vec![text.trim().to_owned()],

@@ -27,7 +27,7 @@ const BATCHES_AHEAD: usize = 4;
 /// Rows classified together.
 const ROWS_AT_ONCE: usize = 64;
 /// A new customer with more addresses is handed over as a whole row.
-const ADDRESSES_MAX: usize = 3;
+const ADDRESSES_MAX: usize = 6;
 
 /// A row that was read.
 pub(super) struct ClassifiedRow {

@@ -29,7 +29,7 @@ pub(crate) struct SelectedCustomers {
 
 impl SelectedCustomers {
     pub(super) fn new(ids: &[String], brand: Option<u64>, mapping: &Mapping) -> Result<Self, PlanError> {
-        let brand_id = brand.or_else(|| mapping.constant_brand()).ok_or_else(|| {
+        let brand_id = brand.or(mapping.constant_brand).ok_or_else(|| {
             let text = "--only: brand_id is no constant in this mapping, so an id may be that of several customers; add --brand and the number of the brand";
             PlanError::Usage(text.to_owned())
         })?;
