@@ -17,7 +17,7 @@ pub(crate) use findings::Inspection;
 pub use notices::NoticeLine;
 pub(crate) use notices::{Notice, NoticeKind};
 pub(crate) use repeated_rows::RepeatedRows;
-pub(crate) use shared_addresses::{SharedAddressSearch, TaggedAddress, brand_address_tag};
+pub(crate) use shared_addresses::{RowOrder, SharedAddressSearch, TaggedAddress, brand_address_tag};
 pub use shared_addresses::{SharedAddresses, SharedAddressesPolicy};
 pub(crate) use vanished::vanished_customer;
 pub use vanished::{VanishedAddress, VanishedChanges};

@@ -65,8 +65,10 @@ pub(crate) struct SharedAddressTracker {
     search: SharedAddressSearch,
     /// What the last run has found.
     before: Option<SharedAddresses>,
-    /// Of the rows that were mapped.
-    addresses: Vec<TaggedAddress>,
+    /// Of the first row of each customer, if it was mapped.
+    first: Vec<TaggedAddress>,
+    /// Of further rows with the customer, which may repeat an address.
+    later: Vec<TaggedAddress>,
     /// Sorted: tags of suspects that an absent customer has.
     absent: Vec<u64>,
     /// Sorted: tags that several customers have, one of them present.
@@ -119,6 +121,13 @@ struct AddressHolder {
     is_shared: bool,
 }
 
+/// Whether a row is its customer's first in the export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowOrder {
+    First,
+    Later,
+}
+
 /// An address of a customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TaggedAddress {
@@ -133,11 +142,17 @@ impl SharedAddressTracker {
         Self { search, before, ..Self::default() }
     }
 
-    /// First reading: the tags of a mapped row's addresses.
-    pub(crate) fn add_row(&mut self, customer: CustomerKey, tags: impl Iterator<Item = u64>) {
+    /// First reading: the tags of a row's addresses, see [`brand_address_tag`].
+    pub(crate) fn add_row(
+        &mut self,
+        customer: CustomerKey,
+        tags: impl Iterator<Item = u64>,
+        order: RowOrder,
+    ) {
         if self.search.is_active() {
             let present = NonZero::new(customer.short());
-            self.addresses.extend(tags.map(|tag| TaggedAddress { tag, present }));
+            let addresses = if order == RowOrder::First { &mut self.first } else { &mut self.later };
+            addresses.extend(tags.map(|tag| TaggedAddress { tag, present }));
         }
     }
 
@@ -149,25 +164,31 @@ impl SharedAddressTracker {
         customers: u64,
         others: impl Iterator<Item = TaggedAddress> + Clone,
     ) -> HashSet<u64, BuildKeyHasher> {
-        let addresses = std::mem::take(&mut self.addresses);
-        let candidates = with_equal_tags(addresses.iter().copied().chain(others));
+        let (first, mut later) = (std::mem::take(&mut self.first), std::mem::take(&mut self.later));
+        later.sort_unstable();
+        later.dedup();
+        let candidates = with_equal_tags(first.iter().chain(&later).copied().chain(others));
         let mut holders = HashSet::default();
         for same in candidates.chunk_by(|one, other| one.tag == other.tag) {
             let tag = same[0].tag;
-            let present = same.iter().filter_map(|address| address.present);
-            let count = present.clone().count();
-            if count == 0 || same.len() == 1 {
+            let later =
+                later.partition_point(|one| one.tag <= tag) - later.partition_point(|one| one.tag < tag);
+            let mut present: Vec<_> = same.iter().filter_map(|one| one.present).collect();
+            let first = (present.len() - later) as u64;
+            present.dedup();
+            let has_absent = same.iter().any(|one| one.present.is_none());
+            if present.len() < 2 - usize::from(has_absent) {
                 continue;
+            }
+            if has_absent {
+                self.absent.push(tag);
+            }
+            if first > self.widest.customers {
+                (self.widest.tag, self.widest.customers) = (tag, first);
             }
             self.suspects.push(tag);
             self.found.tag ^= tag;
-            holders.extend(present.map(NonZero::get));
-            if count < same.len() {
-                self.absent.push(tag);
-            }
-            if count as u64 > self.widest.customers {
-                (self.widest.tag, self.widest.customers) = (tag, count as u64);
-            }
+            holders.extend(present.into_iter().map(NonZero::get));
         }
         self.is_widest_named = self.widest.is_suspicious(customers);
         if self.count_before().is_some() {
@@ -244,8 +265,8 @@ impl SharedAddressTracker {
     }
 }
 
-/// The addresses whose tag another one has, sorted and without repeats, and a few
-/// more. To find them by places in a bitmap takes a tenth of what sorting all does.
+/// The addresses whose tag another one has, sorted, and a few more. To find them by
+/// places in a bitmap takes a tenth of what sorting all does.
 fn with_equal_tags(addresses: impl Iterator<Item = TaggedAddress> + Clone) -> Vec<TaggedAddress> {
     // Sixteen places for each. Tags are spread evenly.
     let places = 16 * (addresses.clone().count() as u64 + 1);
@@ -267,7 +288,6 @@ fn with_equal_tags(addresses: impl Iterator<Item = TaggedAddress> + Clone) -> Ve
         })
         .collect();
     found.sort_unstable();
-    found.dedup();
     found
 }
 
@@ -293,11 +313,13 @@ mod tests {
             };
             let mut all: Vec<_> = tags.iter().enumerate().map(address).collect();
             let found = with_equal_tags(all.iter().copied());
+            prop_assert!(found.is_sorted());
             all.sort_unstable();
-            all.dedup();
-            let is_equal = |one: &&TaggedAddress| all.iter().filter(|other| other.tag == one.tag).count() > 1;
-            prop_assert!(all.iter().filter(is_equal).all(|one| found.contains(one)));
-            prop_assert!(found.is_sorted() && found.iter().all(|one| all.contains(one)));
+            let are_several = |same: &&[TaggedAddress]| same.len() > 1;
+            let equal = |all: &[TaggedAddress]| {
+                all.chunk_by(|one, other| one.tag == other.tag).filter(are_several).collect::<Vec<_>>().concat()
+            };
+            prop_assert_eq!(equal(&found), equal(&all));
         }
     }
 }

@@ -16,7 +16,7 @@ use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowCla
 use super::repeated_customer::RepeatedCustomer;
 use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
 use crate::guards::{
-    Inspection, NewCustomers, NoticeLine, PlaceholderIds, SharedAddressSearch, TaggedAddress,
+    Inspection, NewCustomers, NoticeLine, PlaceholderIds, RowOrder, SharedAddressSearch, TaggedAddress,
     brand_address_tag,
 };
 use crate::mapping::{Fill, Operation, RowIdentity};
@@ -84,13 +84,6 @@ struct FirstPass<'a, O> {
 enum DoubtfulId {
     Single(Box<IntentRow>, Option<Box<RowIdentity>>),
     Several,
-}
-
-/// Whether a row is its customer's first in the export.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum RowOrder {
-    First,
-    Later,
 }
 
 /// The customers of decided rows so far.
@@ -303,7 +296,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             return Ok(());
         }
         let tags = self.present.known.address_tags(known, customer.brand_id);
-        self.inspection.shared_addresses.add_row(customer.key, tags);
+        self.inspection.shared_addresses.add_row(customer.key, tags, RowOrder::Later);
         self.add_repeated(at, customer)
     }
 
@@ -321,7 +314,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         if !self.present.index.is_empty() && customer.known.is_none() && order == RowOrder::First {
             self.new_tags.extend(tags.clone().map(|tag| (tag, customer.key.short())));
         }
-        self.inspection.shared_addresses.add_row(customer.key, tags);
+        self.inspection.shared_addresses.add_row(customer.key, tags, order);
         if order == RowOrder::Later {
             self.add_repeated(at, customer)?;
         }
