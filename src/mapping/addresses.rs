@@ -174,18 +174,24 @@ fn to_half_width(text: Cow<'_, str>) -> Cow<'_, str> {
 /// Only saves time: a test checks that the library accepts all of these.
 fn is_common_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
-    let is_part = |part: &[u8], signs: &[u8]| {
-        !part.is_empty() && part.iter().all(|byte| byte.is_ascii_alphanumeric() || signs.contains(byte))
-    };
-    let is_label = |label: &[u8]| {
-        let is_inner = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-        label.len() <= 63 && is_part(label, b"-") && is_inner(label.first()) && is_inner(label.last())
+    let is_common = |text: &str, signs: &[u8]| {
+        let mut before = b'.';
+        let are_common = text.bytes().all(|byte| {
+            let is_common = match byte {
+                b'.' => !matches!(before, b'.' | b'-'),
+                b'-' => before != b'.',
+                _ => byte.is_ascii_alphanumeric() || signs.contains(&byte),
+            };
+            before = byte;
+            is_common
+        });
+        are_common && before.is_ascii_alphanumeric()
     };
     local.len() <= 64
-        && domain.len() <= 253
+        && domain.len() <= 63
         && domain.contains('.')
-        && local.as_bytes().split(|byte| *byte == b'.').all(|part| is_part(part, b"-_+"))
-        && domain.as_bytes().split(|byte| *byte == b'.').all(is_label)
+        && is_common(local, b"_+")
+        && is_common(domain, b"")
 }
 
 const ACCOUNT_HINT: &str =
