@@ -395,7 +395,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             rejected: self.doubtful.keys().copied().collect(),
             holders,
         };
-        let classify = |rows: &[Row], batch: &mut Vec<_>| {
+        let classify = |rows: &mut [Row], batch: &mut Vec<_>| {
             batch.extend(rows.iter().filter_map(|row| second.map(row)));
         };
         read(self.prepared, classify, |batch| self.second_reading(batch))?;

@@ -137,7 +137,7 @@ pub(crate) fn store_ids(prepared: &PreparedExport, checkpoint: &mut Checkpoint) 
         let customer = Customer { brand_id, primary_id: PrimaryId::new(&primary_id).ok()? };
         Some((key.customer(&customer), customer))
     };
-    let classify = |rows: &[Row], batch: &mut Vec<_>| {
+    let classify = |rows: &mut [Row], batch: &mut Vec<_>| {
         batch.extend(rows.iter().filter(|row| prepared.selects(row)).filter_map(customer_of))
     };
     read(prepared, classify, |mut batch| {

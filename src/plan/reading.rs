@@ -95,7 +95,7 @@ pub(super) struct ReadingEnd {
 /// gets in batches.
 pub(super) fn read<T: Send>(
     prepared: &PreparedExport,
-    mut classify: impl FnMut(&[Row], &mut Vec<T>) + Send,
+    mut classify: impl FnMut(&mut [Row], &mut Vec<T>) + Send,
     mut take: impl FnMut(Vec<T>) -> Result<(), PlanError>,
 ) -> Result<ReadingEnd, PlanError> {
     let (sender, receiver) = sync_channel(BATCHES_AHEAD);
@@ -106,7 +106,7 @@ pub(super) fn read<T: Send>(
             let mut batch = Vec::with_capacity(BATCH_ROWS);
             for at in 1.. {
                 let read = read_rows(prepared, &mut rows, &mut buffer)?;
-                classify(&buffer[..read], &mut batch);
+                classify(&mut buffer[..read], &mut batch);
                 if read < ROWS_AT_ONCE {
                     break;
                 }
@@ -162,24 +162,27 @@ pub(super) struct FirstReading<'a> {
 impl FirstReading<'_> {
     /// All customers of these rows are found in one go, so that the memory's
     /// answers are waited for together.
-    pub(super) fn classify(&mut self, rows: &[Row], batch: &mut Vec<ClassifiedRow>) {
+    pub(super) fn classify(&mut self, rows: &mut [Row], batch: &mut Vec<ClassifiedRow>) {
         let mut found = [None; ROWS_AT_ONCE];
         if !self.index.is_empty() {
-            for (found, row) in found.iter_mut().zip(rows) {
+            for (found, row) in found.iter_mut().zip(&*rows) {
                 *found = self.customer_of(row).map(|customer| (customer, self.fingerprint(row)));
             }
             for (customer, _) in found.iter_mut().flatten() {
                 customer.known = self.index.find(customer.key);
             }
         }
-        batch.extend(rows.iter().zip(found).map(|(row, found)| {
+        batch.extend(rows.iter_mut().zip(found).map(|(row, found)| {
             let class = match found {
                 _ if !self.selects(row) => RowClass::Unselected,
                 Some((customer, fingerprint)) if self.is_unchanged(customer, fingerprint) => {
                     self.fill.count(&self.prepared.mapping, row);
                     RowClass::Unchanged(customer)
                 }
-                found => self.map(row, found),
+                found => {
+                    row.check_text();
+                    self.map(row, found)
+                }
             };
             ClassifiedRow { at: row.at(), class }
         }));

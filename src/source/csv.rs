@@ -651,7 +651,7 @@ fn split_plain(delimiter: u8, record: &[u8], cells: &mut Cells) {
 
 /// Splits a sound record.
 fn split_quoted(parser: &mut csv_core::Reader, record: &[u8], cells: &mut Cells) {
-    let Cells { buffer, ends, len, gap, is_rewritten } = cells;
+    let Cells { buffer, ends, len, gap, is_rewritten, .. } = cells;
     (*len, *gap, *is_rewritten) = (0, 0, false);
     // Cells are never longer than the record. The parser needs one byte more: it
     // calls a buffer that is just filled too small.
@@ -675,9 +675,10 @@ fn split_quoted(parser: &mut csv_core::Reader, record: &[u8], cells: &mut Cells)
             ReadRecordResult::OutputEndsFull => ends.resize(2 * ends.len(), 0),
             ReadRecordResult::OutputFull => buffer.resize(2 * buffer.len(), 0),
             ReadRecordResult::InputEmpty => {}
-            ReadRecordResult::Record | ReadRecordResult::End => return,
+            ReadRecordResult::Record | ReadRecordResult::End => break,
         }
     }
+    buffer.truncate(written);
 }
 
 #[cfg(test)]
