@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::addresses::{Address, DraftAddress};
 use super::invisible::is_invisible;
 use super::operation::Operation;
-use crate::source::RowRef;
+use crate::source::{Row, RowRef};
 
 /// The customer's id in the organisation's own system: trimmed, not blank,
 /// without invisible characters, never a number.
@@ -182,7 +182,7 @@ pub(super) type DraftField<'a> = (&'a FieldName, Option<Cow<'a, str>>);
 /// An [`Intent`] that borrows from its row: enough to decide about most rows,
 /// with nothing copied.
 pub struct Draft<'a> {
-    pub(super) at: RowRef,
+    pub(super) row: &'a Row,
     pub(crate) brand_id: u64,
     /// Checked.
     pub(crate) primary_id: Cow<'a, str>,
@@ -208,7 +208,7 @@ impl Draft<'_> {
             (name.clone(), value)
         };
         Intent {
-            at: Place::Row(self.at),
+            at: Place::Row(self.row.at()),
             customer: Customer {
                 brand_id: self.brand_id,
                 primary_id: PrimaryId(self.primary_id.into_owned()),

@@ -277,7 +277,7 @@ pub(super) const ROUNDED_HINT: &str =
 /// `4.41E+11` and the like: a spreadsheet's version of a long number.
 pub(crate) fn is_scientific(text: &str) -> bool {
     // Few texts have this sign.
-    let Some((number, exponent)) = text.trim().split_once('+') else { return false };
+    let Some((number, exponent)) = text.split_once('+') else { return false };
     let Some(mantissa) = number.strip_suffix(['E', 'e']) else { return false };
     let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
     whole.len() == 1 && is_digits(whole) && is_digits(fraction) && is_digits(exponent)

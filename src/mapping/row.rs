@@ -273,7 +273,7 @@ impl<'a> RowMapper<'a> {
     /// With nothing but the customer.
     fn customer_draft(&mut self, operation: Operation) -> RowResult<Draft<'a>> {
         Ok(Draft {
-            at: self.row.at(),
+            row: self.row,
             primary_id: self.primary_id()?,
             brand_id: self.brand_id()?,
             operation,
@@ -494,16 +494,24 @@ impl<'a> RowMapper<'a> {
     }
 
     fn first_value(&mut self, source: &'a ValueSource) -> RowResult<Option<SourceValue<'a>>> {
-        let mut origins = source.origins.iter();
-        let found = origins.find_map(|origin| self.value_of(origin, &source.key).transpose());
-        self.translate(source, found.transpose()?)
+        for origin in &source.origins {
+            let value = self.value_of(origin, &source.key)?;
+            if value.is_some() {
+                return self.translate(source, value);
+            }
+        }
+        self.translate(source, None)
     }
 
     /// The first value that a person can have.
     fn first_person_value(&mut self, source: &'a ValueSource) -> RowResult<Option<SourceValue<'a>>> {
-        let mut origins = source.origins.iter();
-        let found = origins.find_map(|origin| self.person_value_of(origin, &source.key).transpose());
-        self.translate(source, found.transpose()?)
+        for origin in &source.origins {
+            let value = self.person_value_of(origin, &source.key)?;
+            if value.is_some() {
+                return self.translate(source, value);
+            }
+        }
+        self.translate(source, None)
     }
 
     /// The value that the field's table has for the export's.
@@ -539,20 +547,20 @@ impl<'a> RowMapper<'a> {
     }
 
     fn value_of(&mut self, origin: &'a ValueOrigin, key: &'a str) -> RowResult<Option<SourceValue<'a>>> {
-        let mut kind = OriginKind::Setting;
-        let (text, place) = match origin {
+        let kind = OriginKind::Setting;
+        let text = match origin {
+            // Nearly all.
             ValueOrigin::Column(column) => {
-                kind = OriginKind::Column;
-                (self.cell(*column)?, self.name_of(*column))
+                return Ok(self.meant(self.cell(*column)?, self.name_of(*column), OriginKind::Column));
             }
-            ValueOrigin::Constant(text) => (Cow::Borrowed(text.as_str()), key),
-            ValueOrigin::Template(template) => (Cow::Owned(self.text_of(template)?.trim().to_owned()), key),
+            ValueOrigin::Constant(text) => Cow::Borrowed(text.as_str()),
+            ValueOrigin::Template(template) => Cow::Owned(self.text_of(template)?.trim().to_owned()),
             ValueOrigin::Default(text) => {
                 let text = Cow::Borrowed(text.as_str());
                 return Ok(Some(SourceValue { text, place: key, origin: kind, is_clear: false }));
             }
         };
-        Ok(self.meant(text, place, kind))
+        Ok(self.meant(text, key, kind))
     }
 
     /// The value that a text stands for, if it is not blank.
@@ -577,16 +585,13 @@ impl<'a> RowMapper<'a> {
 
     /// The text of a cell, trimmed and unwrapped.
     fn cell(&self, column: usize) -> RowResult<Cow<'a, str>> {
-        match self.mapping.apostrophes.read(self.row, column) {
-            Ok(text) => Ok(text),
-            Err(bad) => {
-                let message = format!("the cell is not {}", bad.encoding);
-                let hint = "set encoding in [input], perhaps \"windows-1252\"; a \u{FFFD} in the export itself is a letter that an earlier program lost";
-                let rejection = Rejection::new(RejectionCode::BadEncoding, message, hint);
-                let value = String::from_utf8_lossy(self.row.bytes(column));
-                Err(rejection.at(self.name_of(column), &value))
-            }
-        }
+        self.mapping.apostrophes.read(self.row, column).map_err(|bad| {
+            let message = format!("the cell is not {}", bad.encoding);
+            let hint = "set encoding in [input], perhaps \"windows-1252\"; a \u{FFFD} in the export itself is a letter that an earlier program lost";
+            let rejection = Rejection::new(RejectionCode::BadEncoding, message, hint);
+            let value = String::from_utf8_lossy(self.row.bytes(column));
+            rejection.at(self.name_of(column), &value)
+        })
     }
 
     fn text_of(&mut self, expression: &Expression) -> RowResult<String> {
