@@ -173,7 +173,8 @@ fn to_half_width(text: Cow<'_, str>) -> Cow<'_, str> {
 /// Whether the address has the common shape: letters, digits and a few signs.
 /// Only saves time: a test checks that the library accepts all of these.
 fn is_common_email(text: &str) -> bool {
-    let Some((local, domain)) = text.split_once('@') else { return false };
+    let Some(at) = memchr::memchr(b'@', text.as_bytes()) else { return false };
+    let (local, domain) = (&text[..at], &text[at + 1..]);
     let is_common = |text: &str, signs: &[u8]| {
         let mut before = b'.';
         let are_common = text.bytes().all(|byte| {
@@ -189,7 +190,7 @@ fn is_common_email(text: &str) -> bool {
     };
     local.len() <= 64
         && domain.len() <= 63
-        && domain.contains('.')
+        && memchr::memchr(b'.', domain.as_bytes()).is_some()
         && is_common(local, b"_+")
         && is_common(domain, b"")
 }

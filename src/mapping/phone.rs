@@ -275,18 +275,21 @@ pub(super) const ROUNDED_HINT: &str =
     "format that column as text and export again; the digits are lost in this file";
 
 /// `4.41E+11` and the like: a spreadsheet's version of a long number.
-pub(crate) fn is_scientific(text: &str) -> bool {
-    // Few texts have this sign.
-    let Some((number, exponent)) = text.split_once('+') else { return false };
-    let Some(mantissa) = number.strip_suffix(['E', 'e']) else { return false };
-    let (whole, fraction) = mantissa.split_once(['.', ',']).unwrap_or((mantissa, "0"));
-    whole.len() == 1 && is_digits(whole) && is_digits(fraction) && is_digits(exponent)
+pub(super) fn is_scientific(text: &str) -> bool {
+    exponent(text).is_some_and(|exponent| exponent.strip_prefix('+').is_some_and(is_digits))
 }
 
 /// Also `1.0E5`, as Java writes it. `1e5` may be a code.
 pub(crate) fn is_rounded(text: &str) -> bool {
-    let signed = || text.replacen(['E', 'e'], "E+", 1);
-    is_scientific(text) || text.contains('.') && is_scientific(&signed())
+    is_scientific(text) || text.contains('.') && exponent(text).is_some_and(is_digits)
+}
+
+/// What stands behind the `E` of such a number.
+fn exponent(text: &str) -> Option<&str> {
+    // Few texts begin like this.
+    let [b'0'..=b'9', b'.' | b',' | b'E' | b'e', ..] = text.as_bytes() else { return None };
+    let (mantissa, exponent) = text[1..].split_once(['E', 'e'])?;
+    is_digits(mantissa.strip_prefix(['.', ',']).unwrap_or("0")).then_some(exponent)
 }
 
 /// Whether a number is valid as a national one of `region`.

@@ -369,7 +369,7 @@ impl<'a> RowMapper<'a> {
 
     fn add_fields(&mut self, draft: &mut Draft<'a>) -> RowResult<()> {
         let mapping = self.mapping;
-        draft.fields.reserve_exact(mapping.fields.len());
+        draft.fields = Vec::with_capacity(mapping.fields.len());
         for (name, source) in &mapping.fields {
             let value = match name {
                 FieldName::Custom(_) => self.first_value(source)?,
