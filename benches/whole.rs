@@ -6,10 +6,12 @@
 //! | reading and deciding | the bare `csv` crate |
 //! | sending, in pairs against one server | a bare reqwest loop with the same bodies |
 //! | sending | curl, aiohttp and qsv, where they are installed |
+//! | instructions a call, by thread, where valgrind is installed | the same loop |
 //! | time to the first request | none: of a new run, and of a resumed one |
 //!
-//! `WHOLE_ROWS` (1,000,000), `WHOLE_PAIRS` (10), `WHOLE_PAIR_ROWS` (100,000) and
-//! `WHOLE_RESUME_ROWS` (1,000,000) change the sizes; 0 skips a part. CPU is user and
+//! `WHOLE_ROWS` (1,000,000), `WHOLE_PAIRS` (10), `WHOLE_PAIR_ROWS` (100,000),
+//! `WHOLE_CALLS` (4,000) and `WHOLE_RESUME_ROWS` (1,000,000) change the sizes; 0 skips a
+//! part. CPU is user and
 //! system time, in hundredths of a second.
 
 #![expect(clippy::print_stdout, reason = "the program prints its results")]
@@ -50,7 +52,14 @@ fn main() {
         compare_sending(folder.path(), pairs, rows);
         compare_tools(folder.path(), rows.min(20_000));
     }
-    measure_start(folder.path(), setting("WHOLE_RESUME_ROWS", 1_000_000));
+    let calls = setting("WHOLE_CALLS", 4_000);
+    if calls > 0 {
+        count_instructions(folder.path(), calls);
+    }
+    let rows = setting("WHOLE_RESUME_ROWS", 1_000_000);
+    if rows > 0 {
+        measure_start(folder.path(), rows);
+    }
 }
 
 fn number(text: &str) -> u64 {
@@ -268,6 +277,86 @@ fn compare_sending(folder: &Path, pairs: u64, rows: u64) {
         println!("| {baseline} | {measure} | {:.2} | {lowest:.2} | {highest:.2} |", ratios[ratios.len() / 2]);
     }
     println!("\nits peak memory was {:.0} MiB", peak_kb as f64 / 1024.0);
+}
+
+/// Counts the instructions of a create, by thread, without those of the start. They are
+/// the same in every run to about 1 %, however busy the machine is.
+fn count_instructions(folder: &Path, calls: u64) {
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+        println!("\nvalgrind is not installed: no instructions are counted");
+        return;
+    }
+    let run = |rows, command: &str| {
+        write_pair(folder, rows);
+        with_server(folder, |url| {
+            let name = format!("{command}{rows}");
+            configure(folder, &name, url, "");
+            let config = format!("{name}.toml");
+            instructions(folder, PROGRAM, &[command, "-q", "-c", &config, "pair.csv"])
+        })
+    };
+    let bare = |rows: u64| {
+        let program = std::env::current_exe().expect("this program");
+        let program = program.to_str().expect("a path");
+        with_server(folder, |url| instructions(folder, program, &["--bare", url, &rows.to_string()]))
+    };
+    // What is in both comes from the start.
+    let each = |counts: &dyn Fn(u64) -> Vec<(&'static str, u64)>| {
+        let (few, many) = (counts(calls), counts(3 * calls));
+        move |thread: &str| {
+            let sum = |counts: &[(&str, u64)]| {
+                counts
+                    .iter()
+                    .filter(|(name, _)| thread.is_empty() || *name == thread)
+                    .map(|(_, count)| count)
+                    .sum()
+            };
+            let (few, many): (u64, u64) = (sum(&few), sum(&many));
+            many.saturating_sub(few) / (2 * calls)
+        }
+    };
+    let (run, plan, bare) = (each(&|rows| run(rows, "run")), each(&|rows| run(rows, "plan")), each(&bare));
+    println!("\n| instructions | a call |\n|---|---|");
+    for (part, count) in [
+        ("network thread, sending", run("network") - plan("network").min(run("network"))),
+        ("recorder", run("recorder")),
+        ("the whole process, plan and reading included", run("")),
+        ("a bare reqwest loop", bare("")),
+    ] {
+        println!("| {part} | {count} |");
+    }
+}
+
+/// The instructions of each thread of a program.
+fn instructions(folder: &Path, program: &str, arguments: &[&str]) -> Vec<(&'static str, u64)> {
+    let counts = tempfile::TempDir::new_in(folder).expect("a folder");
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "--separate-threads=yes"])
+        .arg(format!("--callgrind-out-file={}", counts.path().join("thread").display()))
+        .arg(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env("WHOLE_KEY", "none")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.expect("valgrind").success(), "{program} {arguments:?}");
+    let files = std::fs::read_dir(counts.path()).expect("a folder");
+    files
+        .filter_map(|file| {
+            let path = file.expect("a file").path();
+            let text = std::fs::read_to_string(&path).expect("counts");
+            let total = text.lines().find_map(|line| line.strip_prefix("totals: "))?;
+            // The first thread sends; others are recognized by their functions.
+            let is_first = text.lines().any(|line| line == "thread: 1");
+            let thread = match text {
+                _ if is_first => "network",
+                _ if text.contains("recorder") => "recorder",
+                _ => "other",
+            };
+            Some((thread, number(total.trim())))
+        })
+        .collect()
 }
 
 /// Other tools make the same creates, three times each, in turn with the program.

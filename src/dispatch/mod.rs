@@ -1,10 +1,11 @@
 //! From rows with calls to outcomes: order, pace, retry and send.
 //!
 //! The calls of one customer go out one at a time and in the export's order,
-//! also across rows (`scheduler`). Different customers run side by side, in a
-//! pool of `concurrency` workers behind one `pacer`. It finds the rate that the
-//! server accepts (`rate_finder`), and waits while the server limits or fails
-//! (`circuit_breaker`). A pure function decides what follows an answer (`retry`).
+//! also across rows. Rows are values that move through the queues of the `scheduler`.
+//! As many `sender`s as `concurrency` says take calls from there, behind one `pacer`.
+//! It finds the rate that the server accepts (`rate_finder`), and waits while the
+//! server limits or fails (`circuit_breaker`). A pure function decides what follows an
+//! answer (`retry`).
 //! A call is recorded before it is sent ([`Record::Begin`]), so that a crash
 //! leaves nothing or a known doubt.
 //!
@@ -12,33 +13,33 @@
 //! [`Record`]s to the recorder, in order, and waits if it must. All of it runs on
 //! one thread.
 
-mod admission;
+mod call_queue;
 mod canary;
 mod circuit_breaker;
-mod control;
 mod judgement;
+mod lost_create;
 mod pace;
 mod pacer;
-mod parking;
-mod probe;
 mod purge_grants;
 mod rate_finder;
 mod record;
 mod retry;
-mod row_task;
+mod row;
+mod row_steps;
 mod scheduler;
-mod send;
+mod sender;
 mod serial_sender;
 mod settings;
 mod stop;
+mod suspicion;
 mod vanished_brake;
 mod waits;
 
 pub use pace::DispatchEnd;
 pub(crate) use pace::Pace;
-pub use record::{CallEnd, LoadedState, Record};
+pub use record::{CallEnd, LoadedState, Record, Reply};
 pub(crate) use record::{CallLine, CallResult, Problem};
-pub use row_task::Job;
+pub use row::Job;
 pub use scheduler::run;
 pub(crate) use serial_sender::{SendEnd, SerialSender};
 pub use settings::{DispatchSettings, InDoubt};

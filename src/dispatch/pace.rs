@@ -1,6 +1,5 @@
 //! How the rate was used, and which settings would use it better.
 
-use std::cell::Cell;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -41,23 +40,22 @@ const REACHED: f64 = 0.98;
 /// The time that answers take.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    answers: Cell<u64>,
-    total: Cell<Duration>,
+    answers: u64,
+    total: Duration,
 }
 
 impl Gauge {
     /// Adds the time from a request to its answer.
-    pub(super) fn add(&self, time: Duration) {
-        self.answers.set(self.answers.get() + 1);
-        self.total.set(self.total.get() + time);
+    pub(super) fn add(&mut self, time: Duration) {
+        self.answers += 1;
+        self.total += time;
     }
 
     /// `accepted` is in calls a second.
     pub(super) fn pace(&self, rate: Rate, workers: NonZeroU32, refused: u64, accepted: Option<f64>) -> Pace {
         let accepted = accepted.and_then(readable_rate);
-        let answers = self.answers.get();
-        let answer = (answers > 0).then(|| self.total.get().div_f64(answers as f64));
-        let is_enough = answers >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
+        let answer = (self.answers > 0).then(|| self.total.div_f64(self.answers as f64));
+        let is_enough = self.answers >= ANSWERS_MIN.max(4 * u64::from(workers.get()));
         let needed = accepted.unwrap_or(rate).per_second() * answer.unwrap_or_default().as_secs_f64();
         let is_short = is_enough && f64::from(workers.get()) < REACHED * needed;
         let concurrency = is_short.then_some((ROOM * needed).ceil() as u32);
@@ -82,7 +80,7 @@ mod tests {
     }
 
     fn proposed(workers: u32, set: &str, accepted: Option<f64>, answer_ms: u64, answers: u64) -> Option<u32> {
-        let gauge = Gauge::default();
+        let mut gauge = Gauge::default();
         (0..answers).for_each(|_| gauge.add(Duration::from_millis(answer_ms)));
         gauge.pace(rate(set), NonZeroU32::new(workers).expect("workers"), 0, accepted).concurrency
     }

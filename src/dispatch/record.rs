@@ -4,26 +4,25 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::waits::Wait;
 use crate::mapping::{Channel, Customer, Operation, Place, Rejection};
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CustomerKey, CustomerState, Outcome, PendingCall, RowProgress};
 
-/// One event. The sender waits for those with a reply.
+/// One event. The recorder answers some of them by a [`Reply`].
 #[derive(Debug)]
 pub enum Record {
-    /// Requests the states of rows and their customers. The answers, in the same
-    /// order, include all records that were sent before.
-    Load { rows: Vec<(CustomerKey, Place)>, reply: oneshot::Sender<Vec<LoadedState>> },
+    /// Requests the states of rows and their customers. They include all records that
+    /// were sent before.
+    Load { rows: Vec<(CustomerKey, Place)> },
     /// A call is about to be sent; it waits until this is durable.
     Begin {
         key: CustomerKey,
         call: PendingCall,
         /// The certain part of the customer's state while the call is on its way.
         state: CustomerState,
-        reply: oneshot::Sender<()>,
     },
     /// A call has ended.
     End(Box<CallEnd>),
@@ -43,6 +42,15 @@ pub enum Record {
         outcome: Outcome,
         problem: Option<Box<Problem>>,
     },
+}
+
+/// An answer of the recorder's, in the order of the records.
+#[derive(Debug)]
+pub enum Reply {
+    /// To a [`Record::Load`], in the order of its rows.
+    Loaded(Vec<LoadedState>),
+    /// The next so many [`Record::Begin`]s are durable.
+    Recorded { calls: usize },
 }
 
 /// The state of a customer, and the progress of a row.
@@ -187,28 +195,7 @@ impl RecordQueue {
         }
     }
 
-    pub(super) async fn load(
-        &self,
-        rows: Vec<(CustomerKey, Place)>,
-    ) -> Result<Vec<LoadedState>, RecorderClosed> {
-        let (reply, answer) = oneshot::channel();
-        self.add(Record::Load { rows, reply })?;
-        answer.await.map_err(|_| RecorderClosed)
-    }
-
-    /// Waits until the call is recorded.
-    pub(super) async fn begin(
-        &self,
-        key: CustomerKey,
-        call: PendingCall,
-        state: CustomerState,
-    ) -> Result<(), RecorderClosed> {
-        let (reply, durable) = oneshot::channel();
-        self.add(Record::Begin { key, call, state, reply })?;
-        durable.await.map_err(|_| RecorderClosed)
-    }
-
-    /// Never waits. The queue stays short, since tasks wait for answers.
+    /// Never waits. The queue stays short, since rows wait for replies.
     pub(super) fn add(&self, record: Record) -> Result<(), RecorderClosed> {
         if self.0.is_closed.get() {
             return Err(RecorderClosed);

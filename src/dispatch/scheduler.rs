@@ -1,31 +1,58 @@
 //! Decides which row goes next. Rows of one customer go one after the other, in
 //! the export's order.
+//!
+//! A row is a value. It waits in one place at a time: for its customer's state, for an
+//! earlier row, in the [`CallQueue`], with a sender, for a time, or for what the calls of
+//! other customers show. Whatever happens to it is one synchronous step, so nothing
+//! happens in between.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinSet};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::pace::DispatchEnd;
-use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed};
-use super::row_task::{self, Job, RowEnd, RowTaskEnd};
-use super::send::Dispatcher;
+use super::call_queue::{CallQueue, QueuedCall};
+use super::canary::{Canary, Evidence};
+use super::circuit_breaker::CircuitBreaker;
+use super::judgement::Judgement;
+use super::lost_create::LostCreate;
+use super::pace::{DispatchEnd, Gauge};
+use super::pacer::Pacer;
+use super::purge_grants::PurgeGrants;
+use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed, Reply};
+use super::row::{Job, Row, RowEnd};
+use super::sender::send_calls;
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
-use super::waits::WAIT_CHECKED_EVERY;
+use super::suspicion::Parked;
+use super::vanished_brake::VanishedBrake;
+use super::waits::{WAIT_CHECKED_EVERY, Waits};
 use crate::mapping::Intent;
-use crate::omnidesk::Client;
-use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome};
+use crate::omnidesk::{Call, Client};
+use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome, Policy};
 use crate::units::Amount;
 
+/// The fewest rows that are ready for a call at once: their memory stays in the
+/// processor's cache.
+const ROWS_READY_MIN: usize = 256;
+/// The fewest for each sender.
+const ROWS_READY_PER_SENDER: usize = 4;
 /// The fewest rows held in memory: as many customers may be in back-off before
 /// others have to wait.
 const ROWS_HELD_MIN: usize = 1024;
-/// The fewest for each worker.
-const ROWS_HELD_PER_WORKER: usize = 8;
+/// The fewest for each sender.
+const ROWS_HELD_PER_SENDER: usize = 8;
+
+/// Calls of this time may be recorded before a sender is free, so that many go
+/// into one commit. A commit takes less.
+const RECORDED_AHEAD: Duration = Duration::from_millis(10);
+/// The most of them for each sender, since after a crash each is in doubt.
+const RECORDED_AHEAD_PER_SENDER: u32 = 3;
 
 /// Fewer failed calls are too few to judge their share.
 const ERRORS_MIN: u64 = 20;
@@ -33,16 +60,59 @@ const ERRORS_MIN: u64 = 20;
 /// The length from which ended cool-downs are removed from the list.
 const COOL_DOWNS_CHECKED_AT: usize = 1024;
 
-struct Scheduler {
-    dispatcher: Rc<Dispatcher>,
-    rows: JoinSet<RowTaskEnd>,
-    /// Rows whose state is being loaded.
-    loads: JoinSet<Result<Vec<(Job, LoadedState)>, RecorderClosed>>,
+/// What senders wait for, and what wakes the scheduler.
+pub(super) struct Network {
+    pub(super) client: Client,
+    pub(super) pacer: Pacer,
+    pub(super) switch: StopSwitch,
+    /// A call is ready to be sent.
+    pub(super) call_ready: Notify,
+    /// The scheduler has something to do besides answers.
+    attention: Notify,
+}
+
+/// The state of all rows. One thread, so it is borrowed for one step at a time.
+pub(super) struct Scheduler {
+    pub(super) settings: DispatchSettings,
+    pub(super) network: Rc<Network>,
+    pub(super) start: Instant,
+    records: RecordQueue,
     /// Customers with a row on its way, and the rows that wait behind it.
-    queues: HashMap<CustomerKey, VecDeque<Job>, BuildKeyHasher>,
-    held: usize,
-    held_max: usize,
+    customers: HashMap<CustomerKey, VecDeque<Job>, BuildKeyHasher>,
     cool_downs: HashMap<CustomerKey, Instant, BuildKeyHasher>,
+    /// Rows whose states are being loaded, in the order of the replies.
+    loading: VecDeque<Vec<Job>>,
+    has_more: bool,
+    /// All rows in memory.
+    held: usize,
+    /// Rows on their way: at most one of each customer.
+    active: usize,
+    pub(super) calls: CallQueue,
+    pub(super) waits: Waits<Due>,
+
+    pub(super) canary: Canary,
+    pub(super) judgement: Judgement,
+    pub(super) brake: VanishedBrake,
+    /// Calls that wait for what other customers' calls show.
+    pub(super) parked: Vec<Parked>,
+    /// Something was shown since they were looked at.
+    pub(super) has_news: bool,
+    /// What control requests have shown: whether a probe tells who exists.
+    pub(super) probing: Option<bool>,
+    /// A control request is on its way.
+    pub(super) is_asking: bool,
+    /// Probes that wait for it.
+    pub(super) unprobed: Vec<LostCreate>,
+    pub(super) purge_grants: PurgeGrants,
+    /// Purges that wait for a grant.
+    pub(super) ungranted: Vec<(Box<Row>, Call)>,
+
+    pub(super) gauge: Gauge,
+    /// A server that has never answered is most likely a wrong address.
+    pub(super) has_answered: bool,
+    /// Whether a call has worked with this key and these settings.
+    pub(super) has_worked: bool,
+    pub(super) calls_ended: u64,
     /// Failed rows of the first calls. They are settled once these calls have
     /// shown that the run itself is not to blame.
     unproven: Vec<(Job, Failure)>,
@@ -52,6 +122,17 @@ struct Scheduler {
     failed_uncalled: u64,
 }
 
+/// What waits for a time.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// The next step of a row.
+    Row(Box<Row>),
+    /// A create whose answer was lost.
+    LostCreate(LostCreate),
+    /// A call that is sent again.
+    Call(QueuedCall),
+}
+
 /// A row that failed or stayed in doubt.
 struct Failure {
     outcome: Outcome,
@@ -59,19 +140,20 @@ struct Failure {
     was_called: bool,
 }
 
-/// Makes the calls of all `jobs`, in order, and sends `records` of them. Must be
-/// called in a `LocalSet`.
+/// Makes the calls of all `jobs`, in order, and sends `records` of them, which the
+/// recorder answers by `replies`. Must be called in a `LocalSet`.
 pub async fn run(
     settings: DispatchSettings,
     client: Client,
     jobs: mpsc::Receiver<Vec<Job>>,
     records: mpsc::Sender<Vec<Record>>,
+    replies: mpsc::UnboundedReceiver<Reply>,
     switch: StopSwitch,
 ) -> DispatchEnd {
     let queue = RecordQueue::new();
     let end = tokio::select! {
         biased;
-        end = schedule(settings, client, jobs, queue.clone(), switch) => end,
+        end = schedule(settings, client, jobs, queue.clone(), replies, switch) => end,
         () = queue.deliver(&records) => DispatchEnd::default(),
     };
     queue.deliver_all(&records).await;
@@ -83,67 +165,60 @@ async fn schedule(
     client: Client,
     mut jobs: mpsc::Receiver<Vec<Job>>,
     records: RecordQueue,
+    mut replies: mpsc::UnboundedReceiver<Reply>,
     switch: StopSwitch,
 ) -> DispatchEnd {
+    let pacer = Pacer::new(settings.rates.clone(), CircuitBreaker::new(settings.patience));
+    let (call_ready, attention) = (Notify::new(), Notify::new());
+    let network = Rc::new(Network { client, pacer, switch: switch.clone(), call_ready, attention });
     let deadline = settings.max_duration.map(|duration| Instant::now() + duration);
-    let held_max = ROWS_HELD_MIN.max(ROWS_HELD_PER_WORKER * settings.concurrency.get() as usize);
-    let dispatcher = Rc::new(Dispatcher::new(settings, client, records, switch.clone()));
-    let mut scheduler = Scheduler {
-        dispatcher,
-        rows: JoinSet::new(),
-        loads: JoinSet::new(),
-        queues: HashMap::default(),
-        held: 0,
-        held_max,
-        cool_downs: HashMap::default(),
-        unproven: Vec::new(),
-        failed: 0,
-        failed_uncalled: 0,
-    };
-    let mut has_more = true;
+    let mut senders = JoinSet::new();
+    let count = settings.concurrency.get();
+    let scheduler = Rc::new(RefCell::new(Scheduler::new(settings, Rc::clone(&network), records)));
+    (0..count)
+        .for_each(|_| drop(senders.spawn_local(send_calls(Rc::clone(&network), Rc::clone(&scheduler)))));
     let mut next_check = Instant::now() + WAIT_CHECKED_EVERY;
+    let mut is_recording = true;
     loop {
-        let is_stopped = switch.is_set();
-        if scheduler.rows.is_empty() && scheduler.loads.is_empty() && (is_stopped || !has_more) {
+        let (is_over, has_room, due) = {
+            let mut scheduler = scheduler.borrow_mut();
+            scheduler.take_turn();
+            (scheduler.is_over(), scheduler.has_room(), scheduler.waits.first())
+        };
+        if is_over {
             break;
         }
-        let is_fed = !has_more && scheduler.loads.is_empty();
-        let parking = &scheduler.dispatcher.parking;
-        parking.set_last(is_fed && parking.rows() == scheduler.rows.len());
-        let dispatcher = Rc::clone(&scheduler.dispatcher);
+        let is_stopped = switch.is_set();
+        let wake_up = due.map_or(next_check, |(until, _)| until.min(next_check));
         tokio::select! {
             biased;
-            Some(result) = scheduler.rows.join_next() => {
-                scheduler.end_task(result);
-                // Many end at once.
-                while let Some(result) = scheduler.rows.try_join_next() {
-                    scheduler.end_task(result);
-                }
+            reply = replies.recv(), if is_recording => {
+                is_recording = reply.is_some();
+                scheduler.borrow_mut().take_reply(reply);
             }
-            Some(loaded) = scheduler.loads.join_next() => match loaded {
-                Ok(Ok(rows)) => rows.into_iter().for_each(|(job, loaded)| scheduler.start(job, Some(loaded))),
-                Ok(Err(RecorderClosed)) | Err(_) => switch.stop(Stop::RecorderClosed),
-            },
-            batch = jobs.recv(), if has_more && !is_stopped && scheduler.held < scheduler.held_max => match batch {
-                Some(batch) => scheduler.add(batch),
-                None => has_more = false,
-            },
+            batch = jobs.recv(), if has_room => scheduler.borrow_mut().add(batch),
+            // A sender ends only if it panics: a bug, and the totals cannot add up.
+            Some(_) = senders.join_next() => {
+                switch.stop(Stop::RecorderClosed);
+                break;
+            }
             () = sleep_until(deadline), if !is_stopped => switch.stop(Stop::WindowClosed),
             () = switch.wait(), if !is_stopped => {}
-            () = dispatcher.parking.parked() => {}
-            () = tokio::time::sleep_until(next_check) => {
-                next_check = Instant::now() + WAIT_CHECKED_EVERY;
-                if dispatcher.check_wait().is_err() {
-                    switch.stop(Stop::RecorderClosed);
+            () = network.attention.notified() => {}
+            () = tokio::time::sleep_until(wake_up) => {
+                if next_check <= Instant::now() {
+                    next_check = Instant::now() + WAIT_CHECKED_EVERY;
+                    scheduler.borrow_mut().check_wait();
                 }
             }
         }
     }
+    let mut scheduler = scheduler.borrow_mut();
     // A run with fewer calls than the canary ends here with all of its calls.
     if !switch.is_set() {
         scheduler.settle_unproven();
     }
-    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.dispatcher.pace()) }
+    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.pace()) }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {
@@ -158,13 +233,148 @@ fn is_over(cool_down: Instant) -> bool {
 }
 
 impl Scheduler {
+    fn new(settings: DispatchSettings, network: Rc<Network>, records: RecordQueue) -> Self {
+        let before = if settings.is_proven { Evidence::Works } else { Evidence::Nothing };
+        let mut scheduler = Self {
+            start: Instant::now(),
+            records,
+            customers: HashMap::default(),
+            cool_downs: HashMap::default(),
+            loading: VecDeque::new(),
+            has_more: true,
+            held: 0,
+            active: 0,
+            calls: CallQueue::new(),
+            waits: Waits::new(),
+            canary: Canary::new(settings.canary, before),
+            judgement: Judgement::default(),
+            brake: VanishedBrake::new(settings.max_vanished, settings.vanished_allowed),
+            parked: Vec::new(),
+            has_news: false,
+            probing: settings.probing,
+            is_asking: false,
+            unprobed: Vec::new(),
+            purge_grants: PurgeGrants::new(settings.purges_max, &settings.pending_purges),
+            ungranted: Vec::new(),
+            gauge: Gauge::default(),
+            has_answered: false,
+            has_worked: settings.is_proven,
+            calls_ended: 0,
+            unproven: Vec::new(),
+            failed: 0,
+            failed_uncalled: 0,
+            settings,
+            network,
+        };
+        if before == Evidence::Works {
+            scheduler.network.pacer.with_breaker(CircuitBreaker::arm);
+        }
+        if scheduler.is_proven() {
+            scheduler.start_all_senders();
+        }
+        scheduler
+    }
+
+    pub(super) fn start_all_senders(&mut self) {
+        self.calls.add_senders(self.settings.concurrency.get() as usize - 1);
+        self.calls.add_places(recorded_ahead(&self.settings) - 1);
+        self.network.pacer.with_breaker(CircuitBreaker::arm);
+        self.network.call_ready.notify_waiters();
+        self.record_calls();
+    }
+
+    /// Whether the first calls have shown that the API works.
+    pub(super) fn is_proven(&self) -> bool {
+        self.canary.is_over()
+    }
+
+    /// The policy as of now.
+    pub(super) fn policy(&self) -> Policy {
+        let policy = self.settings.policy;
+        let passed = u32::try_from(self.start.elapsed().as_secs() / 60).unwrap_or(u32::MAX);
+        Policy { minute: policy.minute.saturating_add(passed), ..policy }
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.network.switch.is_set()
+    }
+
+    /// Ends the run before its last row. The first reason counts.
+    pub(super) fn stop(&self, reason: Stop) {
+        self.network.switch.stop(reason);
+    }
+
+    /// Lets the scheduler take its turn.
+    pub(super) fn wake(&self) {
+        self.network.attention.notify_one();
+    }
+
+    /// All that is due, besides answers.
+    fn take_turn(&mut self) {
+        let now = Instant::now();
+        while let Some(due) = self.waits.pop_due(now) {
+            match due {
+                Due::Row(row) => self.advance(row),
+                Due::LostCreate(create) => self.resolve_create(create),
+                Due::Call(call) => self.enqueue(call),
+            }
+        }
+        if self.is_stopped() {
+            self.end_waiting();
+        }
+        self.review_parked();
+    }
+
+    /// Ends all rows that wait for something else than an answer or a reply.
+    fn end_waiting(&mut self) {
+        let calls = self.calls.take_all();
+        calls.into_iter().for_each(|call| self.finish(call));
+        let due: Vec<_> = self.waits.take_all().collect();
+        for due in due {
+            match due {
+                Due::Row(row) | Due::LostCreate(LostCreate { row, .. }) => self.end_row(row, RowEnd::Stopped),
+                Due::Call(call) => self.finish(call),
+            }
+        }
+        for LostCreate { row, .. } in std::mem::take(&mut self.unprobed) {
+            self.end_row(row, RowEnd::Stopped);
+        }
+        for (row, _) in std::mem::take(&mut self.ungranted) {
+            self.end_row(row, RowEnd::Stopped);
+        }
+        self.has_news = true;
+    }
+
+    fn is_over(&self) -> bool {
+        self.active == 0 && (self.is_stopped() || !self.has_more)
+    }
+
+    /// Whether all rows but the parked ones are done.
+    pub(super) fn is_rest_parked(&self) -> bool {
+        !self.has_more && self.active == self.parked.len()
+    }
+
+    /// Whether more rows are taken in.
+    fn has_room(&self) -> bool {
+        let senders = self.settings.concurrency.get() as usize;
+        let ready = self.active - (self.waits.len() + self.parked.len()).min(self.active);
+        self.has_more
+            && !self.is_stopped()
+            && ready < ROWS_READY_MIN.max(ROWS_READY_PER_SENDER * senders)
+            && self.held < ROWS_HELD_MIN.max(ROWS_HELD_PER_SENDER * senders)
+    }
+
     /// The states of all customers without a row on its way are loaded at once;
     /// those of the others, when their turn comes.
-    fn add(&mut self, batch: Vec<Job>) {
+    fn add(&mut self, batch: Option<Vec<Job>>) {
+        let Some(batch) = batch else {
+            self.has_more = false;
+            return;
+        };
         self.held += batch.len();
         let mut first = Vec::with_capacity(batch.len());
         for job in batch {
-            match self.queues.entry(job.key) {
+            match self.customers.entry(job.key) {
                 Entry::Occupied(mut queue) => queue.get_mut().push_back(job),
                 Entry::Vacant(queue) => {
                     queue.insert(VecDeque::new());
@@ -172,43 +382,108 @@ impl Scheduler {
                 }
             }
         }
-        let records = self.dispatcher.records.clone();
-        self.loads.spawn_local(async move {
-            let rows = first.iter().map(|job| (job.key, job.intent.at)).collect();
-            let loaded = records.load(rows).await?;
-            Ok(first.into_iter().zip(loaded).collect())
-        });
+        self.load(first);
     }
 
-    fn start(&mut self, job: Job, loaded: Option<LoadedState>) {
-        let cool_down = self.cool_downs.remove(&job.key);
-        self.rows.spawn_local(row_task::run(Rc::clone(&self.dispatcher), job, loaded, cool_down));
+    fn load(&mut self, jobs: Vec<Job>) {
+        self.active += jobs.len();
+        let rows = jobs.iter().map(|job| (job.key, job.intent.at)).collect();
+        self.record(Record::Load { rows });
+        self.loading.push_back(jobs);
     }
 
-    fn end_task(&mut self, result: Result<RowTaskEnd, JoinError>) {
-        match result {
-            Ok(result) => self.end_row(result),
-            // A row's task panicked: a bug, and the totals cannot add up.
-            Err(_) => self.dispatcher.switch.stop(Stop::RecorderClosed),
+    fn take_reply(&mut self, reply: Option<Reply>) {
+        match reply {
+            Some(Reply::Loaded(states)) => {
+                let jobs = self.loading.pop_front().unwrap_or_default();
+                jobs.into_iter().zip(states).for_each(|(job, loaded)| self.start_row(job, loaded));
+            }
+            Some(Reply::Recorded { calls }) => {
+                for _ in 0..calls {
+                    match self.calls.pop_recorded() {
+                        Some(call) if self.is_stopped() => self.finish(call),
+                        Some(call) => self.enqueue(call),
+                        None => break,
+                    }
+                }
+            }
+            None => self.end_unrecorded(),
         }
     }
 
-    fn end_row(&mut self, result: RowTaskEnd) {
-        let RowTaskEnd { job, end, cool_down, was_called } = result;
+    /// Ends the rows that wait for a recorder that has ended.
+    fn end_unrecorded(&mut self) {
+        self.stop(Stop::RecorderClosed);
+        let lost: usize = self.loading.drain(..).map(|jobs| jobs.len()).sum();
+        self.active -= lost;
+        self.held -= lost;
+        while let Some(call) = self.calls.pop_recorded() {
+            self.end_row(call.row, RowEnd::Stopped);
+        }
+    }
+
+    fn start_row(&mut self, job: Job, loaded: LoadedState) {
+        let cool_down = self.cool_downs.remove(&job.key);
+        let pending = loaded.pending;
+        let row = Box::new(Row::new(job, loaded, cool_down));
+        match pending {
+            Some(pending) => self.resolve_pending(row, pending),
+            None => self.advance(row),
+        }
+    }
+
+    /// Puts a call where a sender finds it.
+    pub(super) fn enqueue(&mut self, call: QueuedCall) {
+        self.calls.add_ready(call);
+        self.network.call_ready.notify_one();
+    }
+
+    /// The next call to be sent.
+    pub(super) fn take_call(&mut self) -> Option<QueuedCall> {
+        if self.is_stopped() {
+            return None;
+        }
+        let call = self.calls.take()?;
+        self.record_calls();
+        Some(call)
+    }
+
+    /// Records the next calls, as many as there are places for.
+    pub(super) fn record_calls(&mut self) {
+        let policy = self.policy();
+        while let Some(call) = self.calls.next_to_record() {
+            if let Some(record) = call.record(&policy)
+                && self.records.add(record).is_err()
+            {
+                self.network.switch.stop(Stop::RecorderClosed);
+            }
+        }
+    }
+
+    pub(super) fn record(&self, record: Record) {
+        if let Err(RecorderClosed) = self.records.add(record) {
+            self.stop(Stop::RecorderClosed);
+        }
+    }
+
+    pub(super) fn end_row(&mut self, row: Box<Row>, end: RowEnd) {
+        let Row { job, cool_down, calls, .. } = *row;
         self.held -= 1;
+        self.active -= 1;
         if let Some(cool_down) = cool_down.filter(|cool_down| !is_over(*cool_down)) {
             self.cool_downs.insert(job.key, cool_down);
             if self.cool_downs.len() >= COOL_DOWNS_CHECKED_AT {
                 self.cool_downs.retain(|_, cool_down| !is_over(*cool_down));
             }
         }
-        let next = self.queues.get_mut(&job.key).and_then(VecDeque::pop_front);
+        let next = self.customers.get_mut(&job.key).and_then(VecDeque::pop_front);
         match next {
-            Some(next) if !self.dispatcher.switch.is_set() => self.start(next, None),
+            Some(next) if !self.is_stopped() => self.load(vec![next]),
             _ => {
-                self.queues.remove(&job.key);
+                self.customers.remove(&job.key);
             }
         }
+        let was_called = calls > 0;
         match end {
             RowEnd::Stopped => {}
             RowEnd::Settled(outcome @ (Outcome::Failed | Outcome::InDoubt), problem) => {
@@ -219,11 +494,14 @@ impl Scheduler {
                 self.settle(job, outcome, problem);
             }
         }
+        if self.has_room() || self.active == self.parked.len() {
+            self.wake();
+        }
     }
 
     fn fail(&mut self, job: Job, failure: Failure) {
-        match self.dispatcher.switch.reason() {
-            _ if !self.dispatcher.is_proven() => self.unproven.push((job, failure)),
+        match self.network.switch.reason() {
+            _ if !self.is_proven() => self.unproven.push((job, failure)),
             // The next run tries these rows again.
             Some(Stop::CanaryFailed { .. }) => {}
             _ => {
@@ -245,29 +523,40 @@ impl Scheduler {
         self.failed_uncalled += u64::from(!failure.was_called);
         self.settle(job, failure.outcome, failure.problem);
         if self.has_too_many_errors() {
-            let (failed, calls) = (self.failed, self.dispatcher.calls_ended.get());
-            self.dispatcher.switch.stop(Stop::TooManyErrors { failed, calls });
+            let (failed, calls) = (self.failed, self.calls_ended);
+            self.stop(Stop::TooManyErrors { failed, calls });
         }
     }
 
     fn settle(&mut self, job: Job, outcome: Outcome, problem: Option<Box<Problem>>) {
         let Job { key, intent, .. } = job;
         let Intent { customer, at, operation, .. } = *intent;
-        let record = Record::Settle { customer, key, at, operation, outcome, problem };
-        if self.dispatcher.records.add(record).is_err() {
-            self.dispatcher.switch.stop(Stop::RecorderClosed);
-        }
+        self.record(Record::Settle { customer, key, at, operation, outcome, problem });
     }
 
     fn has_too_many_errors(&self) -> bool {
-        let settings = &self.dispatcher.settings;
-        match settings.max_errors {
+        match self.settings.max_errors {
             Amount::Count(most) => self.failed > most,
             share @ Amount::Percent(_) => {
-                let allowed = settings.failed_before.saturating_sub(self.failed_uncalled);
+                let allowed = self.settings.failed_before.saturating_sub(self.failed_uncalled);
                 let new = self.failed.saturating_sub(allowed);
-                new >= ERRORS_MIN && new > share.count_in(self.dispatcher.calls_ended.get())
+                new >= ERRORS_MIN && new > share.count_in(self.calls_ended)
             }
         }
     }
+
+    /// Records what the run waits for, or that it goes on.
+    fn check_wait(&mut self) {
+        let pacer = &self.network.pacer;
+        let breaker = pacer.with_breaker(|breaker| breaker.state());
+        if let Some(wait) = self.waits.check(breaker, pacer.is_awaited(), Instant::now()) {
+            self.record(Record::Wait(wait));
+        }
+    }
+}
+
+fn recorded_ahead(settings: &DispatchSettings) -> usize {
+    let most = settings.concurrency.get().saturating_mul(RECORDED_AHEAD_PER_SENDER);
+    let wanted = settings.rates.schedule().highest().per_second() * RECORDED_AHEAD.as_secs_f64();
+    wanted.clamp(1.0, f64::from(most)) as usize
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::circuit_breaker::{BreakerEvent, CircuitBreaker};
 use super::pacer::Pacer;
 use super::retry::{Attempts, Decision, decide};
-use super::send::{PAUSE_MIN, signal};
+use super::sender::{PAUSE_MIN, signal};
 use super::stop::StopSwitch;
 use crate::omnidesk::{Answer, CallKind, Meaning};
 use crate::units::{Period, RateTimeline};

@@ -1,6 +1,6 @@
 //! What the run waits for while it sends nothing, for people who look at it.
 
-use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -43,62 +43,77 @@ impl WaitCause {
     }
 }
 
-/// Rows that rest, and whether anything else is sent.
-#[derive(Debug, Default)]
-pub(super) struct Waits {
-    resting: RefCell<Vec<(Instant, WaitCause)>>,
-    on_their_way: Cell<u32>,
-    sent: Cell<u64>,
-    sent_at_check: Cell<u64>,
-    shown: Cell<Option<(Instant, WaitCause)>>,
-}
-
-/// A row that rests, until it is dropped.
+/// What is due at a time, and whether anything is sent until then.
 #[derive(Debug)]
-pub(super) struct Rest<'a>(&'a Waits, (Instant, WaitCause));
-
-impl Drop for Rest<'_> {
-    fn drop(&mut self) {
-        let mut resting = self.0.resting.borrow_mut();
-        if let Some(at) = resting.iter().position(|rest| *rest == self.1) {
-            resting.swap_remove(at);
-        }
-    }
+pub(super) struct Waits<T> {
+    /// By time. Of two that are due at once, the earlier one goes first.
+    timers: BTreeMap<(Instant, u64), (WaitCause, T)>,
+    added: u64,
+    on_their_way: u32,
+    sent: u64,
+    sent_at_check: u64,
+    shown: Option<(Instant, WaitCause)>,
 }
 
-impl Waits {
-    pub(super) fn rest(&self, until: Instant, cause: WaitCause) -> Rest<'_> {
-        self.resting.borrow_mut().push((until, cause));
-        Rest(self, (until, cause))
+impl<T> Waits<T> {
+    pub(super) fn new() -> Self {
+        let timers = BTreeMap::new();
+        Self { timers, added: 0, on_their_way: 0, sent: 0, sent_at_check: 0, shown: None }
+    }
+
+    pub(super) fn add(&mut self, until: Instant, cause: WaitCause, item: T) {
+        self.added += 1;
+        self.timers.insert((until, self.added), (cause, item));
+    }
+
+    /// When the first one is due, and what it waits for.
+    pub(super) fn first(&self) -> Option<(Instant, WaitCause)> {
+        self.timers.first_key_value().map(|((until, _), (cause, _))| (*until, *cause))
+    }
+
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<T> {
+        let first = self.timers.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove().1)
+    }
+
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = T> {
+        std::mem::take(&mut self.timers).into_values().map(|(_, item)| item)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.timers.len()
     }
 
     /// A request is sent.
-    pub(super) fn begin(&self) {
-        self.on_their_way.set(self.on_their_way.get() + 1);
-        self.sent.set(self.sent.get() + 1);
+    pub(super) fn begin(&mut self) {
+        self.on_their_way += 1;
+        self.sent += 1;
     }
 
     /// It is answered or lost.
-    pub(super) fn end(&self) {
-        self.on_their_way.set(self.on_their_way.get() - 1);
+    pub(super) fn end(&mut self) {
+        self.on_their_way -= 1;
     }
 
     /// The wait to show, if another one than before. `is_due`: a call may be sent
     /// as soon as the rate allows it.
-    pub(super) fn check(&self, breaker: BreakerState, is_due: bool, now: Instant) -> Option<Option<Wait>> {
-        let has_sent = self.sent_at_check.replace(self.sent.get()) != self.sent.get();
-        let is_idle = self.on_their_way.get() == 0 && !has_sent && !is_due;
-        let first_rest =
-            || self.resting.borrow().iter().copied().min_by_key(|(until, _)| *until).filter(|_| is_idle);
+    pub(super) fn check(
+        &mut self,
+        breaker: BreakerState,
+        is_due: bool,
+        now: Instant,
+    ) -> Option<Option<Wait>> {
+        let has_sent = std::mem::replace(&mut self.sent_at_check, self.sent) != self.sent;
+        let is_idle = self.on_their_way == 0 && !has_sent && !is_due;
         let found = match breaker {
             BreakerState::Open { cause, until } if until > now => Some((until, cause.into())),
             // The trial's answer is part of the wait.
-            BreakerState::HalfOpen { .. } => self.shown.get(),
-            BreakerState::Open { .. } | BreakerState::Closed => first_rest(),
+            BreakerState::HalfOpen { .. } => self.shown,
+            BreakerState::Open { .. } | BreakerState::Closed => self.first().filter(|_| is_idle),
         };
-        let is_shown = found == self.shown.get();
+        let is_shown = found == self.shown;
         let found = found.filter(|(until, _)| is_shown || *until >= now + WAIT_SHOWN_MIN);
-        if self.shown.replace(found) == found {
+        if std::mem::replace(&mut self.shown, found) == found {
             return None;
         }
         Some(found.map(|(until, cause)| Wait { cause, left: until.saturating_duration_since(now) }))
@@ -122,24 +137,40 @@ mod tests {
     fn a_wait_is_shown_once_and_only_if_nothing_else_is_sent() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let waits = Waits::default();
-        let check = |breaker, is_due, now| {
+        let mut waits = Waits::new();
+        let check = |waits: &mut Waits<()>, breaker, is_due, now| {
             waits.check(breaker, is_due, at(now)).map(|wait| wait.map(|wait| wait.cause))
         };
         let closed = BreakerState::Closed;
         let open = |until| BreakerState::Open { cause: OpenCause::Limit, until: at(until) };
-        assert_eq!(check(closed, false, 0), None);
-        let rest = waits.rest(at(30), WaitCause::CoolDown);
+        assert_eq!(check(&mut waits, closed, false, 0), None);
+        waits.add(at(30), WaitCause::CoolDown, ());
         waits.begin();
-        assert_eq!(check(closed, false, 1), None, "one call is on its way");
+        assert_eq!(check(&mut waits, closed, false, 1), None, "one call is on its way");
         waits.end();
-        assert_eq!(check(closed, true, 2), None, "another one is due");
-        assert_eq!(check(closed, false, 3), Some(Some(WaitCause::CoolDown)));
-        assert_eq!(check(closed, false, 29), None, "it is shown already");
-        assert_eq!(check(open(31), false, 30), Some(None), "too short to be shown");
-        assert_eq!(check(open(90), false, 31), Some(Some(WaitCause::Limit)));
-        assert_eq!(check(BreakerState::HalfOpen { cause: OpenCause::Limit }, false, 91), None);
-        drop(rest);
-        assert_eq!(check(closed, false, 92), Some(None));
+        assert_eq!(check(&mut waits, closed, true, 2), None, "another one is due");
+        assert_eq!(check(&mut waits, closed, false, 3), Some(Some(WaitCause::CoolDown)));
+        assert_eq!(check(&mut waits, closed, false, 29), None, "it is shown already");
+        assert_eq!(check(&mut waits, open(31), false, 30), Some(None), "too short to be shown");
+        assert_eq!(check(&mut waits, open(90), false, 31), Some(Some(WaitCause::Limit)));
+        assert_eq!(check(&mut waits, BreakerState::HalfOpen { cause: OpenCause::Limit }, false, 91), None);
+        assert!(waits.pop_due(at(29)).is_none() && waits.pop_due(at(92)).is_some());
+        assert_eq!(check(&mut waits, closed, false, 92), Some(None));
+    }
+
+    #[test]
+    fn the_first_that_is_due_goes_first() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut waits = Waits::new();
+        for (seconds, item) in [(3, "c"), (1, "a"), (3, "d"), (2, "b")] {
+            waits.add(at(seconds), WaitCause::Retry, item);
+        }
+        assert_eq!(waits.first(), Some((at(1), WaitCause::Retry)));
+        assert_eq!(waits.pop_due(at(0)), None);
+        let due: Vec<_> = std::iter::from_fn(|| waits.pop_due(at(3))).collect();
+        assert_eq!(due, ["a", "b", "c", "d"]);
+        waits.add(at(5), WaitCause::CoolDown, "e");
+        assert_eq!((waits.len(), waits.take_all().count(), waits.len()), (1, 1, 0));
     }
 }

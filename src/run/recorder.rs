@@ -7,14 +7,14 @@
 //! tried again, since the kernel may have dropped what it could not write.
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::error::RunError;
 use super::feed::each_row;
 use crate::checkpoint::{
     Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, RunScope, StoredWait, Work,
 };
-use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Wait};
+use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Reply, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
 use crate::plan::PreparedExport;
@@ -103,7 +103,11 @@ impl Recorder {
     }
 
     /// Records until all senders are closed.
-    pub(super) fn record(mut self, mut inbox: mpsc::Receiver<Vec<Record>>) -> Result<Self, RunError> {
+    pub(super) fn record(
+        mut self,
+        mut inbox: mpsc::Receiver<Vec<Record>>,
+        replies: &mpsc::UnboundedSender<Reply>,
+    ) -> Result<Self, RunError> {
         while let Some(mut records) = inbox.blocking_recv() {
             // Records that come meanwhile go into the same commit. Other threads
             // come first: they make it larger.
@@ -117,32 +121,36 @@ impl Recorder {
                     }
                 }
             }
-            for reply in self.commit(records)? {
+            let calls = self.commit(records, replies)?;
+            if calls > 0 {
                 // The receiver may have been cancelled by a second signal.
-                let _ = reply.send(());
+                let _ = replies.send(Reply::Recorded { calls });
             }
         }
         Ok(self)
     }
 
-    /// Makes records durable. Returns the replies that wait for that.
-    fn commit(&mut self, records: Vec<Record>) -> Result<Vec<oneshot::Sender<()>>, RunError> {
-        let mut replies = Vec::new();
+    /// Makes records durable. Returns how many calls may be sent now.
+    fn commit(
+        &mut self,
+        records: Vec<Record>,
+        replies: &mpsc::UnboundedSender<Reply>,
+    ) -> Result<usize, RunError> {
         let mut batch = self.checkpoint.batch()?;
-        let mut settled = 0;
+        let (mut calls, mut settled) = (0, 0);
         for record in records {
             match record {
-                Record::Load { rows, reply } => {
+                Record::Load { rows } => {
                     // The receiver may have been cancelled.
-                    let _ = reply.send(load(&batch.lookups(), self.run.id, &rows)?);
+                    let _ = replies.send(Reply::Loaded(load(&batch.lookups(), self.run.id, &rows)?));
                 }
-                Record::Begin { key, call, state, reply } => {
+                Record::Begin { key, call, state } => {
                     // Nothing is acknowledged of an unknown customer, so there is nothing to take back.
                     if !state.is_unknown() {
                         batch.set_state(key, &state)?;
                     }
                     batch.set_pending(key, Some(call));
-                    replies.push(reply);
+                    calls += 1;
                 }
                 Record::Confirm { key, state } => batch.set_state(key, &state)?,
                 Record::End(end) => {
@@ -188,7 +196,7 @@ impl Recorder {
         self.progress.add_rows(settled);
         let lengths = self.files.flush()?;
         batch.commit(&mut self.run, lengths)?;
-        Ok(replies)
+        Ok(calls)
     }
 }
 

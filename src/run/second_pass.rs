@@ -12,7 +12,7 @@ use super::options::Execution;
 use super::recorder::Recorder;
 use super::signals::Interrupts;
 use crate::checkpoint::{OpenRun, Probing, Work};
-use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Stop, StopSwitch};
+use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Reply, Stop, StopSwitch};
 use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
@@ -51,17 +51,19 @@ impl Execution<'_> {
             return Ok((recorder, DispatchEnd::default()));
         }
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
+        // Bounded by the rows that the scheduler holds.
+        let (replies, replied) = mpsc::unbounded_channel();
         let (jobs, feed) = mpsc::channel(BATCHES_AHEAD);
         let pending = recorder.run.pending(Work::Calls);
         let settings = self.dispatch_settings(&recorder, policy)?;
         let purge_list = (missing.pending() > 0).then(|| recorder.checkpoint.purge_list()).transpose()?;
         std::thread::scope(|scope| {
-            let recording = scope.spawn(move || recorder.record(inbox));
+            let recording = scope.spawn(move || recorder.record(inbox, &replies));
             let feeding = scope.spawn(move || {
                 feed_rows(self.prepared, pending, &policy.key, &jobs)?;
                 purge_list.map_or(Ok(()), |list| feed_missing(&list, &jobs))
             });
-            let mut end = self.dispatch(settings, client, feed, records, interrupts)?;
+            let mut end = self.dispatch(settings, client, feed, (records, replied), interrupts)?;
             let panicked = |thread: &str| RunError::Bug(format!("the {thread} thread panicked"));
             let fed = feeding.join().map_err(|_| panicked("reading"))?;
             let recorder = recording.join().map_err(|_| panicked("recording"))??;
@@ -77,7 +79,7 @@ impl Execution<'_> {
         settings: DispatchSettings,
         client: Client,
         feed: mpsc::Receiver<Vec<Job>>,
-        records: mpsc::Sender<Vec<Record>>,
+        (records, replies): (mpsc::Sender<Vec<Record>>, mpsc::UnboundedReceiver<Reply>),
         mut interrupts: Interrupts,
     ) -> Result<DispatchEnd, RunError> {
         let runtime =
@@ -101,7 +103,7 @@ impl Execution<'_> {
         };
         Ok(LocalSet::new().block_on(&runtime, async move {
             tokio::select! {
-                end = dispatch::run(settings, client, feed, records, switch) => end,
+                end = dispatch::run(settings, client, feed, records, replies, switch) => end,
                 // Calls on their way are in the checkpoint: as safe as a kill.
                 () = second_signal => DispatchEnd { stop: Some(Stop::Interrupted), pace: None },
                 () = window_closed => DispatchEnd { stop: Some(Stop::WindowClosed), pace: None },

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioIo;
 use omnidesk_sync::checkpoint::{
     Checkpoint, ExportId, FirstPassResult, OpenRun, RunRecord, RunScope, RunState, Work, Worklist,
 };
-use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, StopSwitch};
+use omnidesk_sync::dispatch::{self, DispatchSettings, InDoubt, Job, LoadedState, Record, Reply, StopSwitch};
 use omnidesk_sync::mapping::{
     Address, Channel, Customer, FieldName, FieldValue, Intent, OnExists, OnMissing, Operation, Place,
     PrimaryId, PurgeReason,
@@ -733,6 +733,7 @@ impl World {
         feed.try_send(self.jobs(&run, &policy)).expect("room for one");
         drop(feed);
         let (records, inbox) = mpsc::channel(64);
+        let (replies, replied) = mpsc::unbounded_channel();
         let crashed = Rc::new(Notify::new());
         self.server.borrow_mut().crash = match crash {
             Some(Crash::AtRequest(requests)) => Some((requests, Rc::clone(&crashed))),
@@ -744,9 +745,10 @@ impl World {
                 self.client.clone(),
                 jobs,
                 records,
+                replied,
                 StopSwitch::default(),
             );
-            let recording = self.record(&mut checkpoint, &mut run, inbox, crash, &crashed);
+            let recording = self.record(&mut checkpoint, &mut run, (inbox, replies), crash, &crashed);
             tokio::select! {
                 biased;
                 () = crashed.notified() => false,
@@ -772,32 +774,32 @@ impl World {
         &self,
         checkpoint: &mut Checkpoint,
         run: &mut OpenRun,
-        mut inbox: mpsc::Receiver<Vec<Record>>,
+        (mut inbox, replies): (mpsc::Receiver<Vec<Record>>, mpsc::UnboundedSender<Reply>),
         crash: Option<Crash>,
         crashed: &Notify,
     ) {
         let mut commits = 0;
         while let Some(mut records) = inbox.recv().await {
             commits += 1;
-            let (mut waiting, mut settled) = (Vec::new(), Vec::new());
+            let (mut calls, mut settled) = (0, Vec::new());
             let mut batch = checkpoint.batch().expect("a batch");
             for record in records.drain(..) {
                 match record {
-                    Record::Load { rows, reply } => {
+                    Record::Load { rows } => {
                         let lookups = batch.lookups();
                         let loaded = rows.into_iter().map(|(key, at)| LoadedState {
                             state: lookups.state(key).expect("a state"),
                             pending: lookups.pending(key),
                             progress: lookups.progress(run.id, at),
                         });
-                        let _ = reply.send(loaded.collect());
+                        let _ = replies.send(Reply::Loaded(loaded.collect()));
                     }
-                    Record::Begin { key, call, state, reply } => {
+                    Record::Begin { key, call, state } => {
                         if state != CustomerState::Unknown {
                             batch.set_state(key, &state).expect("recorded");
                         }
                         batch.set_pending(key, Some(call));
-                        waiting.push(reply);
+                        calls += 1;
                     }
                     Record::Wait(_) => {}
                     Record::Control { fooled_by } => assert_eq!(fooled_by, None),
@@ -827,9 +829,9 @@ impl World {
                 crashed.notify_one();
                 return std::future::pending().await;
             }
-            for reply in waiting {
+            if calls > 0 {
                 // The receiver may have been dropped.
-                let _ = reply.send(());
+                let _ = replies.send(Reply::Recorded { calls });
             }
         }
     }
