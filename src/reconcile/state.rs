@@ -172,8 +172,7 @@ impl Acked {
         self.fingerprint = RowFingerprint::NONE;
         let tag = key.field(name);
         let value = key.value(tag, value.as_str());
-        let row = if by.export == self.by.export { by.row } else { 0 };
-        let acked = AckedField { tag, value, rows_before: self.by.row.saturating_sub(row) };
+        let acked = AckedField { tag, value, rows_before: self.rows_before(by) };
         match self.fields.iter_mut().find(|field| field.tag == tag) {
             Some(field) => *field = acked,
             None => self.fields.push(acked),
@@ -183,11 +182,24 @@ impl Acked {
     /// The row `by` asks for these fields. It decides those that hold its value
     /// already, so that an earlier row which is tried again does not undo it.
     pub(super) fn decide(&mut self, key: &HashKey, intent: &Intent, by: ExportRow) {
+        let rows_before = self.rows_before(by);
         for (name, value) in &intent.fields {
-            if self.has(key, name, value) && !self.has_later(key, name, by) {
-                self.set(key, name, value, by);
+            let tag = key.field(name);
+            // Nearly always the row has decided the field already.
+            let is_earlier = |field: &&mut AckedField| field.tag == tag && field.rows_before > rows_before;
+            if let Some(field) = self.fields.iter_mut().find(is_earlier)
+                && field.value == key.value(tag, value.as_str())
+            {
+                field.rows_before = rows_before;
+                self.fingerprint = RowFingerprint::NONE;
             }
         }
+    }
+
+    /// How many rows before `Acked::by` this one is, or all of this export.
+    fn rows_before(&self, by: ExportRow) -> u64 {
+        let row = if by.export == self.by.export { by.row } else { 0 };
+        self.by.row.saturating_sub(row)
     }
 
     pub(super) fn forget(&mut self, key: &HashKey, name: &FieldName) {
