@@ -35,6 +35,7 @@ Exit codes:
 
 const PLAN_EXIT_CODES: &str = "\
 Exit codes with --exit-code, the first that applies:
+  2  an open run is in the way; or usage, configuration or an unreadable export, as always
   7  a guard would block the run
   1  rows would be rejected
   8  there are calls to make
@@ -436,7 +437,7 @@ Exit codes: 0 the customer is known, 1 unknown.";
 #[derive(Debug, Args)]
 pub(crate) struct PurgeArgs {
     /// The customers' ids
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "fresh")]
     pub(crate) ids: Vec<String>,
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
@@ -447,6 +448,15 @@ pub(crate) struct PurgeArgs {
     /// Purge them; without it, they are only shown
     #[arg(long)]
     pub(crate) allow_purge: bool,
+    /// Give up interrupted purges. Without an ID, nothing is sent
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Use an in-process sandbox instead of base_url: nothing leaves the machine, no key is needed
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    /// Requests in a unit of time, such as 5/s or 90/min; overrides a rate by the clock
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<Rate>,
     /// Print the result as JSON on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -456,12 +466,22 @@ pub(crate) struct PurgeArgs {
 }
 
 const PURGE_HELP: &str = "\
-Example:
+Examples:
+  omnidesk-sync purge K-100                       shows whom it would purge, exit code 7
   omnidesk-sync purge --allow-purge K-100 K-101
+  omnidesk-sync purge --fresh                     gives up an interrupted purge
 
-The receipt names them by keyed hash alone. It can be used while a run is open, and not while
-one executes. The same command line resumes it.
-Exit codes: 0 purged, 1 some are not, 7 without --allow-purge; see omnidesk-sync --help.";
+The receipt names customers by keyed hash alone. The command can be used while a run is open, and
+not while one executes. The same command line resumes it; no run and no `run --fresh` ends it.
+
+Exit codes:
+  0  all are purged
+  1  some are not
+  2  usage, configuration, or an id that cannot be one; nothing was sent
+  3  stopped early; resumable
+  4  interrupted; resumable
+  6  another run holds the checkpoint
+  7  --allow-purge is missing, or the checkpoint is lost where the report folder holds runs";
 
 /// `undo`
 #[derive(Debug, Args)]
@@ -547,6 +567,9 @@ pub(crate) struct SandboxArgs {
     /// Answers in place of the API's, by rules in TOML
     #[arg(long, value_name = "FILE")]
     pub(crate) script: Option<PathBuf>,
+    /// Keep the customers in this file, for the next start
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Let a second create of a customer make a double instead of a refusal
     #[arg(long)]
     pub(crate) allow_doubles: bool,

@@ -165,6 +165,14 @@ impl RunScope {
     pub(crate) fn is_part(self) -> bool {
         self != Self::Whole
     }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Part | Self::Customers(_) => "part",
+            Self::Request => "request",
+        }
+    }
 }
 
 /// A run.

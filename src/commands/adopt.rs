@@ -15,16 +15,16 @@ use crate::plan::{
     prepare, rejections_text, store_ids,
 };
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
-use crate::report::report_line;
+use crate::report::{LogWriter, report_line};
 use crate::run::{Exit, RunError, report_lost_checkpoint, wait_until_written};
 use crate::units::{Amount, Count, counted};
 
 /// Customers written at once.
 const BATCH_CUSTOMERS: usize = 4096;
 
-pub(super) fn adopt(args: &AdoptArgs) -> Result<Exit, RunError> {
+pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError> {
     if args.from_omnidesk {
-        return adopt_list(args);
+        return adopt_list(args, log);
     }
     let mut config = Config::read(&args.common.config)?;
     override_guards(&mut config.guard, &args.guards);
@@ -76,11 +76,11 @@ fn open_checkpoint(config: &Config) -> Result<Checkpoint, RunError> {
 }
 
 /// Records that the customers of Omnidesk's list exist, if nothing better is known.
-fn adopt_list(args: &AdoptArgs) -> Result<Exit, RunError> {
+fn adopt_list(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError> {
     let config = Config::read(&args.common.config)?;
     check_brands(&config, [])?;
     let mut checkpoint = open_checkpoint(&config)?;
-    let list = read_list(&config, &checkpoint)?;
+    let list = read_list(&config, &checkpoint, log)?;
     let (keys, mut adopted) = (list.keys(), 0);
     for keys in keys.chunks(BATCH_CUSTOMERS) {
         let mut batch = checkpoint.batch()?;

@@ -45,14 +45,21 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let mut requests: Vec<Value> = preview.requests.values().cloned().collect();
     requests.extend(preview.missing(checkpoint.as_ref(), &plan)?);
     report_lost_checkpoint(&config.checkpoint.path);
+    let mut is_blocked = false;
     for open in checkpoint.as_ref().map(Checkpoint::open_runs).transpose()?.into_iter().flatten() {
-        report_line(&open_run_text(&open, context.fate_of(&open, &prepared, &plan)));
+        let fate = context.fate_of(&open, &prepared, &plan);
+        is_blocked |= fate == OpenRunFate::InTheWay;
+        report_line(&open_run_text(&open, fate));
     }
     let mut verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
     if checkpoint.is_none() {
         verdicts.extend(judge_new_checkpoint(&config, Some(&prepared.export.name()))?);
     }
-    let exit = if args.exit_code { exit_of(&plan, &verdicts) } else { Exit::Clean };
+    let exit = match args.exit_code {
+        false => Exit::Clean,
+        true if is_blocked => Exit::Usage,
+        true => exit_of(&plan, &verdicts),
+    };
     let (plan, window) = (&plan, window.as_ref());
     let view = PlanView { config: &config, prepared: &prepared, plan, verdicts: &verdicts, window };
     if args.common.json {
@@ -166,7 +173,7 @@ fn open_run_text(open: &OpenRun, fate: OpenRunFate) -> String {
         OpenRunFate::Resumed => "`run` resumes it".to_owned(),
         OpenRunFate::Superseded => format!("{OTHER} ends when this export is run"),
         OpenRunFate::StaysOpen => "this export is a part of the base, and leaves it open".to_owned(),
-        OpenRunFate::Request => "the same `purge` command resumes it".to_owned(),
+        OpenRunFate::Request => "the same `purge` command resumes it, `purge --fresh` gives it up".to_owned(),
         OpenRunFate::InTheWay => {
             format!("{OTHER} has to be finished, or given up by `run --fresh`, before this export is run")
         }

@@ -15,6 +15,7 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
     let customers = named_customers(&config, args.brand, &args.ids)?;
     // Each of these customers was named, so max_purge protects nobody.
     config.guard.allow_purge = args.allow_purge;
+    config.limits.rate = args.rate.map_or(config.limits.rate, Into::into);
     let options = RunOptions {
         config,
         exports: Vec::new(),
@@ -23,15 +24,19 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
         allow_vanished: 0,
         new_baseline: false,
         new_checkpoint: false,
-        fresh: false,
-        sandbox: false,
+        fresh: args.fresh,
+        sandbox: args.sandbox,
         window: None,
         json: args.json,
         quiet: args.quiet,
         progress: ProgressSetting::Never,
     };
     let request = PurgeRequest { customers, is_allowed: args.allow_purge };
-    let (exit, json) = run::purge(&options, &request, log, began)?;
+    let (exit, json) = if args.ids.is_empty() {
+        run::give_up_purges(options)?
+    } else {
+        run::purge(options, &request, log, began)?
+    };
     if args.json {
         print_json(json)?;
     }

@@ -40,6 +40,7 @@ fn settings(args: &SandboxArgs) -> Result<Settings, RunError> {
         statuses: args.statuses.clone().unwrap_or_default(),
         body: args.body,
         key_place: args.key_place,
+        state: args.state.clone(),
         ..Settings::default()
     })
 }

@@ -118,6 +118,9 @@ impl StatusView {
                 counted(run.rows, "row"),
                 run.counts
             );
+            if run.state == RunState::Open && self.running.is_none() {
+                let _ = writeln!(text, "  {}", ways_on(run.scope));
+            }
             if let Some(wait) = waiting(run) {
                 let _ = writeln!(text, "  {}", wait_text(wait.0, wait.1));
             }
@@ -137,6 +140,14 @@ fn scope_text(scope: RunScope) -> &'static str {
     }
 }
 
+/// What a person types for an open run.
+fn ways_on(scope: RunScope) -> &'static str {
+    match scope {
+        RunScope::Request => "the same `purge` command resumes it, `purge --fresh` gives it up",
+        _ => "the same command line resumes it; with --fresh added, it begins anew",
+    }
+}
+
 /// What a run that executes waits for. After that time the process may have been killed.
 fn waiting(run: &RunRecord) -> Option<(Timestamp, &str)> {
     let wait = run.wait.as_ref()?;
@@ -148,6 +159,7 @@ fn run_json((id, run): &(i64, RunRecord)) -> Value {
     json!({
         "id": id,
         "state": run.state.as_str(),
+        "kind": run.scope.as_str(),
         "part": run.scope.is_part(),
         "baseline": run.is_baseline,
         "started": run.started,

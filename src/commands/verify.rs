@@ -10,14 +10,14 @@ use crate::config::Config;
 use crate::dispatch::{SerialSender, Stop, StopSwitch};
 use crate::omnidesk::{ApiKey, Client};
 use crate::plan::{PlanOptions, prepare};
-use crate::report::report_line;
-use crate::run::{Exit, Interrupts, RunError};
+use crate::report::{LogWriter, ProgressDisplay, ProgressSetting, Workload, report_line};
+use crate::run::{Exit, Interrupts, RunError, StatusReporter};
 use crate::units::counted;
 use crate::verify::{
     CountComparison, ExportCustomers, ListError, ListReader, ListScope, ListSource, SavedList, compare,
 };
 
-pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, RunError> {
+pub(super) fn verify(args: &VerifyArgs, log: &LogWriter) -> Result<Exit, RunError> {
     let config = Config::read(&args.config)?;
     check_brands(&config, [])?;
     let path = &config.checkpoint.path;
@@ -35,7 +35,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, RunError> {
     check_brands(&config, export.expected().into_keys())?;
     let names = &config.verify.brands;
     let (is_equal, value, text) = if args.full {
-        let list = read_list(&config, &checkpoint)?;
+        let list = read_list(&config, &checkpoint, log)?;
         let comparison = compare(&prepared, &export, &checkpoint, names, &list)?;
         list.remove().map_err(RunError::SavedList)?;
         (comparison.is_equal(), comparison.json(), comparison.text())
@@ -69,14 +69,34 @@ pub(super) fn check_brands(config: &Config, brands: impl IntoIterator<Item = u64
 }
 
 /// Reads the whole list, or the rest of an interrupted one.
-pub(super) fn read_list(config: &Config, checkpoint: &Checkpoint) -> Result<SavedList, RunError> {
+pub(super) fn read_list(
+    config: &Config,
+    checkpoint: &Checkpoint,
+    log: &LogWriter,
+) -> Result<SavedList, RunError> {
     let (key, brands) = (checkpoint.key(), &config.verify.brands);
     let scope = ListScope::new(config.omnidesk.base_url.tenant(), &key, brands.clone());
     let list = SavedList::open(&config.checkpoint.path, scope).map_err(RunError::SavedList)?;
     if list.is_resumed() {
         report_line(&format!("resuming the list: {} read before", counted(list.read_count(), "customer")));
     }
-    with_list(config, async |source| ListReader { source, checkpoint, brands, list }.read().await)
+    let _reporter = StatusReporter::start(&config.checkpoint.path, log).map_err(RunError::System)?;
+    let done = list.read_count();
+    let mut progress = ProgressDisplay::start(
+        ProgressSetting::on_terminal(),
+        config.report.heartbeat.0,
+        config.limits.rate.timeline(),
+        Workload { noun: "customers", all: done, done },
+    );
+    log.watch(&progress);
+    let list = {
+        let show_progress = &|done, all| progress.show(done, all);
+        with_list(config, async |source| {
+            ListReader { source, checkpoint, brands, list, show_progress }.read().await
+        })
+    };
+    progress.finish();
+    list
 }
 
 /// Asks the API's list, until a signal comes.

@@ -48,8 +48,8 @@ pub(crate) trait PlanObserver {
     fn add_state(&mut self, _key: CustomerKey, _state: &CustomerState) -> Result<(), PlanError> {
         Ok(())
     }
-    /// Called now and then: an error ends the pass.
-    fn check(&self) -> Result<(), PlanError> {
+    /// Called now and then, with the rows read so far: an error ends the pass.
+    fn check(&self, _rows: u64) -> Result<(), PlanError> {
         Ok(())
     }
 }
@@ -200,7 +200,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     }
 
     fn first_reading(&mut self, batch: Vec<ClassifiedRow>) -> Result<(), PlanError> {
-        self.observer.check()?;
+        self.observer.check(self.plan.rows() + self.plan.unselected_rows)?;
         let mut states = self.look_up(&batch)?.into_iter();
         for ClassifiedRow { at, class } in batch {
             self.plan.add_row(at, &class);
@@ -420,7 +420,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     /// Customers with several rows, each row on top of those before; of the
     /// others only shared addresses.
     fn second_reading(&mut self, batch: Vec<IntentRow>) -> Result<(), PlanError> {
-        self.observer.check()?;
+        self.observer.check(self.plan.rows() + self.plan.unselected_rows)?;
         let mut repeated = std::mem::take(&mut self.repeated);
         for row in batch {
             self.inspection.name_shared(row.customer.key, &row.intent);

@@ -2,6 +2,7 @@
 //! without one.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 
 use super::output::{report_line, write_report};
 use super::running_status::RunningStatus;
-use crate::units::{Count, Period, RateTimeline, local_time};
+use crate::units::{Count, Period, RateTimeline, counted, local_time};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -25,6 +26,13 @@ pub(crate) enum ProgressSetting {
     Never,
 }
 
+impl ProgressSetting {
+    /// A bar if stderr is a terminal, else nothing.
+    pub(crate) fn on_terminal() -> Self {
+        if io::stderr().is_terminal() { Self::Always } else { Self::Never }
+    }
+}
+
 /// The progress of one run.
 #[derive(Debug)]
 pub(crate) struct ProgressDisplay {
@@ -32,9 +40,19 @@ pub(crate) struct ProgressDisplay {
     heartbeat: Option<Heartbeat>,
 }
 
+/// What is counted, and how much of it is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workload {
+    /// In the plural.
+    pub(crate) noun: &'static str,
+    pub(crate) all: u64,
+    pub(crate) done: u64,
+}
+
 /// How far the calls are.
 #[derive(Debug, Clone)]
 struct CallProgress {
+    noun: &'static str,
     /// Counts rows also where it is not shown.
     bar: ProgressBar,
     pace: RowPace,
@@ -58,15 +76,14 @@ struct Heartbeat {
 }
 
 impl ProgressDisplay {
-    /// `rows` to visit, of which `done` are settled. Without a terminal it
-    /// writes a line after each `period`.
+    /// Without a terminal it writes a line after each `period`.
     pub(crate) fn start(
         setting: ProgressSetting,
         period: Duration,
         rates: RateTimeline,
-        rows: u64,
-        done: u64,
+        workload: Workload,
     ) -> Self {
+        let Workload { noun, all, done } = workload;
         let has_bar = match setting {
             ProgressSetting::Auto => io::stderr().is_terminal(),
             ProgressSetting::Always => true,
@@ -74,10 +91,10 @@ impl ProgressDisplay {
         };
         let target =
             if has_bar { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(rows), target);
+        let bar = ProgressBar::with_draw_target(Some(all), target);
         bar.set_position(done);
         let pace = RowPace { rates, started: Instant::now(), done_at_start: done };
-        let progress = CallProgress { bar, pace };
+        let progress = CallProgress { noun, bar, pace };
         if has_bar {
             progress.show_bar();
         }
@@ -86,8 +103,14 @@ impl ProgressDisplay {
         Self { progress, heartbeat }
     }
 
-    pub(crate) fn add_rows(&self, settled: u64) {
-        self.progress.bar.inc(settled);
+    pub(crate) fn add_done(&self, done: u64) {
+        self.progress.bar.inc(done);
+    }
+
+    /// How much is done of how much that is known by now.
+    pub(crate) fn show(&self, done: u64, all: u64) {
+        self.progress.bar.set_length(all);
+        self.progress.bar.set_position(done);
     }
 
     /// What the run waits for; shown until it goes on.
@@ -121,7 +144,9 @@ impl Heartbeat {
 
 impl CallProgress {
     fn show_bar(&self) {
-        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} rows  {per_sec}  {left} left  {msg}");
+        let template =
+            format!("{{bar:30}} {{pos}}/{{len}} {}  {{per_sec}}  {{left}} left  {{msg}}", self.noun);
+        let style = ProgressStyle::with_template(&template);
         let pace = self.pace.clone();
         // The bar itself is locked while it is drawn.
         let left = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
@@ -139,7 +164,7 @@ impl CallProgress {
         let (took, left, wait) = (started.elapsed(), self.pace.left(done, rows), self.bar.message());
         let recent = done.saturating_sub(*done_at_start);
         let rate = rates.text(took);
-        let mut line = line(done, rows, recent, took, left, &wait);
+        let mut line = line(self.noun, (done, rows), recent, took, left, &wait);
         if rates.schedule().is_by_clock() {
             line = format!("{line}, at {rate}");
         }
@@ -168,23 +193,35 @@ impl RowPace {
 
 /// stderr for log lines: the bar is hidden while one is written.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LogWriter(Arc<Mutex<Option<CallProgress>>>);
+pub(crate) struct LogWriter {
+    progress: Arc<Mutex<Option<CallProgress>>>,
+    /// Before there is a progress.
+    rows_read: Arc<AtomicU64>,
+}
 
 impl LogWriter {
     /// Log lines must not tear this bar.
     pub(crate) fn watch(&self, display: &ProgressDisplay) {
-        if let Ok(mut progress) = self.0.lock() {
+        if let Ok(mut progress) = self.progress.lock() {
             *progress = Some(display.progress.clone());
         }
     }
 
+    /// How many rows of the export a first pass has read.
+    pub(crate) fn set_rows_read(&self, rows: u64) {
+        self.rows_read.store(rows, Ordering::Relaxed);
+    }
+
     fn progress(&self) -> Option<CallProgress> {
-        self.0.lock().ok().and_then(|progress| progress.clone())
+        self.progress.lock().ok().and_then(|progress| progress.clone())
     }
 
     /// How far the run is.
     pub(crate) fn status(&self) -> RunningStatus {
-        let line = "the export is being read; nothing is sent yet".to_owned();
+        let line = match self.rows_read.load(Ordering::Relaxed) {
+            0 => "the export is being read; nothing is sent yet".to_owned(),
+            rows => format!("{} of the export read; nothing is sent yet", counted(rows, "row")),
+        };
         self.progress()
             .map_or_else(|| RunningStatus { line, ..RunningStatus::default() }, |progress| progress.status())
     }
@@ -216,14 +253,21 @@ pub(crate) fn wait_text(until: Timestamp, reason: &str) -> String {
     format!("waiting until {until}: {reason}")
 }
 
-/// Of `rows`, `done` are done, the last `recent` of them in `took`.
+/// Of so many, so many are done, the last `recent` of them in `took`.
 #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn line(done: u64, rows: u64, recent: u64, took: Duration, left: Option<Duration>, wait: &str) -> String {
-    let head = format!("{} of {} rows done", Count(done), Count(rows));
+fn line(
+    noun: &str,
+    (done, all): (u64, u64),
+    recent: u64,
+    took: Duration,
+    left: Option<Duration>,
+    wait: &str,
+) -> String {
+    let head = format!("{} of {} {noun} done", Count(done), Count(all));
     let speed = recent as f64 / took.as_secs_f64();
     match left {
         _ if !wait.is_empty() => format!("{head}, {wait}"),
-        Some(left) => format!("{head}, {speed:.1} rows/s, {} left", Period(left)),
+        Some(left) => format!("{head}, {speed:.1} {noun}/s, {} left", Period(left)),
         None => format!("{head}, none in the last {}", Period(took)),
     }
 }
@@ -233,16 +277,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_status_of_a_first_pass_counts_the_rows_read() {
+        let log = LogWriter::default();
+        assert_eq!(log.status().line, "the export is being read; nothing is sent yet");
+        log.set_rows_read(12_288);
+        assert_eq!(log.status().line, "12,288 rows of the export read; nothing is sent yet");
+        let rates = RateTimeline::parse("\"5/s\"", "2026-11-23T19:55[UTC]");
+        let workload = Workload { noun: "customers", all: 99, done: 0 };
+        let display = ProgressDisplay::start(ProgressSetting::Never, Duration::MAX, rates, workload);
+        log.watch(&display);
+        display.show(198, 400);
+        let status = log.status();
+        assert!(status.line.starts_with("198 of 400 customers done, "), "{}", status.line);
+        assert_eq!((status.rows, status.rows_done), (Some(400), 198));
+    }
+
+    #[test]
     fn a_line_holds_the_progress_and_the_time_left() {
         let minute = Duration::from_secs(60);
         let left = Some(minute.mul_f64(2.5));
         assert_eq!(
-            line(150, 450, 120, minute, left, ""),
+            line("rows", (150, 450), 120, minute, left, ""),
             "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left"
         );
-        assert_eq!(line(30, 450, 0, minute, None, ""), "30 of 450 rows done, none in the last 1 min 00 s");
+        assert_eq!(
+            line("rows", (30, 450), 0, minute, None, ""),
+            "30 of 450 rows done, none in the last 1 min 00 s"
+        );
         let wait = wait_text(Timestamp::MAX, "the server fails");
         assert!(wait.starts_with("waiting until 9999-12-") && wait.ends_with(": the server fails"), "{wait}");
-        assert_eq!(line(30, 450, 0, minute, None, &wait), format!("30 of 450 rows done, {wait}"));
+        assert_eq!(line("rows", (30, 450), 0, minute, None, &wait), format!("30 of 450 rows done, {wait}"));
     }
 }

@@ -7,11 +7,13 @@ use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use encoding_rs::{UTF_16BE, UTF_16LE};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::files::{FilesError, folder_prefix};
+use crate::source::TextEncoding;
 
 const SUMMARY: &str = "summary.json";
 
@@ -124,14 +126,37 @@ pub(crate) fn last_run_of(
     Ok(last)
 }
 
-/// The files of runs below `dir` that hold this text as a word of its own.
-pub(crate) fn files_with(dir: &Path, word: &str) -> Result<Vec<PathBuf>, FilesError> {
+/// A text that is searched in files of runs.
+pub(crate) struct Word {
+    text: String,
+    /// In the encoding of the exports, if one is set.
+    encoded: Option<Vec<u8>>,
+}
+
+impl Word {
+    /// Files have the encodings of their exports: UTF-8, UTF-16, or this one.
+    pub(crate) fn new(text: &str, encoding: Option<TextEncoding>) -> Self {
+        Self { text: text.to_owned(), encoded: encoding.map(|encoding| encoding.encode(text)) }
+    }
+
+    /// Whether the file exists and holds it as a word of its own.
+    pub(crate) fn is_in(&self, file: &Path) -> Result<bool, FilesError> {
+        if !file.symlink_metadata().is_ok_and(|file| file.is_file()) {
+            return Ok(false);
+        }
+        let (bytes, word) = (std::fs::read(file).map_err(FilesError::at(file))?, self.text.as_bytes());
+        Ok(has_word(&bytes, word)
+            || self.encoded.as_ref().is_some_and(|word| has_word(&bytes, word))
+            || wide_texts(&bytes).any(|text| has_word(text.as_bytes(), word)))
+    }
+}
+
+/// The files of runs below `dir` that hold this word.
+pub(crate) fn files_with(dir: &Path, word: &Word) -> Result<Vec<PathBuf>, FilesError> {
     let mut found = Vec::new();
     for folder in entries(dir)? {
-        let names = OWN_FILES.iter().map(|name| folder.join(name));
-        for file in names.filter(|file| file.symlink_metadata().is_ok_and(|file| file.is_file())) {
-            let text = std::fs::read(&file).map_err(FilesError::at(&file))?;
-            if has_word(&text, word.as_bytes()) {
+        for file in OWN_FILES.iter().map(|name| folder.join(name)) {
+            if word.is_in(&file)? {
                 found.push(file);
             }
         }
@@ -154,6 +179,13 @@ fn has_word(text: &[u8], word: &[u8]) -> bool {
         let before = at.checked_sub(1).and_then(|before| text.get(before));
         [before, text.get(at + word.len())].into_iter().flatten().all(|byte| !byte.is_ascii_alphanumeric())
     })
+}
+
+/// What the bytes are as UTF-16, if they may be that.
+fn wide_texts(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    let is_wide = memchr::memchr(0, bytes).is_some();
+    let encodings = [UTF_16LE, UTF_16BE].into_iter().filter(move |_| is_wide);
+    encodings.map(|encoding| encoding.decode_without_bom_handling(bytes).0)
 }
 
 /// The summary of the run in this folder, if this program made it.

@@ -57,12 +57,12 @@ impl Execution<'_> {
             let policy = Policy { export: run.export.ordinal, ..context.policy };
             return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
         }
-        let mut limits = PassLimits { interrupts, window };
+        let mut limits = PassLimits { interrupts, window, log: self.log };
         let search = config.guard.shared_addresses.search_of_run();
         let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
         let open = self.decide_fates(open, &context, &plan)?;
         wait_until_written(config, prepared, options.quiet)?;
-        limits.check()?;
+        limits.check(plan.rows())?;
         let verdicts = judge_guards(&config.guard, &plan.effects, &context.baseline);
         let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
         options.report(|| view.head());
@@ -245,9 +245,9 @@ fn write_missing(checkpoint: &Checkpoint, missing: &MissingPlan, folder: &Path) 
 }
 
 /// Of a run beside which another one begins.
-fn staying_text(run: &OpenRun) -> String {
+pub(super) fn staying_text(run: &OpenRun) -> String {
     let why = match run.record.scope {
-        RunScope::Request => "until the same `purge` command resumes it",
+        RunScope::Request => "until the same `purge` command resumes it, or `purge --fresh` gives it up",
         _ => "since this is a part of the base",
     };
     format!(

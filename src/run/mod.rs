@@ -38,9 +38,9 @@ pub(crate) use exit::Exit;
 pub(crate) use monitors::{FinishedRun, Monitors};
 use options::Execution;
 pub(crate) use options::RunOptions;
-pub(crate) use purge::{PurgeRequest, purge};
+pub(crate) use purge::{PurgeRequest, give_up_purges, purge};
 pub(crate) use signals::{Interrupts, wait_for_signal};
-use status_reporter::StatusReporter;
+pub(crate) use status_reporter::StatusReporter;
 pub(crate) use undo::{ChangedCustomers, UndoSource, find_run};
 
 /// Where a rehearsal with `--sandbox` keeps its progress: beside the real
@@ -49,24 +49,27 @@ pub(crate) fn rehearsal_path(checkpoint: &Path) -> PathBuf {
     path_beside(checkpoint, ".sandbox")
 }
 
+/// Where its sandbox keeps its customers.
+fn sandbox_state_path(rehearsal: &Path) -> PathBuf {
+    path_beside(rehearsal, ".state")
+}
+
 pub(crate) fn run(
     mut options: RunOptions,
     log: &LogWriter,
     began: Instant,
     monitors: &mut Monitors,
 ) -> Result<FinishedRun, RunError> {
+    use_rehearsal_checkpoint(&mut options);
+    // The lock comes first: a second process ends at once.
+    let lock = Lock::take(&options.config.checkpoint.path)?;
     let sandbox = start_sandbox(&mut options)?;
     let (options, config) = (&options, &options.config);
-    // The lock comes first: a second process ends at once.
-    let lock = Lock::take(&config.checkpoint.path)?;
     let _reporter = StatusReporter::start(&config.checkpoint.path, log).map_err(RunError::System)?;
     let open = || {
         let checkpoint = open_checkpoint(options, lock)?;
         monitors.start();
-        let key = match &sandbox {
-            Some(_) => ApiKey::for_sandbox(),
-            None => ApiKey::fetch(&config.omnidesk.api_key)?,
-        };
+        let key = fetch_key(options, sandbox.as_ref())?;
         Ok::<_, RunError>((checkpoint, Client::new(&config.api_settings(), &key)?, key))
     };
     let (prepared, (checkpoint, client, key)) =
@@ -93,14 +96,34 @@ fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunEr
     Ok(Checkpoint::open_locked(path, &options.config.omnidesk.base_url.tenant(), lock)?)
 }
 
+fn fetch_key(options: &RunOptions, sandbox: Option<&Sandbox>) -> Result<ApiKey, RunError> {
+    match sandbox {
+        Some(_) => Ok(ApiKey::for_sandbox()),
+        None => Ok(ApiKey::fetch(&options.config.omnidesk.api_key)?),
+    }
+}
+
+fn use_rehearsal_checkpoint(options: &mut RunOptions) {
+    if options.sandbox {
+        let path = &mut options.config.checkpoint.path;
+        *path = rehearsal_path(path);
+    }
+}
+
+/// To be called by the holder of the lock. What a rehearsal has made is there in the
+/// next one, as long as its checkpoint is.
 fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> {
     if !options.sandbox {
         return Ok(None);
     }
-    let sandbox =
-        Sandbox::start(SandboxSettings::default()).map_err(|error| RunError::Sandbox(error.to_string()))?;
     let config = &mut options.config;
+    let state = sandbox_state_path(&config.checkpoint.path);
+    if !config.checkpoint.path.exists() {
+        // There may be none.
+        let _ = std::fs::remove_file(&state);
+    }
+    let settings = SandboxSettings { state: Some(state), ..SandboxSettings::default() };
+    let sandbox = Sandbox::start(settings).map_err(|error| RunError::Sandbox(error.to_string()))?;
     config.omnidesk.base_url = sandbox.base_url().try_into().map_err(RunError::Sandbox)?;
-    config.checkpoint.path = rehearsal_path(&config.checkpoint.path);
     Ok(Some(sandbox))
 }

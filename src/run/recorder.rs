@@ -193,7 +193,7 @@ impl Recorder {
                 }
             }
         }
-        self.progress.add_rows(settled);
+        self.progress.add_done(settled);
         let lengths = self.files.flush()?;
         batch.commit(&mut self.run, lengths)?;
         Ok(calls)

@@ -15,7 +15,7 @@ use crate::checkpoint::{OpenRun, Probing, Work};
 use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Reply, Stop, StopSwitch};
 use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
-use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
+use crate::report::{Causes, ProgressDisplay, RunFiles, Tally, Workload};
 use crate::units::minutes_since;
 
 /// Batches of records on their way to the recorder.
@@ -41,7 +41,8 @@ impl Execution<'_> {
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
         let progress = {
             let rates = options.config.limits.rate.timeline();
-            ProgressDisplay::start(options.progress, heartbeat, rates, rows, done)
+            let workload = Workload { noun: "rows", all: rows, done };
+            ProgressDisplay::start(options.progress, heartbeat, rates, workload)
         };
         self.log.watch(&progress);
         let (tally, causes) = (Tally::default(), Causes::default());

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::plan::{PlanError, PlanObserver, Window};
+use crate::report::LogWriter;
 
 /// Whether the process was started with this signal ignored, as far as the system
 /// shows it.
@@ -67,15 +68,18 @@ impl Interrupts {
     }
 }
 
-/// How long a first pass may take: until a signal, or the window's end.
+/// How long a first pass may take: until a signal, or the window's end. Its progress
+/// goes to the log.
 #[derive(Debug)]
 pub(super) struct PassLimits<'a> {
     pub(super) interrupts: &'a Interrupts,
     pub(super) window: Option<&'a Window>,
+    pub(super) log: &'a LogWriter,
 }
 
 impl PlanObserver for PassLimits<'_> {
-    fn check(&self) -> Result<(), PlanError> {
+    fn check(&self, rows: u64) -> Result<(), PlanError> {
+        self.log.set_rows_read(rows);
         if self.interrupts.any() {
             return Err(PlanError::Interrupted);
         }

@@ -18,7 +18,7 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(1);
 
 /// A thread beside the run.
 #[derive(Debug)]
-pub(super) struct StatusReporter {
+pub(crate) struct StatusReporter {
     /// Dropped, it ends the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +26,7 @@ pub(super) struct StatusReporter {
 
 impl StatusReporter {
     /// To be started by the holder of the checkpoint's lock.
-    pub(super) fn start(checkpoint: &Path, log: &LogWriter) -> io::Result<Self> {
+    pub(crate) fn start(checkpoint: &Path, log: &LogWriter) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let mut asked = {
             let _inside = runtime.enter();

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::BodyForm;
 use super::answer::Answer;
@@ -13,7 +13,7 @@ use super::customer::{Channel, ChannelKind, Customer, CustomerId};
 use super::fields::Fields;
 
 /// One of the four calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Route {
     Create,
@@ -87,7 +87,7 @@ impl Route {
 }
 
 /// A call that is correct in itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Call {
     pub(super) route: Route,
     /// The fields that were sent.

@@ -12,6 +12,7 @@
 
 mod answer;
 mod call;
+mod call_file;
 mod customer;
 mod faults;
 mod fields;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub key_place: Option<KeyPlace>,
     /// The brands that exist; `None`, the default, accepts every brand.
     pub brands: Option<Vec<u64>>,
+    /// The file that keeps the customers from one server to the next. Default: none.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -124,6 +127,7 @@ impl Default for Settings {
             body: None,
             key_place: None,
             brands: None,
+            state: None,
         }
     }
 }
@@ -145,6 +149,8 @@ pub enum SandboxError {
     ReadScript { path: PathBuf, source: io::Error },
     #[error("{path}:{line}:{column}: {message}")]
     Script { path: PathBuf, line: usize, column: usize, message: String },
+    #[error("{path}: {source}; delete the file to begin with an empty Omnidesk")]
+    State { path: PathBuf, source: io::Error },
     #[error("its server cannot start: {0}")]
     Start(#[source] io::Error),
 }
@@ -176,7 +182,7 @@ impl Sandbox {
         };
         let (address, listener) =
             runtime.block_on(bind).map_err(|source| SandboxError::Listen { listen, source })?;
-        let (shared, stop) = (Arc::new(Shared::new(settings)), Arc::new(Notify::new()));
+        let (shared, stop) = (Arc::new(Shared::new(settings)?), Arc::new(Notify::new()));
         let server = server::accept(listener, Arc::clone(&shared));
         let stopped = Arc::clone(&stop);
         let serve = async move {

@@ -23,7 +23,7 @@ use super::list::{LIST_PATH, ListRange};
 use super::log::End;
 use super::reaction::{Execution, Reaction};
 use super::wording::Refusal;
-use super::{KeyPlace, Settings};
+use super::{KeyPlace, SandboxError, Settings};
 
 /// The longest body that is read as a call; a call has some hundred bytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -47,8 +47,13 @@ pub(super) struct Shared {
 struct NoAnswer;
 
 impl Shared {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self { ledger: Mutex::new(Ledger::new(&settings, Instant::now())), settings }
+    pub(super) fn new(settings: Settings) -> Result<Self, SandboxError> {
+        let mut ledger = Ledger::new(&settings, Instant::now());
+        if let Some(path) = &settings.state {
+            let opened = ledger.store.open_state(path);
+            opened.map_err(|source| SandboxError::State { path: path.clone(), source })?;
+        }
+        Ok(Self { ledger: Mutex::new(ledger), settings })
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -1,12 +1,15 @@
 //! The content of the sandbox, and the rules by which a correct call changes it or is refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::io;
+use std::path::Path;
 
 use hyper::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
 use super::call::{Call, Route};
+use super::call_file::CallFile;
 use super::customer::{Channel, ChannelKind, Customer, CustomerId};
 use super::list::ListRange;
 use super::wording::{Refusal, RefusalForm};
@@ -64,6 +67,8 @@ pub(super) struct Store {
     /// Customers with a create that was answered with success.
     acknowledged: HashSet<CustomerId>,
     pub(super) counters: Counters,
+    /// Gets every executed call.
+    file: Option<CallFile>,
 }
 
 impl Store {
@@ -72,11 +77,23 @@ impl Store {
         Self { duplicates, refusals, brands: settings.brands.clone(), ..Self::default() }
     }
 
+    /// Begins with the content of the server that wrote this file.
+    pub(super) fn open_state(&mut self, path: &Path) -> io::Result<()> {
+        let counters = self.counters.clone();
+        self.file = Some(CallFile::open(path, |call| drop(self.execute(call)))?);
+        // They are since the start.
+        self.counters = counters;
+        Ok(())
+    }
+
     /// Executes a call wholly or not at all, counts it and gives the answer.
     pub(super) fn execute(&mut self, call: Call) -> Answer {
         if let Err(refusal) = self.check(&call) {
             self.counters.refused += 1;
             return self.refusals.answer(refusal);
+        }
+        if let Some(Err(error)) = self.file.as_mut().map(|file| file.add(&call)) {
+            return Answer::error(StatusCode::INTERNAL_SERVER_ERROR, format!("The state file: {error}"));
         }
         let Call { route, customer } = call;
         let id = customer.id.clone();
@@ -202,6 +219,42 @@ mod tests {
             || message.starts_with("User created")
             || message.ends_with("updated.")
             || message.starts_with("Channel added")
+    }
+
+    #[test]
+    fn a_state_file_keeps_the_content_and_a_torn_line_costs_only_itself() {
+        use Route::{AddChannel, Create, Purge, Update};
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("state");
+        let open = || {
+            let mut store = store(Duplicates::Refuse);
+            store.open_state(&path).unwrap();
+            store
+        };
+        let mut first = open();
+        for (route, form) in [
+            (Create, "primary_id=A&brand_id=2&channel_id=email&customer_link_channel=a%40b.nl&city=Delft"),
+            (Create, "primary_id=B&brand_id=3"),
+            (Create, "primary_id=B&brand_id=3"),
+            (Update, "externalPrimaryID=A&brandID=2&lastname=Vis"),
+            (AddChannel, "primary_id=A&brand_id=2&extra_facebook=bee"),
+            (Purge, "external_id=B&brand_id=3"),
+        ] {
+            send(&mut first, route, form);
+        }
+        let before = first.snapshot(&[]);
+        let second = open().snapshot(&[]);
+        assert_eq!((&second.customers, &second.purged), (&before.customers, &before.purged));
+        assert_eq!((second.customers.len(), second.counters), (1, Counters::default()));
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 5, "no call that was refused");
+        std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        let mut third = open();
+        assert_eq!(third.snapshot(&[]).customers.len(), 2, "the purge is lost");
+        send(&mut third, Purge, "external_id=B&brand_id=3");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        std::fs::write(&path, "no call\n").unwrap();
+        assert!(store(Duplicates::Refuse).open_state(&path).is_err());
     }
 
     #[test]

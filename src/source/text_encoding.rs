@@ -111,7 +111,7 @@ impl TextEncoding {
     }
 
     /// Characters outside the encoding are written as HTML writes them.
-    pub(super) fn encode(self, text: &str) -> Vec<u8> {
+    pub(crate) fn encode(self, text: &str) -> Vec<u8> {
         match self {
             Self::Standard(encoding) => encoding.encode(text).0.into_owned(),
             Self::Dos(page) => page.encode(text),

@@ -66,6 +66,8 @@ pub(crate) struct ListReader<'a> {
     /// Their names in the list.
     pub(crate) brands: &'a BTreeMap<u64, String>,
     pub(crate) list: SavedList,
+    /// Gets how many customers are read, and how long the list is.
+    pub(crate) show_progress: &'a dyn Fn(u64, u64),
 }
 
 impl ListReader<'_> {
@@ -129,7 +131,9 @@ impl ListReader<'_> {
                 entries.push(self.entry(tag, listed)?);
             }
         }
-        Ok(self.list.add(PageRecord { next, total: page.total, moves, entries })?)
+        self.list.add(PageRecord { next, total: page.total, moves, entries })?;
+        (self.show_progress)(self.list.read_count(), page.total);
+        Ok(())
     }
 
     fn entry(&self, tag: u64, listed: &ListedCustomer) -> Result<ListEntry, CheckpointError> {

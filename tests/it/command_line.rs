@@ -23,6 +23,28 @@ fn a_plan_ends_with_the_first_exit_code_that_applies() {
 }
 
 #[test]
+fn a_plan_beside_an_open_run_ends_as_run_would() {
+    let world = World::with_latency_ms(10).with_settings("concurrency = 1\n");
+    let operations = rows(20).replace(",,,\n", ",,,create\n");
+    world.write_export(&operations);
+    world.kill_after(5, &RUN);
+    let codes = |rows: &str| {
+        world.write_export(rows);
+        let plan = world.execute(&["plan", "--exit-code", "export.csv"]).code;
+        (plan, world.execute(&["plan", "export.csv"]).code)
+    };
+    // It is resumed, or in the way.
+    assert_eq!(codes(&operations), (Some(8), Some(0)));
+    assert_eq!(codes(&rows(3)), (Some(2), Some(0)));
+    world.execute(&RUN).expect_code(2);
+    // A guard comes behind it.
+    assert_eq!(codes("C1,,,,,,purge\n"), (Some(2), Some(0)));
+    world.write_export(&operations);
+    world.execute(&RUN).expect_code(0);
+    assert_eq!(codes(&rows(20).replace("Ann", "Eva")), (Some(8), Some(0)));
+}
+
+#[test]
 fn every_json_document_has_its_version() {
     let world = World::default();
     world.write_export(&rows(2));

@@ -240,3 +240,35 @@ fn a_part_decides_of_nobody_that_the_customer_is_missing() {
     world.run(&rows(9)).expect_code(0);
     assert_eq!(world.state().customers.len(), 9);
 }
+
+/// Beside an open run it has to wait; without one, the whole base finds nobody twice.
+#[test]
+fn a_part_purges_a_customer_who_is_missing_from_the_base() {
+    for options in [&["--part"][..], &["--only", "G0"]] {
+        let world = World::with_latency_ms(10).with_settings(
+            "concurrency = 1\n[missing]\naction = \"purge\"\n[guard]\nallow_purge = true\nmax_purge = 9\n",
+        );
+        let lost = "G0,Ann,Vos,g0@example.org,,,\nG1,Ann,Vos,g1@example.org,,,\n";
+        world.run(&format!("{}{lost}", rows(20))).expect_code(0);
+        write_rows(&world, "part.csv", "G0,,,,,,purge\n");
+        let line = [&["run", "--json"], options, &["part.csv"]].concat();
+        world.write_export(&rows(20).replace("Ann", "Eva"));
+        world.kill_after(6, &RUN);
+        assert_eq!(world.status()["open_run"]["missing"]["found"], 2);
+        let requests = world.requests();
+        world.execute(&line).expect_code(2).expect_stderr("run the whole base with --fresh");
+        assert_eq!(world.requests(), requests);
+        let resumed = world.execute(&RUN).expect_code(0).json();
+        assert_eq!((&resumed["missing"]["found"], &resumed["missing"]["purged"]), (&2.into(), &2.into()));
+        // Now the part comes first.
+        world.write_export(&format!("{}{lost}", rows(20)));
+        world.run_with(&["--allow-recreate"]).expect_code(0);
+        write_rows(&world, "part.csv", "G0,Ann,,,,,purge\n");
+        world.execute(&line).expect_code(0).expect_outcomes("1 purged");
+        let night = world.run(&rows(20)).expect_code(0).json();
+        assert_eq!((&night["missing"]["found"], &night["missing"]["purged"]), (&1.into(), &1.into()));
+        assert_eq!(world.state().customers.len(), 20);
+        assert_eq!(world.state().counters.purge, 4);
+        world.assert_no_violations();
+    }
+}

@@ -199,3 +199,174 @@ fn a_brand_by_row_or_an_unusable_id_is_asked_for() {
     let left: Vec<u64> = world.state().customers.iter().map(|customer| customer.id.brand_id).collect();
     assert_eq!(left, [8]);
 }
+
+/// A purge of ten customers that was killed after a few of them.
+fn interrupted(world: &World) -> Vec<String> {
+    world.run(&rows(10)).expect_code(0);
+    let mut line = vec!["purge".to_owned(), "--json".to_owned(), "--allow-purge".to_owned()];
+    line.extend((0..10).map(|id| format!("C{id}")));
+    world.kill_after(4, &line.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!((2..10).contains(&ids(world).len()), "{:?}", ids(world));
+    line
+}
+
+fn execute(world: &World, line: &[String]) -> CommandOutput {
+    world.execute(&line.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+#[test]
+fn an_interrupted_purge_stays_open_beside_a_nightly_run_and_is_resumed() {
+    let world = World::with_latency_ms(10).with_settings("concurrency = 1\n");
+    let line = interrupted(&world);
+    let left = ids(&world);
+    let status = world.status();
+    assert_eq!(
+        (&status["open_run"], &status["open_parts"][0]["kind"], &status["runs"][1]["kind"]),
+        (&serde_json::Value::Null, &"request".into(), &"whole".into())
+    );
+    let text = world.execute(&["status"]).stdout;
+    assert!(text.contains("the same `purge` command resumes it, `purge --fresh` gives it up"), "{text}");
+    // The night changes all, and brings new customers.
+    world.write_export(&rows(12).replace(",Ann,", ",Eva,"));
+    let plan = world.execute(&["plan", "export.csv"]).expect_code(0);
+    assert!(plan.stderr.contains("`purge --fresh` gives it up"), "{}", plan.stderr);
+    let night = world.execute(&RUN).expect_code(1).expect_stderr("stays open, with");
+    assert_eq!(night.json()["outcomes"]["created"], 2, "{}", night.stdout);
+    assert_eq!(night.json()["causes"][0]["code"], "purged_before");
+    let output = execute(&world, &line).expect_code(0).expect_outcomes("10 purged");
+    assert!(output.stderr.contains("resuming the purge of"), "{}", output.stderr);
+    assert_eq!(ids(&world), BTreeSet::from(["C10", "C11"].map(str::to_owned)));
+    assert_eq!(world.status()["open_parts"], serde_json::json!([]));
+    assert_eq!(world.state().counters.purge, 10, "nobody is purged twice");
+    assert!(!left.is_empty());
+    world.run(&rows(12)).expect_code(1).expect_outcomes("2 updated, 10 rejected");
+}
+
+#[test]
+fn fresh_gives_up_an_interrupted_purge_whose_ids_nobody_knows_any_more() {
+    let world = World::with_latency_ms(10).with_settings("concurrency = 1\n");
+    let none = purge(&world, &["--fresh"]).expect_code(0).expect_stderr("no purge is open");
+    assert_eq!(none.json()["given_up"], serde_json::json!([]));
+    assert!(!world.path("omnidesk-sync.checkpoint").exists());
+    interrupted(&world);
+    let (left, requests) = (ids(&world), world.requests());
+    // Another purge leaves it open, and says how it ends.
+    purge(&world, &["--allow-purge", "C9"]).expect_code(0).expect_stderr("or `purge --fresh` gives it up");
+    // Without the option, nothing is given up.
+    purge(&world, &["--fresh", "C8"]).expect_code(7).expect_stderr("purge --allow-purge --json --fresh C8");
+    let open = world.status()["open_parts"][0].clone();
+    let settled = open["settled"].as_u64();
+    let given_up = purge(&world, &["--fresh"]).expect_code(0).expect_stderr("is given up, with").json();
+    let request = &given_up["given_up"][0];
+    assert_eq!((&given_up["schema"], &request["customers"]), (&1.into(), &10.into()));
+    assert_eq!(request["left"].as_u64(), settled.map(|settled| 10 - settled));
+    let receipt = std::fs::read_to_string(request["receipt"].as_str().expect("a path")).expect("a receipt");
+    assert!(receipt.lines().count() > 1, "{receipt}");
+    assert_eq!(world.requests(), requests + 1, "only that of the other purge");
+    let status = world.status();
+    assert_eq!(status["open_parts"], serde_json::json!([]));
+    assert_eq!(
+        status["runs"].as_array().expect("runs").iter().filter(|run| run["state"] == "superseded").count(),
+        1
+    );
+    // Those who were left can be named again, and nobody comes back by himself.
+    let mut line = vec!["--allow-purge"];
+    line.extend(left.iter().map(String::as_str).filter(|id| *id != "C9"));
+    purge(&world, &line).expect_code(0);
+    assert_eq!(ids(&world), BTreeSet::new());
+    world.run(&rows(10)).expect_code(1).expect_outcomes("10 rejected");
+}
+
+#[test]
+fn fresh_with_ids_gives_the_interrupted_purge_up_and_begins_anew() {
+    let world = World::with_latency_ms(10).with_settings("concurrency = 1\n");
+    let mut line = interrupted(&world);
+    line.insert(1, "--fresh".to_owned());
+    let output = execute(&world, &line).expect_code(0);
+    assert_eq!(
+        (&output.json()["rows"], &output.json()["given_up"][0]["customers"]),
+        (&10.into(), &10.into())
+    );
+    assert_eq!(ids(&world), BTreeSet::new());
+    assert_eq!(world.status()["runs"].as_array().map(Vec::len), Some(3), "a run of its own");
+}
+
+#[test]
+fn an_export_is_adopted_beside_an_interrupted_purge() {
+    let world = World::with_latency_ms(10).with_settings("concurrency = 1\n");
+    let line = interrupted(&world);
+    let purged = 10 - ids(&world).len() as u64;
+    // It records who is left, too, and brings back nobody.
+    world.write_export(&rows(11));
+    let adopted = world.execute(&["adopt", "--json", "export.csv"]).expect_code(1).json();
+    let rejected = adopted["rejected"].as_u64().expect("a number");
+    // The last call may be in doubt.
+    assert!((purged..=purged + 1).contains(&rejected), "{adopted}");
+    execute(&world, &line).expect_code(0).expect_outcomes("10 purged");
+    assert_eq!(ids(&world), BTreeSet::new());
+    world.run(&rows(10)).expect_code(1).expect_outcomes("10 rejected");
+}
+
+#[test]
+fn a_lost_checkpoint_blocks_it_without_an_override() {
+    let world = World::default();
+    world.run(&rows(3)).expect_code(0);
+    for name in ["omnidesk-sync.checkpoint", "omnidesk-sync.checkpoint.lock"] {
+        std::fs::remove_file(world.path(name)).expect("removed");
+    }
+    let requests = world.requests();
+    let blocked = purge(&world, &["--allow-purge", "C0"]).expect_code(7).expect_stderr("new_checkpoint");
+    assert!(!blocked.stderr.contains("run:\n"), "no option overrides it: {}", blocked.stderr);
+    assert_eq!((world.requests(), ids(&world).len()), (requests, 3));
+    assert!(!world.path("omnidesk-sync.checkpoint").exists());
+    // The way out that the message names.
+    world.execute(&["adopt", "export.csv"]).expect_code(0);
+    purge(&world, &["--allow-purge", "C0"]).expect_code(0).expect_outcomes("1 purged");
+}
+
+/// Result files have the encoding of their export.
+#[test]
+fn result_files_in_utf_16_or_another_encoding_are_named_too() {
+    let export = format!("{}ÜN-7,Ann,Smit,bad,,,\n", crate::world::HEADER);
+    let wide =
+        |unit: fn(u16) -> [u8; 2], text: &str| -> Vec<u8> { text.encode_utf16().flat_map(unit).collect() };
+    let latin: Vec<u8> =
+        export.chars().map(|letter| u8::try_from(u32::from(letter)).expect("latin")).collect();
+    let with_mark = format!("\u{feff}{export}");
+    for (bytes, encoding) in [
+        (wide(u16::to_le_bytes, &with_mark), "auto"),
+        (wide(u16::to_be_bytes, &with_mark), "auto"),
+        (wide(u16::to_le_bytes, &export), "utf-16le"),
+        (latin, "windows-1252"),
+    ] {
+        let input = format!("[input]\nencoding = \"{encoding}\"\n");
+        let world = World::default().with_settings(&input);
+        world.file("export.csv", &bytes);
+        world.execute(&RUN).expect_code(1).expect_outcomes("1 rejected");
+        let named = |id: &str| {
+            let json = purge(&world, &["--allow-purge", id]).expect_code(1).json();
+            json["older_files"].as_array().expect("a list").len()
+        };
+        assert_eq!((named("ÜN-7"), named("ÜN")), (1, 1), "{encoding}");
+    }
+}
+
+/// A rehearsal keeps its customers, and a real purge names that file.
+#[test]
+fn a_purge_is_rehearsed_in_the_sandbox_of_the_rehearsed_run() {
+    let world = World::default();
+    world.write_export(&format!("{}{}", rows(2), person()));
+    world.run_with(&["--sandbox"]).expect_code(0).expect_outcomes("3 created");
+    purge(&world, &["--sandbox", ID]).expect_code(7).expect_stderr(": created ");
+    let options = ["--sandbox", "--allow-purge", "--rate", "100/s", ID];
+    purge(&world, &options).expect_code(0).expect_outcomes("1 purged");
+    world.write_export(&format!("{}{}", rows(2).replace("Ann", "Eva"), person()));
+    world.run_with(&["--sandbox"]).expect_code(1).expect_outcomes("2 updated, 1 rejected");
+    assert_eq!(world.requests(), 0);
+    let output = purge(&world, &["--allow-purge", "C1"]).expect_code(1);
+    let named = output.json()["older_files"].to_string();
+    assert!(named.contains("omnidesk-sync.checkpoint.sandbox.state"), "{named}");
+    // Without its checkpoint, a rehearsal begins anew.
+    std::fs::remove_file(world.path("omnidesk-sync.checkpoint.sandbox")).expect("removed");
+    world.run_with(&["--sandbox", "--full"]).expect_code(0).expect_outcomes("3 created");
+}

@@ -274,9 +274,11 @@ fn a_killed_list_is_resumed_and_names_the_unknown_of_its_first_part() {
 
 #[test]
 fn customers_of_the_list_are_adopted_as_existing_and_on_exists_decides() {
-    for (on_exists, outcomes, city) in
-        [("skip", "1 created, 2 skipped", "Smit"), ("update", "1 created, 2 updated", "Bos")]
-    {
+    for (on_exists, code, outcomes, city) in [
+        ("skip", 0, "1 created, 2 skipped", "Smit"),
+        ("update", 0, "1 created, 2 updated", "Bos"),
+        ("fail", 1, "1 created, 2 failed", "Smit"),
+    ] {
         let world = world();
         world.write_other_config("other");
         world.file(
@@ -300,19 +302,23 @@ fn customers_of_the_list_are_adopted_as_existing_and_on_exists_decides() {
         let config = world.read("omnidesk-sync.toml") + purge;
         world.file("omnidesk-sync.toml", config.as_bytes());
         let rows = "A1,Ann,Bos,,,,\nA2,Bob,Bos,,,,\nA4,Dik,Bos,,,,\n";
-        world.run(rows).expect_code(0).expect_outcomes(outcomes);
+        world.run(rows).expect_code(code).expect_outcomes(outcomes);
         let state = world.state();
         let lastname = |id: &str| {
             state.customers.iter().find(|one| one.id.primary_id == id).and_then(|one| one.lastname.clone())
         };
         assert_eq!((lastname("A1").as_deref(), lastname("A3").as_deref()), (Some(city), Some("Smit")));
         assert_eq!((state.counters.create, state.counters.refused, state.counters.purge), (4, 0, 0));
-        world.run(rows).expect_code(0).expect_calls(0);
+        world.run(rows).expect_code(code).expect_calls(0);
         // Who is known stays as known, and nobody is unknown to the list.
         let again = world.execute(&["adopt", "--json", "--from-omnidesk"]).expect_code(0).json();
         assert_eq!((&again["adopted"], &again["known"]), (&0.into(), &4.into()));
         verify(&world, &["--full"]).expect_code(0);
-        world.run(rows).expect_code(0).expect_calls(0);
+        world.run(rows).expect_code(code).expect_calls(0);
+        // A1 is missing, too: only an update has made the customer this program's.
+        let purged = u64::from(on_exists == "update");
+        world.run("A2,Bob,Bos,,,,\nA4,Dik,Bos,,,,\n").expect_code(code);
+        assert_eq!(world.state().counters.purge, purged, "{on_exists}");
     }
 }
 
