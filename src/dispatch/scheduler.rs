@@ -130,7 +130,7 @@ pub(super) enum Due {
     /// A create whose answer was lost.
     LostCreate(LostCreate),
     /// A call that is sent again.
-    Call(QueuedCall),
+    Call(Box<QueuedCall>),
 }
 
 /// A row that failed or stayed in doubt.
@@ -316,7 +316,7 @@ impl Scheduler {
             match due {
                 Due::Row(row) => self.advance(row),
                 Due::LostCreate(create) => self.resolve_create(create),
-                Due::Call(call) => self.enqueue(call),
+                Due::Call(call) => self.enqueue(*call),
             }
         }
         if self.is_stopped() {
@@ -333,7 +333,7 @@ impl Scheduler {
         for due in due {
             match due {
                 Due::Row(row) | Due::LostCreate(LostCreate { row, .. }) => self.end_row(row, RowEnd::Stopped),
-                Due::Call(call) => self.finish(call),
+                Due::Call(call) => self.finish(*call),
             }
         }
         for LostCreate { row, .. } in std::mem::take(&mut self.unprobed) {

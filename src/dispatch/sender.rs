@@ -88,7 +88,7 @@ impl Scheduler {
         match decision {
             Decision::Retry(longest) | Decision::Reconnect(longest) => {
                 let pause = longest.mul_f64(fastrand::f64()).max(PAUSE_MIN);
-                self.wait_until(Instant::now() + pause, WaitCause::Retry, Due::Call(queued));
+                self.wait_until(Instant::now() + pause, WaitCause::Retry, Due::Call(Box::new(queued)));
             }
             Decision::Hold | Decision::End => self.enqueue(queued),
         }

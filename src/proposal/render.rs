@@ -36,7 +36,7 @@ impl Findings {
         self.addresses(&mut text);
         self.custom(&mut text);
         self.operation(&mut text);
-        let is_readable = !self.is_unreadable() && !self.lacks_header() && !self.has_lost_ids();
+        let is_readable = !self.is_unreadable() && !self.lacks_header();
         Proposal { text, is_complete: self.ids.chosen.is_some() && is_readable }
     }
 
@@ -125,12 +125,6 @@ impl Findings {
     /// The ids that a spreadsheet has rounded.
     fn rounded_ids(&self, at: usize) -> impl Iterator<Item = &str> {
         self.columns[at].filled_cells().filter(|cell| is_rounded(cell))
-    }
-
-    /// Whether most ids are lost.
-    fn has_lost_ids(&self) -> bool {
-        let id = self.ids.chosen.as_ref();
-        id.is_some_and(|id| 2 * self.rounded_ids(id.at).count() > self.columns[id.at].content.filled)
     }
 
     fn input(&self, text: &mut String) {
