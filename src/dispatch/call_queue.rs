@@ -6,13 +6,11 @@
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
 use super::purge_grants::PurgeGrant;
-use super::retry::Attempts;
+use super::retry::{Attempts, SentCall};
 use super::row::Row;
-use crate::omnidesk::{Answer, Call, Meaning, Proof};
-use crate::reconcile::PendingCall;
+use crate::omnidesk::Call;
+use crate::reconcile::{AfterAnswer, PendingCall, Situation};
 
 #[derive(Debug)]
 pub(super) struct CallQueue {
@@ -61,61 +59,20 @@ pub(super) enum Asker {
     Suspect(Box<(Call, Purpose, SentCall)>),
 }
 
+/// A call that waits for what the calls of other customers show. It holds no sender.
+#[derive(Debug)]
+pub(super) enum Parked {
+    /// Its suspicious answer is the row's own fault, or everybody's.
+    Suspect(QueuedCall),
+    /// The API does not know a customer whom the checkpoint knows. `before` was the
+    /// situation, and `after` follows if the customer may be created again or given up.
+    Vanished { queued: QueuedCall, before: Box<Situation>, after: AfterAnswer },
+}
+
 impl QueuedCall {
     pub(super) fn new(row: Box<Row>, call: Call, purpose: Purpose, attempts: Attempts) -> Self {
         let sent = SentCall { attempts, ..SentCall::default() };
         Self { row, call, purpose, sent, has_sender: false }
-    }
-}
-
-/// The attempts of a call, and its last answer.
-#[derive(Debug, Default)]
-pub(super) struct SentCall {
-    /// `None`: the run stopped before the call had an end.
-    pub(super) answer: Option<Answer>,
-    pub(super) attempts: Attempts,
-    /// Requests that were sent, or could not be.
-    pub(super) requests: u32,
-    /// An unrecorded call cannot have been sent.
-    pub(super) is_recorded: bool,
-    /// When the last lost answer was noticed.
-    pub(super) lost_at: Option<Instant>,
-}
-
-impl SentCall {
-    pub(super) fn meaning(&self) -> Option<Meaning> {
-        self.answer.as_ref().map(|answer| answer.meaning)
-    }
-
-    /// The HTTP status, if an answer came.
-    pub(super) fn status(&self) -> Option<u16> {
-        self.answer.as_ref().and_then(|answer| answer.status)
-    }
-
-    /// The API's message, or the failure of the request.
-    pub(super) fn message(&self) -> &str {
-        self.answer.as_ref().map(|answer| answer.message.as_str()).unwrap_or_default()
-    }
-
-    /// Whether another call may replace this one. Then that one shows whether the
-    /// settings work.
-    pub(super) fn has_follow_up(&self) -> bool {
-        matches!(self.meaning(), Some(Meaning::Exists | Meaning::NotFound))
-    }
-
-    /// Whether the call certainly changed nothing.
-    pub(super) fn is_without_effect(&self) -> bool {
-        let has_worked = self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Done);
-        self.attempts.perhaps_done == 0 && !has_worked
-    }
-
-    pub(super) fn is_suspicious(&self) -> bool {
-        self.meaning().is_some_and(Meaning::is_suspicious)
-    }
-
-    /// Whether nothing proves that the call's last request was not carried out.
-    pub(super) fn proves_nothing(&self) -> bool {
-        self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Nothing)
     }
 }
 

@@ -7,9 +7,9 @@
 
 use tokio::time::Instant;
 
-use super::call_queue::{Asker, Purpose, QueuedCall, SentCall};
-use super::retry::Attempts;
-use super::row::{Row, RowEnd, hands_off_end, problem};
+use super::call_queue::{Asker, Purpose, QueuedCall};
+use super::retry::{Attempts, SentCall};
+use super::row::{LostCreate, Row, RowEnd, hands_off_end, problem};
 use super::scheduler::{Due, Scheduler};
 use super::settings::InDoubt;
 use super::waits::WaitCause;
@@ -23,13 +23,6 @@ const FOOLED: &str = "look for the customer in Omnidesk: the API answers success
 const UNPROBED: &str = "a create of this customer was sent and its answer lost; before the probe, a control request was answered: ";
 const PROBE_AGAIN: &str =
     "run the same command again, which probes once more; or look for the customer in Omnidesk";
-
-/// A create whose answer was lost, with the row that needs to know.
-#[derive(Debug)]
-pub(super) struct LostCreate {
-    pub(super) row: Box<Row>,
-    pub(super) create: PendingCall,
-}
 
 impl Scheduler {
     /// Nothing proves whether the create was carried out. `since` is when its answer

@@ -16,6 +16,7 @@
 mod call_queue;
 mod canary;
 mod circuit_breaker;
+mod dispatcher;
 mod judgement;
 mod lost_create;
 mod pace;
@@ -35,12 +36,12 @@ mod suspicion;
 mod vanished_brake;
 mod waits;
 
+pub use dispatcher::run;
 pub use pace::DispatchEnd;
 pub(crate) use pace::Pace;
 pub use record::{CallEnd, LoadedState, Record, Reply};
 pub(crate) use record::{CallLine, CallResult, Problem};
 pub use row::Job;
-pub use scheduler::run;
 pub(crate) use serial_sender::{SendEnd, SerialSender};
 pub use settings::{DispatchSettings, InDoubt};
 pub(crate) use stop::Stop;

@@ -3,6 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::omnidesk::{Answer, CallKind, Meaning, Proof};
 
 /// Attempts of one call so far, the one just answered included.
@@ -17,6 +19,57 @@ pub(super) struct Attempts {
     pub(super) perhaps_done: u32,
     /// Of these, those that may still be carried out.
     pub(super) lost: u32,
+}
+
+/// The attempts of a call, and its last answer.
+#[derive(Debug, Default)]
+pub(super) struct SentCall {
+    /// `None`: the run stopped before the call had an end.
+    pub(super) answer: Option<Answer>,
+    pub(super) attempts: Attempts,
+    /// Requests that were sent, or could not be.
+    pub(super) requests: u32,
+    /// An unrecorded call cannot have been sent.
+    pub(super) is_recorded: bool,
+    /// When the last lost answer was noticed.
+    pub(super) lost_at: Option<Instant>,
+}
+
+impl SentCall {
+    pub(super) fn meaning(&self) -> Option<Meaning> {
+        self.answer.as_ref().map(|answer| answer.meaning)
+    }
+
+    /// The HTTP status, if an answer came.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.answer.as_ref().and_then(|answer| answer.status)
+    }
+
+    /// The API's message, or the failure of the request.
+    pub(super) fn message(&self) -> &str {
+        self.answer.as_ref().map(|answer| answer.message.as_str()).unwrap_or_default()
+    }
+
+    /// Whether another call may replace this one. Then that one shows whether the
+    /// settings work.
+    pub(super) fn has_follow_up(&self) -> bool {
+        matches!(self.meaning(), Some(Meaning::Exists | Meaning::NotFound))
+    }
+
+    /// Whether the call certainly changed nothing.
+    pub(super) fn is_without_effect(&self) -> bool {
+        let has_worked = self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Done);
+        self.attempts.perhaps_done == 0 && !has_worked
+    }
+
+    pub(super) fn is_suspicious(&self) -> bool {
+        self.meaning().is_some_and(Meaning::is_suspicious)
+    }
+
+    /// Whether nothing proves that the call's last request was not carried out.
+    pub(super) fn proves_nothing(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.proof == Proof::Nothing)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::call_queue::SentCall;
 use super::canary::Evidence;
 use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem};
+use super::retry::SentCall;
 use crate::mapping::{Channel, Intent, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
@@ -49,6 +49,13 @@ pub(super) struct Row {
     /// The call that an earlier process recorded for this row and may have sent.
     pub(super) sent_before: Option<CallKind>,
     pub(super) calls: u64,
+}
+
+/// A create whose answer was lost, with the row that needs to know.
+#[derive(Debug)]
+pub(super) struct LostCreate {
+    pub(super) row: Box<Row>,
+    pub(super) create: PendingCall,
 }
 
 impl Row {

@@ -2,15 +2,14 @@
 
 use tokio::time::Instant;
 
-use super::call_queue::{Purpose, QueuedCall, SentCall};
+use super::call_queue::{Parked, Purpose, QueuedCall};
 use super::canary::{CanaryVerdict, Evidence};
 use super::purge_grants::GrantAnswer;
 use super::record::Record;
-use super::retry::Attempts;
+use super::retry::{Attempts, SentCall};
 use super::row::{Row, RowEnd, evidence, failure, hands_off_end};
 use super::scheduler::{Due, Scheduler};
 use super::stop::Stop;
-use super::suspicion::Parked;
 use super::waits::WaitCause;
 use crate::omnidesk::{Call, CallKind, Meaning};
 use crate::reconcile::{

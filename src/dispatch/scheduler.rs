@@ -6,32 +6,27 @@
 //! other customers show. Whatever happens to it is one synchronous step, so nothing
 //! happens in between.
 
-use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::call_queue::{CallQueue, QueuedCall};
+use super::call_queue::{CallQueue, Parked, QueuedCall};
 use super::canary::{Canary, Evidence};
 use super::circuit_breaker::CircuitBreaker;
 use super::judgement::Judgement;
-use super::lost_create::LostCreate;
-use super::pace::{DispatchEnd, Gauge};
+use super::pace::Gauge;
 use super::pacer::Pacer;
 use super::purge_grants::PurgeGrants;
 use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed, Reply};
-use super::row::{Job, Row, RowEnd};
-use super::sender::send_calls;
+use super::row::{Job, LostCreate, Row, RowEnd};
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
-use super::suspicion::Parked;
 use super::vanished_brake::VanishedBrake;
-use super::waits::{WAIT_CHECKED_EVERY, Waits};
+use super::waits::Waits;
 use crate::mapping::Intent;
 use crate::omnidesk::{Call, Client};
 use crate::reconcile::{BuildKeyHasher, CustomerKey, Outcome, Policy};
@@ -68,7 +63,7 @@ pub(super) struct Network {
     /// A call is ready to be sent.
     pub(super) call_ready: Notify,
     /// The scheduler has something to do besides answers.
-    attention: Notify,
+    pub(super) attention: Notify,
 }
 
 /// The state of all rows. One thread, so it is borrowed for one step at a time.
@@ -140,100 +135,12 @@ struct Failure {
     was_called: bool,
 }
 
-/// Makes the calls of all `jobs`, in order, and sends `records` of them, which the
-/// recorder answers by `replies`. Must be called in a `LocalSet`.
-pub async fn run(
-    settings: DispatchSettings,
-    client: Client,
-    jobs: mpsc::Receiver<Vec<Job>>,
-    records: mpsc::Sender<Vec<Record>>,
-    replies: mpsc::UnboundedReceiver<Reply>,
-    switch: StopSwitch,
-) -> DispatchEnd {
-    let queue = RecordQueue::new();
-    let end = tokio::select! {
-        biased;
-        end = schedule(settings, client, jobs, queue.clone(), replies, switch) => end,
-        () = queue.deliver(&records) => DispatchEnd::default(),
-    };
-    queue.deliver_all(&records).await;
-    end
-}
-
-async fn schedule(
-    settings: DispatchSettings,
-    client: Client,
-    mut jobs: mpsc::Receiver<Vec<Job>>,
-    records: RecordQueue,
-    mut replies: mpsc::UnboundedReceiver<Reply>,
-    switch: StopSwitch,
-) -> DispatchEnd {
-    let pacer = Pacer::new(settings.rates.clone(), CircuitBreaker::new(settings.patience));
-    let (call_ready, attention) = (Notify::new(), Notify::new());
-    let network = Rc::new(Network { client, pacer, switch: switch.clone(), call_ready, attention });
-    let deadline = settings.max_duration.map(|duration| Instant::now() + duration);
-    let mut senders = JoinSet::new();
-    let count = settings.concurrency.get();
-    let scheduler = Rc::new(RefCell::new(Scheduler::new(settings, Rc::clone(&network), records)));
-    (0..count)
-        .for_each(|_| drop(senders.spawn_local(send_calls(Rc::clone(&network), Rc::clone(&scheduler)))));
-    let mut next_check = Instant::now() + WAIT_CHECKED_EVERY;
-    let mut is_recording = true;
-    loop {
-        let (is_over, has_room, due) = {
-            let mut scheduler = scheduler.borrow_mut();
-            scheduler.take_turn();
-            (scheduler.is_over(), scheduler.has_room(), scheduler.waits.first())
-        };
-        if is_over {
-            break;
-        }
-        let is_stopped = switch.is_set();
-        let wake_up = due.map_or(next_check, |(until, _)| until.min(next_check));
-        tokio::select! {
-            biased;
-            reply = replies.recv(), if is_recording => {
-                is_recording = reply.is_some();
-                scheduler.borrow_mut().take_reply(reply);
-            }
-            batch = jobs.recv(), if has_room => scheduler.borrow_mut().add(batch),
-            // A sender ends only if it panics: a bug, and the totals cannot add up.
-            Some(_) = senders.join_next() => {
-                switch.stop(Stop::RecorderClosed);
-                break;
-            }
-            () = sleep_until(deadline), if !is_stopped => switch.stop(Stop::WindowClosed),
-            () = switch.wait(), if !is_stopped => {}
-            () = network.attention.notified() => {}
-            () = tokio::time::sleep_until(wake_up) => {
-                if next_check <= Instant::now() {
-                    next_check = Instant::now() + WAIT_CHECKED_EVERY;
-                    scheduler.borrow_mut().check_wait();
-                }
-            }
-        }
-    }
-    let mut scheduler = scheduler.borrow_mut();
-    // A run with fewer calls than the canary ends here with all of its calls.
-    if !switch.is_set() {
-        scheduler.settle_unproven();
-    }
-    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.pace()) }
-}
-
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
 fn is_over(cool_down: Instant) -> bool {
     cool_down <= Instant::now()
 }
 
 impl Scheduler {
-    fn new(settings: DispatchSettings, network: Rc<Network>, records: RecordQueue) -> Self {
+    pub(super) fn new(settings: DispatchSettings, network: Rc<Network>, records: RecordQueue) -> Self {
         let before = if settings.is_proven { Evidence::Works } else { Evidence::Nothing };
         let mut scheduler = Self {
             start: Instant::now(),
@@ -310,7 +217,7 @@ impl Scheduler {
     }
 
     /// All that is due, besides answers.
-    fn take_turn(&mut self) {
+    pub(super) fn take_turn(&mut self) {
         let now = Instant::now();
         while let Some(due) = self.waits.pop_due(now) {
             match due {
@@ -345,7 +252,7 @@ impl Scheduler {
         self.has_news = true;
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.active == 0 && (self.is_stopped() || !self.has_more)
     }
 
@@ -355,7 +262,7 @@ impl Scheduler {
     }
 
     /// Whether more rows are taken in.
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         let senders = self.settings.concurrency.get() as usize;
         let ready = self.active - (self.waits.len() + self.parked.len()).min(self.active);
         self.has_more
@@ -366,7 +273,7 @@ impl Scheduler {
 
     /// The states of all customers without a row on its way are loaded at once;
     /// those of the others, when their turn comes.
-    fn add(&mut self, batch: Option<Vec<Job>>) {
+    pub(super) fn add(&mut self, batch: Option<Vec<Job>>) {
         let Some(batch) = batch else {
             self.has_more = false;
             return;
@@ -392,7 +299,7 @@ impl Scheduler {
         self.loading.push_back(jobs);
     }
 
-    fn take_reply(&mut self, reply: Option<Reply>) {
+    pub(super) fn take_reply(&mut self, reply: Option<Reply>) {
         match reply {
             Some(Reply::Loaded(states)) => {
                 let jobs = self.loading.pop_front().unwrap_or_default();
@@ -511,7 +418,7 @@ impl Scheduler {
         }
     }
 
-    fn settle_unproven(&mut self) {
+    pub(super) fn settle_unproven(&mut self) {
         for (job, failure) in std::mem::take(&mut self.unproven) {
             self.settle_failed(job, failure);
         }
@@ -546,7 +453,7 @@ impl Scheduler {
     }
 
     /// Records what the run waits for, or that it goes on.
-    fn check_wait(&mut self) {
+    pub(super) fn check_wait(&mut self) {
         let pacer = &self.network.pacer;
         let breaker = pacer.with_breaker(|breaker| breaker.state());
         if let Some(wait) = self.waits.check(breaker, pacer.is_awaited(), Instant::now()) {

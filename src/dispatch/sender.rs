@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call_queue::{QueuedCall, SentCall};
+use super::call_queue::QueuedCall;
 use super::circuit_breaker::{BreakerEvent, OpenCause, Signal};
 use super::pace::Pace;
 use super::pacer::Permit;
-use super::retry::{Attempts, Decision, decide};
+use super::retry::{Attempts, Decision, SentCall, decide};
 use super::scheduler::{Due, Network, Scheduler};
 use super::stop::Stop;
 use super::waits::WaitCause;

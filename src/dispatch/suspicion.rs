@@ -6,27 +6,16 @@
 
 use tokio::time::Instant;
 
-use super::call_queue::{Asker, Purpose, QueuedCall, SentCall};
-use super::lost_create::LostCreate;
+use super::call_queue::{Asker, Parked, Purpose, QueuedCall};
 use super::record::Record;
-use super::retry::Attempts;
-use super::row::Row;
+use super::retry::{Attempts, SentCall};
+use super::row::{LostCreate, Row};
 use super::scheduler::Scheduler;
 use super::stop::Stop;
 use super::vanished_brake::BrakeVerdict;
 use crate::mapping::Place;
 use crate::omnidesk::{Answer, Call, Meaning};
 use crate::reconcile::{AfterAnswer, Situation};
-
-/// A call that waits for what the calls of other customers show. It holds no sender.
-#[derive(Debug)]
-pub(super) enum Parked {
-    /// Its suspicious answer is the row's own fault, or everybody's.
-    Suspect(QueuedCall),
-    /// The API does not know a customer whom the checkpoint knows. `before` was the
-    /// situation, and `after` follows if the customer may be created again or given up.
-    Vanished { queued: QueuedCall, before: Box<Situation>, after: AfterAnswer },
-}
 
 impl Scheduler {
     /// A call got a suspicious answer.
