@@ -185,18 +185,17 @@ impl PlanView<'_> {
             CallKind::ALL.iter().map(|kind| (kind, plan.calls(*kind))).filter(|(_, count)| *count > 0);
         let calls: Vec<String> =
             calls.map(|(kind, count)| format!("{} {}", Count(count), kind.as_str())).collect();
+        let (becomes, takes) = if plan.rows() == 1 { ("becomes", "takes") } else { ("become", "take") };
         let _ = write!(
             text,
-            "{} of {} {} {}",
+            "{} of {} {becomes} {}",
             counted(plan.rows(), "row"),
             self.prepared.export.name(),
-            if plan.rows() == 1 { "becomes" } else { "become" },
             counted(plan.calls_total(), "call")
         );
         if !calls.is_empty() {
             let (duration, rate) = (Period(self.duration()), &self.config.limits.rate);
-            let verb = if plan.rows() == 1 { "takes" } else { "take" };
-            let _ = write!(text, " ({}) and {verb} {duration} at {rate}", calls.join(", "));
+            let _ = write!(text, " ({}) and {takes} {duration} at {rate}", calls.join(", "));
         }
         text.push('\n');
         self.write_part(&mut text);

@@ -246,6 +246,11 @@ fn an_interrupted_list_is_resumed() {
     let mut child = world.spawn_piped(&["verify", "--full", "export.csv"]);
     world.wait_for_requests(before + 2, &mut child);
     verify(&world, &[]).expect_code(6);
+    while !world.status()["running"]["line"].to_string().contains(" of 400 customers done") {
+        assert!(child.try_wait().expect("a child").is_none(), "it has ended");
+    }
+    // It shows its progress, and goes on.
+    send_signal(child.id(), "USR1");
     send_signal(child.id(), "INT");
     CommandOutput::wait(child).expect_code(4).expect_stderr("run the same command again");
     let saved = std::fs::read(world.path("omnidesk-sync.checkpoint.list")).expect("a file");
