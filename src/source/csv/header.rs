@@ -10,11 +10,17 @@ use crate::source::records::RawRecord;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The names of the header as they stand in the export, trimmed.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct HeaderCells {
     names: Vec<Vec<u8>>,
-    /// The bytes with which names begin, in small letters. Few cells of a row do.
-    starts: Vec<u8>,
+    /// Whether a name begins with the byte, in any case. Few cells of a row do.
+    starts: [bool; 256],
+}
+
+impl Default for HeaderCells {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
 }
 
 /// What a record is that looks like the header.
@@ -55,10 +61,11 @@ impl HeaderCells {
     }
 
     fn new(names: Vec<Vec<u8>>) -> Self {
-        let mut starts: Vec<u8> =
-            names.iter().filter_map(|name| name.first()).map(u8::to_ascii_lowercase).collect();
-        starts.sort_unstable();
-        starts.dedup();
+        let mut starts = [false; 256];
+        for first in names.iter().filter_map(|name| name.first()) {
+            starts[usize::from(first.to_ascii_lowercase())] = true;
+            starts[usize::from(first.to_ascii_uppercase())] = true;
+        }
         Self { names, starts }
     }
 
@@ -94,7 +101,7 @@ impl HeaderCells {
     }
 
     fn is_name(&self, cell: &[u8]) -> bool {
-        let is_start = cell.first().is_some_and(|byte| self.starts.contains(&byte.to_ascii_lowercase()));
+        let is_start = cell.first().is_some_and(|byte| self.starts[usize::from(*byte)]);
         is_start && self.names.iter().any(|name| name.eq_ignore_ascii_case(cell))
     }
 
