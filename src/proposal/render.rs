@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::ids::IdColumn;
 use super::toml_text::{key, list, quoted, variable};
 use super::{Findings, Proposal};
 use crate::mapping::is_rounded;
@@ -54,51 +55,9 @@ impl Findings {
         if self.lacks_header() {
             notes.push("the first row holds values and no names of columns; write a header line above it, or have it exported".to_owned());
         }
-        if self.ids.chosen.is_none() {
-            notes.push("no column looks like a customer id; set primary_id below".to_owned());
-        }
-        let is_alone = self.ids.chosen.is_none();
-        for column in self.columns.iter().filter(|column| is_alone && column.content.rounded > 0) {
-            notes.push(format!(
-                "{} holds numbers that a program has rounded, such as {}; export it as text",
-                quoted(&column.name),
-                quoted(&column.content.top.0)
-            ));
-        }
-        for id in self.ids.harmful.iter().filter(|_| is_alone) {
-            let name = quoted(self.name(id.at));
-            notes.push(if id.is_of_company {
-                format!("{name} is the id of a company, and people of one company would become one customer")
-            } else {
-                format!("{name} is no id: {} share it with other people", counted(id.strangers as u64, "row"))
-            });
-        }
-        if let Some(id) = &self.ids.chosen {
-            let name = quoted(self.name(id.at));
-            if let Some((value, rows)) = &id.placeholder {
-                let rows = counted(*rows as u64, "row");
-                notes.push(format!("{rows} have {} in {name}, and would become one customer", quoted(value)));
-            }
-            let placeholder = id.placeholder.as_ref().map_or(0, |(_, rows)| rows - 1);
-            if id.repeats > placeholder {
-                let repeats = counted((id.repeats - placeholder) as u64, "row");
-                notes.push(format!("{name} repeats in {repeats}; right where each is a change of one customer, wrong where it is another person"));
-            }
-            if id.is_of_company {
-                notes.push(format!("{name} is the id of a company; right where each row is another company"));
-            }
-            if let Some(first) = self.rounded_ids(id.at).next() {
-                let rows = pluralize(self.rounded_ids(id.at).count() as u64, "row has", "rows have");
-                notes.push(format!("{rows} an id such as {first} in {name}: a spreadsheet has rounded it, and people share it; format the column as text and export again"));
-            }
-            if id.counts_rows(&self.columns) {
-                notes.push(format!("{name} counts the rows; an id stays the same in every export"));
-            }
-            if !self.ids.others.is_empty() {
-                let others = self.names_of(&self.ids.others);
-                let others: Vec<String> = others.into_iter().take(OTHER_IDS_MAX).map(quoted).collect();
-                notes.push(format!("the id may also be {}; {name} is proposed", others.join(" or ")));
-            }
+        match &self.ids.chosen {
+            None => self.add_notes_without_id(&mut notes),
+            Some(id) => self.add_notes_of_id(id, &mut notes),
         }
         if let Some(full) = self.names.full.filter(|_| self.names.is_turned) {
             let name = quoted(self.name(full));
@@ -120,6 +79,55 @@ impl Findings {
             notes.push(format!("{rows} be split into cells; on {fault}"));
         }
         notes
+    }
+
+    /// Why no column is proposed as the id.
+    fn add_notes_without_id(&self, notes: &mut Vec<String>) {
+        notes.push("no column looks like a customer id; set primary_id below".to_owned());
+        for column in self.columns.iter().filter(|column| column.content.rounded > 0) {
+            notes.push(format!(
+                "{} holds numbers that a program has rounded, such as {}; export it as text",
+                quoted(&column.name),
+                quoted(&column.content.top.0)
+            ));
+        }
+        for id in &self.ids.harmful {
+            let name = quoted(self.name(id.at));
+            notes.push(if id.is_of_company {
+                format!("{name} is the id of a company, and people of one company would become one customer")
+            } else {
+                format!("{name} is no id: {} share it with other people", counted(id.strangers as u64, "row"))
+            });
+        }
+    }
+
+    /// What is to be known of the id that is proposed.
+    fn add_notes_of_id(&self, id: &IdColumn, notes: &mut Vec<String>) {
+        let name = quoted(self.name(id.at));
+        if let Some((value, rows)) = &id.placeholder {
+            let rows = counted(*rows as u64, "row");
+            notes.push(format!("{rows} have {} in {name}, and would become one customer", quoted(value)));
+        }
+        let placeholder = id.placeholder.as_ref().map_or(0, |(_, rows)| rows - 1);
+        if id.repeats > placeholder {
+            let repeats = counted((id.repeats - placeholder) as u64, "row");
+            notes.push(format!("{name} repeats in {repeats}; right where each is a change of one customer, wrong where it is another person"));
+        }
+        if id.is_of_company {
+            notes.push(format!("{name} is the id of a company; right where each row is another company"));
+        }
+        if let Some(first) = self.rounded_ids(id.at).next() {
+            let rows = pluralize(self.rounded_ids(id.at).count() as u64, "row has", "rows have");
+            notes.push(format!("{rows} an id such as {first} in {name}: a spreadsheet has rounded it, and people share it; format the column as text and export again"));
+        }
+        if id.counts_rows(&self.columns) {
+            notes.push(format!("{name} counts the rows; an id stays the same in every export"));
+        }
+        if !self.ids.others.is_empty() {
+            let others = self.names_of(&self.ids.others);
+            let others: Vec<String> = others.into_iter().take(OTHER_IDS_MAX).map(quoted).collect();
+            notes.push(format!("the id may also be {}; {name} is proposed", others.join(" or ")));
+        }
     }
 
     /// The ids that a spreadsheet has rounded.
