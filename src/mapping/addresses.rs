@@ -179,9 +179,10 @@ fn is_common_email(text: &str) -> bool {
         let mut before = b'.';
         let are_common = text.bytes().all(|byte| {
             let is_common = match byte {
+                b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => true,
                 b'.' => !matches!(before, b'.' | b'-'),
                 b'-' => before != b'.',
-                _ => byte.is_ascii_alphanumeric() || signs.contains(&byte),
+                _ => signs.contains(&byte),
             };
             before = byte;
             is_common

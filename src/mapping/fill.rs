@@ -64,21 +64,8 @@ impl Mapping {
     /// Whether the cell gives its customer a value.
     fn has_value(&self, row: &Row, column: &ColumnFill) -> bool {
         let is_dropped = |text: &str| column.null_words == NullWords::Dropped && is_null_word(text);
-        match row.bytes(column.at).first() {
-            None => false,
-            // Most cells: no word for no value begins like this.
-            Some(first)
-                if first.is_ascii_alphanumeric()
-                    && !matches!(first, b'N' | b'n' | b'u')
-                    && self.blanks.are_default() =>
-            {
-                true
-            }
-            Some(_) => self
-                .apostrophes
-                .read(row, column.at)
-                .is_ok_and(|text| self.blanks.meaning(&text) == CellMeaning::Value && !is_dropped(&text)),
-        }
+        let text = self.apostrophes.read(row, column.at);
+        text.is_ok_and(|text| self.blanks.meaning(&text) == CellMeaning::Value && !is_dropped(&text))
     }
 }
 
@@ -87,8 +74,16 @@ impl Fill {
     /// skipped nor a purge.
     pub(crate) fn count(&mut self, mapping: &Mapping, row: &Row) {
         self.rows += 1;
+        // Most cells: no word for no value begins like this.
+        let is_value = |first: &u8| first.is_ascii_alphanumeric() && !matches!(first, b'N' | b'n' | b'u');
+        let knows_values = mapping.blanks.are_default();
         for column in &mut self.columns {
-            column.rows += u64::from(mapping.has_value(row, column));
+            let has_value = match row.bytes(column.at).first() {
+                None => false,
+                Some(first) if knows_values && is_value(first) => true,
+                Some(_) => mapping.has_value(row, column),
+            };
+            column.rows += u64::from(has_value);
         }
     }
 

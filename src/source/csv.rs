@@ -644,9 +644,27 @@ impl Csv {
 fn split_plain(delimiter: u8, record: &[u8], cells: &mut Cells) {
     cells.clear();
     cells.buffer.extend_from_slice(record);
-    cells.ends.extend(memchr::memchr_iter(delimiter, record));
+    push_positions(delimiter, record, &mut cells.ends);
     cells.ends.push(record.len());
     (cells.len, cells.gap) = (cells.ends.len(), 1);
+}
+
+/// Adds where the byte stands. It looks at eight bytes at once: cells are so short
+/// that a vector search costs more for its start than for the bytes.
+fn push_positions(byte: u8, bytes: &[u8], positions: &mut Vec<usize>) {
+    const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        let differing = u64::from_le_bytes(*word) ^ u64::from_ne_bytes([byte; 8]);
+        // The high bit of each byte that is zero, and no other bit.
+        let mut found = !(((differing & LOW) + LOW) | differing | LOW);
+        while found != 0 {
+            positions.push(8 * at + found.trailing_zeros() as usize / 8);
+            found &= found - 1;
+        }
+    }
+    let behind = 8 * words.len();
+    positions.extend(rest.iter().enumerate().filter(|(_, found)| **found == byte).map(|(at, _)| behind + at));
 }
 
 /// Splits a sound record.

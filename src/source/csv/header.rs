@@ -13,8 +13,9 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 #[derive(Debug, Clone)]
 pub(super) struct HeaderCells {
     names: Vec<Vec<u8>>,
-    /// Whether a name begins with the byte, in any case. Few cells of a row do.
-    starts: [bool; 256],
+    /// Of the names that begin with a byte, in any case, a bit for each length. Few
+    /// cells of a row agree in both.
+    lengths: [u64; 256],
 }
 
 impl Default for HeaderCells {
@@ -61,12 +62,13 @@ impl HeaderCells {
     }
 
     fn new(names: Vec<Vec<u8>>) -> Self {
-        let mut starts = [false; 256];
-        for first in names.iter().filter_map(|name| name.first()) {
-            starts[usize::from(first.to_ascii_lowercase())] = true;
-            starts[usize::from(first.to_ascii_uppercase())] = true;
+        let mut lengths = [0; 256];
+        for name in &names {
+            let Some(first) = name.first() else { continue };
+            lengths[usize::from(first.to_ascii_lowercase())] |= length_bit(name);
+            lengths[usize::from(first.to_ascii_uppercase())] |= length_bit(name);
         }
-        Self { names, starts }
+        Self { names, lengths }
     }
 
     pub(super) fn names(&self) -> &[Vec<u8>] {
@@ -101,8 +103,8 @@ impl HeaderCells {
     }
 
     fn is_name(&self, cell: &[u8]) -> bool {
-        let is_start = cell.first().is_some_and(|byte| self.starts[usize::from(*byte)]);
-        is_start && self.names.iter().any(|name| name.eq_ignore_ascii_case(cell))
+        let lengths = cell.first().map_or(0, |byte| self.lengths[usize::from(*byte)]);
+        lengths & length_bit(cell) != 0 && self.names.iter().any(|name| name.eq_ignore_ascii_case(cell))
     }
 
     /// Whether most cells are names of the header, and the others may be names.
@@ -143,6 +145,10 @@ impl HeaderCells {
         let own = own.strip_suffix(b"\"").unwrap_or(own);
         Some(own.strip_suffix(BOM).unwrap_or(own))
     }
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 /// The cells with a value, as names are compared.
