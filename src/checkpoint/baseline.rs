@@ -5,7 +5,7 @@ use rusqlite::params;
 use super::batch::Batch;
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
-use super::format::{Encoded, RunRecord, RunState, StoredProfile};
+use super::format::{Encoded, RunRecord, RunState, SettingsHash, StoredProfile};
 use crate::guards::{Baseline, RunProfile, VanishedChanges};
 use crate::reconcile::Outcome;
 
@@ -37,6 +37,11 @@ impl Checkpoint {
     pub(crate) fn failed_before(&self) -> Result<u64, CheckpointError> {
         let failed = |run: RunRecord| run.counts.get(Outcome::Failed) + run.counts.get(Outcome::InDoubt);
         Ok(self.last_run(RunUse::Findings)?.map_or(0, |(_, run)| failed(run)))
+    }
+
+    /// How the last finished run over the whole base has mapped its rows.
+    pub(crate) fn last_mapping(&self) -> Result<Option<SettingsHash>, CheckpointError> {
+        Ok(self.last_run(RunUse::Findings)?.map(|(_, run)| run.mapping))
     }
 
     /// The last finished run over the whole base, for one of two uses.

@@ -44,6 +44,9 @@ const CHANGES_AT_ONCE: usize = 4096;
 /// full block need not become two blocks that are half empty.
 const BLOCKS_AT_ONCE: usize = 16;
 
+/// Blocks changed in place at once: what is written for them is bounded.
+const PATCHED_AT_ONCE: u32 = 4096;
+
 const UNSOUND: &str = "a block of customers is not the one that was written";
 
 /// A customer's state, as written.
@@ -114,6 +117,38 @@ pub(super) fn each_check(
         Ok(())
     })?;
     Ok(customers)
+}
+
+/// Changes states in place, in some blocks from the one that begins with `first` on.
+/// Returns where the next ones begin.
+pub(super) fn patch(
+    database: &Database,
+    first: u64,
+    mut change: impl FnMut(&mut [u8]),
+) -> Result<Option<u64>, CheckpointError> {
+    let sql = "SELECT first, block FROM customers WHERE first >= ? ORDER BY first LIMIT ?";
+    let blocks: Vec<Block> = database.list(sql, params![signed(first), PATCHED_AT_ONCE], |row| {
+        Ok(Block { first: unsigned(row.get(0)?), bytes: row.get(1)? })
+    })?;
+    // The first one is there: at the beginning, or where another one ends.
+    if blocks.is_empty() {
+        return Err(database.damaged(UNSOUND));
+    }
+    let mut next = Some(first);
+    for Block { first, mut bytes } in blocks {
+        if next != Some(first) || !is_sound(first, &bytes) {
+            return Err(database.damaged(UNSOUND));
+        }
+        next = range_end(&bytes);
+        each_state_mut(&mut bytes, &mut change);
+        let check = check(first, &bytes);
+        if bytes[..CHECK_BYTES] != check {
+            bytes[..CHECK_BYTES].copy_from_slice(&check);
+            let sql = "UPDATE customers SET block = ? WHERE first = ?";
+            database.execute(sql, params![bytes, signed(first)])?;
+        }
+    }
+    Ok(next)
 }
 
 /// Visits every block. One that is damaged or missing is an error.
@@ -298,6 +333,20 @@ fn records(bytes: &[u8]) -> impl Iterator<Item = StoredState<'_>> {
         rest = behind;
         Some((CustomerKey(*key), record))
     })
+}
+
+/// Visits the states of a sound block, each to be changed in place.
+fn each_state_mut(block: &mut [u8], mut change: impl FnMut(&mut [u8])) {
+    let mut rest = &mut block[HEAD_BYTES..];
+    while let Some((head, behind)) = rest.split_first_chunk_mut::<RECORD_HEAD_BYTES>() {
+        let [.., a, b, c, d] = *head;
+        let Some((state, behind)) = behind.split_at_mut_checked(u32::from_le_bytes([a, b, c, d]) as usize)
+        else {
+            return;
+        };
+        change(state);
+        rest = behind;
+    }
 }
 
 /// SQLite's integers have a sign; flipping it keeps the order.

@@ -197,7 +197,7 @@ pub struct RunRecord {
     /// Whether `min_rows` and `min_fill` compare later exports with it.
     pub is_baseline: bool,
     pub plan: PlanVersion,
-    /// The mapping and the program's version.
+    /// The mapping with the columns that it found, and the program's version.
     pub mapping: SettingsHash,
     /// The settings that can make every call fail. Where calls have worked,
     /// the next run with the same settings need not doubt them.
@@ -642,9 +642,20 @@ impl<T: DeserializeOwned> FromSql for Encoded<T> {
     }
 }
 
+/// The number of the variant, in front of a customer's state.
+const ACKNOWLEDGED: u8 = 1;
+
+/// Sets the fingerprint of a customer's state in place.
+pub(super) fn set_fingerprint(state: &mut [u8], fingerprint: RowFingerprint) {
+    if let [ACKNOWLEDGED, rest @ ..] = state
+        && let Some(place) = rest.first_chunk_mut()
+    {
+        *place = fingerprint.0;
+    }
+}
+
 /// Reads only the head of a customer's state: the fingerprint and the addresses.
 pub(super) fn decode_head(bytes: &[u8]) -> FromSqlResult<(RowFingerprint, &[[u8; 8]])> {
-    const ACKNOWLEDGED: u8 = 1;
     let head = || {
         let (variant, bytes) = bytes.split_first()?;
         if *variant != ACKNOWLEDGED {

@@ -3,14 +3,16 @@
 //! hardly anything changed needs no more, and reads no customer's state.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::blocks;
 use super::checkpoint::Checkpoint;
 use super::error::CheckpointError;
 use super::format;
 use crate::guards::{
     SharedAddressSearch, TaggedAddress, VanishedAddress, brand_address_tag, vanished_customer,
 };
-use crate::reconcile::{AddressHash, CustomerKey, RowFingerprint};
+use crate::reconcile::{AddressHash, ContentHash, CustomerKey, FieldTag, RowFingerprint};
 
 /// Customers between two entries of an index.
 const STRIDE: usize = 8;
@@ -18,13 +20,24 @@ const STRIDE: usize = 8;
 /// A customer with more addresses is decided by the customer's state.
 const ADDRESSES_MAX: usize = u8::MAX as usize;
 
-/// The known customers with their rows' fingerprints: 16 bytes a customer and
-/// an index of half a byte.
+/// By what a row is known that asks for nothing new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum KnownBy {
+    /// Its cells are those that its customer was acknowledged with.
+    Fingerprint,
+    /// Its customer holds of these fields, and as addresses, just what it asks for:
+    /// the fingerprints are of another mapping.
+    Content(Vec<FieldTag>),
+}
+
+/// The known customers, each with a mark by which a row is known that asks for
+/// nothing new: 16 bytes a customer and an index of half a byte.
 #[derive(Debug, Default)]
 pub(crate) struct CustomerIndex {
-    /// [`CustomerKey::short`] and the fingerprint, sorted. They are side by
-    /// side, since a look-up of the one wants the other.
-    customers: Vec<(u64, RowFingerprint)>,
+    /// [`CustomerKey::short`] and the mark, sorted. They are side by side, since a
+    /// look-up of the one wants the other. The mark is the fingerprint or the
+    /// content; a new fingerprint takes the place of a content that was found.
+    customers: Vec<(u64, AtomicU64)>,
     /// Where each of so many equal ranges of keys begins. Keys are spread
     /// evenly, so their first bits say about where one stands.
     starts: Vec<u32>,
@@ -46,11 +59,12 @@ pub(crate) struct PresenceSet {
 
 impl Checkpoint {
     /// Reads all customers. A customer with a vanished address, of which the list
-    /// is sorted, gets no fingerprint: a row may bring the address back.
+    /// is sorted, gets no mark: a row may bring the address back.
     pub(crate) fn index(
         &self,
         vanished: &[VanishedAddress],
         search: SharedAddressSearch,
+        known_by: &KnownBy,
     ) -> Result<(CustomerIndex, PresenceSet), CheckpointError> {
         let (mut index, mut presence) = (CustomerIndex::default(), PresenceSet::default());
         let customers = usize::try_from(self.journal.in_blocks).unwrap_or(0) + self.journal.states.len();
@@ -60,12 +74,17 @@ impl Checkpoint {
             presence.addresses.reserve(customers);
         }
         self.each_customer(|key, state| {
-            let (mut fingerprint, addresses) = format::decode_head(state)?;
+            let (fingerprint, addresses) = format::decode_head(state)?;
             let vanished = vanished.binary_search_by_key(&vanished_customer(key), |(customer, _)| *customer);
-            if vanished.is_ok() || addresses.len() > ADDRESSES_MAX {
-                fingerprint = RowFingerprint::NONE;
-            }
-            index.customers.push((key.short(), fingerprint));
+            let mark = match known_by {
+                _ if vanished.is_ok() || addresses.len() > ADDRESSES_MAX => RowFingerprint::NONE.0,
+                KnownBy::Fingerprint => fingerprint.0,
+                KnownBy::Content(fields) => {
+                    let state = format::decode_state(state)?;
+                    state.acked().map_or(ContentHash::NONE, |acked| acked.content(fields)).0
+                }
+            };
+            index.customers.push((key.short(), u64::from_le_bytes(mark).into()));
             let kept = if search.is_active() { ADDRESSES_MAX } else { 0 };
             presence.push(&addresses[..addresses.len().min(kept)]);
             Ok(())
@@ -74,6 +93,30 @@ impl Checkpoint {
         presence.present = vec![0; index.customers.len().div_ceil(64)];
         presence.unchanged.clone_from(&presence.present);
         Ok((index, presence))
+    }
+
+    /// Writes the fingerprints of rows that were known by their customers' content.
+    pub(crate) fn write_fingerprints(
+        &mut self,
+        index: &CustomerIndex,
+        presence: &PresenceSet,
+    ) -> Result<(), CheckpointError> {
+        // Then the order of the blocks is that of the index.
+        let batch = self.batch()?;
+        batch.checkpoint.journal.fold(&batch.checkpoint.database)?;
+        batch.commit_states()?;
+        let (mut customer, mut next) = (0, Some(0));
+        while let Some(first) = next {
+            let batch = self.batch()?;
+            next = blocks::patch(&batch.checkpoint.database, first, |state| {
+                if has_bit(&presence.unchanged, customer) {
+                    format::set_fingerprint(state, RowFingerprint(index.mark(customer).to_le_bytes()));
+                }
+                customer += 1;
+            })?;
+            batch.commit_states()?;
+        }
+        Ok(())
     }
 }
 
@@ -91,7 +134,24 @@ impl CustomerIndex {
 
     /// Whether the customer was acknowledged with a row of this fingerprint.
     pub(crate) fn has(&self, customer: usize, fingerprint: RowFingerprint) -> bool {
-        fingerprint != RowFingerprint::NONE && self.customers[customer].1 == fingerprint
+        fingerprint != RowFingerprint::NONE && self.mark(customer) == u64::from_le_bytes(fingerprint.0)
+    }
+
+    /// Whether the customer holds just this. The next night knows the row by its
+    /// fingerprint then.
+    pub(crate) fn holds(&self, customer: usize, content: ContentHash, fingerprint: RowFingerprint) -> bool {
+        let [content, fingerprint] = [content.0, fingerprint.0].map(u64::from_le_bytes);
+        let mark = &self.customers[customer].1;
+        // Only the thread that reads the export sets marks.
+        let is_found = content != 0 && mark.load(Ordering::Relaxed) == content;
+        if is_found {
+            mark.store(fingerprint, Ordering::Relaxed);
+        }
+        is_found
+    }
+
+    fn mark(&self, customer: usize) -> u64 {
+        self.customers[customer].1.load(Ordering::Relaxed)
     }
 
     fn ranges(&self) -> usize {
@@ -223,7 +283,7 @@ mod tests {
             batch.set_state(key(number), &state).expect("set");
         }
         batch.commit_states().expect("durable");
-        checkpoint.index(vanished, SharedAddressSearch::All).expect("sound")
+        checkpoint.index(vanished, SharedAddressSearch::All, &KnownBy::Fingerprint).expect("sound")
     }
 
     #[test]

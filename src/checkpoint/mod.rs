@@ -32,7 +32,7 @@ pub use checkpoint::Checkpoint;
 pub(crate) use checkpoint::CustomerTotals;
 pub use error::CheckpointError;
 pub use format::{PlanVersion, Probing, RunRecord, RunScope, RunState, SettingsHash, StoredWait};
-pub(crate) use index::{CustomerIndex, PresenceSet};
+pub(crate) use index::{CustomerIndex, KnownBy, PresenceSet};
 pub(crate) use lock::{Lock, path_beside};
 pub(crate) use lookups::Lookups;
 pub(crate) use missing::{MissingKeys, PurgeList};

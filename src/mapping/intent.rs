@@ -202,6 +202,11 @@ impl Draft<'_> {
         Self { reason, ..self }
     }
 
+    /// The fields that every change of them sends, as they are sent.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&FieldName, &str)> {
+        self.fields.iter().map(|(name, text)| (*name, text.as_deref().unwrap_or_default()))
+    }
+
     pub(crate) fn into_intent(self) -> Intent {
         let owned = |(name, text): DraftField| {
             let value = text.map_or(FieldValue::Clear, |text| FieldValue::Text(text.into_owned()));

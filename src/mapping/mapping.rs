@@ -196,6 +196,11 @@ impl Mapping {
         own.map(|(_, name)| name).filter(|name| !name.is_empty())
     }
 
+    /// The fields that are sent with each change of them.
+    pub(crate) fn changing_fields(&self) -> impl Iterator<Item = &FieldName> {
+        self.fields.iter().filter(|(_, source)| source.on == SentOn::Change).map(|(name, _)| name)
+    }
+
     /// The names of the columns that decide what a row asks for, and whether their
     /// cells lose an apostrophe.
     pub(crate) fn deciding_names(&self) -> impl Iterator<Item = (&str, bool)> {

@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::prepare::PreparedExport;
 use super::reading::{ClassifiedRow, CustomerRef, FirstReading, IntentRow, RowClass, SecondReading, read};
 use super::repeated_customer::RepeatedCustomer;
-use crate::checkpoint::{Checkpoint, CustomerIndex, PresenceSet, Work};
+use crate::checkpoint::{Checkpoint, CustomerIndex, KnownBy, PresenceSet, Work};
 use crate::guards::{
     Inspection, NewCustomers, NoticeLine, PlaceholderIds, RowOrder, SharedAddressSearch, TaggedAddress,
     brand_address_tag,
@@ -22,8 +22,8 @@ use crate::guards::{
 use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
-    Acked, BuildKeyHasher, CustomerKey, CustomerState, MissingAction, Outcome, RowFingerprint, hands_off,
-    rehearse, set_fingerprint, superseded,
+    Acked, BuildKeyHasher, CustomerKey, CustomerState, HashKey, MissingAction, Outcome, RowFingerprint,
+    hands_off, rehearse, set_fingerprint, superseded,
 };
 use crate::source::{Row, RowRef};
 
@@ -120,12 +120,13 @@ pub(crate) fn make_plan<O: PlanObserver>(
 ) -> Result<Plan, PlanError> {
     let key = context.policy.key;
     let inspection = Inspection::new(key, &prepared.keys, &context.baseline, search);
+    let known_by = known_by(prepared, checkpoint.as_deref(), &key)?;
     let (index, known) = match &checkpoint {
-        Some(checkpoint) => checkpoint.index(&context.baseline.vanished, search)?,
+        Some(checkpoint) => checkpoint.index(&context.baseline.vanished, search, &known_by)?,
         None => Default::default(),
     };
     let wants_states = observer.wants_states();
-    let needs_calls = context.policy.full || !inspection.mapping_changes.is_empty() || wants_states;
+    let needs_calls = context.policy.full || wants_states;
     let mut pass = FirstPass {
         prepared,
         checkpoint,
@@ -146,10 +147,13 @@ pub(crate) fn make_plan<O: PlanObserver>(
         key,
         fingerprinter: prepared.fingerprinter(&key),
         index: &index,
+        known_by,
         // A row of a result file may have got another customer's id.
         skips_unchanged: !needs_calls && !prepared.is_result_file,
         // Rows that an earlier run has applied do not count as calls.
-        skips_new: !needs_calls && context.rows_to_decide().is_none(),
+        skips_new: !needs_calls
+            && pass.inspection.mapping_changes.is_empty()
+            && context.rows_to_decide().is_none(),
         search,
         fingerprints_all: wants_states,
         fill: &mut fill,
@@ -163,9 +167,26 @@ pub(crate) fn make_plan<O: PlanObserver>(
     }
     pass.decide_doubtful()?;
     pass.write_fingerprints()?;
+    pass.write_new_fingerprints(&reading.known_by)?;
     pass.find_new_ids();
     pass.read_again()?;
     pass.finish(&fill)
+}
+
+/// By what unchanged rows are known. Fingerprints are those of the mapping with which
+/// the last run over the whole base has read its export.
+fn known_by(
+    prepared: &PreparedExport,
+    checkpoint: Option<&Checkpoint>,
+    key: &HashKey,
+) -> Result<KnownBy, PlanError> {
+    let last = checkpoint.map(Checkpoint::last_mapping).transpose()?.flatten();
+    Ok(match last {
+        Some(last) if last != prepared.mapping_version => {
+            KnownBy::Content(prepared.mapping.changing_fields().map(|name| key.field(name)).collect())
+        }
+        _ => KnownBy::Fingerprint,
+    })
 }
 
 impl<O: PlanObserver> FirstPass<'_, O> {
@@ -551,6 +572,15 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         let mut batch = checkpoint.batch()?;
         self.fingerprints.drain(..).try_for_each(|(key, state)| batch.set_state(key, &state))?;
         Ok(batch.commit_states()?)
+    }
+
+    /// The same for rows that were known by their customers' content.
+    fn write_new_fingerprints(&mut self, known_by: &KnownBy) -> Result<(), PlanError> {
+        let checkpoint = self.checkpoint.as_mut().filter(|checkpoint| checkpoint.is_writable());
+        let Some(checkpoint) = checkpoint.filter(|_| *known_by != KnownBy::Fingerprint) else {
+            return Ok(());
+        };
+        Ok(checkpoint.write_fingerprints(self.present.index, &self.present.known)?)
     }
 
     fn is_to_decide(&self, at: RowRef) -> bool {

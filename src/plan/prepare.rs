@@ -46,7 +46,7 @@ pub(crate) struct PreparedExport {
     pub(crate) options: PlanOptions,
     /// Which rows become which calls.
     pub(crate) plan: PlanVersion,
-    /// The mapping and the program alone.
+    /// The mapping with the columns that it finds, and the program.
     pub(crate) mapping_version: SettingsHash,
     pub(crate) is_result_file: bool,
     /// `--only`: no other row is decided.
@@ -61,8 +61,6 @@ pub(crate) struct PreparedExport {
     /// Earlier runs, by the name of their folder, if rows of this export stand for
     /// rows of these or take back what they have created.
     pub(crate) origins: OnceLock<HashMap<String, FolderRun>>,
-    /// See [`PreparedExport::fingerprinter`].
-    row_version: SettingsHash,
 }
 
 impl PreparedExport {
@@ -145,7 +143,7 @@ impl PreparedExport {
 
     /// Fingerprints are the same for rows that ask for the same in the same words.
     pub(crate) fn fingerprinter(&self, key: &HashKey) -> RowFingerprinter {
-        key.fingerprinter(&self.row_version.0[..8])
+        key.fingerprinter(&self.mapping_version.0[..8])
     }
 }
 
@@ -233,7 +231,7 @@ fn assemble(
 ) -> PreparedExport {
     let settings = mapping_settings(config);
     PreparedExport {
-        row_version: row_version(&settings, &export, &mapping),
+        mapping_version: mapping_version(&settings, &export, &mapping),
         export: Arc::new(export),
         mapping: Arc::new(mapping),
         hash,
@@ -242,7 +240,6 @@ fn assemble(
             program: SettingsHash::new(&json!(VERSION)),
         },
         options,
-        mapping_version: SettingsHash::new(&json!([settings, VERSION])),
         is_result_file: false,
         selected: None,
         keys: MappedKey::all(
@@ -307,7 +304,7 @@ fn mapping_settings(config: &Config) -> Value {
 }
 
 /// The same, with the findings about the export.
-fn row_version(settings: &Value, export: &Export, mapping: &Mapping) -> SettingsHash {
+fn mapping_version(settings: &Value, export: &Export, mapping: &Mapping) -> SettingsHash {
     // A template that computes the names of columns depends on these names.
     let columns: Vec<(&str, bool)> = mapping.deciding_names().collect();
     SettingsHash::new(&json!([settings, export.dialect().encoding.name(), columns, VERSION]))

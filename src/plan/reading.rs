@@ -12,11 +12,11 @@ use std::thread;
 
 use super::error::PlanError;
 use super::prepare::PreparedExport;
-use crate::checkpoint::CustomerIndex;
+use crate::checkpoint::{CustomerIndex, KnownBy};
 use crate::guards::{SharedAddressSearch, brand_address_tag};
 use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity, is_placeholder_of_many};
 use crate::reconcile::{
-    BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter,
+    BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter, content_asked_for,
 };
 use crate::source::{Row, RowRef, Rows, Skipped, SourceError};
 
@@ -146,8 +146,10 @@ pub(super) struct FirstReading<'a> {
     pub(super) key: HashKey,
     pub(super) fingerprinter: RowFingerprinter,
     pub(super) index: &'a CustomerIndex,
-    /// Whether an unchanged row may be known by its fingerprint alone.
+    /// Whether an unchanged row may be handed over without its values.
     pub(super) skips_unchanged: bool,
+    /// By what such a row is known.
+    pub(super) known_by: KnownBy,
     /// Whether a row that creates a customer may be handed over without its values.
     pub(super) skips_new: bool,
     pub(super) search: SharedAddressSearch,
@@ -210,7 +212,20 @@ impl FirstReading<'_> {
     }
 
     fn is_unchanged(&self, customer: CustomerRef, fingerprint: RowFingerprint) -> bool {
-        self.skips_unchanged && customer.known.is_some_and(|known| self.index.has(known, fingerprint))
+        self.skips_unchanged
+            && self.known_by == KnownBy::Fingerprint
+            && customer.known.is_some_and(|known| self.index.has(known, fingerprint))
+    }
+
+    /// The same of a row that is mapped.
+    fn asks_for_nothing_new(
+        &self,
+        draft: &Draft,
+        customer: CustomerRef,
+        fingerprint: RowFingerprint,
+    ) -> bool {
+        let holds = |known| self.index.holds(known, content_asked_for(draft, &self.key), fingerprint);
+        self.skips_unchanged && self.known_by != KnownBy::Fingerprint && customer.known.is_some_and(holds)
     }
 
     fn map(&mut self, row: &Row, found: Option<(CustomerRef, RowFingerprint)>) -> RowClass {
@@ -244,6 +259,9 @@ impl FirstReading<'_> {
             let (at, mut intent) = (row.at(), draft.into_intent());
             intent.origin = self.prepared.origin(row);
             return RowClass::Doubtful(Box::new(IntentRow { at, customer, fingerprint, intent }), presence());
+        }
+        if self.asks_for_nothing_new(&draft, customer, fingerprint) {
+            return RowClass::Unchanged(customer);
         }
         match self.new_customer(&draft, customer) {
             Some(new) => RowClass::New(customer, new),

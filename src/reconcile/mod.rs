@@ -7,6 +7,7 @@
 //! walks it with the API's answers.
 
 mod causes;
+mod content;
 mod hands_off;
 mod hashes;
 mod history;
@@ -17,6 +18,7 @@ mod state;
 mod step;
 
 pub(crate) use causes::CauseMap;
+pub(crate) use content::{ContentHash, content_asked_for};
 pub use hands_off::HandsOff;
 pub(crate) use hands_off::hands_off;
 pub(crate) use hashes::BuildKeyHasher;

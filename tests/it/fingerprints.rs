@@ -10,7 +10,7 @@ use omnidesk_sync::reconcile::{Acked, CustomerState, RowFingerprint};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::world::{RUN, World, open_checkpoint, proptest_config};
+use crate::world::{MAPPING, RUN, World, open_checkpoint, proptest_config};
 
 const CUSTOMERS: u8 = 6;
 const FIRST: [&str; 4] = ["Ann", " Ann", "Bob", ""];
@@ -81,7 +81,10 @@ fn export_text(rows: &[Cells]) -> String {
 }
 
 fn world() -> World {
-    let world = World::default().with_settings(
+    // Nobody uses this word. Another one makes another mapping, which maps all alike.
+    let mapping = format!("{MAPPING}values = {{ z = \"skip\" }}\n");
+    let world = World::default().with_mapping(
+        &mapping,
         "max_errors = 1000\n[guard]\ncanary = 0\nallow_purge = true\nmax_purge = 99\nmin_rows = 0\nmin_fill = \"0%\"\n[missing]\naction = \"report\"\n",
     );
     world.write_other_config("copy");
@@ -145,6 +148,55 @@ proptest! {
                 prop_assert_eq!(again.calls(), 0, "{}", again.stdout);
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(proptest_config(16))]
+
+    /// Where the mapping has changed since, rows are known by what their customers hold.
+    #[test]
+    fn a_plan_is_the_same_with_fingerprints_of_another_mapping(case in cases()) {
+        let world = world();
+        let mut is_first = true;
+        for export in case.exports() {
+            if !is_first {
+                world.edit_config("z = ", "zz = ");
+                world.write_other_config("copy");
+                // A copy whose last run has the new mapping, and no fingerprint.
+                copy_without_fingerprints(&world);
+                world.write_export("");
+                world.execute(&["adopt", "-c", "copy.toml", "export.csv"]).expect_code(0);
+                world.write_export(&export);
+                let plans = ["omnidesk-sync.toml", "copy.toml"].map(|config| plan(&world, config));
+                for part in ["requests", "outcomes", "rejected", "missing"] {
+                    prop_assert_eq!(&plans[0][part], &plans[1][part], "{} of {}", part, export);
+                }
+            }
+            is_first = false;
+            world.write_export(&export);
+            let output = world.execute(&RUN);
+            prop_assert!(matches!(output.code, Some(0 | 1)), "{}", output.stderr);
+            if output.code == Some(0) {
+                prop_assert_eq!(world.execute(&RUN).calls(), 0);
+            }
+        }
+    }
+}
+
+/// The first run with another mapping gives the rows that change nothing their new
+/// fingerprints, wherever in the checkpoint their customers are.
+#[test]
+fn a_changed_mapping_leaves_new_fingerprints() {
+    let world = world();
+    let rows = "C0,Ann,Smit,a@example.org,,06-12345678,\nC1,Bob,Smit,,,,\n";
+    world.run(rows);
+    let before = copy_without_fingerprints(&world);
+    world.edit_config("z = ", "zz = ");
+    world.run(&format!("{rows}C2,Cas,Smit,,,,\n")).expect_outcomes("1 created, 2 unchanged");
+    let after = copy_without_fingerprints(&world);
+    for id in 0..3 {
+        assert!(after[&id] != RowFingerprint::NONE && after[&id] != before[&id], "{id}");
     }
 }
 
