@@ -50,7 +50,7 @@ const PATCHED_AT_ONCE: u32 = 4096;
 const UNSOUND: &str = "a block of customers is not the one that was written";
 
 /// A customer's state, as written.
-type StoredState<'a> = (CustomerKey, &'a [u8]);
+pub(super) type StoredState<'a> = (CustomerKey, &'a [u8]);
 
 /// The new state of a customer, or none.
 pub(super) type BlockChange<'a> = (CustomerKey, Option<&'a [u8]>);
@@ -324,8 +324,13 @@ fn range_end(bytes: &[u8]) -> Option<u64> {
 }
 
 /// The records of a sound block.
-fn records(bytes: &[u8]) -> impl Iterator<Item = StoredState<'_>> {
-    let mut rest = &bytes[HEAD_BYTES..];
+fn records(block: &[u8]) -> impl Iterator<Item = StoredState<'_>> {
+    states(&block[HEAD_BYTES..])
+}
+
+/// Keys, each with its state.
+pub(super) fn states(bytes: &[u8]) -> impl Iterator<Item = StoredState<'_>> {
+    let mut rest = bytes;
     std::iter::from_fn(move || {
         let (key, behind) = rest.split_first_chunk::<16>()?;
         let (len, behind) = behind.split_first_chunk::<4>()?;

@@ -73,13 +73,6 @@ impl Checkpoint {
         Ok(Self { database, file, journal, ids: IdPad::new(HashKey::new(key)) })
     }
 
-    /// Gives up the snapshot of a reader beside a process that writes much: the
-    /// log cannot begin anew as long as its beginning is read. The journal as it
-    /// was at open goes before later writes.
-    pub(crate) fn release_snapshot(&self) -> Result<(), CheckpointError> {
-        if self.database.connection.is_autocommit() { Ok(()) } else { self.database.execute("COMMIT", []) }
-    }
-
     /// Whether it was opened for a run, and not only for reading.
     pub(crate) fn is_writable(&self) -> bool {
         self.file.is_locked()

@@ -25,6 +25,7 @@ mod lookups;
 mod missing;
 mod open_run;
 mod run;
+mod state_sorter;
 mod worklist;
 
 pub use batch::{Batch, RejectionKind};
@@ -40,4 +41,5 @@ pub(crate) use open_run::PendingRows;
 pub use open_run::{ExportId, OpenRun};
 pub(crate) use run::FolderRun;
 pub use run::{FirstPassResult, RetryRows};
+pub(crate) use state_sorter::StateSorter;
 pub use worklist::{Work, Worklist};

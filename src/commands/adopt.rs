@@ -5,22 +5,21 @@ use serde_json::json;
 
 use super::verify::{check_brands, read_list};
 use super::{override_guards, plan_options, print_json};
-use crate::checkpoint::{Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunScope, RunState, Work};
+use crate::checkpoint::{
+    Checkpoint, FirstPassResult, RejectionKind, RunRecord, RunScope, RunState, StateSorter, Work,
+};
 use crate::cli::AdoptArgs;
 use crate::config::Config;
-use crate::guards::{RunProfile, SharedAddressSearch, SharedAddresses, judge_guards};
+use crate::guards::{RunProfile, SharedAddresses, judge_guards};
 use crate::omnidesk::CallKind;
 use crate::plan::{
-    NoObserver, Plan, PlanError, PlanObserver, PreparedExport, RunContext, Selection, Values, make_plan,
-    prepare, rejections_text, store_ids,
+    Plan, PlanError, PlanObserver, PreparedExport, RunContext, Selection, Values, make_plan, prepare,
+    rejections_text, store_ids,
 };
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
 use crate::report::{LogWriter, report_line};
 use crate::run::{Exit, RunError, report_lost_checkpoint, wait_until_written};
 use crate::units::{Amount, Count, counted};
-
-/// Customers written at once.
-const BATCH_CUSTOMERS: usize = 4096;
 
 pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError> {
     if args.from_omnidesk {
@@ -37,8 +36,9 @@ pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError>
     let mut context = RunContext::for_adoption(&prepared, &checkpoint)?;
     context.policy.run = checkpoint.next_run()?;
     let search = config.guard.shared_addresses.search_of_run();
-    // Decided twice: nothing is recorded of an export that cannot be adopted.
-    let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut NoObserver)?;
+    let mut adopted = AdoptedStates(checkpoint.sort_states()?);
+    let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut adopted)?;
+    // Nothing is recorded of an export that cannot be adopted.
     let purges = plan.calls(CallKind::Purge);
     if purges > 0 {
         let rows = counted(purges, "row");
@@ -52,12 +52,7 @@ pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError>
     }
     wait_until_written(&config, &prepared, args.common.quiet)?;
     checkpoint.register(&context.export)?;
-    let mut reader = Checkpoint::open_to_read(&config.checkpoint.path)?;
-    reader.as_ref().map_or(Ok(()), Checkpoint::release_snapshot)?;
-    let mut writer = AdoptionWriter { checkpoint: &mut checkpoint, states: Vec::new() };
-    make_plan(&prepared, reader.as_mut(), &context, SharedAddressSearch::None, &mut writer)?;
-    writer.write()?;
-    drop(reader);
+    checkpoint.write_states(adopted.0)?;
     if config.missing.action != MissingAction::Ignore {
         store_ids(&prepared, &mut checkpoint)?;
     }
@@ -81,19 +76,16 @@ fn adopt_list(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError> {
     check_brands(&config, [])?;
     let mut checkpoint = open_checkpoint(&config)?;
     let list = read_list(&config, &checkpoint, log)?;
-    let (keys, mut adopted) = (list.keys(), 0);
-    for keys in keys.chunks(BATCH_CUSTOMERS) {
-        let mut batch = checkpoint.batch()?;
-        for key in keys {
-            // A create without an answer is probed: it may have made the customer.
-            let is_pending = batch.lookups().pending(*key).is_some();
-            if !is_pending && batch.lookups().state(*key)?.may_be_found() {
-                batch.set_state(*key, &CustomerState::Existing)?;
-                adopted += 1;
-            }
+    let (keys, mut states) = (list.keys(), checkpoint.sort_states()?);
+    for key in &keys {
+        // A create without an answer is probed: it may have made the customer.
+        let is_pending = checkpoint.lookups().pending(*key).is_some();
+        if !is_pending && checkpoint.lookups().state(*key)?.may_be_found() {
+            states.add(*key, &CustomerState::Existing)?;
         }
-        batch.commit_states()?;
     }
+    let adopted = states.count();
+    checkpoint.write_states(states)?;
     let (known, others) = (keys.len() as u64 - adopted, list.read_count() - keys.len() as u64);
     list.remove().map_err(RunError::SavedList)?;
     if args.common.json {
@@ -166,35 +158,15 @@ fn record_run(
     Ok(batch.close_run(&mut run, RunState::Finished, &now)?)
 }
 
-/// Writes the state of every customer as if all calls had worked.
-struct AdoptionWriter<'a> {
-    checkpoint: &'a mut Checkpoint,
-    states: Vec<(CustomerKey, CustomerState)>,
-}
+/// The state of every customer, as if all calls had worked.
+struct AdoptedStates(StateSorter);
 
-impl AdoptionWriter<'_> {
-    fn write(&mut self) -> Result<(), PlanError> {
-        let mut batch = self.checkpoint.batch()?;
-        for (key, state) in self.states.drain(..) {
-            batch.set_state(key, &state)?;
-            // The adoption resolves a create in doubt.
-            if batch.lookups().pending(key).is_some() {
-                batch.set_pending(key, None);
-            }
-        }
-        Ok(batch.commit_states()?)
-    }
-}
-
-impl PlanObserver for AdoptionWriter<'_> {
+impl PlanObserver for AdoptedStates {
     fn wants_states(&self) -> bool {
         true
     }
 
     fn add_state(&mut self, key: CustomerKey, state: &CustomerState) -> Result<(), PlanError> {
-        if !state.is_unknown() {
-            self.states.push((key, state.clone().into_found()));
-        }
-        if self.states.len() == BATCH_CUSTOMERS { self.write() } else { Ok(()) }
+        Ok(self.0.add(key, &state.clone().into_found())?)
     }
 }

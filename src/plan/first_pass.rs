@@ -54,11 +54,6 @@ pub(crate) trait PlanObserver {
     }
 }
 
-/// Wants nothing.
-pub(crate) struct NoObserver;
-
-impl PlanObserver for NoObserver {}
-
 struct FirstPass<'a, O> {
     prepared: &'a PreparedExport,
     checkpoint: Option<&'a mut Checkpoint>,

@@ -20,7 +20,7 @@ mod window;
 pub(crate) use context::{OpenRunFate, RunContext};
 pub(crate) use error::PlanError;
 pub(crate) use explained_rows::explain_rows;
-pub(crate) use first_pass::{NoObserver, PlanObserver, make_plan};
+pub(crate) use first_pass::{PlanObserver, make_plan};
 pub(crate) use known_customer::KnownCustomer;
 pub(crate) use missing::{MissingPlan, store_ids};
 pub(crate) use named_customer::named_customers;
