@@ -33,7 +33,20 @@ Exit codes:
   7  a guard blocked the run before its first call; a person has to look
   8  of `plan --exit-code` alone: there are calls to make";
 
-const PLAN_EXIT_CODES: &str = "\
+const RUN_HELP: &str = "\
+Examples:
+  omnidesk-sync run --sandbox customers.csv       rehearses it on this machine
+  omnidesk-sync run customers.csv
+  omnidesk-sync run --only K-100 customers.csv
+
+The same command line resumes an open run. Another export supersedes it if both have only sync and
+skip rows, and --fresh gives it up. --full sends every field and address again, but brings no purged
+customer back. [missing] decides about customers whom the export does not hold, unless it is a part.";
+
+const PLAN_HELP: &str = "\
+A plan changes nothing: an open run stays open, and [missing] purges nobody. --full plans what
+`run --full` would send. --fresh is an option of `run` and `purge`.
+
 Exit codes with --exit-code, the first that applies:
   2  an open run is in the way; or usage, configuration or an unreadable export, as always
   7  a guard would block the run
@@ -115,6 +128,7 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Apply an export: create, update, add channels, purge
+    #[command(after_help = RUN_HELP)]
     Run(RunArgs),
     /// Show the calls that `run` would make, without network
     Plan(PlanArgs),
@@ -145,8 +159,12 @@ pub(crate) enum Command {
     #[command(after_help = SCHEMA_EXAMPLE)]
     Schema,
     /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  omnidesk-sync completions bash > ~/.local/share/bash-completion/completions/omnidesk-sync"
+    )]
     Completions { shell: Shell },
     /// Print the manual page
+    #[command(after_help = "Example:\n  omnidesk-sync man > omnidesk-sync.1")]
     Man,
 }
 
@@ -306,7 +324,7 @@ pub(crate) struct WindowArgs {
 
 /// `plan`
 #[derive(Debug, Args)]
-#[command(after_help = PLAN_EXIT_CODES)]
+#[command(after_help = PLAN_HELP)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -328,8 +346,16 @@ pub(crate) struct PlanArgs {
     pub(crate) exit_code: bool,
 }
 
+const INIT_HELP: &str = "\
+Example:
+  omnidesk-sync init customers.csv > omnidesk-sync.toml
+
+It reads the export alone, and neither a configuration nor a checkpoint.
+Exit codes: 0 all is found, 1 something has to be filled in, 2 the export cannot be read.";
+
 /// `init`
 #[derive(Debug, Args)]
+#[command(after_help = INIT_HELP)]
 pub(crate) struct InitArgs {
     /// The CRM export; `-` is standard input. Several files are read as one
     #[arg(required = true, value_name = "EXPORT")]
@@ -356,12 +382,21 @@ Examples:
   omnidesk-sync adopt customers.csv
   omnidesk-sync adopt --from-omnidesk             needs [verify] brands in the configuration
 
-An open run is to be finished or given up first. With --from-omnidesk the list alone is asked for,
-and on_exists decides about its customers. The same command resumes an interrupted list.
-[missing] leaves these customers alone until an export has held them.";
+An open run is to be finished first, or given up with `run --fresh`. --full changes nothing: every
+row is recorded anyhow. A customer of the export can be missing from later ones: see [missing].
+With --from-omnidesk the list alone is asked for, and on_exists decides about its customers.
+[missing] leaves these alone until an export has held them. The same command resumes an interrupted
+list.";
+
+const STATUS_HELP: &str = "\
+Example:
+  omnidesk-sync status --json
+
+It only reads, also while a run executes. It says which runs are open, and what to type then.";
 
 /// `status`
 #[derive(Debug, Args)]
+#[command(after_help = STATUS_HELP)]
 pub(crate) struct StatusArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
@@ -373,7 +408,7 @@ pub(crate) struct StatusArgs {
 
 /// `doctor`
 #[derive(Debug, Args)]
-#[command(after_help = DOCTOR_EXAMPLE)]
+#[command(after_help = DOCTOR_HELP)]
 pub(crate) struct DoctorArgs {
     /// The configuration
     #[arg(short, long, value_name = "FILE", default_value = "omnidesk-sync.toml")]
@@ -414,10 +449,13 @@ pub(crate) struct ExplainArgs {
     pub(crate) json: bool,
 }
 
-const DOCTOR_EXAMPLE: &str = "\
+const DOCTOR_HELP: &str = "\
 Examples:
   omnidesk-sync doctor                            one control request shows whether the key works
   omnidesk-sync doctor --write --brand 2 > learned.toml
+
+It leaves the checkpoint as it is: an open run stays open, and [missing] knows nobody of a trial.
+--full and --fresh are no options of it: it sends no row.
 
 Exit codes:
   0  all is well
@@ -430,7 +468,9 @@ const EXPLAIN_HELP: &str = "\
 Example:
   omnidesk-sync explain K-100 customers.csv
 
-It can be used beside a run. Rows that an open run has settled are shown as such.
+It only reads, also while a run executes. Rows that an open run has settled are shown as such.
+--full decides the rows as `run --full` would; --fresh is an option of `run` and `purge`. Of a
+customer without a row it says what [missing] would do.
 Exit codes: 0 the customer is known, 1 unknown.";
 
 /// `purge`
@@ -473,6 +513,7 @@ Examples:
 
 The receipt names customers by keyed hash alone. The command can be used while a run is open, and
 not while one executes. The same command line resumes it; no run and no `run --fresh` ends it.
+Later rows of these customers are rejected, by `run --full` too, and [missing] does not count them.
 
 Exit codes:
   0  all are purged
@@ -507,7 +548,9 @@ const UNDO_HELP: &str = "\
 Example:
   omnidesk-sync undo 20261123T170509Z-customers customers.csv
 
-It writes undo.csv into the folder of the run, and prints the command that applies it.
+It writes undo.csv into the folder of the run, and prints the command that applies it. An open run
+stays open and has to end before the file is applied: with --full and --fresh too. [missing] does
+not count whom the file has purged.
 Exit codes: 0 all customers whom the run has created are in the file, 1 some are not.";
 
 /// `verify`
@@ -532,8 +575,9 @@ Examples:
   omnidesk-sync verify customers.csv              one request compares the counts
   omnidesk-sync verify --full customers.csv       reads the list and names who differs
 
-It needs [verify] brands in the configuration. It changes nothing in Omnidesk and nothing
-in the checkpoint, so an open run stays open. An interrupted list is resumed by the same command.
+It needs [verify] brands in the configuration. It changes nothing in Omnidesk and nothing in the
+checkpoint: an open run stays open, and [missing] purges nobody. --full has its own meaning here;
+--fresh is an option of `run` and `purge`. An interrupted list is resumed by the same command.
 
 Exit codes:
   0  nothing differs
@@ -543,8 +587,15 @@ Exit codes:
   4  interrupted; resumable
   6  another run holds the checkpoint";
 
+const SANDBOX_HELP: &str = "\
+Example:
+  omnidesk-sync sandbox --listen 127.0.0.1:8080 --state sandbox.json
+
+It knows nothing of runs and checkpoints; base_url of a configuration leads to it.";
+
 /// `sandbox`
 #[derive(Debug, Args)]
+#[command(after_help = SANDBOX_HELP)]
 pub(crate) struct SandboxArgs {
     /// Where to listen; a loopback address
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]

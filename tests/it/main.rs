@@ -1,6 +1,7 @@
 //! The program from outside: the binary, over real sockets, on real files.
 
 mod answers;
+mod beside;
 mod cells;
 mod changes;
 mod clock;
