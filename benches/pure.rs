@@ -8,7 +8,9 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::config::Config;
 use omnidesk_sync::mapping::{Address, Channel, Mapping, OnExists, OnMissing};
-use omnidesk_sync::reconcile::{CustomerKey, CustomerState, HashKey, Policy, RowFingerprint, rehearse};
+use omnidesk_sync::reconcile::{
+    CustomerKey, CustomerState, HashKey, HashedIntent, Policy, RowFingerprint, rehearse,
+};
 use omnidesk_sync::source::{self, Export, Row};
 
 const ROWS: u64 = 4096;
@@ -157,7 +159,8 @@ fn decide_rows(criterion: &mut Criterion) {
     let folder = tempfile::TempDir::new().expect("a folder");
     write_exports(folder.path());
     let (export, mapping) = open(folder.path(), "export.csv", "email = \"email\"");
-    let intents: Vec<_> = all_rows(&export).iter().filter_map(|row| mapping.map(row).ok()?).collect();
+    let intents = all_rows(&export).into_iter().filter_map(|row| mapping.map(&row).ok()?);
+    let intents: Vec<_> = intents.map(|intent| HashedIntent::new(intent, &KEY)).collect();
     let states: Vec<CustomerState> = intents
         .iter()
         .map(|intent| {
@@ -181,7 +184,7 @@ fn decide_rows(criterion: &mut Criterion) {
                 .iter()
                 .zip(&states)
                 .filter(|(row, state)| {
-                    matches!(state, CustomerState::Acknowledged(acked) if acked.is_all_of(row, &KEY))
+                    matches!(state, CustomerState::Acknowledged(acked) if acked.is_all_of(row))
                 })
                 .count()
         });

@@ -151,14 +151,15 @@ mod tests {
     use crate::dispatch::{Job, LoadedState};
     use crate::mapping::{Customer, Intent, PrimaryId};
     use crate::omnidesk::{Action, CallKind};
-    use crate::reconcile::{CustomerKey, RowFingerprint};
+    use crate::reconcile::{HashKey, HashedIntent, RowFingerprint};
 
     /// A call of a row that has made so many calls before.
     fn call(name: &str, calls: u64) -> QueuedCall {
         let customer = Customer { brand_id: 1, primary_id: PrimaryId::new(name).expect("an id") };
-        let intent = Box::new(Intent::purge_missing(1, customer.clone()));
+        let intent = Intent::purge_missing(1, customer.clone());
+        let intent = Box::new(HashedIntent::new(intent, &HashKey::new([0; 32])));
         let record = PendingCall { by: Default::default(), kind: CallKind::Purge };
-        let job = Job { key: CustomerKey([0; 16]), fingerprint: RowFingerprint::NONE, intent };
+        let job = Job { fingerprint: RowFingerprint::NONE, intent };
         let row = Row { calls, ..Row::new(job, LoadedState::default(), None) };
         let call = Call { customer, action: Action::Purge };
         let purpose = Purpose::Step { record, grant: None };

@@ -7,19 +7,18 @@ use tokio::time::Instant;
 use super::canary::Evidence;
 use super::record::{CallEnd, CallLine, CallResult, LoadedState, Problem};
 use super::retry::SentCall;
-use crate::mapping::{Channel, Intent, Place};
+use crate::mapping::{Channel, Place};
 use crate::omnidesk::{Call, CallKind, Meaning, Proof, RefusalTexts};
 use crate::reconcile::{
-    AfterAnswer, CustomerKey, HandsOff, Outcome, PendingCall, Policy, RowFingerprint, Situation,
+    AfterAnswer, CustomerKey, HandsOff, HashedIntent, Outcome, PendingCall, Policy, RowFingerprint, Situation,
 };
 
 /// A row with calls to make.
 #[derive(Debug)]
 pub struct Job {
-    pub key: CustomerKey,
     /// Of the row as it stands in the export.
     pub fingerprint: RowFingerprint,
-    pub intent: Box<Intent>,
+    pub intent: Box<HashedIntent>,
 }
 
 #[derive(Debug)]
@@ -75,10 +74,10 @@ impl Row {
     }
 
     pub(super) fn key(&self) -> CustomerKey {
-        self.job.key
+        self.job.intent.key
     }
 
-    pub(super) fn intent(&self) -> &Intent {
+    pub(super) fn intent(&self) -> &HashedIntent {
         &self.job.intent
     }
 

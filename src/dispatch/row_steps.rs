@@ -49,7 +49,7 @@ impl Scheduler {
             Step::Done(outcome) => {
                 let Row { job, situation, calls, .. } = &mut *row;
                 if *calls == 0 && confirm(&job.intent, situation, policy) {
-                    self.record(Record::Confirm { key: job.key, state: situation.state.clone() });
+                    self.record(Record::Confirm { key: job.intent.key, state: situation.state.clone() });
                 }
                 RowEnd::Settled(outcome, None)
             }
@@ -137,7 +137,7 @@ impl Scheduler {
             Some(Meaning::Done | Meaning::DoneBefore) => {
                 self.has_news |= was_known && self.brake.find();
                 acknowledge(&queued.call, intent, situation, &policy);
-                set_fingerprint(intent, &mut situation.state, &policy, job.fingerprint);
+                set_fingerprint(intent, &mut situation.state, job.fingerprint);
                 AfterAnswer::GoOn
             }
             Some(Meaning::Exists) => {

@@ -281,7 +281,7 @@ impl Scheduler {
         self.held += batch.len();
         let mut first = Vec::with_capacity(batch.len());
         for job in batch {
-            match self.customers.entry(job.key) {
+            match self.customers.entry(job.intent.key) {
                 Entry::Occupied(mut queue) => queue.get_mut().push_back(job),
                 Entry::Vacant(queue) => {
                     queue.insert(VecDeque::new());
@@ -294,7 +294,7 @@ impl Scheduler {
 
     fn load(&mut self, jobs: Vec<Job>) {
         self.active += jobs.len();
-        let rows = jobs.iter().map(|job| (job.key, job.intent.at)).collect();
+        let rows = jobs.iter().map(|job| (job.intent.key, job.intent.at)).collect();
         self.record(Record::Load { rows });
         self.loading.push_back(jobs);
     }
@@ -330,7 +330,7 @@ impl Scheduler {
     }
 
     fn start_row(&mut self, job: Job, loaded: LoadedState) {
-        let cool_down = self.cool_downs.remove(&job.key);
+        let cool_down = self.cool_downs.remove(&job.intent.key);
         let pending = loaded.pending;
         let row = Box::new(Row::new(job, loaded, cool_down));
         match pending {
@@ -378,16 +378,16 @@ impl Scheduler {
         self.held -= 1;
         self.active -= 1;
         if let Some(cool_down) = cool_down.filter(|cool_down| !is_over(*cool_down)) {
-            self.cool_downs.insert(job.key, cool_down);
+            self.cool_downs.insert(job.intent.key, cool_down);
             if self.cool_downs.len() >= COOL_DOWNS_CHECKED_AT {
                 self.cool_downs.retain(|_, cool_down| !is_over(*cool_down));
             }
         }
-        let next = self.customers.get_mut(&job.key).and_then(VecDeque::pop_front);
+        let next = self.customers.get_mut(&job.intent.key).and_then(VecDeque::pop_front);
         match next {
             Some(next) if !self.is_stopped() => self.load(vec![next]),
             _ => {
-                self.customers.remove(&job.key);
+                self.customers.remove(&job.intent.key);
             }
         }
         let was_called = calls > 0;
@@ -436,8 +436,8 @@ impl Scheduler {
     }
 
     fn settle(&mut self, job: Job, outcome: Outcome, problem: Option<Box<Problem>>) {
-        let Job { key, intent, .. } = job;
-        let Intent { customer, at, operation, .. } = *intent;
+        let key = job.intent.key;
+        let Intent { customer, at, operation, .. } = job.intent.into_intent();
         self.record(Record::Settle { customer, key, at, operation, outcome, problem });
     }
 

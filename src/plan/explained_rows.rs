@@ -16,7 +16,8 @@ use crate::mapping::{
 };
 use crate::omnidesk::{Action, Call, CallKind};
 use crate::reconcile::{
-    CustomerState, MissingAction, Outcome, Policy, Superseded, hands_off, rehearse, superseded,
+    CustomerState, FieldHash, HashedIntent, MissingAction, Outcome, Policy, Superseded, hands_off, rehearse,
+    superseded,
 };
 use crate::source::{Row, RowRef};
 
@@ -166,6 +167,7 @@ impl RowExplainer<'_> {
                     )
                 }
                 Ok(Some(intent)) => {
+                    let intent = HashedIntent::new(intent, &self.context.policy.key);
                     let row = self.explain(at, &intent, &mut customer.state);
                     customer.add_row(at, intent.operation, &row.calls);
                     row
@@ -185,7 +187,7 @@ impl RowExplainer<'_> {
         explained
     }
 
-    fn explain(&self, at: RowRef, intent: &Intent, state: &mut CustomerState) -> ExplainedRow {
+    fn explain(&self, at: RowRef, intent: &HashedIntent, state: &mut CustomerState) -> ExplainedRow {
         let policy = &self.context.policy;
         let mut row = ExplainedRow::without_values(at, intent.operation, Outcome::Unchanged);
         let before = state.clone();
@@ -220,7 +222,12 @@ impl RowExplainer<'_> {
         Some(format!("the run of {} has applied this row", retry.record.started))
     }
 
-    fn explain_parts(&self, intent: &Intent, before: &CustomerState, calls: &[Call]) -> Vec<ExplainedPart> {
+    fn explain_parts(
+        &self,
+        intent: &HashedIntent,
+        before: &CustomerState,
+        calls: &[Call],
+    ) -> Vec<ExplainedPart> {
         let policy = &self.context.policy;
         let mut parts = Vec::new();
         for key in &self.prepared.keys {
@@ -243,7 +250,7 @@ impl RowExplainer<'_> {
     fn explain_addresses(
         &self,
         channel: Channel,
-        intent: &Intent,
+        intent: &HashedIntent,
         before: &CustomerState,
         calls: &[Call],
     ) -> Vec<ExplainedPart> {
@@ -251,10 +258,9 @@ impl RowExplainer<'_> {
             let key = channel.as_str().to_owned();
             ExplainedPart { key, value, comparison, is_sent }
         };
-        let own = intent.addresses.iter().filter(|address| address.channel() == channel);
+        let own = intent.hashed_addresses().filter(|(address, _)| address.channel() == channel);
         let mut parts: Vec<ExplainedPart> = own
-            .map(|address| {
-                let hash = self.context.policy.key.address(address);
+            .map(|(address, hash)| {
                 let is_same = before.acked().is_some_and(|acked| acked.has_address(hash));
                 let comparison = if is_same { Comparison::Same } else { Comparison::New };
                 let is_sent = calls.iter().any(|call| call.address() == Some(address));
@@ -289,9 +295,9 @@ fn compare(
     let key = &policy.key;
     if intent.create_fields.iter().any(|(own, _)| own == name) {
         Comparison::CreateOnly
-    } else if acked.has(key, name, value) {
+    } else if acked.has(FieldHash::new(key, name, value)) {
         Comparison::Same
-    } else if acked.has_later(key, name, policy.row(intent)) {
+    } else if acked.has_later(key.field(name), policy.row(intent)) {
         Comparison::Superseded
     } else if acked.fields.iter().any(|field| field.tag == key.field(name)) {
         Comparison::Changed

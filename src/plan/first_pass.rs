@@ -22,8 +22,8 @@ use crate::guards::{
 use crate::mapping::{Fill, Operation, RowIdentity};
 use crate::omnidesk::{Call, CallKind};
 use crate::reconcile::{
-    Acked, BuildKeyHasher, CustomerKey, CustomerState, HashKey, MissingAction, Outcome, RowFingerprint,
-    hands_off, rehearse, set_fingerprint, superseded,
+    Acked, BuildKeyHasher, CustomerKey, CustomerState, HashKey, HashedIntent, MissingAction, Outcome,
+    RowFingerprint, hands_off, rehearse, set_fingerprint, superseded,
 };
 use crate::source::{Row, RowRef};
 
@@ -252,8 +252,8 @@ impl<O: PlanObserver> FirstPass<'_, O> {
     fn add_intent(&mut self, row: &IntentRow, state: CustomerState) -> Result<(), PlanError> {
         let IntentRow { at, customer, ref intent, .. } = *row;
         self.plan.add_request(intent.operation, customer.brand_id, &intent.warnings);
-        let hashes = intent.addresses.iter().map(|address| self.context.policy.key.address(address));
-        let tags: Vec<u64> = hashes.map(|hash| brand_address_tag(hash, customer.brand_id)).collect();
+        let hashes = intent.address_hashes().iter();
+        let tags: Vec<u64> = hashes.map(|hash| brand_address_tag(*hash, customer.brand_id)).collect();
         if self.add_customer(at, customer, tags.into_iter())? == RowOrder::First {
             self.decide_first(row, state)?;
         }
@@ -363,6 +363,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
         let Ok(Some(intent)) = self.prepared.map(&row) else {
             return Err(PlanError::Bug(format!("row {} is not what it was", at.number)));
         };
+        let intent = HashedIntent::of_customer(intent, customer.key, &self.context.policy.key);
         let row = IntentRow { at, customer, fingerprint: RowFingerprint::NONE, intent };
         self.decide_first(&row, CustomerState::Unknown)
     }
@@ -478,7 +479,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             return Ok(());
         }
         if self.observer.wants_states() {
-            set_fingerprint(&row.intent, &mut state, &self.context.policy, row.fingerprint);
+            set_fingerprint(&row.intent, &mut state, row.fingerprint);
         }
         self.observer.add_state(row.customer.key, &state)
     }
@@ -553,7 +554,7 @@ impl<O: PlanObserver> FirstPass<'_, O> {
             && fingerprint != RowFingerprint::NONE
             && acked.fingerprint != fingerprint
             && is_writable
-            && acked.is_all_of(&row.intent, &self.context.policy.key)
+            && acked.is_all_of(&row.intent)
         {
             let state = CustomerState::Acknowledged(Acked { fingerprint, ..acked.clone() });
             self.fingerprints.push((row.customer.key, state));

@@ -14,9 +14,10 @@ use super::error::PlanError;
 use super::prepare::PreparedExport;
 use crate::checkpoint::{CustomerIndex, KnownBy};
 use crate::guards::{SharedAddressSearch, brand_address_tag};
-use crate::mapping::{Draft, Fill, Intent, Operation, Rejection, RowIdentity, is_placeholder_of_many};
+use crate::mapping::{Draft, Fill, Operation, Rejection, RowIdentity, is_placeholder_of_many};
 use crate::reconcile::{
-    BuildKeyHasher, CustomerKey, HashKey, MissingAction, RowFingerprint, RowFingerprinter, content_asked_for,
+    BuildKeyHasher, CustomerKey, HashKey, HashedIntent, MissingAction, RowFingerprint, RowFingerprinter,
+    content_asked_for,
 };
 use crate::source::{Row, RowRef, Rows, Skipped, SourceError};
 
@@ -58,7 +59,22 @@ pub(super) struct IntentRow {
     pub(super) customer: CustomerRef,
     /// [`RowFingerprint::NONE`] if it is not needed.
     pub(super) fingerprint: RowFingerprint,
-    pub(super) intent: Intent,
+    pub(super) intent: HashedIntent,
+}
+
+impl IntentRow {
+    fn new(
+        prepared: &PreparedExport,
+        row: &Row,
+        draft: Draft,
+        (customer, fingerprint): (CustomerRef, RowFingerprint),
+        key: &HashKey,
+    ) -> Self {
+        let mut intent = draft.into_intent();
+        intent.origin = prepared.origin(row);
+        let intent = HashedIntent::of_customer(intent, customer.key, key);
+        Self { at: row.at(), customer, fingerprint, intent }
+    }
 }
 
 /// The customer of a row.
@@ -256,9 +272,8 @@ impl FirstReading<'_> {
             (customer, fingerprint)
         });
         if is_placeholder_of_many(&draft.primary_id) {
-            let (at, mut intent) = (row.at(), draft.into_intent());
-            intent.origin = self.prepared.origin(row);
-            return RowClass::Doubtful(Box::new(IntentRow { at, customer, fingerprint, intent }), presence());
+            let row = IntentRow::new(self.prepared, row, draft, (customer, fingerprint), &self.key);
+            return RowClass::Doubtful(Box::new(row), presence());
         }
         if self.asks_for_nothing_new(&draft, customer, fingerprint) {
             return RowClass::Unchanged(customer);
@@ -266,9 +281,8 @@ impl FirstReading<'_> {
         match self.new_customer(&draft, customer) {
             Some(new) => RowClass::New(customer, new),
             None => {
-                let (at, mut intent) = (row.at(), draft.into_intent());
-                intent.origin = self.prepared.origin(row);
-                RowClass::Intent(Box::new(IntentRow { at, customer, fingerprint, intent }))
+                let row = IntentRow::new(self.prepared, row, draft, (customer, fingerprint), &self.key);
+                RowClass::Intent(Box::new(row))
             }
         }
     }
@@ -313,8 +327,7 @@ impl SecondReading<'_> {
         }
         let draft = self.prepared.draft(row).ok()??;
         let customer = CustomerRef { key, brand_id, known: None };
-        let (fingerprint, mut intent) = (RowFingerprint::NONE, draft.into_intent());
-        intent.origin = self.prepared.origin(row);
-        Some(IntentRow { at: row.at(), customer, fingerprint, intent })
+        let known = (customer, RowFingerprint::NONE);
+        Some(IntentRow::new(self.prepared, row, draft, known, &self.key))
     }
 }

@@ -9,6 +9,7 @@
 mod causes;
 mod content;
 mod hands_off;
+mod hashed_intent;
 mod hashes;
 mod history;
 mod missing;
@@ -21,6 +22,8 @@ pub(crate) use causes::CauseMap;
 pub(crate) use content::{ContentHash, content_asked_for};
 pub use hands_off::HandsOff;
 pub(crate) use hands_off::hands_off;
+pub(crate) use hashed_intent::FieldHash;
+pub use hashed_intent::HashedIntent;
 pub(crate) use hashes::BuildKeyHasher;
 pub use hashes::{AddressHash, CustomerKey, FieldTag, HashKey, RowFingerprint, RowFingerprinter, ValueHash};
 pub use history::{History, Occasion, Origin, PurgeRecord};

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use super::hashes::{AddressHash, FieldTag, HashKey, RowFingerprint, ValueHash};
+use super::hashed_intent::{FieldHash, HashedIntent};
+use super::hashes::{AddressHash, FieldTag, RowFingerprint, ValueHash};
 use super::history::{History, Occasion, Origin, PurgeRecord};
 use super::outcome::Outcome;
-use crate::mapping::{ExportRow, FieldName, FieldValue, Intent, PurgeReason};
+use crate::mapping::{ExportRow, Operation, PurgeReason};
 use crate::omnidesk::{Action, Call, CallKind};
 
 /// What the checkpoint knows of a customer.
@@ -141,24 +142,23 @@ impl Acked {
     /// Whether a row asks for just this and nothing has vanished from it. As
     /// long as that holds, a row with the same cells needs no mapping. It does
     /// not hold for a row with warnings: those are counted every time.
-    pub fn is_all_of(&self, intent: &Intent, key: &HashKey) -> bool {
-        intent.operation == crate::mapping::Operation::Sync
+    pub fn is_all_of(&self, intent: &HashedIntent) -> bool {
+        intent.operation == Operation::Sync
             && intent.warnings.is_empty()
             && self.addresses.len() == intent.addresses.len()
-            && intent.addresses.iter().all(|address| self.has_address(key.address(address)))
-            && intent.fields.iter().all(|(name, value)| self.has(key, name, value))
+            && intent.address_hashes().iter().all(|address| self.has_address(*address))
+            && intent.hashed_fields().all(|(_, field)| self.has(field))
     }
 
     /// Whether the field has this value.
-    pub(crate) fn has(&self, key: &HashKey, name: &FieldName, value: &FieldValue) -> bool {
-        let tag = key.field(name);
-        self.field(tag).is_some_and(|field| field.value == key.value(tag, value.as_str()))
+    pub(crate) fn has(&self, field: FieldHash) -> bool {
+        self.field(field.tag).is_some_and(|own| own.value == field.value)
     }
 
     /// Whether a row behind `by`, or a later export, has decided the field. A row
     /// that is tried again must not undo it.
-    pub(crate) fn has_later(&self, key: &HashKey, name: &FieldName, by: ExportRow) -> bool {
-        self.field(key.field(name)).is_some_and(|field| {
+    pub(crate) fn has_later(&self, tag: FieldTag, by: ExportRow) -> bool {
+        self.field(tag).is_some_and(|field| {
             let row = self.by.row.saturating_sub(field.rows_before);
             self.by.export > by.export || self.by.export == by.export && row > by.row
         })
@@ -168,10 +168,8 @@ impl Acked {
         self.addresses.contains(&address)
     }
 
-    pub(super) fn set(&mut self, key: &HashKey, name: &FieldName, value: &FieldValue, by: ExportRow) {
+    pub(super) fn set(&mut self, FieldHash { tag, value }: FieldHash, by: ExportRow) {
         self.fingerprint = RowFingerprint::NONE;
-        let tag = key.field(name);
-        let value = key.value(tag, value.as_str());
         let acked = AckedField { tag, value, rows_before: self.rows_before(by) };
         match self.fields.iter_mut().find(|field| field.tag == tag) {
             Some(field) => *field = acked,
@@ -181,14 +179,13 @@ impl Acked {
 
     /// The row `by` asks for these fields. It decides those that hold its value
     /// already, so that an earlier row which is tried again does not undo it.
-    pub(super) fn decide(&mut self, key: &HashKey, intent: &Intent, by: ExportRow) {
+    pub(super) fn decide(&mut self, intent: &HashedIntent, by: ExportRow) {
         let rows_before = self.rows_before(by);
-        for (name, value) in &intent.fields {
-            let tag = key.field(name);
+        for (_, FieldHash { tag, value }) in intent.hashed_fields() {
             // Nearly always the row has decided the field already.
             let is_earlier = |field: &&mut AckedField| field.tag == tag && field.rows_before > rows_before;
             if let Some(field) = self.fields.iter_mut().find(is_earlier)
-                && field.value == key.value(tag, value.as_str())
+                && field.value == value
             {
                 field.rows_before = rows_before;
                 self.fingerprint = RowFingerprint::NONE;
@@ -202,9 +199,8 @@ impl Acked {
         self.by.row.saturating_sub(row)
     }
 
-    pub(super) fn forget(&mut self, key: &HashKey, name: &FieldName) {
+    pub(super) fn forget(&mut self, tag: FieldTag) {
         self.fingerprint = RowFingerprint::NONE;
-        let tag = key.field(name);
         self.fields.retain(|field| field.tag != tag);
     }
 
@@ -269,7 +265,7 @@ pub struct RowProgress {
 
 impl RowProgress {
     /// Takes in an acknowledged call.
-    pub(super) fn advance(&mut self, call: &Call, key: &HashKey) {
+    pub(super) fn advance(&mut self, call: &Call, intent: &HashedIntent) {
         let effect = match call.action {
             Action::Create { .. } => Effect::Created,
             Action::Update { .. } if self.effect == Effect::Found => Effect::Created,
@@ -278,7 +274,7 @@ impl RowProgress {
             Action::Purge => Effect::Purged,
         };
         self.effect = self.effect.max(effect);
-        self.addresses.extend(call.address().map(|address| key.address(address)));
+        self.addresses.extend(call.address().and_then(|address| intent.address_hash(address)));
     }
 
     /// What the row has come to if nothing more is to be done.
@@ -296,6 +292,8 @@ impl RowProgress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::{FieldName, FieldValue, Intent};
+    use crate::reconcile::HashKey;
     use FieldName::{First, Last};
 
     const KEY: [u8; 32] = [7; 32];
@@ -312,9 +310,9 @@ mod tests {
     fn set_by_10_and_20(key: &HashKey) -> Acked {
         let mut acked = Acked::default();
         acked.advance(at(1, 10));
-        acked.set(key, &First, &text("a"), at(1, 10));
+        acked.set(FieldHash::new(key, &First, &text("a")), at(1, 10));
         acked.advance(at(1, 20));
-        acked.set(key, &Last, &text("b"), at(1, 20));
+        acked.set(FieldHash::new(key, &Last, &text("b")), at(1, 20));
         acked
     }
 
@@ -323,10 +321,10 @@ mod tests {
         let key = HashKey::new(KEY);
         let acked = set_by_10_and_20(&key);
         for row in 1..30 {
-            assert_eq!(acked.has_later(&key, &First, at(1, row)), row < 10, "first, {row}");
-            assert_eq!(acked.has_later(&key, &Last, at(1, row)), row < 20, "last, {row}");
-            assert!(!acked.has_later(&key, &First, at(2, row)), "a later export");
-            assert!(acked.has_later(&key, &First, at(0, row)), "an earlier export");
+            assert_eq!(acked.has_later(key.field(&First), at(1, row)), row < 10, "first, {row}");
+            assert_eq!(acked.has_later(key.field(&Last), at(1, row)), row < 20, "last, {row}");
+            assert!(!acked.has_later(key.field(&First), at(2, row)), "a later export");
+            assert!(acked.has_later(key.field(&First), at(0, row)), "an earlier export");
         }
     }
 
@@ -335,12 +333,15 @@ mod tests {
         let key = HashKey::new(KEY);
         let mut acked = set_by_10_and_20(&key);
         acked.advance(at(1, 15));
-        acked.set(&key, &First, &text("c"), at(1, 15));
+        acked.set(FieldHash::new(&key, &First, &text("c")), at(1, 15));
         assert_eq!(acked.by, at(1, 20));
-        assert!(acked.has(&key, &First, &text("c")) && acked.has(&key, &Last, &text("b")));
+        assert!(
+            acked.has(FieldHash::new(&key, &First, &text("c")))
+                && acked.has(FieldHash::new(&key, &Last, &text("b")))
+        );
         for row in 1..30 {
-            assert_eq!(acked.has_later(&key, &First, at(1, row)), row < 15, "first, {row}");
-            assert_eq!(acked.has_later(&key, &Last, at(1, row)), row < 20, "last, {row}");
+            assert_eq!(acked.has_later(key.field(&First), at(1, row)), row < 15, "first, {row}");
+            assert_eq!(acked.has_later(key.field(&Last), at(1, row)), row < 20, "last, {row}");
         }
     }
 
@@ -350,9 +351,9 @@ mod tests {
         let mut acked = set_by_10_and_20(&key);
         acked.advance(at(2, 50));
         assert_eq!(acked.by, at(2, 50));
-        assert!((0..60).all(|row| !acked.has_later(&key, &First, at(2, row))));
-        assert!((0..60).all(|row| !acked.has_later(&key, &Last, at(2, row))));
-        assert!(acked.has(&key, &First, &text("a")), "values are not forgotten");
+        assert!((0..60).all(|row| !acked.has_later(key.field(&First), at(2, row))));
+        assert!((0..60).all(|row| !acked.has_later(key.field(&Last), at(2, row))));
+        assert!(acked.has(FieldHash::new(&key, &First, &text("a"))), "values are not forgotten");
     }
 
     #[test]
@@ -377,24 +378,33 @@ mod tests {
             reason: PurgeReason::Export,
         };
         acked.advance(at(1, 30));
-        acked.decide(&key, &intent, at(1, 30));
-        assert!(acked.has_later(&key, &First, at(1, 29)), "it has this value");
-        assert!(!acked.has_later(&key, &Last, at(1, 29)), "it asks for another");
+        acked.decide(&HashedIntent::new(intent.clone(), &key), at(1, 30));
+        assert!(acked.has_later(key.field(&First), at(1, 29)), "it has this value");
+        assert!(!acked.has_later(key.field(&Last), at(1, 29)), "it asks for another");
         // An earlier row takes nothing back.
-        acked.decide(&key, &intent, at(1, 5));
-        assert!(acked.has_later(&key, &First, at(1, 29)));
+        acked.decide(&HashedIntent::new(intent.clone(), &key), at(1, 5));
+        assert!(acked.has_later(key.field(&First), at(1, 29)));
     }
 
     #[test]
     fn a_value_stays_until_it_is_replaced_or_forgotten() {
         let key = HashKey::new(KEY);
         let mut acked = set_by_10_and_20(&key);
-        assert!(!acked.has(&key, &First, &text("A")) && !acked.has(&key, &First, &FieldValue::Clear));
-        assert!(!acked.has(&key, &Last, &text("a")), "another field");
-        acked.set(&key, &First, &FieldValue::Clear, at(1, 20));
-        assert!(acked.has(&key, &First, &FieldValue::Clear) && !acked.has(&key, &First, &text("a")));
-        acked.forget(&key, &First);
-        assert!(!acked.has(&key, &First, &FieldValue::Clear) && acked.has(&key, &Last, &text("b")));
+        assert!(
+            !acked.has(FieldHash::new(&key, &First, &text("A")))
+                && !acked.has(FieldHash::new(&key, &First, &FieldValue::Clear))
+        );
+        assert!(!acked.has(FieldHash::new(&key, &Last, &text("a"))), "another field");
+        acked.set(FieldHash::new(&key, &First, &FieldValue::Clear), at(1, 20));
+        assert!(
+            acked.has(FieldHash::new(&key, &First, &FieldValue::Clear))
+                && !acked.has(FieldHash::new(&key, &First, &text("a")))
+        );
+        acked.forget(key.field(&First));
+        assert!(
+            !acked.has(FieldHash::new(&key, &First, &FieldValue::Clear))
+                && acked.has(FieldHash::new(&key, &Last, &text("b")))
+        );
         let (one, two) = (AddressHash([1; 8]), AddressHash([2; 8]));
         acked.add_address(one);
         acked.add_address(one);

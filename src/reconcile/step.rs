@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::hands_off::{HandsOff, hands_off};
-use super::hashes::RowFingerprint;
+use super::hashed_intent::{FieldHash, HashedIntent};
+use super::hashes::{AddressHash, RowFingerprint};
 use super::history::{Origin, PurgeRecord};
 use super::outcome::Outcome;
 use super::policy::Policy;
 use super::state::{Acked, CustomerState, Effect, PendingCall, RowProgress};
-use crate::mapping::{
-    ExportRow, FieldName, FieldValue, Intent, Operation, PurgeReason, Rejection, RejectionCode,
-};
+use crate::mapping::{ExportRow, FieldName, FieldValue, Operation, PurgeReason, Rejection, RejectionCode};
 use crate::omnidesk::{Action, Call};
 
 /// Where a refusal that names the customer's existence has turned a row.
@@ -74,7 +73,7 @@ static NOTHING: Acked = Acked {
 };
 
 /// Which call the row needs next, or what it came to.
-pub fn next(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
+pub fn next(intent: &HashedIntent, situation: &Situation, policy: &Policy) -> Step {
     if intent.operation == Operation::Purge {
         return next_purge(intent, situation, policy);
     }
@@ -125,21 +124,24 @@ pub(crate) enum Superseded {
     Fields(Vec<FieldName>),
 }
 
-pub(crate) fn superseded(intent: &Intent, state: &CustomerState, policy: &Policy) -> Option<Superseded> {
-    let (key, row) = (&policy.key, policy.row(intent));
+pub(crate) fn superseded(
+    intent: &HashedIntent,
+    state: &CustomerState,
+    policy: &Policy,
+) -> Option<Superseded> {
+    let row = policy.row(intent);
     if is_dead(state, row) && intent.operation != Operation::Purge {
         return Some(Superseded::ByPurge);
     }
     let acked = state.acked()?;
-    let is_superseded = |(name, value): &&(FieldName, FieldValue)| {
-        acked.has_later(key, name, row) && !acked.has(key, name, value)
-    };
-    let fields: Vec<_> = intent.fields.iter().filter(is_superseded).map(|(name, _)| name.clone()).collect();
+    let superseded =
+        intent.hashed_fields().filter(|(_, field)| acked.has_later(field.tag, row) && !acked.has(*field));
+    let fields: Vec<_> = superseded.map(|((name, _), _)| name.clone()).collect();
     (!fields.is_empty()).then_some(Superseded::Fields(fields))
 }
 
 /// The next update or add-channel of a row.
-fn next_change(intent: &Intent, acked: &Acked, situation: &Situation, policy: &Policy) -> Step {
+fn next_change(intent: &HashedIntent, acked: &Acked, situation: &Situation, policy: &Policy) -> Step {
     let progress = &situation.progress;
     if intent.operation != Operation::AddChannel {
         let fields = changed_fields(intent, acked, situation, policy);
@@ -154,17 +156,18 @@ fn next_change(intent: &Intent, acked: &Acked, situation: &Situation, policy: &P
     let adds_addresses =
         intent.operation != Operation::Update || situation.was_absent() || progress.effect >= Effect::Found;
     let every = policy.full || intent.operation == Operation::AddChannel && !situation.was_absent();
-    let is_left = |hash| !progress.addresses.contains(&hash) && (every || !acked.has_address(hash));
-    let mut left = intent.addresses.iter().filter(|address| is_left(policy.key.address(address)));
+    let is_left =
+        |hash: AddressHash| !progress.addresses.contains(&hash) && (every || !acked.has_address(hash));
+    let mut left = intent.hashed_addresses().filter(|(_, hash)| is_left(*hash));
     match left.next().filter(|_| adds_addresses) {
-        Some(address) => {
+        Some((address, _)) => {
             call(intent, Action::AddChannel { address: address.clone(), no_sync: intent.no_sync })
         }
         None => Step::Done(progress.outcome()),
     }
 }
 
-fn next_purge(intent: &Intent, situation: &Situation, policy: &Policy) -> Step {
+fn next_purge(intent: &HashedIntent, situation: &Situation, policy: &Policy) -> Step {
     if situation.progress.effect == Effect::Purged {
         return Step::Done(Outcome::Purged);
     }
@@ -191,11 +194,11 @@ fn may_undo(state: &CustomerState, reason: PurgeReason) -> bool {
     }
 }
 
-fn call(intent: &Intent, action: Action) -> Step {
+fn call(intent: &HashedIntent, action: Action) -> Step {
     Step::Call(Call { customer: intent.customer.clone(), action })
 }
 
-fn create(intent: &Intent) -> Step {
+fn create(intent: &HashedIntent) -> Step {
     // A new customer has nothing that could be cleared.
     let fields = intent.all_fields().filter(|(_, value)| *value != FieldValue::Clear).cloned().collect();
     let first = intent.addresses.first().cloned();
@@ -203,7 +206,7 @@ fn create(intent: &Intent) -> Step {
 }
 
 fn changed_fields(
-    intent: &Intent,
+    intent: &HashedIntent,
     acked: &Acked,
     situation: &Situation,
     policy: &Policy,
@@ -215,11 +218,9 @@ fn changed_fields(
     if effect == Effect::Created || every && effect == Effect::Updated {
         return Vec::new();
     }
-    let (key, row) = (&policy.key, policy.row(intent));
-    let is_changed = |name: &FieldName, value: &FieldValue| {
-        !acked.has_later(key, name, row) && (every || !acked.has(key, name, value))
-    };
-    intent.fields.iter().filter(|(name, value)| is_changed(name, value)).cloned().collect()
+    let row = policy.row(intent);
+    let is_changed = |field: FieldHash| !acked.has_later(field.tag, row) && (every || !acked.has(field));
+    intent.hashed_fields().filter(|(_, hash)| is_changed(*hash)).map(|(field, _)| field.clone()).collect()
 }
 
 pub(crate) fn purged_before() -> Box<Rejection> {
@@ -239,9 +240,9 @@ fn perhaps_purged_before() -> Box<Rejection> {
 }
 
 /// Takes in that the API has acknowledged `call`.
-pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, policy: &Policy) {
-    let (key, by) = (&policy.key, policy.row(intent));
-    situation.progress.advance(call, key);
+pub fn acknowledge(call: &Call, intent: &HashedIntent, situation: &mut Situation, policy: &Policy) {
+    let by = policy.row(intent);
+    situation.progress.advance(call, intent);
     situation.state = match (std::mem::take(&mut situation.state), &call.action) {
         // Neither brings anybody back, whatever the API answers.
         (purged @ CustomerState::Purged(_), Action::Update { .. } | Action::AddChannel { .. }) => purged,
@@ -264,11 +265,13 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
                 Action::Update { fields } => fields,
                 Action::AddChannel { .. } | Action::Purge => &[],
             };
-            fields.iter().for_each(|(name, value)| acked.set(key, name, value, by));
+            let hashes = fields.iter().filter_map(|(name, _)| intent.field_hash(name));
+            hashes.for_each(|field| acked.set(field, by));
             if intent.operation != Operation::AddChannel {
-                acked.decide(key, intent, by);
+                acked.decide(intent, by);
             }
-            call.address().into_iter().for_each(|address| acked.add_address(key.address(address)));
+            let address = call.address().and_then(|address| intent.address_hash(address));
+            address.into_iter().for_each(|address| acked.add_address(address));
             CustomerState::Acknowledged(acked)
         }
     };
@@ -276,7 +279,7 @@ pub fn acknowledge(call: &Call, intent: &Intent, situation: &mut Situation, poli
 
 /// Takes in that a purge found nobody. Who was to be purged does not come back either.
 pub(crate) fn acknowledge_absence(
-    intent: &Intent,
+    intent: &HashedIntent,
     situation: &mut Situation,
     policy: &Policy,
 ) -> AfterAnswer {
@@ -290,7 +293,7 @@ pub(crate) fn acknowledge_absence(
 }
 
 /// The state after a purge. What was only taken back may come again.
-fn purged(intent: &Intent, policy: &Policy) -> CustomerState {
+fn purged(intent: &HashedIntent, policy: &Policy) -> CustomerState {
     match intent.reason {
         PurgeReason::Export | PurgeReason::Request => CustomerState::Purged(policy.purge(intent)),
         PurgeReason::Undo { .. } => CustomerState::Unknown,
@@ -300,7 +303,7 @@ fn purged(intent: &Intent, policy: &Policy) -> CustomerState {
 /// The calls of a row if every one of them works, and the outcome, or the
 /// rejection.
 pub fn rehearse(
-    intent: &Intent,
+    intent: &HashedIntent,
     state: &mut CustomerState,
     policy: &Policy,
 ) -> Result<(Vec<Call>, Outcome), Box<Rejection>> {
@@ -312,7 +315,7 @@ pub fn rehearse(
 
 fn rehearse_from(
     situation: &mut Situation,
-    intent: &Intent,
+    intent: &HashedIntent,
     policy: &Policy,
 ) -> Result<(Vec<Call>, Outcome), Box<Rejection>> {
     let mut calls = Vec::new();
@@ -365,7 +368,11 @@ pub(crate) fn turn_to_update(situation: &mut Situation, lost_creates: u32, polic
 /// An update or add-channel was refused because there is no such customer: the
 /// row becomes a create, unless `on_missing` keeps it from that. It fails if it has
 /// nothing to create one of, was turned before, or the customer was purged.
-pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation, policy: &Policy) -> AfterAnswer {
+pub(crate) fn turn_to_create(
+    intent: &HashedIntent,
+    situation: &mut Situation,
+    policy: &Policy,
+) -> AfterAnswer {
     let is_first = situation.turn == Turn::None && situation.progress.effect < Effect::Created;
     if situation.turn == Turn::None {
         situation.turn = Turn::Absent;
@@ -408,14 +415,15 @@ pub(crate) fn turn_to_create(intent: &Intent, situation: &mut Situation, policy:
 /// is not: if the answer is lost, it must not pass for unchanged.
 pub(crate) fn state_during(
     call: &Call,
-    intent: &Intent,
+    intent: &HashedIntent,
     state: &CustomerState,
     policy: &Policy,
 ) -> CustomerState {
     match (state, &call.action) {
         (CustomerState::Acknowledged(acked), Action::Update { fields }) => {
             let mut acked = acked.clone();
-            fields.iter().for_each(|(name, _)| acked.forget(&policy.key, name));
+            let hashes = fields.iter().filter_map(|(name, _)| intent.field_hash(name));
+            hashes.for_each(|field| acked.forget(field.tag));
             CustomerState::Acknowledged(acked)
         }
         (CustomerState::Purged(_), _) => state.clone(),
@@ -425,14 +433,9 @@ pub(crate) fn state_during(
 }
 
 /// Notes the fingerprint of a row whose last call was acknowledged.
-pub(crate) fn set_fingerprint(
-    intent: &Intent,
-    state: &mut CustomerState,
-    policy: &Policy,
-    fingerprint: RowFingerprint,
-) {
+pub(crate) fn set_fingerprint(intent: &HashedIntent, state: &mut CustomerState, fingerprint: RowFingerprint) {
     if let CustomerState::Acknowledged(acked) = state
-        && acked.is_all_of(intent, &policy.key)
+        && acked.is_all_of(intent)
     {
         acked.fingerprint = fingerprint;
     }
@@ -441,21 +444,21 @@ pub(crate) fn set_fingerprint(
 /// A row without a call still decides what its customer is to hold, so that an
 /// earlier row which is tried again does not undo it. Says whether that has to
 /// be recorded.
-pub(crate) fn confirm(intent: &Intent, situation: &mut Situation, policy: &Policy) -> bool {
-    let (key, by) = (&policy.key, policy.row(intent));
+pub(crate) fn confirm(intent: &HashedIntent, situation: &mut Situation, policy: &Policy) -> bool {
+    let by = policy.row(intent);
     let CustomerState::Acknowledged(acked) = &mut situation.state else { return false };
     let asks_for_fields = matches!(intent.operation, Operation::Sync | Operation::Create | Operation::Update);
     if !asks_for_fields || acked.by.is_after(by) {
         return false;
     }
     acked.advance(by);
-    acked.decide(key, intent, by);
+    acked.decide(intent, by);
     true
 }
 
 /// The safe probe for a create whose answer was lost: an update of the same customer
 /// without a field. Success means that the customer exists.
-pub(crate) fn probe_call(intent: &Intent) -> Call {
+pub(crate) fn probe_call(intent: &HashedIntent) -> Call {
     Call { customer: intent.customer.clone(), action: Action::Update { fields: Vec::new() } }
 }
 
@@ -463,7 +466,7 @@ pub(crate) fn probe_call(intent: &Intent) -> Call {
 /// `on_exists`, nothing more is sent to a customer who was perhaps there before.
 pub(crate) fn acknowledge_probe(
     pending: &PendingCall,
-    intent: &Intent,
+    intent: &HashedIntent,
     situation: &mut Situation,
     policy: &Policy,
 ) -> AfterAnswer {
@@ -485,7 +488,7 @@ pub(crate) fn acknowledge_probe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{Address, Channel, Customer, OnExists, OnMissing, Place, PrimaryId};
+    use crate::mapping::{Address, Channel, Customer, Intent, OnExists, OnMissing, Place, PrimaryId};
     use crate::omnidesk::CallKind;
     use crate::reconcile::{HashKey, History, Occasion};
     use crate::source::RowRef;
@@ -514,7 +517,15 @@ mod tests {
 
     /// `first=Jan last= +tier=x mail` : fields, a cleared one, one that goes with a
     /// create alone, and an address at `x.nl`.
-    fn intent(operation: Operation, row: u64, words: &str) -> Intent {
+    fn intent(operation: Operation, row: u64, words: &str) -> HashedIntent {
+        hashed(plain_intent(operation, row, words))
+    }
+
+    fn hashed(intent: Intent) -> HashedIntent {
+        HashedIntent::new(intent, &POLICY.key)
+    }
+
+    fn plain_intent(operation: Operation, row: u64, words: &str) -> Intent {
         let (mut fields, mut create_fields, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
         for word in words.split_whitespace() {
             match word.split_once('=') {
@@ -574,7 +585,7 @@ mod tests {
     }
 
     /// The calls of a row that all work, and its outcome.
-    fn row(state: &mut CustomerState, policy: &Policy, intent: &Intent) -> String {
+    fn row(state: &mut CustomerState, policy: &Policy, intent: &HashedIntent) -> String {
         match rehearse(intent, state, policy) {
             Ok((calls, outcome)) => {
                 if calls.is_empty() {
@@ -732,20 +743,22 @@ mod tests {
         let (first, last) = (FieldName::First, FieldName::Last);
         let (jan, vis) = (FieldValue::Text("Jan".into()), FieldValue::Text("Vis".into()));
         let mut acked = Acked { by: at(1, 4), ..Acked::default() };
-        acked.set(key, &first, &jan, at(1, 4));
-        acked.set(key, &last, &vis, at(1, 4));
+        acked.set(FieldHash::new(key, &first, &jan), at(1, 4));
+        acked.set(FieldHash::new(key, &last, &vis), at(1, 4));
         let state = CustomerState::Acknowledged(acked);
-        let asked = intent(Sync, 6, "");
+        let asked = intent(Sync, 6, "first=Jan last=Vis");
         let during = |action, state: &CustomerState| {
             state_during(&Call { customer: asked.customer.clone(), action }, &asked, state, &POLICY)
         };
         let update = during(Action::Update { fields: vec![(first.clone(), jan.clone())] }, &state);
         let update = update.acked().expect("acknowledged");
-        assert!(!update.has(key, &first, &jan) && update.has(key, &last, &vis));
+        assert!(
+            !update.has(FieldHash::new(key, &first, &jan)) && update.has(FieldHash::new(key, &last, &vis))
+        );
         let purged = CustomerState::PerhapsPurged(purge(1, 6));
         assert_eq!(during(Action::Purge, &state), purged);
         assert_eq!(during(Action::Purge, &CustomerState::Unknown), purged);
-        let address = intent(Sync, 1, "a").addresses.remove(0);
+        let address = intent(Sync, 1, "a").addresses[0].clone();
         assert_eq!(during(Action::AddChannel { address, no_sync: false }, &state), state);
         let purged_before = CustomerState::Purged(purge(1, 2));
         assert_eq!(during(Action::Purge, &purged_before), purged_before);
@@ -753,18 +766,18 @@ mod tests {
 
     #[test]
     fn a_row_without_calls_is_recorded_unless_a_later_row_decides() {
-        let confirmed = |state: &CustomerState, asked: &Intent| {
+        let confirmed = |state: &CustomerState, asked: &HashedIntent| {
             let mut situation = Situation::new(state.clone(), RowProgress::default());
             (confirm(asked, &mut situation, &POLICY), situation.state)
         };
         let mut acked = Acked { by: at(1, 10), ..Acked::default() };
-        acked.set(&POLICY.key, &FieldName::First, &FieldValue::Text("Jan".into()), at(1, 10));
+        acked.set(FieldHash::new(&POLICY.key, &FieldName::First, &FieldValue::Text("Jan".into())), at(1, 10));
         let known = CustomerState::Acknowledged(acked);
         let (is_recorded, after) = confirmed(&known, &intent(Sync, 20, "first=Jan last=Vis"));
         let after = after.acked().expect("acknowledged");
-        assert!(is_recorded && after.has_later(&POLICY.key, &FieldName::First, at(1, 19)));
+        assert!(is_recorded && after.has_later(POLICY.key.field(&FieldName::First), at(1, 19)));
         let vis = FieldValue::Text("Vis".into());
-        assert!(!after.has(&POLICY.key, &FieldName::Last, &vis), "it was not acknowledged");
+        assert!(!after.has(FieldHash::new(&POLICY.key, &FieldName::Last, &vis)), "it was not acknowledged");
         let cases = [
             (CustomerState::Unknown, Sync, 20),
             (CustomerState::Purged(purge(1, 1)), Sync, 20),
@@ -804,7 +817,7 @@ mod tests {
         let asked = intent(Sync, 1, "first=Jan +last= +tier=x a");
         assert_eq!(row(&mut state, &POLICY, &asked), "create first=Jan tier=x a → Created");
         let acked = state.acked().expect("acknowledged");
-        assert!(acked.is_all_of(&intent(Sync, 2, "first=Jan +tier=y a"), &POLICY.key));
+        assert!(acked.is_all_of(&intent(Sync, 2, "first=Jan +tier=y a")));
         let changed = intent(Sync, 2, "first=Piet +last=Vis +tier=y a");
         assert_eq!(row(&mut state, &POLICY, &changed), "update first=Piet → Updated");
         assert_eq!(row(&mut state, &full, &changed), "update first=Piet, add a → Updated");
@@ -826,7 +839,7 @@ mod tests {
             assert_eq!(refused(1), (AfterAnswer::HandsOff(HandsOff::PerhapsMade, outcome), exists.clone()));
             for operation in [Sync, Create, Update, AddChannel] {
                 let mut state = exists.clone();
-                let later = Intent { operation, ..asked.clone() };
+                let later = hashed(Intent { operation, ..asked.clone().into_intent() });
                 let (calls, found) = rehearse(&later, &mut state, &policy).expect("no rejection");
                 assert_eq!((calls.len(), found, state), (0, outcome, exists.clone()), "{operation:?}");
             }
@@ -898,7 +911,7 @@ mod tests {
         ];
         for state in states {
             for operation in [Sync, Create, Update, AddChannel] {
-                let dead = Intent { operation, ..create.clone() };
+                let dead = hashed(Intent { operation, ..create.clone().into_intent() });
                 let mut after = state.clone();
                 let (calls, outcome) = rehearse(&dead, &mut after, &POLICY).expect("no rejection");
                 assert_eq!((calls.len(), outcome), (0, Outcome::Unchanged), "{operation:?} {state:?}");
@@ -971,7 +984,7 @@ mod tests {
             (CustomerState::Existing, false),
             (CustomerState::Unknown, false),
         ] {
-            let asked = Intent { reason: undo, ..intent(Purge, 1, "") };
+            let asked = hashed(Intent { reason: undo, ..intent(Purge, 1, "").into_intent() });
             let mut after = state.clone();
             let expected = if is_purged { "purge → Purged" } else { " → Unchanged" };
             assert_eq!(row(&mut after, &full, &asked), expected, "{state:?}");
@@ -989,7 +1002,7 @@ mod tests {
             assert!(rehearse(&intent(Sync, 1, "first=Jan"), &mut state.clone(), &recreate).is_ok());
         }
         let mut state = CustomerState::Purged(purge(1, 1));
-        let asked = Intent { reason: PurgeReason::Request, ..intent(Purge, 1, "") };
+        let asked = hashed(Intent { reason: PurgeReason::Request, ..intent(Purge, 1, "").into_intent() });
         rehearse(&asked, &mut state, &Policy { full: true, export: 2, ..POLICY }).expect("a purge");
         let by = Some(at(2, 1));
         assert_eq!(if let CustomerState::Purged(purge) = state { Some(purge.by) } else { None }, by);

@@ -7,7 +7,7 @@ use crate::checkpoint::{PendingRows, PurgeList};
 use crate::dispatch::Job;
 use crate::mapping::{Intent, RowResult};
 use crate::plan::PreparedExport;
-use crate::reconcile::{HashKey, RowFingerprint};
+use crate::reconcile::{HashKey, HashedIntent, RowFingerprint};
 use crate::source::{Row, Rows};
 
 /// Rows handed over at once; one at a time costs a tenth of the speed.
@@ -60,7 +60,7 @@ pub(super) fn feed_rows(
             return Err(bug(row.at().number));
         };
         let fingerprint = fingerprinter.fingerprint(prepared.mapping.deciding_cells(row));
-        batch.push(Job { key: key.customer(&intent.customer), fingerprint, intent: Box::new(intent) });
+        batch.push(Job { fingerprint, intent: Box::new(HashedIntent::new(intent, key)) });
         if batch.len() < BATCH_ROWS {
             return Ok(true);
         }
@@ -75,15 +75,20 @@ pub(super) fn feed_rows(
 }
 
 /// Sends the missing customers who are to be purged, behind all rows.
-pub(super) fn feed_missing(list: &PurgeList, jobs: &mpsc::Sender<Vec<Job>>) -> Result<(), RunError> {
+pub(super) fn feed_missing(
+    list: &PurgeList,
+    key: &HashKey,
+    jobs: &mpsc::Sender<Vec<Job>>,
+) -> Result<(), RunError> {
     let mut nth = 0;
     loop {
         let customers = list.after(nth, BATCH_ROWS as u32)?;
         let Some(last) = customers.last() else { return Ok(()) };
         nth = last.nth;
         let batch = customers.into_iter().map(|missing| {
-            let intent = Box::new(Intent::purge_missing(missing.nth, missing.customer));
-            Job { key: missing.key, fingerprint: RowFingerprint::NONE, intent }
+            let intent = Intent::purge_missing(missing.nth, missing.customer);
+            let intent = Box::new(HashedIntent::of_customer(intent, missing.key, key));
+            Job { fingerprint: RowFingerprint::NONE, intent }
         });
         // The scheduler takes none any more once the run has stopped.
         if jobs.blocking_send(batch.collect()).is_err() {

@@ -18,7 +18,7 @@ use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Reply, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
 use crate::plan::PreparedExport;
-use crate::reconcile::{CustomerKey, Outcome, Policy, purged_before, rehearse};
+use crate::reconcile::{CustomerKey, HashedIntent, Outcome, Policy, purged_before, rehearse};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
 use crate::units::time_after;
 
@@ -56,8 +56,8 @@ impl Recorder {
             let (operation, rejection, rejected) = match mapped {
                 Err(rejection) => ("", rejection, RejectionKind::Permanent),
                 Ok(Some(intent)) => {
-                    let key = policy.key.customer(&intent.customer);
-                    let mut state = self.checkpoint.lookups().state(key)?;
+                    let intent = HashedIntent::new(intent, &policy.key);
+                    let mut state = self.checkpoint.lookups().state(intent.key)?;
                     let id = intent.customer.primary_id.as_str();
                     match rehearse(&intent, &mut state, &policy) {
                         Err(rejection) => (intent.operation.as_str(), rejection, RejectionKind::Temporary),

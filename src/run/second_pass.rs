@@ -62,7 +62,7 @@ impl Execution<'_> {
             let recording = scope.spawn(move || recorder.record(inbox, &replies));
             let feeding = scope.spawn(move || {
                 feed_rows(self.prepared, pending, &policy.key, &jobs)?;
-                purge_list.map_or(Ok(()), |list| feed_missing(&list, &jobs))
+                purge_list.map_or(Ok(()), |list| feed_missing(&list, &policy.key, &jobs))
             });
             let mut end = self.dispatch(settings, client, feed, (records, replied), interrupts)?;
             let panicked = |thread: &str| RunError::Bug(format!("the {thread} thread panicked"));

@@ -27,7 +27,9 @@ use omnidesk_sync::mapping::{
     PrimaryId, PurgeReason,
 };
 use omnidesk_sync::omnidesk::{self, ApiKey, ApiSettings, Client, RefusalTexts};
-use omnidesk_sync::reconcile::{CustomerState, Outcome, Policy, RowFingerprint, Situation, Step, next};
+use omnidesk_sync::reconcile::{
+    CustomerState, HashedIntent, Outcome, Policy, RowFingerprint, Situation, Step, next,
+};
 use omnidesk_sync::source::{ExportHash, RowRef};
 use omnidesk_sync::units::{Amount, Rate};
 use proptest::prelude::*;
@@ -596,7 +598,10 @@ impl World {
             let Some(server_customer) = server_customer else { continue };
             let is_acknowledged = |row: Row| {
                 let situation = Situation::new(state.clone(), Default::default());
-                matches!(next(&row.intent(1), &situation, &policy), Step::Done(_))
+                matches!(
+                    next(&HashedIntent::new(row.intent(1), &policy.key), &situation, &policy),
+                    Step::Done(_)
+                )
             };
             let blank = Row {
                 customer: number,
@@ -716,9 +721,8 @@ impl World {
         let has_calls = |row: u64| run.worklist.next_after(row - 1, Work::Calls) == Some(row);
         let rows = rows.filter(|(number, _)| has_calls(*number));
         rows.map(|(number, row)| Job {
-            key: policy.key.customer(&customer(row.customer)),
             fingerprint: RowFingerprint::NONE,
-            intent: Box::new(row.intent(number)),
+            intent: Box::new(HashedIntent::new(row.intent(number), &policy.key)),
         })
         .collect()
     }
