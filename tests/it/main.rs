@@ -49,6 +49,7 @@ mod snapshots;
 mod strace;
 mod syscalls;
 mod templates;
+mod terminal;
 mod tls;
 mod undo;
 mod value_tables;
