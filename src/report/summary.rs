@@ -80,9 +80,12 @@ impl Causes {
         });
     }
 
-    /// The causes, in the order of outcomes.
+    /// The most frequent cause first; equal ones in the order of outcomes.
     fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
-        self.0.iter().map(|((outcome, code), cause)| (outcome, code, cause))
+        let causes = self.0.iter().map(|((outcome, code), cause)| (outcome, code, cause));
+        let mut causes: Vec<_> = causes.collect();
+        causes.sort_by_key(|(.., cause)| std::cmp::Reverse(cause.count));
+        causes.into_iter()
     }
 }
 
