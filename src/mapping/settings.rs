@@ -98,9 +98,13 @@ impl CustomerSettings {
         let accompanying = others.clone().filter(|(key, _)| key != "ticket_id");
         let channels = self.channels().map(|(channel, source)| (channel.as_str().to_owned(), source));
         for (key, _) in accompanying.chain(channels).filter(|(_, source)| source.on == SentOn::Create) {
-            problems.push(format!(
-                "customer.{key}: on = \"create\" is for names and custom fields; an address is added once, and no call changes one"
-            ));
+            let reason = match key.as_str() {
+                "primary_id" | "brand_id" => "every call names its customer by id and brand",
+                "no_sync" => "it goes with each address that is added, also after the create",
+                _ => "an address is added once, and no call changes one",
+            };
+            problems
+                .push(format!("customer.{key}: on = \"create\" is for names and custom fields; {reason}"));
         }
         let fields = self.fields("").map(|(key, _, source)| (key, source));
         for (key, source) in others.chain(fields) {

@@ -298,7 +298,9 @@ fn only_names_and_custom_fields_go_with_a_create_alone() {
     let world = World::default();
     world.edit_config("primary_id = \"id\"", "primary_id = { column = \"id\", on = \"create\" }");
     let output = world.execute(&["plan", "export.csv"]).expect_code(2);
-    let output = output.expect_stderr("customer.primary_id: on = \"create\" is for names and custom fields");
+    let output = output.expect_stderr(
+        "customer.primary_id: on = \"create\" is for names and custom fields; every call names its customer",
+    );
     assert!(!output.stderr.contains("customer.email"));
 }
 
