@@ -24,4 +24,4 @@ pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting, Workload, wait_text};
 pub(crate) use retention::{KeepRuns, Word, files_with, last_run_of, sweep};
 pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
-pub(crate) use summary::{Causes, Summary, Tally, UnusableProbes};
+pub(crate) use summary::{Causes, Subject, Summary, Tally, UnusableProbes};

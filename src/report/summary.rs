@@ -89,6 +89,19 @@ impl Causes {
     }
 }
 
+/// What a run counts: the rows of an export, or the customers of a purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Rows,
+    Customers,
+}
+
+impl Subject {
+    fn counted(self, number: u64) -> String {
+        counted(number, if self == Self::Rows { "row" } else { "customer" })
+    }
+}
+
 /// The summary of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
@@ -104,6 +117,7 @@ pub(crate) struct Summary {
     pub(crate) was_resumed: bool,
     /// Whether it covers only a part of the base.
     pub(crate) is_part: bool,
+    pub(crate) subject: Subject,
     pub(crate) rows: u64,
     pub(crate) no_rows: NoRows,
     /// Rows by outcome; the sum must be `rows`.
@@ -209,8 +223,11 @@ impl Summary {
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let head = if self.stopped.is_some() { "stopped" } else { "done" };
-        let (rows, took) = (counted(self.rows, "row"), Period(self.took));
-        let _ = writeln!(text, "{head}: {rows} of {} in {took}", self.export);
+        let (rows, took) = (self.subject.counted(self.rows), Period(self.took));
+        let _ = match self.subject {
+            Subject::Rows => writeln!(text, "{head}: {rows} of {} in {took}", self.export),
+            Subject::Customers => writeln!(text, "{head}: purge of {rows} in {took}"),
+        };
         self.write_outcomes(&mut text);
         if let Some(missing) = &self.missing {
             for line in std::iter::once(missing.line()).chain(missing.remarks()) {
@@ -354,7 +371,7 @@ impl Summary {
         let missing = missing.map(|missing| format!("; {}", missing.line())).unwrap_or_default();
         format!(
             "{}, {}: {}{missing}, {}{stopped}",
-            counted(self.rows, "row"),
+            self.subject.counted(self.rows),
             counted(self.tally.worked.iter().sum(), "call"),
             self.counts,
             Period(self.took)

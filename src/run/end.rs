@@ -8,11 +8,11 @@ use super::exit::Exit;
 use super::monitors::FinishedRun;
 use super::options::Execution;
 use super::recorder::Recorder;
-use crate::checkpoint::{CheckpointError, Probing, RunRecord, RunState, Work};
+use crate::checkpoint::{CheckpointError, Probing, RunRecord, RunScope, RunState, Work};
 use crate::dispatch::{DispatchEnd, Pace, Stop};
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
-use crate::report::{MISSING_FILE, Summary, UnusableProbes, page, print_data, report_line, sweep};
+use crate::report::{MISSING_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line, sweep};
 use crate::units::{Period, local_time, time_after};
 
 impl Execution<'_> {
@@ -92,6 +92,7 @@ impl Execution<'_> {
             took: self.began.elapsed(),
             was_resumed,
             is_part: record.scope.is_part(),
+            subject: if record.scope == RunScope::Request { Subject::Customers } else { Subject::Rows },
             rows: record.rows,
             no_rows: record.no_rows,
             counts,

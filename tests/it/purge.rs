@@ -69,7 +69,10 @@ fn it_shows_whom_and_purges_only_if_allowed() {
     purge(&world, &["--allow-purge", ID]).expect_code(0).expect_outcomes("1 unchanged");
     assert_eq!(world.requests(), requests + 2);
     world.run_with(&["--allow-recreate"]).expect_code(0).expect_outcomes("1 created");
-    purge(&world, &["--allow-purge", ID]).expect_code(0).expect_outcomes("1 purged");
+    purge(&world, &["--allow-purge", ID])
+        .expect_code(0)
+        .expect_outcomes("1 purged")
+        .expect_stderr("done: purge of 1 customer in");
     assert!(!ids(&world).contains(ID));
 }
 
