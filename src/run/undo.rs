@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::error::RunError;
-use crate::checkpoint::{Checkpoint, RunRecord};
+use crate::checkpoint::{Checkpoint, RunRecord, RunScope};
 use crate::config::{CONFIG_DEFAULT, Config};
 use crate::plan::{PreparedExport, shell_line};
 use crate::reconcile::CustomerState;
@@ -86,7 +86,9 @@ impl UndoSource<'_> {
             let text = format!("{folder} is not there any more; make that folder to write the file into it");
             return Err(RunError::Usage(text));
         }
-        let has_open_run = !self.checkpoint.open_runs()?.is_empty();
+        // An interrupted `purge` is in nobody's way.
+        let has_open_run =
+            self.checkpoint.open_runs()?.iter().any(|run| run.record.scope != RunScope::Request);
         let mut undo = Undo {
             run,
             file: None,
@@ -216,7 +218,9 @@ impl Undo {
         if let Some(command) = &self.command {
             let _ = writeln!(text, "nothing was sent. To apply it:\n  {command}");
             if self.has_open_run {
-                text.push_str("a run is open: finish it first, or give it up by --fresh in that command\n");
+                text.push_str(
+                    "a run is open: finish it first, or give it up by running the whole base with --fresh\n",
+                );
             }
         }
         text

@@ -56,11 +56,18 @@ fn commands_that_send_no_row_leave_an_open_run_as_it_is() {
     let (world, folder) = with_open_run();
     let open = world.status()["open_run"].clone();
     assert_ne!(open, Value::Null);
-    let commands: [(&[&str], i32); 13] = [
+    let commands: [(&[&str], i32); 20] = [
         (&["init", "export.csv"], 0),
         (&["plan", "export.csv"], 0),
         (&["plan", "--full", "export.csv"], 0),
         (&["plan", "--exit-code", "export.csv"], 8),
+        (&["plan", "--part", "first.csv"], 0),
+        (&["run", "--sandbox", "export.csv"], 0),
+        (&["run", "--sandbox", "--full", "--fresh", "export.csv"], 0),
+        (&["adopt", "export.csv"], 2),
+        (&["adopt", "--from-omnidesk"], 2),
+        (&["purge", "C19"], 7),
+        (&["purge", "--fresh"], 0),
         (&["status"], 0),
         (&["explain", "C1", "export.csv"], 0),
         (&["explain", "--full", "C19", "export.csv"], 0),
@@ -131,4 +138,34 @@ fn an_export_is_adopted_once_the_open_run_is_given_up_and_full_adds_nothing() {
     world.write_export(&rows(17));
     let plan = world.execute(&["plan", "--json", "export.csv"]).json();
     assert_eq!(plan["missing"]["found"], 2, "{plan}");
+}
+
+#[test]
+fn full_and_fresh_end_an_open_run_and_purge_who_is_missing_once() {
+    for option in ["--full", "--fresh"] {
+        let (world, _) = with_open_run();
+        let output = world.run_with(&[option]).expect_code(0).expect_stderr("ends here with").json();
+        assert_eq!((&output["resumed"], &output["missing"]["purged"]), (&false.into(), &1.into()));
+        let state = world.state();
+        let is_changed = |name: Option<&str>| name == Some("Eva");
+        assert_eq!((state.customers.len(), state.counters.purge), (19, 1), "{option}");
+        assert!(state.customers.iter().all(|customer| is_changed(customer.firstname.as_deref())));
+        assert_eq!(world.status()["open_run"], Value::Null, "{option}");
+        world.execute(&RUN).expect_code(0).expect_calls(0);
+    }
+}
+
+#[test]
+fn a_file_of_undo_does_not_wait_for_an_interrupted_purge() {
+    let world = World::with_latency_ms(10).with_settings(SETTINGS);
+    world.run(&rows(12)).expect_code(0);
+    let folder = world.status()["runs"][0]["folder"].as_str().expect("a folder").to_owned();
+    let purge = ["purge", "--allow-purge", "C0", "C1", "C2", "C3", "C4", "C5", "C6", "C7"];
+    world.kill_after(3, &purge);
+    let undo = world.execute(&["undo", "--json", "--include-changed", &folder, "export.csv"]).json();
+    assert_eq!(undo["open_run"], false);
+    world.execute(&["run", "--quiet", undo["file"].as_str().expect("a file")]).expect_code(0);
+    // The API does not know those whom the file has purged.
+    world.execute(&purge).expect_code(1).expect_stderr("not_found");
+    assert_eq!(world.state().customers.len(), 0);
 }

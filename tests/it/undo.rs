@@ -199,7 +199,10 @@ fn it_leaves_an_open_run_and_missing_customers_alone() {
     let output = undo(&world, &[&folder, "first.csv"]).expect_code(1);
     assert_eq!(output.json()["open_run"], true);
     let text = world.execute(&["undo", &folder, "first.csv"]).expect_code(1).stdout;
-    assert!(text.contains("a run is open"), "{text}");
+    assert!(
+        text.contains("a run is open: finish it first, or give it up by running the whole base"),
+        "{text}"
+    );
     // It names operations of its own, so it does not supersede the open run.
     apply(&world, &output).expect_code(2);
     world.execute(&RUN).expect_code(0);
