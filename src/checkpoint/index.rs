@@ -101,6 +101,9 @@ impl Checkpoint {
         index: &CustomerIndex,
         presence: &PresenceSet,
     ) -> Result<(), CheckpointError> {
+        if presence.unchanged.iter().all(|bits| *bits == 0) {
+            return Ok(());
+        }
         // Then the order of the blocks is that of the index.
         let batch = self.batch()?;
         batch.checkpoint.journal.fold(&batch.checkpoint.database)?;
