@@ -2,6 +2,7 @@
 //! that each was acknowledged with, the addresses of each. A night in which
 //! hardly anything changed needs no more, and reads no customer's state.
 
+use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,13 +44,24 @@ pub(crate) struct CustomerIndex {
     starts: Vec<u32>,
 }
 
-/// Which known customers appear in an export, and the tags of their addresses:
-/// nine bytes a customer with one address.
+/// Present by a row that was mapped.
+const MAPPED: u8 = 1;
+/// Present first by an unchanged row: this and the number of its brand.
+const UNCHANGED: u8 = 2;
+/// Brands with a number. What stands behind them is a brand without.
+const NUMBERED_BRANDS: usize = (u8::MAX - UNCHANGED) as usize;
+
+/// Which known customers appear in an export, and their addresses: ten bytes a
+/// customer with one address. Customers come in no order, and each of them touches one
+/// byte only.
 #[derive(Debug, Default)]
 pub(crate) struct PresenceSet {
-    present: Vec<u64>,
-    /// Present first by an unchanged row: their addresses are tags by now.
-    unchanged: Vec<u64>,
+    /// Zero for an absent customer.
+    present: Vec<u8>,
+    /// The brands of unchanged rows, by number.
+    brands: Vec<u64>,
+    /// The brands without a number, of which no helpdesk has so many.
+    other_brands: HashMap<usize, u64>,
     /// How many addresses each customer has.
     counts: Vec<u8>,
     /// Where those of every eighth customer begin.
@@ -90,8 +102,7 @@ impl Checkpoint {
             Ok(())
         })?;
         index.build_starts();
-        presence.present = vec![0; index.customers.len().div_ceil(64)];
-        presence.unchanged.clone_from(&presence.present);
+        presence.present = vec![0; index.customers.len()];
         Ok((index, presence))
     }
 
@@ -101,7 +112,7 @@ impl Checkpoint {
         index: &CustomerIndex,
         presence: &PresenceSet,
     ) -> Result<(), CheckpointError> {
-        if presence.unchanged.iter().all(|bits| *bits == 0) {
+        if presence.brands.is_empty() {
             return Ok(());
         }
         // Then the order of the blocks is that of the index.
@@ -112,7 +123,7 @@ impl Checkpoint {
         while let Some(first) = next {
             let batch = self.batch()?;
             next = blocks::patch(&batch.checkpoint.database, first, |state| {
-                if has_bit(&presence.unchanged, customer) {
+                if presence.unchanged_brand(customer).is_some() {
                     format::set_fingerprint(state, RowFingerprint(index.mark(customer).to_le_bytes()));
                 }
                 customer += 1;
@@ -177,10 +188,6 @@ impl CustomerIndex {
     }
 }
 
-fn has_bit(bits: &[u64], at: usize) -> bool {
-    bits[at / 64] >> (at % 64) & 1 == 1
-}
-
 impl PresenceSet {
     fn push(&mut self, addresses: &[[u8; 8]]) {
         if self.counts.len().is_multiple_of(STRIDE) {
@@ -192,8 +199,9 @@ impl PresenceSet {
 
     /// Adds a customer by a row that is mapped; whether for the first time.
     pub(crate) fn add(&mut self, customer: usize) -> bool {
-        let is_first = !self.contains(customer);
-        self.present[customer / 64] |= 1 << (customer % 64);
+        let present = &mut self.present[customer];
+        let is_first = *present == 0;
+        *present = (*present).max(MAPPED);
         is_first
     }
 
@@ -202,22 +210,37 @@ impl PresenceSet {
     pub(crate) fn add_unchanged(&mut self, customer: usize, brand_id: u64) -> bool {
         let is_first = self.add(customer);
         if is_first {
-            self.unchanged[customer / 64] |= 1 << (customer % 64);
-            let range = self.range(customer);
-            self.addresses[range].iter_mut().for_each(|address| *address = tag(*address, brand_id));
+            let number = self.brands.iter().position(|brand| *brand == brand_id);
+            let number = number.unwrap_or_else(|| self.add_brand(customer, brand_id));
+            self.present[customer] = UNCHANGED + number as u8;
         }
         is_first
     }
 
+    /// The number of a brand of unchanged rows that has none yet.
+    #[cold]
+    fn add_brand(&mut self, customer: usize, brand_id: u64) -> usize {
+        if self.brands.len() == NUMBERED_BRANDS {
+            self.other_brands.insert(customer, brand_id);
+            return NUMBERED_BRANDS;
+        }
+        self.brands.push(brand_id);
+        self.brands.len() - 1
+    }
+
+    /// The brand of the unchanged row by which the customer is present.
+    fn unchanged_brand(&self, customer: usize) -> Option<u64> {
+        let number = self.present[customer].checked_sub(UNCHANGED)?;
+        self.brands.get(usize::from(number)).or_else(|| self.other_brands.get(&customer)).copied()
+    }
+
     pub(crate) fn contains(&self, customer: usize) -> bool {
-        has_bit(&self.present, customer)
+        self.present[customer] != 0
     }
 
     /// The tags that a customer's addresses have within this brand.
     pub(crate) fn address_tags(&self, customer: usize, brand_id: u64) -> impl Iterator<Item = u64> {
-        let are_tags = has_bit(&self.unchanged, customer);
-        let addresses = self.addresses[self.range(customer)].iter();
-        addresses.map(move |address| if are_tags { *address } else { tag(*address, brand_id) })
+        self.addresses[self.range(customer)].iter().map(move |address| tag(*address, brand_id))
     }
 
     fn range(&self, customer: usize) -> std::ops::Range<usize> {
@@ -238,10 +261,13 @@ impl PresenceSet {
         &'a self,
         index: &'a CustomerIndex,
     ) -> impl Iterator<Item = TaggedAddress> + Clone {
-        let unchanged = self.customers().filter(|(customer, _)| has_bit(&self.unchanged, *customer));
-        unchanged.flat_map(|(customer, addresses)| {
+        self.customers().flat_map(|(customer, addresses)| {
             let present = NonZero::new(index.customers[customer].0);
-            addresses.iter().map(move |tag| TaggedAddress { tag: *tag, present })
+            let brand = self.unchanged_brand(customer);
+            let tagged = move |brand| {
+                addresses.iter().map(move |address| TaggedAddress { tag: tag(*address, brand), present })
+            };
+            brand.into_iter().flat_map(tagged)
         })
     }
 
@@ -330,5 +356,25 @@ mod tests {
         let present = NonZero::new(key(3).short());
         let expected = tags(3).map(|tag| TaggedAddress { tag, present });
         assert!(presence.unchanged(&index).eq(expected));
+    }
+
+    /// Also of more brands than have a number.
+    #[test]
+    fn an_unchanged_customer_has_the_tags_of_the_own_brand() {
+        let (index, mut presence) = index(2000, &[]);
+        let find = |number| index.find(key(number)).expect("known");
+        for number in 0..1000 {
+            assert!(presence.add_unchanged(find(number), u64::from(number / 2)));
+            assert!(!presence.add_unchanged(find(number), 7));
+        }
+        let mut found: Vec<u64> = presence.unchanged(&index).map(|address| address.tag).collect();
+        let tags = |number: u32| {
+            let brand = u64::from(number / 2);
+            (0..number % 4).map(move |nth| brand_address_tag(address(10 * number + nth), brand))
+        };
+        let mut expected: Vec<u64> = (0..1000).flat_map(tags).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
     }
 }
