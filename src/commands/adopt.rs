@@ -17,7 +17,7 @@ use crate::plan::{
     rejections_text, store_ids,
 };
 use crate::reconcile::{Counts, CustomerKey, CustomerState, MissingAction, Outcome};
-use crate::report::{LogWriter, report_line};
+use crate::report::{LogWriter, ProgressSetting, report_line};
 use crate::run::{Exit, RunError, report_lost_checkpoint, wait_until_written};
 use crate::units::{Amount, Count, counted};
 
@@ -36,8 +36,10 @@ pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError>
     let mut context = RunContext::for_adoption(&prepared, &checkpoint)?;
     context.policy.run = checkpoint.next_run()?;
     let search = config.guard.shared_addresses.search_of_run();
-    let mut adopted = AdoptedStates(checkpoint.sort_states()?);
+    let mut adopted = AdoptedStates { states: checkpoint.sort_states()?, log };
+    let reading = log.show_reading(ProgressSetting::on_terminal());
     let plan = make_plan(&prepared, Some(&mut checkpoint), &context, search, &mut adopted)?;
+    drop(reading);
     // Nothing is recorded of an export that cannot be adopted.
     let purges = plan.calls(CallKind::Purge);
     if purges > 0 {
@@ -52,7 +54,7 @@ pub(super) fn adopt(args: &AdoptArgs, log: &LogWriter) -> Result<Exit, RunError>
     }
     wait_until_written(&config, &prepared, args.common.quiet)?;
     checkpoint.register(&context.export)?;
-    checkpoint.write_states(adopted.0)?;
+    checkpoint.write_states(adopted.states)?;
     if config.missing.action != MissingAction::Ignore {
         store_ids(&prepared, &mut checkpoint)?;
     }
@@ -159,14 +161,22 @@ fn record_run(
 }
 
 /// The state of every customer, as if all calls had worked.
-struct AdoptedStates(StateSorter);
+struct AdoptedStates<'a> {
+    states: StateSorter,
+    log: &'a LogWriter,
+}
 
-impl PlanObserver for AdoptedStates {
+impl PlanObserver for AdoptedStates<'_> {
+    fn check(&self, rows: u64) -> Result<(), PlanError> {
+        self.log.set_rows_read(rows);
+        Ok(())
+    }
+
     fn wants_states(&self) -> bool {
         true
     }
 
     fn add_state(&mut self, key: CustomerKey, state: &CustomerState) -> Result<(), PlanError> {
-        Ok(self.0.add(key, &state.clone().into_found())?)
+        Ok(self.states.add(key, &state.clone().into_found())?)
     }
 }

@@ -43,7 +43,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let log = start_log(common);
     let result = match &cli.command {
         Command::Run(args) => run::run(args, &log),
-        Command::Plan(args) => plan::plan(args),
+        Command::Plan(args) => plan::plan(args, &log),
         Command::Init(args) => init::init(args),
         Command::Adopt(args) => adopt::adopt(args, &log),
         Command::Status(args) => status::status(args),

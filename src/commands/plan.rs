@@ -12,14 +12,16 @@ use crate::cli::PlanArgs;
 use crate::config::Config;
 use crate::guards::{GuardVerdict, judge_guards};
 use crate::omnidesk::{Action, BodyEncoding, Call, Request};
-use crate::plan::{OpenRunFate, Plan, PlanObserver, PlanView, RunContext, make_plan, prepare_beside};
+use crate::plan::{
+    OpenRunFate, Plan, PlanError, PlanObserver, PlanView, RunContext, make_plan, prepare_beside,
+};
 use crate::reconcile::Outcome;
-use crate::report::report_line;
+use crate::report::{LogWriter, ProgressSetting, report_line};
 use crate::run::{Exit, RunError, judge_new_checkpoint, report_lost_checkpoint};
 use crate::source::RowRef;
 use crate::units::Count;
 
-pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
+pub(super) fn plan(args: &PlanArgs, log: &LogWriter) -> Result<Exit, RunError> {
     let began = Instant::now();
     let mut config = Config::read(&args.common.config)?;
     config.limits.rate = args.rate.map_or(config.limits.rate, Into::into);
@@ -35,13 +37,15 @@ pub(super) fn plan(args: &PlanArgs) -> Result<Exit, RunError> {
     let (prepared, mut checkpoint) = prepare_beside(&config, options, &args.exports, open)?;
     let context = RunContext::new(&prepared, checkpoint.as_ref())?;
     let search = config.guard.shared_addresses.search_of_plan();
-    let mut preview = RequestPreview::new(config.omnidesk.body, args.show);
+    let mut preview = RequestPreview::new(config.omnidesk.body, args.show, log);
+    let reading = log.show_reading(ProgressSetting::on_terminal());
     let mut plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
     if preview.requests.keys().any(|(row, _)| preview.retracted.contains(row)) {
         // Requests that are not made took the place of others.
         preview.requests.clear();
         plan = make_plan(&prepared, checkpoint.as_mut(), &context, search, &mut preview)?;
     }
+    drop(reading);
     let mut requests: Vec<Value> = preview.requests.values().cloned().collect();
     requests.extend(preview.missing(checkpoint.as_ref(), &plan)?);
     report_lost_checkpoint(&config.checkpoint.path);
@@ -91,7 +95,8 @@ fn exit_of(plan: &Plan, verdicts: &[GuardVerdict]) -> Exit {
 
 /// The first requests in the export's order. Rows of customers with several rows
 /// are decided after the others.
-struct RequestPreview {
+struct RequestPreview<'a> {
+    log: &'a LogWriter,
     body: BodyEncoding,
     max: usize,
     /// By row and by the call's place in it.
@@ -100,7 +105,12 @@ struct RequestPreview {
     retracted: BTreeSet<u64>,
 }
 
-impl PlanObserver for RequestPreview {
+impl PlanObserver for RequestPreview<'_> {
+    fn check(&self, rows: u64) -> Result<(), PlanError> {
+        self.log.set_rows_read(rows);
+        Ok(())
+    }
+
     fn wants_row(&self, row: u64) -> bool {
         self.requests.len() < self.max
             || self.requests.last_key_value().is_some_and(|((last, _), _)| row < *last)
@@ -129,10 +139,10 @@ impl PlanObserver for RequestPreview {
     }
 }
 
-impl RequestPreview {
-    fn new(body: BodyEncoding, max: u64) -> Self {
+impl<'a> RequestPreview<'a> {
+    fn new(body: BodyEncoding, max: u64, log: &'a LogWriter) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX);
-        Self { body, max, requests: BTreeMap::new(), retracted: BTreeSet::new() }
+        Self { log, body, max, requests: BTreeMap::new(), retracted: BTreeSet::new() }
     }
 
     /// Purges of missing customers come after all rows.

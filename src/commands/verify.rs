@@ -86,7 +86,7 @@ pub(super) fn read_list(
         ProgressSetting::on_terminal(),
         config.report.heartbeat.0,
         config.limits.rate.timeline(),
-        Workload { noun: "customers", all: done, done },
+        Workload { noun: "customers", all: done, done, rows: (0, 0) },
     );
     log.watch(&progress);
     let list = {

@@ -85,6 +85,8 @@ pub struct CallLine {
     /// The last HTTP status, if an answer came.
     pub status: Option<u16>,
     pub attempts: u32,
+    /// Those of them that the server refused for its limit.
+    pub refused: u32,
     /// The customer of a purge.
     pub purged: Option<Customer>,
     /// The kind of an address that exists already, perhaps for somebody else.

@@ -29,6 +29,8 @@ pub(super) struct SentCall {
     pub(super) attempts: Attempts,
     /// Requests that were sent, or could not be.
     pub(super) requests: u32,
+    /// Those of them that the server refused for its limit.
+    pub(super) refused: u32,
     /// An unrecorded call cannot have been sent.
     pub(super) is_recorded: bool,
     /// When the last lost answer was noticed.

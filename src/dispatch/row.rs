@@ -136,6 +136,7 @@ impl Row {
                 result: sent.meaning().map_or(CallResult::Stopped, CallResult::Answered),
                 status: sent.status(),
                 attempts: sent.requests,
+                refused: sent.refused,
                 purged: (call.kind() == CallKind::Purge).then(|| customer.clone()),
                 existing: self.existing_address(call, sent),
             },

@@ -101,7 +101,7 @@ impl Scheduler {
         }
         match answer.meaning {
             Meaning::Unsent => sent.attempts.unconnected += 1,
-            Meaning::Limited => {}
+            Meaning::Limited => sent.refused += 1,
             Meaning::Unavailable => {
                 // The row is not to blame if the whole server fails.
                 let is_outage = self.network.pacer.with_breaker(|breaker| breaker.is_outage());

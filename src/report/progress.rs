@@ -4,17 +4,19 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::Timestamp;
+use terminal_size::{Width, terminal_size_of};
 
 use super::output::{report_line, write_report};
+use super::progress_line::{Progress, ProgressStep, Workload};
 use super::running_status::RunningStatus;
-use crate::units::{Count, Period, RateTimeline, counted, local_time};
+use crate::units::{RateTimeline, counted};
 
 /// `--progress`
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -31,39 +33,34 @@ impl ProgressSetting {
     pub(crate) fn on_terminal() -> Self {
         if io::stderr().is_terminal() { Self::Always } else { Self::Never }
     }
+
+    /// Without a terminal, nothing is shown.
+    pub(crate) fn of_terminal(self) -> Self {
+        if self == Self::Auto { Self::on_terminal() } else { self }
+    }
+
+    fn shows_bar(self) -> bool {
+        match self {
+            Self::Auto => io::stderr().is_terminal(),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
 }
 
 /// The progress of one run.
 #[derive(Debug)]
 pub(crate) struct ProgressDisplay {
-    progress: CallProgress,
+    progress: SharedProgress,
     heartbeat: Option<Heartbeat>,
 }
 
-/// What is counted, and how much of it is done.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Workload {
-    /// In the plural.
-    pub(crate) noun: &'static str,
-    pub(crate) all: u64,
-    pub(crate) done: u64,
-}
-
-/// How far the calls are.
+/// Written by the run, read by those who show it.
 #[derive(Debug, Clone)]
-struct CallProgress {
-    noun: &'static str,
-    /// Counts rows also where it is not shown.
-    bar: ProgressBar,
-    pace: RowPace,
-}
-
-/// How many rows were done since when, and at which rate.
-#[derive(Debug, Clone)]
-struct RowPace {
-    rates: RateTimeline,
+struct SharedProgress {
+    progress: Arc<Mutex<Progress>>,
     started: Instant,
-    done_at_start: u64,
+    bar: ProgressBar,
 }
 
 /// Writes a line at regular times, also while no row is done: people check a run
@@ -83,18 +80,10 @@ impl ProgressDisplay {
         rates: RateTimeline,
         workload: Workload,
     ) -> Self {
-        let Workload { noun, all, done } = workload;
-        let has_bar = match setting {
-            ProgressSetting::Auto => io::stderr().is_terminal(),
-            ProgressSetting::Always => true,
-            ProgressSetting::Never => false,
-        };
-        let target =
-            if has_bar { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(all), target);
-        bar.set_position(done);
-        let pace = RowPace { rates, started: Instant::now(), done_at_start: done };
-        let progress = CallProgress { noun, bar, pace };
+        let has_bar = setting.shows_bar();
+        let bar = ProgressBar::with_draw_target(None, draw_target(has_bar));
+        let progress = Arc::new(Mutex::new(Progress::new(workload, rates)));
+        let progress = SharedProgress { progress, started: Instant::now(), bar };
         if has_bar {
             progress.show_bar();
         }
@@ -103,21 +92,18 @@ impl ProgressDisplay {
         Self { progress, heartbeat }
     }
 
-    pub(crate) fn add_done(&self, done: u64) {
-        self.progress.bar.inc(done);
+    pub(crate) fn add(&self, step: ProgressStep) {
+        self.progress.lock().add(step);
     }
 
     /// How much is done of how much that is known by now.
     pub(crate) fn show(&self, done: u64, all: u64) {
-        self.progress.bar.set_length(all);
-        self.progress.bar.set_position(done);
+        self.progress.lock().set(done, all);
     }
 
     /// What the run waits for; shown until it goes on.
     pub(crate) fn show_wait(&self, wait: Option<(Timestamp, &str)>) {
-        self.progress
-            .bar
-            .set_message(wait.map(|(until, reason)| wait_text(until, reason)).unwrap_or_default());
+        self.progress.lock().set_wait(wait, self.progress.started.elapsed());
     }
 
     /// Clears the bar; no line comes after this.
@@ -131,7 +117,7 @@ impl ProgressDisplay {
 }
 
 impl Heartbeat {
-    fn start(progress: CallProgress, period: Duration) -> Self {
+    fn start(progress: SharedProgress, period: Duration) -> Self {
         let (stop, stopped) = channel();
         let thread = std::thread::spawn(move || {
             while stopped.recv_timeout(period) == Err(RecvTimeoutError::Timeout) {
@@ -142,69 +128,116 @@ impl Heartbeat {
     }
 }
 
-impl CallProgress {
+fn draw_target(is_shown: bool) -> ProgressDrawTarget {
+    if is_shown { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() }
+}
+
+impl SharedProgress {
+    /// Counts are sound whenever a thread panics.
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn show_bar(&self) {
-        let template =
-            format!("{{bar:30}} {{pos}}/{{len}} {}  {{per_sec}}  {{left}} left  {{msg}}", self.noun);
-        let style = ProgressStyle::with_template(&template);
-        let pace = self.pace.clone();
-        // The bar itself is locked while it is drawn.
-        let left = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let left = pace.left(state.pos(), state.len().unwrap_or_default());
-            let _ = out.write_str(&left.map_or("?".to_owned(), |left| Period(left).to_string()));
+        let (progress, started) = (Arc::clone(&self.progress), self.started);
+        let line = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+            progress.sample(started.elapsed());
+            let width = terminal_size_of(io::stderr()).map_or(COLUMNS, |(Width(columns), _)| columns.into());
+            let _ = out.write_str(&bar_line(&progress, started.elapsed(), width));
         };
-        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left));
-        self.bar.reset_eta();
+        let style = ProgressStyle::with_template("{line}");
+        self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("line", line));
         self.bar.enable_steady_tick(Duration::from_millis(500));
     }
 
     fn status(&self) -> RunningStatus {
-        let (rows, done) = (self.bar.length().unwrap_or_default(), self.bar.position());
-        let RowPace { rates, started, done_at_start } = &self.pace;
-        let (took, left, wait) = (started.elapsed(), self.pace.left(done, rows), self.bar.message());
-        let recent = done.saturating_sub(*done_at_start);
-        let rate = rates.text(took);
-        let mut line = line(self.noun, (done, rows), recent, took, left, &wait);
-        if rates.schedule().is_by_clock() {
-            line = format!("{line}, at {rate}");
-        }
+        let (mut progress, elapsed, now) = (self.lock(), self.started.elapsed(), Timestamp::now());
+        progress.sample(elapsed);
+        let ((rows, rows_done), steps) = (progress.rows(), progress.steps());
         RunningStatus {
-            line,
+            line: progress.line(elapsed, now, usize::MAX),
             rows: Some(rows),
-            rows_done: done,
-            seconds_left: left.map(|left| left.as_secs()),
-            waiting: Some(wait).filter(|wait| !wait.is_empty()),
-            rate: Some(rate),
+            rows_done,
+            calls: progress.all(),
+            calls_done: progress.done(),
+            refused: steps.refused,
+            retried: steps.retried,
+            seconds_left: progress.left(elapsed, now).map(|left| left.as_secs()),
+            waiting: progress.wait_text(),
+            rate: Some(progress.rate_text(elapsed)),
             ..RunningStatus::default()
         }
     }
 }
 
-impl RowPace {
-    /// The time that the rest takes, if it uses as much of the rate as the rows so
-    /// far. Without progress there is no estimate.
-    #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-    fn left(&self, done: u64, rows: u64) -> Option<Duration> {
-        let (took, recent) = (self.started.elapsed(), done.saturating_sub(self.done_at_start));
-        let calls_per_row = self.rates.calls_in(took, Duration::ZERO) / recent as f64;
-        (recent > 0).then(|| self.rates.time_for(rows.saturating_sub(done) as f64 * calls_per_row, took))
+/// Where the terminal does not say.
+const COLUMNS: usize = 80;
+/// Of a bar in front of the line.
+const BAR_COLUMNS: std::ops::RangeInclusive<usize> = 10..=30;
+
+/// The line, and a bar where there is room for one. A terminal may wrap what fills
+/// its last column.
+fn bar_line(progress: &Progress, elapsed: Duration, columns: usize) -> String {
+    let columns = columns.saturating_sub(1);
+    let line = progress.line(elapsed, Timestamp::now(), columns);
+    let room = columns.saturating_sub(line.chars().count() + 2).min(*BAR_COLUMNS.end());
+    if !BAR_COLUMNS.contains(&room) {
+        return line;
+    }
+    let full = (room as u128 * u128::from(progress.done()) / u128::from(progress.all().max(1))) as usize;
+    format!("{}{}  {line}", "█".repeat(full), "░".repeat(room - full))
+}
+
+/// Counts the rows of a first pass on a terminal, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct ReadingDisplay {
+    bar: ProgressBar,
+    log: LogWriter,
+}
+
+impl Drop for ReadingDisplay {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        self.log.set_shown(Shown::default());
     }
 }
 
 /// stderr for log lines: the bar is hidden while one is written.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LogWriter {
-    progress: Arc<Mutex<Option<CallProgress>>>,
-    /// Before there is a progress.
+    shown: Arc<Mutex<Shown>>,
+    /// Before there are calls.
     rows_read: Arc<AtomicU64>,
+}
+
+/// What is at the bottom of the terminal.
+#[derive(Debug, Clone, Default)]
+enum Shown {
+    #[default]
+    Nothing,
+    Reading(ProgressBar),
+    Calls(SharedProgress),
 }
 
 impl LogWriter {
     /// Log lines must not tear this bar.
     pub(crate) fn watch(&self, display: &ProgressDisplay) {
-        if let Ok(mut progress) = self.progress.lock() {
-            *progress = Some(display.progress.clone());
-        }
+        self.set_shown(Shown::Calls(display.progress.clone()));
+    }
+
+    /// Shows how many rows a first pass has read.
+    pub(crate) fn show_reading(&self, setting: ProgressSetting) -> ReadingDisplay {
+        let bar = ProgressBar::with_draw_target(None, draw_target(setting.shows_bar()));
+        let rows = Arc::clone(&self.rows_read);
+        let read = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{} read", counted(rows.load(Ordering::Relaxed), "row"));
+        };
+        let style = ProgressStyle::with_template("{spinner} {read}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("read", read));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        self.set_shown(Shown::Reading(bar.clone()));
+        ReadingDisplay { bar, log: self.clone() }
     }
 
     /// How many rows of the export a first pass has read.
@@ -212,27 +245,35 @@ impl LogWriter {
         self.rows_read.store(rows, Ordering::Relaxed);
     }
 
-    fn progress(&self) -> Option<CallProgress> {
-        self.progress.lock().ok().and_then(|progress| progress.clone())
+    fn set_shown(&self, shown: Shown) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
+    fn shown(&self) -> Shown {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How far the run is.
     pub(crate) fn status(&self) -> RunningStatus {
+        if let Shown::Calls(progress) = self.shown() {
+            return progress.status();
+        }
         let line = match self.rows_read.load(Ordering::Relaxed) {
             0 => "the export is being read; nothing is sent yet".to_owned(),
             rows => format!("{} of the export read; nothing is sent yet", counted(rows, "row")),
         };
-        self.progress()
-            .map_or_else(|| RunningStatus { line, ..RunningStatus::default() }, |progress| progress.status())
+        RunningStatus { line, ..RunningStatus::default() }
     }
 }
 
 impl Write for LogWriter {
     /// A terminal that was closed fails nothing.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let _ = match self.progress() {
-            Some(progress) => progress.bar.suspend(|| write_report(line)),
-            None => write_report(line),
+        let _ = match self.shown() {
+            Shown::Calls(SharedProgress { bar, .. }) | Shown::Reading(bar) => {
+                bar.suspend(|| write_report(line))
+            }
+            Shown::Nothing => write_report(line),
         };
         Ok(line.len())
     }
@@ -242,39 +283,14 @@ impl Write for LogWriter {
     }
 }
 
-/// `waiting until 21:04:10: the server fails`
-pub(crate) fn wait_text(until: Timestamp, reason: &str) -> String {
-    let (until, now) = (local_time(until), local_time(Timestamp::now()));
-    // The date, if it is another day.
-    let until = match until.split_once(' ') {
-        Some((date, time)) if now.starts_with(date) => time,
-        _ => &until,
-    };
-    format!("waiting until {until}: {reason}")
-}
-
-/// Of so many, so many are done, the last `recent` of them in `took`.
-#[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
-fn line(
-    noun: &str,
-    (done, all): (u64, u64),
-    recent: u64,
-    took: Duration,
-    left: Option<Duration>,
-    wait: &str,
-) -> String {
-    let head = format!("{} of {} {noun} done", Count(done), Count(all));
-    let speed = recent as f64 / took.as_secs_f64();
-    match left {
-        _ if !wait.is_empty() => format!("{head}, {wait}"),
-        Some(left) => format!("{head}, {speed:.1} {noun}/s, {} left", Period(left)),
-        None => format!("{head}, none in the last {}", Period(took)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn started(workload: Workload) -> ProgressDisplay {
+        let rates = RateTimeline::parse("\"5/s\"", "2026-11-23T19:55[UTC]");
+        ProgressDisplay::start(ProgressSetting::Never, Duration::MAX, rates, workload)
+    }
 
     #[test]
     fn the_status_of_a_first_pass_counts_the_rows_read() {
@@ -282,30 +298,22 @@ mod tests {
         assert_eq!(log.status().line, "the export is being read; nothing is sent yet");
         log.set_rows_read(12_288);
         assert_eq!(log.status().line, "12,288 rows of the export read; nothing is sent yet");
-        let rates = RateTimeline::parse("\"5/s\"", "2026-11-23T19:55[UTC]");
-        let workload = Workload { noun: "customers", all: 99, done: 0 };
-        let display = ProgressDisplay::start(ProgressSetting::Never, Duration::MAX, rates, workload);
+        let display = started(Workload { noun: "customers", all: 99, done: 0, rows: (0, 0) });
         log.watch(&display);
         display.show(198, 400);
         let status = log.status();
-        assert!(status.line.starts_with("198 of 400 customers done, "), "{}", status.line);
-        assert_eq!((status.rows, status.rows_done), (Some(400), 198));
+        assert!(status.line.starts_with("198 of 400 customers, "), "{}", status.line);
+        assert_eq!((status.calls, status.calls_done), (400, 198));
     }
 
     #[test]
-    fn a_line_holds_the_progress_and_the_time_left() {
-        let minute = Duration::from_secs(60);
-        let left = Some(minute.mul_f64(2.5));
-        assert_eq!(
-            line("rows", (150, 450), 120, minute, left, ""),
-            "150 of 450 rows done, 2.0 rows/s, 2 min 30 s left"
-        );
-        assert_eq!(
-            line("rows", (30, 450), 0, minute, None, ""),
-            "30 of 450 rows done, none in the last 1 min 00 s"
-        );
-        let wait = wait_text(Timestamp::MAX, "the server fails");
-        assert!(wait.starts_with("waiting until 9999-12-") && wait.ends_with(": the server fails"), "{wait}");
-        assert_eq!(line("rows", (30, 450), 0, minute, None, &wait), format!("30 of 450 rows done, {wait}"));
+    fn a_bar_stands_before_the_line_where_there_is_room() {
+        let display = started(Workload { noun: "calls", all: 450, done: 150, rows: (0, 0) });
+        let progress = display.progress.lock();
+        let line = |columns| bar_line(&progress, Duration::from_secs(9), columns);
+        let text = "150 of 450 calls, none in the last 9 s";
+        assert_eq!(line(120), format!("{}{}  {text}", "█".repeat(10), "░".repeat(20)));
+        assert_eq!(line(60).chars().count(), 59);
+        assert_eq!((line(50).as_str(), line(20).as_str()), (text, "150 of 450 calls"));
     }
 }

@@ -22,6 +22,13 @@ pub(crate) struct RunningStatus {
     /// Rows with calls to make; none before the export is read.
     pub(crate) rows: Option<u64>,
     pub(crate) rows_done: u64,
+    /// The calls that were planned, or that were made if those are more.
+    pub(crate) calls: u64,
+    pub(crate) calls_done: u64,
+    /// Requests that the server refused for its limit.
+    pub(crate) refused: u64,
+    /// Requests that were sent again for another reason.
+    pub(crate) retried: u64,
     pub(crate) seconds_left: Option<u64>,
     /// What nothing is sent for, and until when.
     pub(crate) waiting: Option<String>,

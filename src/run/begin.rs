@@ -59,7 +59,9 @@ impl Execution<'_> {
         }
         let mut limits = PassLimits { interrupts, window, log: self.log };
         let search = config.guard.shared_addresses.search_of_run();
+        let reading = self.log.show_reading(options.progress.of_terminal());
         let plan = make_plan(prepared, Some(&mut checkpoint), &context, search, &mut limits)?;
+        drop(reading);
         let open = self.decide_fates(open, &context, &plan)?;
         wait_until_written(config, prepared, options.quiet)?;
         limits.check(plan.rows())?;

@@ -14,12 +14,12 @@ use super::feed::each_row;
 use crate::checkpoint::{
     Batch, Checkpoint, Lookups, OpenRun, Probing, RejectionKind, RunScope, StoredWait, Work,
 };
-use crate::dispatch::{CallEnd, LoadedState, Problem, Record, Reply, Wait};
+use crate::dispatch::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record, Reply, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, HashedIntent, Outcome, Policy, purged_before, rehearse};
-use crate::report::{Causes, ProgressDisplay, RunFiles, Tally};
+use crate::report::{Causes, ProgressDisplay, ProgressStep, RunFiles, Tally};
 use crate::units::time_after;
 
 /// Records in one commit, at most: it bounds what a crash can leave in doubt.
@@ -137,7 +137,7 @@ impl Recorder {
         replies: &mpsc::UnboundedSender<Reply>,
     ) -> Result<usize, RunError> {
         let mut batch = self.checkpoint.batch()?;
-        let (mut calls, mut settled) = (0, 0);
+        let (mut calls, mut step) = (0, ProgressStep::default());
         for record in records {
             match record {
                 Record::Load { rows } => {
@@ -158,6 +158,7 @@ impl Recorder {
                     if end.line.attempts > 0 {
                         add_call(&mut self.files, &end, self.run.record.scope)?;
                         self.tally.add(&end.line);
+                        add_requests(&mut step, &end.line);
                         self.run.record.calls_done += u64::from(end.line.has_worked());
                     }
                 }
@@ -169,7 +170,8 @@ impl Recorder {
                     batch.set_wait(&mut self.run, wait.map(stored_wait));
                 }
                 Record::Settle { customer, key, at, operation, outcome, problem } => {
-                    settled += 1;
+                    step.rows += 1;
+                    step.failed += u64::from(outcome.is_problem());
                     let at = match at {
                         Place::Row(at) => at,
                         Place::Missing(nth) => {
@@ -193,11 +195,19 @@ impl Recorder {
                 }
             }
         }
-        self.progress.add_done(settled);
+        self.progress.add(step);
         let lengths = self.files.flush()?;
         batch.commit(&mut self.run, lengths)?;
         Ok(calls)
     }
+}
+
+/// A call that was stopped is sent again by the resumed run.
+fn add_requests(step: &mut ProgressStep, line: &CallLine) {
+    step.calls += u64::from(line.result != CallResult::Stopped);
+    step.requests += u64::from(line.attempts);
+    step.refused += u64::from(line.refused);
+    step.retried += u64::from(line.attempts.saturating_sub(1 + line.refused));
 }
 
 /// The lines of a call. No file names a customer of a request.

@@ -41,7 +41,8 @@ impl Execution<'_> {
         let (options, heartbeat) = (self.options, self.options.config.report.heartbeat.0);
         let progress = {
             let rates = options.config.limits.rate.timeline();
-            let workload = Workload { noun: "rows", all: rows, done };
+            let (all, done_before) = (run.record.calls_planned, run.record.calls_done);
+            let workload = Workload { noun: "calls", all, done: done_before, rows: (rows, done) };
             ProgressDisplay::start(options.progress, heartbeat, rates, workload)
         };
         self.log.watch(&progress);

@@ -217,6 +217,27 @@ fn probes_that_show_nothing_hold_the_create_and_are_reported() {
     }
 }
 
+/// A row that the API refuses, a request that its limit refuses, and one that it loses.
+#[test]
+fn the_progress_counts_what_is_refused_sent_again_and_failed() {
+    let limit = with_headers(429, "Retry-After: 0\r\n", "{}");
+    let server = Server::new(move |number, _| match number {
+        210 => limit.clone(),
+        211 => with_headers(503, "", "{}"),
+        212 => with_headers(400, "", r#"{"error":"no"}"#),
+        _ => success(),
+    });
+    let world = World::with_server(&server.url()).with_settings("[report]\nheartbeat = \"5ms\"\n");
+    world.run(&rows(200)).expect_code(0);
+    // Updates are sent again whatever became of them.
+    world.write_export(&rows(200).replace("Ann", "Eva"));
+    world.edit_config("rate = \"20000/s\"", "rate = \"100/s\"");
+    let output = world.execute(&["run", "export.csv"]).expect_code(1);
+    let counts = ", 1 refused, 1 retried, 1 row failed";
+    let line = output.stderr.lines().find(|line| line.ends_with(counts)).expect(&output.stderr);
+    assert!(line.contains(" of 200 calls, ") && line.contains("/s of 100/s, "), "{line}");
+}
+
 #[test]
 fn status_and_heartbeat_show_what_a_run_waits_for() {
     let (limit, lost) = (with_headers(429, "Retry-After: 60\r\n", "{}"), no_answer(Ending::Close));
@@ -229,8 +250,7 @@ fn status_and_heartbeat_show_what_a_run_waits_for() {
         world.write_export(&rows(3));
         let mut child = world.spawn_piped(&RUN);
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let is_heartbeat =
-            |line: &str| line.contains(" of 3 rows done, waiting until ") && line.contains(reason);
+        let is_heartbeat = |line: &str| line.contains(" of 3 calls, waiting until ") && line.contains(reason);
         assert!(lines.any(|line| is_heartbeat(&line.expect("a line"))), "{reason}");
         // The line can come before the commit.
         let waiting = loop {

@@ -93,8 +93,8 @@ fn without_a_terminal_progress_is_printed_even_while_no_row_is_done() {
     world
         .execute(&["run", "export.csv"])
         .expect_code(0)
-        .expect_stderr("0 of 20 rows done, none in the last")
-        .expect_stderr(" rows/s, ");
+        .expect_stderr("0 of 20 calls, none in the last")
+        .expect_stderr("/s of 20000/s, ");
 }
 
 /// The samples of a file in the textfile format of Prometheus, which must be valid.

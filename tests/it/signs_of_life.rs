@@ -38,7 +38,7 @@ fn sigusr1_shows_the_progress_and_the_run_goes_on() {
     let is_news = |line: &str| line.starts_with("new checkpoint ");
     let mut lines = lines.filter(|line| !line.as_ref().is_ok_and(|line| is_news(line)));
     let line = lines.next().expect("a line").expect("text");
-    assert!(line.contains(&format!(" of {ROWS} rows done, ")), "{line}");
+    assert!(line.contains(&format!(" of {ROWS} calls, ")), "{line}");
     let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
     assert!(rest.len() == 1 && rest[0].contains("400 created"), "{rest:?}");
     assert_eq!(child.wait().expect("an end").code(), Some(0));

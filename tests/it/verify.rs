@@ -246,7 +246,7 @@ fn an_interrupted_list_is_resumed() {
     let mut child = world.spawn_piped(&["verify", "--full", "export.csv"]);
     world.wait_for_requests(before + 2, &mut child);
     verify(&world, &[]).expect_code(6);
-    while !world.status()["running"]["line"].to_string().contains(" of 400 customers done") {
+    while !world.status()["running"]["line"].to_string().contains(" of 400 customers, ") {
         assert!(child.try_wait().expect("a child").is_none(), "it has ended");
     }
     // It shows its progress, and goes on.
