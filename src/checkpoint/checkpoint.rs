@@ -117,6 +117,15 @@ impl Checkpoint {
         self.journal.pending.values().filter(|call| !call.0.kind.is_repeatable()).count() as u64
     }
 
+    /// Rows of an export whose create has no answer.
+    pub(crate) fn rows_in_doubt(&self, export: u32) -> Vec<u64> {
+        let calls = self.journal.pending.values().map(|call| call.0);
+        let creates = calls.filter(|call| call.by.export == export && !call.kind.is_repeatable());
+        let mut rows: Vec<u64> = creates.map(|call| call.by.row).collect();
+        rows.sort_unstable();
+        rows
+    }
+
     /// Customers whose purge was recorded for a row of an export and is not
     /// acknowledged: it may have been carried out.
     pub(crate) fn pending_purges(&self, export: u32) -> Result<Vec<CustomerKey>, CheckpointError> {

@@ -184,6 +184,8 @@ pub struct RunRecord {
     /// End of its last execution, UTC, RFC 3339; empty while it executes.
     pub ended: String,
     pub folder: String,
+    /// The command line that resumes it. Empty if it names customers.
+    pub command: String,
     /// Rows of the export.
     pub rows: u64,
     /// Lines of the export that are no rows.
@@ -742,6 +744,7 @@ mod tests {
         RunRecord {
             started: "2026-11-23T17:00:00.000Z".to_owned(),
             folder: "runs/one".to_owned(),
+            command: "omnidesk-sync run customers.csv".to_owned(),
             rows: ROWS,
             only_sync: true,
             brands: vec![2, 3],

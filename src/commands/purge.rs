@@ -19,6 +19,7 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
     let options = RunOptions {
         config,
         exports: Vec::new(),
+        command: String::new(),
         plan: PlanOptions::default(),
         allow_recreate: false,
         allow_vanished: 0,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::override_guards;
 use crate::cli::RunArgs;
 use crate::config::Config;
+use crate::plan::shell_line;
 use crate::report::{LogWriter, ProgressSetting};
 use crate::run::{self, Exit, Monitors, RunError, RunOptions};
 
@@ -24,6 +25,7 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
     override_settings(&mut config, args);
     Ok(RunOptions {
         exports: args.exports.clone(),
+        command: if args.selection.only.is_empty() { resuming_command() } else { String::new() },
         plan: super::plan_options(&args.common, super::selection(&args.selection)),
         allow_recreate: args.allow_recreate,
         allow_vanished: args.allow_vanished.unwrap_or_default(),
@@ -37,6 +39,12 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
         progress: if args.common.quiet { ProgressSetting::Never } else { args.common.progress },
         config,
     })
+}
+
+/// The command line of this process, but for the option that gives up an open run.
+fn resuming_command() -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    shell_line(&words.filter(|word| word != "--fresh").collect::<Vec<_>>())
 }
 
 /// The command line overrides the file.

@@ -1,7 +1,9 @@
 //! `status`: the checkpoint as text or as JSON.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,9 +15,10 @@ use crate::config::Config;
 use crate::reconcile::MissingCustomers;
 use crate::report::{RunningStatus, STATUS_ENDING, UnusableProbes, read_status, wait_text};
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
-use crate::units::{Count, counted, pluralize};
+use crate::units::{Count, Period, RateTimeline, counted, local_time, pluralize};
 
 const RUNS_SHOWN: usize = 10;
+const ROWS_SHOWN: usize = 5;
 
 pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
     let config = Config::read(&args.config)?;
@@ -27,9 +30,14 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
             let mut shown = 0..RUNS_SHOWN;
             runs.retain(|(_, run)| shown.next().is_some() || run.state == RunState::Open);
             let running = read_status(&path_beside(&path, STATUS_ENDING));
+            let open = checkpoint.open_runs()?;
+            let in_doubt = open.iter().map(|run| (run.id, checkpoint.rows_in_doubt(run.export.ordinal)));
             let view = StatusView {
                 path,
                 running,
+                now: Timestamp::now(),
+                rates: config.limits.rate.timeline(),
+                in_doubt: in_doubt.collect(),
                 tenant: checkpoint.tenant()?,
                 totals: checkpoint.totals()?,
                 runs,
@@ -48,8 +56,12 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
 struct StatusView {
     path: PathBuf,
     running: Option<RunningStatus>,
+    now: Timestamp,
+    rates: RateTimeline,
     tenant: String,
     totals: CustomerTotals,
+    /// Rows of open runs whose create has no answer.
+    in_doubt: HashMap<i64, Vec<u64>>,
     /// The latest first.
     runs: Vec<(i64, RunRecord)>,
 }
@@ -77,16 +89,97 @@ impl StatusView {
             "absent": self.totals.absent,
             "in_doubt": self.totals.in_doubt,
             "unusable_probes": self.unusable_probes().as_ref().map(UnusableProbes::json),
-            "open_run": self.open_runs().find(|(_, run)| !run.scope.is_part()).map(run_json),
-            "open_parts": self.open_runs().filter(|(_, run)| run.scope.is_part()).map(run_json).collect::<Vec<_>>(),
+            "open_run": self.open_runs().find(|(_, run)| !run.scope.is_part()).map(|run| self.open_run_json(run)),
+            "open_parts": self.open_runs().filter(|(_, run)| run.scope.is_part()).map(|run| self.open_run_json(run)).collect::<Vec<_>>(),
             "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
         })
     }
 
+    fn open_run_json(&self, run: &(i64, RunRecord)) -> Value {
+        let mut value = run_json(run);
+        value["rows_in_doubt"] = self.in_doubt.get(&run.0).cloned().unwrap_or_default().into();
+        value["command"] = Some(&run.1.command).filter(|command| !command.is_empty()).cloned().into();
+        value
+    }
+
     fn text(&self) -> String {
         let mut text = format!("{} of {}\n", self.path.display(), self.tenant);
-        // Another process may be making the calls of an open run just now.
-        let doubt = if self.open_runs().next().is_some() { "pending or in doubt" } else { "in doubt" };
+        if let Some(RunningStatus { pid, started, line, .. }) = &self.running {
+            let _ = writeln!(text, "running as process {pid} since {}: {line}", local(started));
+            let _ = writeln!(text, "  to stop it: kill -INT {pid}; calls on their way are finished");
+        }
+        for (id, run) in self.open_runs() {
+            self.write_open_run(&mut text, *id, run);
+        }
+        self.write_customers(&mut text);
+        if let Some(probes) = self.unusable_probes() {
+            let _ = writeln!(text, "{}", probes.message());
+        }
+        let ended = self.runs.iter().filter(|(_, run)| run.state != RunState::Open);
+        let mut ended = ended.peekable();
+        if ended.peek().is_some() {
+            text += "ended runs, the latest first:\n";
+        }
+        for (id, run) in ended {
+            let _ = writeln!(text, "  {}", ended_run_text(*id, run, &self.ago(&run.ended)));
+            if let Some(missing) = run.missing {
+                let _ = writeln!(text, "    {}", missing.line());
+            }
+        }
+        text
+    }
+
+    /// Since when it is open, how far it is, what it waits for, what is in doubt, and
+    /// what to type.
+    fn write_open_run(&self, text: &mut String, id: i64, run: &RunRecord) {
+        let end = match (&self.running, run.ended.as_str()) {
+            (Some(_), _) => String::new(),
+            (None, "") => ", killed or cut off: no process runs it".to_owned(),
+            (None, ended) => format!(", stopped {} ({})", local(ended), self.ago(ended)),
+        };
+        let (scope, begun) = (scope_text(run.scope), local(&run.started));
+        let _ = writeln!(text, "open: run {id}{scope}, begun {begun} ({}){end}", self.ago(&run.started));
+        let (settled, rows) = (Count(run.counts.total()), counted(run.rows, "row"));
+        let counts = if run.counts.total() == 0 { String::new() } else { format!(" ({})", run.counts) };
+        let _ = writeln!(text, "  {settled} of {rows} settled{counts}");
+        let left = run.calls_planned.saturating_sub(run.calls_done);
+        let _ = writeln!(
+            text,
+            "  {} of {} made; the rest takes {} at {}",
+            Count(run.calls_done),
+            counted(run.calls_planned, "call"),
+            Period(self.rates.time_for(left as f64, Duration::ZERO)),
+            self.rates.schedule()
+        );
+        if let Some(missing) = run.missing {
+            let _ = writeln!(text, "  {}", missing.line());
+        }
+        if let Some((until, reason)) = waiting(run) {
+            let _ = writeln!(text, "  {}", wait_text(until, reason));
+        }
+        if self.running.is_some() {
+            return;
+        }
+        let rows = self.in_doubt.get(&id).map(Vec::as_slice).unwrap_or_default();
+        if !rows.is_empty() {
+            let creates = pluralize(rows.len() as u64, "create has", "creates have");
+            let _ = writeln!(
+                text,
+                "  {creates} no answer: {}; the resumed run asks Omnidesk before it sends another one",
+                rows_text(rows)
+            );
+        }
+        let _ = match (run.scope, run.command.as_str()) {
+            (RunScope::Request, _) => {
+                writeln!(text, "  to resume it: the same `purge` command; to give it up: `purge --fresh`")
+            }
+            (_, "") => writeln!(text, "  to resume it: the same command line; to begin anew: add --fresh"),
+            (_, command) => writeln!(text, "  to resume it: {command}\n  to begin anew: add --fresh"),
+        };
+    }
+
+    fn write_customers(&self, text: &mut String) {
+        let doubt = if self.running.is_some() { "on their way or in doubt" } else { "in doubt" };
         let CustomerTotals { known, purged, perhaps_purged, existing_before, absent, in_doubt } = self.totals;
         let (customers, creates) = (counted(known, "customer"), counted(in_doubt, "create"));
         let perhaps = Some(perhaps_purged).filter(|customers| *customers > 0);
@@ -101,35 +194,38 @@ impl StatusView {
             let customers = pluralize(absent, "of them does not exist", "of them do not exist");
             let _ = writeln!(text, "{customers} in Omnidesk: on_missing decides about their rows");
         }
-        if let Some(probes) = self.unusable_probes() {
-            let _ = writeln!(text, "{}", probes.message());
-        }
-        if let Some(RunningStatus { pid, started, line, .. }) = &self.running {
-            let _ = writeln!(text, "running as process {pid} since {started}: {line}");
-        }
-        for (id, run) in &self.runs {
-            let _ = writeln!(
-                text,
-                "run {id}{}, {}, started {}: {} of {} settled ({})",
-                scope_text(run.scope),
-                run.state.as_str(),
-                run.started,
-                Count(run.counts.total()),
-                counted(run.rows, "row"),
-                run.counts
-            );
-            if run.state == RunState::Open && self.running.is_none() {
-                let _ = writeln!(text, "  {}", ways_on(run.scope));
-            }
-            if let Some(wait) = waiting(run) {
-                let _ = writeln!(text, "  {}", wait_text(wait.0, wait.1));
-            }
-            if let Some(missing) = run.missing {
-                let _ = writeln!(text, "  {}", missing.line());
-            }
-        }
-        text
     }
+
+    fn ago(&self, time: &str) -> String {
+        let ago = time.parse().ok().and_then(|time| Duration::try_from(self.now.duration_since(time)).ok());
+        format!("{} ago", Period(ago.unwrap_or_default()))
+    }
+}
+
+/// A time of the checkpoint as the clock on the wall has it.
+fn local(time: &str) -> String {
+    time.parse().map_or_else(|_| time.to_owned(), local_time)
+}
+
+/// `run 12 over a part, finished 2026-11-28 02:03:11 (6 h 12 min ago): 3,000 rows (2,954 unchanged, 46 rejected)`
+fn ended_run_text(id: i64, run: &RunRecord, ago: &str) -> String {
+    format!(
+        "run {id}{}, {} {} ({ago}): {} ({})",
+        scope_text(run.scope),
+        run.state.as_str(),
+        local(&run.ended),
+        counted(run.rows, "row"),
+        run.counts
+    )
+}
+
+/// `rows 17, 300, 301 and 4 more`
+fn rows_text(rows: &[u64]) -> String {
+    let shown: Vec<String> = rows.iter().take(ROWS_SHOWN).map(ToString::to_string).collect();
+    let rest = (rows.len() - shown.len()) as u64;
+    let rest = if rest == 0 { String::new() } else { format!(" and {} more", Count(rest)) };
+    let noun = if rows.len() == 1 { "row" } else { "rows" };
+    format!("{noun} {}{rest}", shown.join(", "))
 }
 
 fn scope_text(scope: RunScope) -> &'static str {
@@ -137,14 +233,6 @@ fn scope_text(scope: RunScope) -> &'static str {
         RunScope::Whole => "",
         RunScope::Part | RunScope::Customers(_) => " over a part",
         RunScope::Request => " by the command purge",
-    }
-}
-
-/// What a person types for an open run.
-fn ways_on(scope: RunScope) -> &'static str {
-    match scope {
-        RunScope::Request => "the same `purge` command resumes it, `purge --fresh` gives it up",
-        _ => "the same command line resumes it; with --fresh added, it begins anew",
     }
 }
 

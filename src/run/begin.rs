@@ -50,6 +50,7 @@ impl Execution<'_> {
         let same = open.iter().position(|run| !options.fresh && context.is_same_run(run, prepared));
         if let Some(at) = same {
             let mut run = open.swap_remove(at);
+            run.record.command.clone_from(&options.command);
             self.cancel_purge_list(&mut checkpoint, &mut run)?;
             check_pending_purges(config, &run)?;
             forget_ids_unless_wanted(config, &mut checkpoint)?;
@@ -138,6 +139,7 @@ impl Execution<'_> {
         Ok(RunRecord {
             folder: folder.to_string_lossy().into_owned(),
             started,
+            command: self.options.command.clone(),
             rows: plan.rows(),
             no_rows: plan.skipped.lines,
             only_sync: !plan.has_own_operations,

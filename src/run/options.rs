@@ -11,6 +11,9 @@ use crate::report::{LogWriter, ProgressSetting, report_line};
 pub(crate) struct RunOptions {
     pub(crate) config: Config,
     pub(crate) exports: Vec<PathBuf>,
+    /// The command line that resumes it. Empty if it names customers: the checkpoint
+    /// keeps it.
+    pub(crate) command: String,
     pub(crate) plan: PlanOptions,
     /// Purged customers may be created again.
     pub(crate) allow_recreate: bool,

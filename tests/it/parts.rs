@@ -155,7 +155,7 @@ fn a_part_leaves_an_open_run_over_the_whole_base_open() {
     let status = world.status();
     assert_eq!((&status["open_run"]["part"], &status["open_parts"][0]["rows"]), (&false.into(), &40.into()));
     let text = world.execute(&["status"]).expect_code(0).stdout;
-    assert!(text.contains(" over a part, open, started") && text.contains(", open, started"), "{text}");
+    assert!(text.contains(" over a part, begun ") && text.matches("open: run ").count() == 2, "{text}");
     // Both are resumed, each by its own command.
     let output = world.execute(&RUN).expect_code(0).expect_stderr("resuming the run of");
     assert!(output.outcomes().contains("unchanged"), "{}", output.outcomes());

@@ -228,7 +228,7 @@ fn an_interrupted_purge_stays_open_beside_a_nightly_run_and_is_resumed() {
         (&serde_json::Value::Null, &"request".into(), &"whole".into())
     );
     let text = world.execute(&["status"]).stdout;
-    assert!(text.contains("the same `purge` command resumes it, `purge --fresh` gives it up"), "{text}");
+    assert!(text.contains("the same `purge` command; to give it up: `purge --fresh`"), "{text}");
     // The night changes all, and brings new customers.
     world.write_export(&rows(12).replace(",Ann,", ",Eva,"));
     let plan = world.execute(&["plan", "export.csv"]).expect_code(0);

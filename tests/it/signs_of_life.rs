@@ -93,6 +93,48 @@ fn status_shows_the_running_process_until_it_ends_or_is_killed() {
     assert!(!world.execute(&["status"]).stdout.contains("running"));
 }
 
+#[test]
+fn status_shows_where_a_killed_run_is_what_is_in_doubt_and_the_line_that_resumes_it() {
+    let world = World::with_latency_ms(20);
+    let mut child = started(&world, &["run", "--fresh", "--min-rows", "1", "export.csv"]);
+    kill(&mut child);
+    let open = world.status()["open_run"].take();
+    let doubts = open["rows_in_doubt"].as_array().expect("a list").len();
+    let text = world.execute(&["status"]).stdout;
+    let command = format!("{} run --min-rows 1 export.csv", env!("CARGO_BIN_EXE_omnidesk-sync"));
+    for part in [
+        "open: run 1, begun ",
+        " ago), killed or cut off: no process runs it\n",
+        " of 400 rows settled (",
+        " of 400 calls made; the rest takes ",
+        &format!("to resume it: {command}\n"),
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert_eq!(text.contains("no answer: row"), doubts > 0, "{doubts}: {text}");
+    assert_eq!(open["command"], command);
+    let mut shell = world.command(&[]);
+    let arguments = command.split(' ').skip(1);
+    CommandOutput::read(shell.args(arguments)).expect_code(0);
+    assert_eq!(world.state().counters.doubled, 0);
+    assert!(!world.execute(&["status"]).stdout.contains("open: "));
+}
+
+#[test]
+fn a_command_that_names_customers_is_not_stored() {
+    let world = World::with_latency_ms(20);
+    world.write_export(&rows(ROWS));
+    let mut arguments = vec!["run", "export.csv"];
+    let ids: Vec<String> = (100..200).map(|id| format!("C{id}")).collect();
+    ids.iter().for_each(|id| arguments.extend(["--only", id]));
+    let mut child = world.spawn_piped(&arguments);
+    world.wait_for_requests(20, &mut child);
+    kill(&mut child);
+    let text = world.execute(&["status"]).stdout;
+    assert!(text.contains("to resume it: the same command line"), "{text}");
+    assert!(!text.contains("C1"), "{text}");
+}
+
 /// All windows of a day together have one rate, whatever the time of the test.
 #[test]
 fn a_rate_by_the_clock_is_shown_and_kept_and_the_command_line_overrides_it() {

@@ -18,6 +18,8 @@ fn settings() -> insta::Settings {
         (r"/tmp/\.tmp\w+", "FOLDER"),
         (r"\d{8}T\d{6}Z", "TIME"),
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
+        (r"\(\d+ \w+ ago\)", "(AGO)"),
         (r"TIME-(\w+)-\d+", "TIME-$1"),
         (r"\S+/omnidesk-sync run", "omnidesk-sync run"),
         (r#""(seconds|answer_ms)": \d+(\.\d+)?(e-?\d+)?"#, "\"$1\": NUMBER"),
