@@ -1,8 +1,8 @@
 //! The wall clock may jump. Pace, waits and time windows do not follow it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
+use crate::tools::FAKETIME;
 use crate::world::{KEY, World, rows};
 
 const WALL_CLOCK: [&str; 3] = ["SystemTime::now", "UNIX_EPOCH", "jiff::"];
@@ -34,20 +34,17 @@ fn no_decision_depends_on_the_wall_clock() {
 /// that followed it would close before the last row. The unit tests of the pacer
 /// show that the pace follows tokio's clock.
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test prints why")]
 fn a_window_does_not_follow_a_racing_clock() {
+    if !FAKETIME.is_here() {
+        return;
+    }
     let faketime = |arguments: &[&str]| {
-        let mut command = Command::new("faketime");
+        let mut command = FAKETIME.command();
         // The monotonic clock stays right, as when a person sets the time.
         command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         command.args(["-f", "+0 x3600"]).args(arguments);
         command
     };
-    let probe = faketime(&["true"]).stderr(Stdio::null()).status();
-    if !probe.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: faketime is not installed");
-        return;
-    }
     let world = World::default();
     world.write_export(&rows(30));
     let arguments = ["run", "--quiet", "--rate", "20/s", "--max-duration", "10m", "export.csv"];

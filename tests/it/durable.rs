@@ -8,13 +8,14 @@ use omnidesk_sync::checkpoint::Checkpoint;
 use omnidesk_sync::mapping::{Customer, PrimaryId};
 
 use crate::strace;
+use crate::tools::STRACE;
 use crate::world::{World, rows};
 
 const CUSTOMERS: usize = 12;
 
 #[test]
 fn no_call_is_sent_before_its_record_is_synced() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let world = World::default();

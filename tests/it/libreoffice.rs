@@ -2,22 +2,12 @@
 //! a run as it opens any CSV file, and saves them.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use omnidesk_sync::sandbox::{Script, Settings};
 
+use crate::tools::LIBREOFFICE;
 use crate::world::World;
-
-/// Whether LibreOffice is here. A test that needs it is skipped otherwise.
-#[expect(clippy::print_stdout, reason = "a skipped test prints why")]
-fn is_available() -> bool {
-    let probe = Command::new("soffice").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let is_available = probe.is_ok_and(|status| status.success());
-    if !is_available {
-        println!("SKIPPED: LibreOffice is not installed");
-    }
-    is_available
-}
 
 /// How an export is written, and so its result files.
 #[derive(Clone, Copy)]
@@ -59,7 +49,7 @@ enum Route {
 /// columns are "General", as in the dialogue that a person accepts.
 fn open_and_save(world: &World, files: &[&str], form: Form, route: Route) {
     let convert = |from: &[String], filter: Option<String>, to: &str, folder: &str| {
-        let mut command = Command::new("soffice");
+        let mut command = LIBREOFFICE.command();
         // A profile of its own: two processes cannot share one.
         command.arg(format!("-env:UserInstallation=file://{}", world.path("profile").display()));
         command.arg("--headless").args(filter).args(["--convert-to", to, "--outdir", folder]).args(from);
@@ -216,7 +206,7 @@ fn repair_loop(form: Form, route: Route) {
 
 #[test]
 fn result_files_survive_libreoffice_in_every_form() {
-    if !is_available() {
+    if !LIBREOFFICE.is_here() {
         return;
     }
     for delimiter in [b';', b','] {
@@ -228,7 +218,7 @@ fn result_files_survive_libreoffice_in_every_form() {
 
 #[test]
 fn result_files_survive_a_workbook() {
-    if is_available() {
+    if LIBREOFFICE.is_here() {
         repair_loop(Form::new(b';', encoding_rs::WINDOWS_1252), Route::Workbook);
         repair_loop(Form::new(b',', encoding_rs::UTF_8), Route::Workbook);
     }

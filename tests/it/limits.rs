@@ -1,12 +1,13 @@
 //! Servers with a rate limit: few calls are refused, and the limit is reported.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use omnidesk_sync::sandbox::{RateLimit, Settings};
 
 use crate::server::{RESULT, Server, free_port, success, with_headers};
+use crate::tools::NGINX;
 use crate::world::{World, rows};
 
 #[test]
@@ -71,10 +72,7 @@ struct Nginx {
 }
 
 impl Nginx {
-    /// `None` if nginx is not installed.
-    fn start(folder: &Path, server: &str, status: u16) -> Option<Self> {
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"];
-        let program = program.iter().map(PathBuf::from).find(|path| path.exists())?;
+    fn start(folder: &Path, server: &str, status: u16) -> Self {
         let port = free_port();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {}/{name};", folder.display()))
@@ -96,7 +94,8 @@ impl Nginx {
             folder = folder.display()
         );
         std::fs::write(folder.join("nginx.conf"), config).expect("a file");
-        let mut child = Command::new(program)
+        let mut child = NGINX
+            .command()
             .arg("-p")
             .arg(folder)
             .arg("-c")
@@ -109,7 +108,7 @@ impl Nginx {
             assert_eq!(child.try_wait().expect("nginx"), None, "nginx has ended");
             std::thread::yield_now();
         }
-        Some(Self { child, port })
+        Self { child, port }
     }
 }
 
@@ -123,15 +122,14 @@ impl Drop for Nginx {
 /// The limit of nginx sends no `Retry-After`, with 429 or its default of 503. A
 /// create with a bare 503 is probed, since it may have had an effect.
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test prints why")]
 fn the_rate_that_nginx_tolerates_is_found() {
+    if !NGINX.is_here() {
+        return;
+    }
     for status in [429, 503] {
         let server = World::default();
         let folder = tempfile::TempDir::new().expect("a folder");
-        let Some(nginx) = Nginx::start(folder.path(), &server.base_url(), status) else {
-            println!("SKIPPED: nginx is not installed");
-            return;
-        };
+        let nginx = Nginx::start(folder.path(), &server.base_url(), status);
         let world = World::with_server(&format!("http://127.0.0.1:{}", nginx.port));
         world.write_export(&rows(1000));
         let output = world.run_with(&["--rate", "2000/s"]).expect_code(0);

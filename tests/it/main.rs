@@ -51,6 +51,7 @@ mod syscalls;
 mod templates;
 mod terminal;
 mod tls;
+mod tools;
 mod undo;
 mod value_tables;
 mod verify;

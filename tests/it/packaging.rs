@@ -2,11 +2,12 @@
 //! without its tool is skipped.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::tools::{KUBECTL, SYSTEMD_ANALYZE};
 use crate::world::{CommandOutput, KEY, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_omnidesk-sync");
@@ -17,16 +18,6 @@ fn packaged(name: &str) -> PathBuf {
 
 fn text(name: &str) -> String {
     std::fs::read_to_string(packaged(name)).expect("a file")
-}
-
-#[expect(clippy::print_stdout, reason = "a skipped test prints why")]
-fn has_tool(tool: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(tool).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let is_available = status.is_ok_and(|status| status.success());
-    if !is_available {
-        println!("SKIPPED: {tool} is not installed");
-    }
-    is_available
 }
 
 fn run(command: &mut Command) -> CommandOutput {
@@ -45,19 +36,19 @@ fn units() -> TempDir {
 
 #[test]
 fn systemd_accepts_the_units() {
-    if !has_tool("systemd-analyze", &["--version"]) {
+    if !SYSTEMD_ANALYZE.is_here() {
         return;
     }
     let folder = units();
     for unit in ["omnidesk-sync.service", "omnidesk-sync.timer"] {
         let unit = folder.path().join(unit);
-        let verified = run(Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit));
+        let verified = run(SYSTEMD_ANALYZE.command().args(["verify", "--man=no"]).arg(&unit));
         assert!(!verified.stderr.contains("omnidesk-sync"), "{}", verified.stderr);
     }
     // The exposure level is 2.0 or less.
     let service = folder.path().join("omnidesk-sync.service");
     let security = ["security", "--offline=true", "--threshold=20", "--no-pager"];
-    run(Command::new("systemd-analyze").args(security).arg(service));
+    run(SYSTEMD_ANALYZE.command().args(security).arg(service));
 }
 
 /// The arguments of the program in a unit or table.
@@ -130,7 +121,7 @@ fn missing_paths(expected: &Value, found: &Value, path: &str) -> Vec<String> {
 /// fields.
 #[test]
 fn kubernetes_knows_every_field_of_the_job() {
-    if !has_tool("kubectl", &["version", "--client"]) {
+    if !KUBECTL.is_here() {
         return;
     }
     let folder = TempDir::new().expect("a folder");
@@ -141,7 +132,7 @@ fn kubernetes_knows_every_field_of_the_job() {
         .map(|document| {
             let path = folder.path().join("document.yaml");
             std::fs::write(&path, document).expect("a document");
-            let mut kubectl = Command::new("kubectl");
+            let mut kubectl = KUBECTL.command();
             kubectl.args(["label", "--local", "checked=yes", "-o", "json", "-f"]).arg(&path);
             serde_json::from_str(&run(&mut kubectl).stdout).expect("JSON")
         })
@@ -150,7 +141,7 @@ fn kubernetes_knows_every_field_of_the_job() {
     assert_eq!(kinds, ["ConfigMap", "PersistentVolumeClaim", "CronJob"]);
 
     let path = folder.path().join("document.yaml");
-    let mut kubectl = Command::new("kubectl");
+    let mut kubectl = KUBECTL.command();
     // It prints nothing if it changes nothing.
     kubectl.args(["set", "image", "--local", "omnidesk-sync=omnidesk-sync:another", "-o", "json", "-f"]);
     let typed = run(kubectl.arg(&path)).stdout.replace("omnidesk-sync:another", "omnidesk-sync:0.1.0");
@@ -187,13 +178,11 @@ fn the_container_copies_existing_files_and_does_not_run_as_root() {
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
         assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is ignored");
     }
-    // Cargo fails if a folder that the manifest names does not exist.
-    for folder in ["benches", "examples"] {
-        let named = include_str!("../../Cargo.toml").contains(match folder {
-            "benches" => "[[bench]]",
-            _ => "[[example]]",
-        });
-        assert!(!named || copied.contains(&folder), "{folder} is named in Cargo.toml");
+    // Cargo fails if a target that the manifest names does not exist.
+    let targets = [("[[bench]]", "benches"), ("[[example]]", "examples"), ("[[test]]", "tests/skipped.rs")];
+    for (target, path) in targets {
+        let named = include_str!("../../Cargo.toml").contains(target);
+        assert!(!named || copied.contains(&path), "{path} is named in Cargo.toml");
     }
     let users: Vec<&str> = steps.filter_map(|step| step.strip_prefix("USER ")).collect();
     assert_eq!(users, ["65532:65532"]);

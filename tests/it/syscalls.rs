@@ -10,6 +10,7 @@ use std::fmt;
 use omnidesk_sync::sandbox::{Duplicates, Settings, State};
 
 use crate::strace;
+use crate::tools::STRACE;
 use crate::world::{CommandOutput, World};
 
 const RUN: [&str; 5] = ["run", "--json", "--metrics-file", "metrics.prom", "export.csv"];
@@ -182,7 +183,7 @@ fn assert_never_synced_again(trace: &str, case: &Injection) {
 #[test]
 #[expect(clippy::print_stdout, reason = "its numbers are part of the result")]
 fn a_file_error_at_any_call_ends_the_run_in_order_and_the_same_command_resumes_it() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let (undisturbed, injections) = (undisturbed_state(), Injection::all(&FILE_ERRORS));
@@ -208,7 +209,7 @@ fn a_file_error_at_any_call_ends_the_run_in_order_and_the_same_command_resumes_i
 #[test]
 #[expect(clippy::print_stdout, reason = "its numbers are part of the result")]
 fn a_network_error_at_any_call_fails_no_row_and_doubles_no_customer() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let (undisturbed, injections) = (undisturbed_state(), Injection::all(&NETWORK_ERRORS));
@@ -229,7 +230,7 @@ fn a_network_error_at_any_call_fails_no_row_and_doubles_no_customer() {
 
 #[test]
 fn a_file_that_cannot_be_opened_ends_the_run_in_order_and_the_same_command_resumes_it() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let undisturbed = undisturbed_state();
@@ -267,7 +268,7 @@ fn trace_result_files(world: &World) -> Vec<String> {
 
 #[test]
 fn a_result_file_that_cannot_be_written_ends_the_run_and_finally_holds_each_line_once() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let undisturbed = undisturbed_state();
@@ -295,7 +296,7 @@ fn a_result_file_that_cannot_be_written_ends_the_run_and_finally_holds_each_line
 #[test]
 #[expect(clippy::print_stdout, reason = "its numbers are part of the result")]
 fn the_same_command_resumes_a_run_that_is_killed_at_any_call() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let (undisturbed, injections) = (undisturbed_state(), Injection::all(&KILLS));
@@ -311,7 +312,7 @@ fn the_same_command_resumes_a_run_that_is_killed_at_any_call() {
 
 #[test]
 fn an_adoption_that_is_killed_at_any_commit_can_be_repeated() {
-    if !strace::is_available() {
+    if !STRACE.is_here() {
         return;
     }
     let adopt = ["adopt", "export.csv"];
