@@ -163,10 +163,15 @@ pub(crate) enum Command {
         after_help = "Example:\n  omnidesk-sync completions bash > ~/.local/share/bash-completion/completions/omnidesk-sync"
     )]
     Completions { shell: Shell },
-    /// Print the manual page
-    #[command(after_help = "Example:\n  omnidesk-sync man > omnidesk-sync.1")]
-    Man,
+    /// Print the manual page of the program or of a command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
 }
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  omnidesk-sync man run | man -l -
+  omnidesk-sync man --dir ~/.local/share/man/man1";
 
 const SCHEMA_EXAMPLE: &str = "\
 Example:
@@ -230,6 +235,15 @@ pub(crate) struct SelectionArgs {
 }
 
 /// `run`
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Command whose page is printed
+    pub command: Option<String>,
+    /// Write all pages into this folder instead
+    #[arg(long, conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     #[command(flatten)]

@@ -4,6 +4,7 @@ mod adopt;
 mod doctor;
 mod explain;
 mod init;
+mod man;
 mod plan;
 mod purge;
 mod run;
@@ -55,7 +56,7 @@ pub fn main(cli: Cli) -> ExitCode {
         Command::Sandbox(args) => sandbox::sandbox(args),
         Command::Schema => schema(),
         Command::Completions { shell } => completions(*shell),
-        Command::Man => manual(),
+        Command::Man(args) => man::man(args),
     };
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
@@ -99,12 +100,6 @@ fn schema() -> Result<Exit, RunError> {
 fn completions(shell: clap_complete::Shell) -> Result<Exit, RunError> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "omnidesk-sync", &mut text);
-    print(&text)
-}
-
-fn manual() -> Result<Exit, RunError> {
-    let mut text = Vec::new();
-    clap_mangen::Man::new(Cli::command()).render(&mut text)?;
     print(&text)
 }
 

@@ -7,6 +7,7 @@ mod changes;
 mod clock;
 mod command_line;
 mod cron;
+mod debian;
 mod disk;
 mod docs;
 mod doctor;

@@ -28,7 +28,7 @@ fn run(command: &mut Command) -> CommandOutput {
 fn units() -> TempDir {
     let folder = TempDir::new().expect("a folder");
     for name in ["omnidesk-sync.service", "omnidesk-sync.timer"] {
-        let unit = text(name).replace("/usr/local/bin/omnidesk-sync", PROGRAM);
+        let unit = text(name).replace("ExecStart=omnidesk-sync", &format!("ExecStart={PROGRAM}"));
         std::fs::write(folder.path().join(name), unit).expect("a unit");
     }
     folder
@@ -77,7 +77,7 @@ fn assert_runs(arguments: &[&str]) {
 
 #[test]
 fn the_command_of_the_service_works() {
-    assert_runs(&arguments_after(&text("omnidesk-sync.service"), "/usr/local/bin/omnidesk-sync "));
+    assert_runs(&arguments_after(&text("omnidesk-sync.service"), "ExecStart=omnidesk-sync "));
 }
 
 #[test]
@@ -177,6 +177,14 @@ fn the_container_copies_existing_files_and_does_not_run_as_root() {
         let path = path.trim_start_matches("./");
         assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(path).exists(), "{path}");
         assert!(ignored.lines().any(|line| line == format!("!{path}")), "{path} is ignored");
+    }
+    // The package holds them.
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().expect("a manifest");
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().expect("assets");
+    let sources: Vec<&str> = assets.iter().filter_map(|asset| asset[0].as_str()).collect();
+    assert!(sources.contains(&"config.example.toml"), "{sources:?}");
+    for source in sources.iter().filter(|source| !source.starts_with("target/release/")) {
+        assert!(copied.iter().any(|path| Path::new(source).starts_with(path)), "{source} is in the package");
     }
     // Cargo fails if a target that the manifest names does not exist.
     let targets = [("[[bench]]", "benches"), ("[[example]]", "examples"), ("[[test]]", "tests/skipped.rs")];

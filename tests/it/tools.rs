@@ -84,6 +84,45 @@ pub(crate) const SYSTEMD_ANALYZE: Tool = Tool {
     shows: Shows::Promise,
 };
 
+pub(crate) const DPKG: Tool = Tool {
+    name: "dpkg",
+    program: "dpkg-deb",
+    probe: &["--version"],
+    hint: "run the tests on Debian or Ubuntu",
+    shows: Shows::Promise,
+};
+
+pub(crate) const CARGO_DEB: Tool = Tool {
+    name: "cargo-deb",
+    program: "cargo",
+    probe: &["deb", "--version"],
+    hint: "cargo install --locked cargo-deb",
+    shows: Shows::Promise,
+};
+
+/// An overlay over the root, to install packages in.
+pub(crate) const MACHINE_COPY: Tool = Tool {
+    name: "a copy of this machine",
+    program: "unshare",
+    probe: &[
+        "--mount",
+        "sh",
+        "-c",
+        "cd /tmp && mount -t tmpfs tmpfs /tmp && cd /tmp && mkdir upper work root \
+         && mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root",
+    ],
+    hint: "run the tests as root, on Linux; a container needs the capability SYS_ADMIN",
+    shows: Shows::Promise,
+};
+
+pub(crate) const MANDOC: Tool = Tool {
+    name: "mandoc",
+    program: "mandoc",
+    probe: &["-T", "lint", "-W", "error", "/dev/null"],
+    hint: "apt-get install mandoc",
+    shows: Shows::Extra,
+};
+
 pub(crate) const KUBECTL: Tool = Tool {
     name: "kubectl",
     program: "kubectl",
@@ -108,8 +147,20 @@ pub(crate) const CHROMIUM: Tool = Tool {
     shows: Shows::Extra,
 };
 
-const ALL: [&Tool; 8] =
-    [&STRACE, &FAKETIME, &NGINX, &SMALL_DISK, &SYSTEMD_ANALYZE, &KUBECTL, &LIBREOFFICE, &CHROMIUM];
+const ALL: [&Tool; 12] = [
+    &STRACE,
+    &FAKETIME,
+    &NGINX,
+    &SMALL_DISK,
+    &SYSTEMD_ANALYZE,
+    &DPKG,
+    &CARGO_DEB,
+    &MACHINE_COPY,
+    &MANDOC,
+    &KUBECTL,
+    &LIBREOFFICE,
+    &CHROMIUM,
+];
 
 impl Tool {
     /// Whether the tool works here. If not, the calling test is skipped, and the list
@@ -206,8 +257,8 @@ fn run_sh(script: &str) {
 /// the test in silence.
 #[test]
 fn every_tool_is_in_the_table() {
-    // Of every Unix.
-    let everywhere = ["kill", "mount", "nohup", "sh", "umount"];
+    // Of every Unix, or checked by the name of its package.
+    let everywhere = ["dpkg-deb", "kill", "mount", "nohup", "sh", "tar", "umount"];
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
     for file in std::fs::read_dir(folder).expect("tests") {
         let path = file.expect("a file").path();
@@ -220,10 +271,14 @@ fn every_tool_is_in_the_table() {
 }
 
 #[test]
-fn contributing_names_every_tool_and_how_to_get_it() {
-    let text = include_str!("../../CONTRIBUTING.md");
+fn contributing_names_every_tool_and_ci_installs_those_of_debian() {
+    let (text, ci) = (include_str!("../../CONTRIBUTING.md"), include_str!("../../.ci/run"));
     for tool in ALL {
         let line = format!("| {} | {} |", tool.name, tool.hint);
         assert!(text.contains(&line), "{line}");
+        if let Some(package) = tool.hint.strip_prefix("apt-get install ") {
+            let package = package.split(';').next().expect("a package");
+            assert!(ci.split([' ', ':', ';']).any(|word| word == package), "{package}");
+        }
     }
 }
