@@ -22,7 +22,7 @@ pub fn open(path: &Path, settings: &InputSettings) -> Result<Export, SourceError
     open().map_err(|fault| SourceError { name: display_name(path), fault })
 }
 
-/// Opens an export in UTF-8 that is in memory, and leaves no trace on a disk.
+/// Opens an export in UTF-8 from memory. On Linux it leaves no trace on a disk.
 pub(crate) fn open_memory(name: &str, text: &[u8], settings: &InputSettings) -> Result<Export, SourceError> {
     TextFile::from_memory(name, text)
         .and_then(|text| open_as(settings.format, text, settings))

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use encoding_rs::{Encoding, UTF_8};
 use encoding_rs_io::DecodeReaderBytesBuilder;
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::archive::{self, ZipContent};
 use super::cell_syntax::CellSyntax;
@@ -128,9 +127,9 @@ impl TextFile {
         Ok(Self { name: display_name(path), file: Arc::new(file), storage, dialect, start, sheet: None })
     }
 
-    /// A text in UTF-8 that is in memory, and nowhere else.
+    /// A text in UTF-8 that no other program can open.
     pub(super) fn from_memory(name: &str, text: &[u8]) -> Result<Self, ExportFault> {
-        let mut file = File::from(memfd_create(name, MemfdFlags::CLOEXEC).map_err(io::Error::from)?);
+        let mut file = private_file(name)?;
         file.write_all(text)?;
         let dialect = Dialect {
             line_end: LineEnd::detect(text),
@@ -234,6 +233,19 @@ impl TextFile {
 /// An export as the user named it.
 pub(super) fn display_name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
+}
+
+/// A file in memory.
+#[cfg(target_os = "linux")]
+fn private_file(name: &str) -> Result<File, ExportFault> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC).map_err(io::Error::from)?))
+}
+
+/// A file without a name: this system has none in memory.
+#[cfg(not(target_os = "linux"))]
+fn private_file(_: &str) -> Result<File, ExportFault> {
+    temporary_file()
 }
 
 /// Bytes from which the encoding is guessed.
