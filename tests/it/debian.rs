@@ -104,8 +104,10 @@ fn the_package_can_be_installed_upgraded_and_removed() {
     let package = build_package(folder.path());
     let mut install = MACHINE_COPY.command();
     install.args(["--mount", "--pid", "--fork"]);
-    install.arg(Path::new(REPOSITORY).join("tests/it/debian/install.sh")).arg(package);
-    run(install.arg(Path::new(REPOSITORY).join("fixtures/customers.csv")));
+    let repository = Path::new(REPOSITORY);
+    let copy = TempDir::new().expect("a folder");
+    install.arg(repository.join("tests/it/debian/install.sh")).arg(package);
+    run(install.arg(repository.join("fixtures/customers.csv")).arg(copy.path()));
 }
 
 #[test]

@@ -84,11 +84,12 @@ pub(crate) const SYSTEMD_ANALYZE: Tool = Tool {
     shows: Shows::Promise,
 };
 
+/// `dpkg-deb`, and what finds the libraries of a program.
 pub(crate) const DPKG: Tool = Tool {
-    name: "dpkg",
-    program: "dpkg-deb",
+    name: "dpkg-dev",
+    program: "dpkg-shlibdeps",
     probe: &["--version"],
-    hint: "run the tests on Debian or Ubuntu",
+    hint: "apt-get install dpkg-dev",
     shows: Shows::Promise,
 };
 

@@ -2,9 +2,9 @@
 # Installs, upgrades and removes a package on a copy of this machine: an overlay in
 # memory, in namespaces of its own, which ends with this script.
 #
-#   unshare --mount --pid --fork install.sh PACKAGE EXPORT
+#   unshare --mount --pid --fork install.sh PACKAGE EXPORT FOLDER
 set -eux
-base=$(mktemp -d)
+base=$3
 mount -t tmpfs tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
