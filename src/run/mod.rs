@@ -116,12 +116,16 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
     if !options.sandbox {
         return Ok(None);
     }
-    let config = &mut options.config;
-    let state = sandbox_state_path(&config.checkpoint.path);
-    if !config.checkpoint.path.exists() {
+    let state = sandbox_state_path(&options.config.checkpoint.path);
+    if !options.config.checkpoint.path.exists() {
         // There may be none.
         let _ = std::fs::remove_file(&state);
+    } else if state.exists() {
+        let checkpoint = options.config.checkpoint.path.display();
+        options
+            .report(|| format!("the rehearsal goes on with its sandbox; to begin afresh: rm {checkpoint}*"));
     }
+    let config = &mut options.config;
     let settings = SandboxSettings { state: Some(state), ..SandboxSettings::default() };
     let sandbox = Sandbox::start(settings).map_err(|error| RunError::Sandbox(error.to_string()))?;
     config.omnidesk.base_url = sandbox.base_url().try_into().map_err(RunError::Sandbox)?;

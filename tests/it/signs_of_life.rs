@@ -135,6 +135,28 @@ fn a_command_that_names_customers_is_not_stored() {
     assert!(!text.contains("C1"), "{text}");
 }
 
+/// The sandbox is killed with the run, and is there again with all that it had answered.
+#[test]
+fn a_killed_rehearsal_is_resumed_in_its_own_sandbox() {
+    let world = World::default();
+    world.write_export(&rows(ROWS));
+    let rehearsal = ["run", "--sandbox", "--json", "--rate", "200/s", "export.csv"];
+    for _ in 0..2 {
+        let before = world.status()["open_run"]["settled"].as_u64().unwrap_or_default();
+        let mut child = world.spawn_piped(&rehearsal);
+        while running(&world)["rows_done"].as_u64().unwrap_or_default() < before + 40 {}
+        kill(&mut child);
+    }
+    let output = world.execute(&["run", "--sandbox", "--json", "--rate", "20000/s", "export.csv"]);
+    let output = output.expect_code(0).expect_stderr("to begin afresh: rm omnidesk-sync.checkpoint.sandbox*");
+    let outcomes = &output.json()["outcomes"];
+    let made = ["created", "updated", "unchanged"].map(|outcome| outcomes[outcome].as_u64().unwrap_or(0));
+    assert_eq!(made.iter().sum::<u64>(), ROWS as u64, "{outcomes}");
+    // The second night of the rehearsal is one.
+    let night = world.execute(&["run", "--sandbox", "--json", "export.csv"]).expect_code(0);
+    assert_eq!(night.json()["requests"], 0);
+}
+
 /// All windows of a day together have one rate, whatever the time of the test.
 #[test]
 fn a_rate_by_the_clock_is_shown_and_kept_and_the_command_line_overrides_it() {
