@@ -54,7 +54,10 @@ impl Execution<'_> {
             self.cancel_purge_list(&mut checkpoint, &mut run)?;
             check_pending_purges(config, &run)?;
             forget_ids_unless_wanted(config, &mut checkpoint)?;
-            options.report(|| resume_text(config, &run, window));
+            // A create in doubt is probed once the server is no longer at work on it.
+            let in_doubt = !checkpoint.rows_in_doubt(run.export.ordinal).is_empty();
+            let settle = if in_doubt { config.omnidesk.settle.0 } else { Duration::ZERO };
+            options.report(|| resume_text(config, &run, settle, window));
             let policy = Policy { export: run.export.ordinal, ..context.policy };
             return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
         }
@@ -282,7 +285,7 @@ fn superseding_text(run: &OpenRun, prepared: &PreparedExport) -> String {
     )
 }
 
-fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> String {
+fn resume_text(config: &Config, run: &OpenRun, settle: Duration, window: Option<&Window>) -> String {
     let record = &run.record;
     let (rate, left) = (&config.limits.rate, record.calls_planned.saturating_sub(record.calls_done));
     let rates = rate.timeline();
@@ -297,7 +300,7 @@ fn resume_text(config: &Config, run: &OpenRun, window: Option<&Window>) -> Strin
         Count(record.rows),
         Count(record.calls_done),
         Count(record.calls_planned),
-        Period(rates.time_for(left as f64, Duration::ZERO)),
+        Period(rates.time_for(left as f64, Duration::ZERO).max(settle)),
         fit.unwrap_or_default()
     )
 }
