@@ -18,6 +18,7 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
     config.limits.rate = args.rate.map_or(config.limits.rate, Into::into);
     let options = RunOptions {
         config,
+        config_path: args.config.clone(),
         exports: Vec::new(),
         command: String::new(),
         plan: PlanOptions::default(),

@@ -24,6 +24,7 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
     }
     override_settings(&mut config, args);
     Ok(RunOptions {
+        config_path: args.common.config.clone(),
         exports: args.exports.clone(),
         command: if args.selection.only.is_empty() { resuming_command() } else { String::new() },
         plan: super::plan_options(&args.common, super::selection(&args.selection)),

@@ -205,7 +205,10 @@ impl PlanView<'_> {
             let _ = writeln!(text, "taken off, the apostrophe that most first rows have in front: {columns}");
         }
         let export = &self.prepared.export;
-        for note in export.notes().iter().map(String::as_str).chain(export.warning()) {
+        if let Some(warning) = export.warning() {
+            let _ = writeln!(text, "warning: {warning}");
+        }
+        for note in export.notes() {
             let _ = writeln!(text, "{note}");
         }
         text.push_str(&no_rows_text(plan.skipped.lines));

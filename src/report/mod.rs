@@ -14,6 +14,7 @@ mod progress_line;
 mod retention;
 mod running_status;
 mod summary;
+mod summary_text;
 
 pub(crate) use files::{
     FilesError, MISSING_FILE, NewFile, RECEIPT_FILE, RunFiles, make_run_folder, missing_file, write_into,

@@ -1,6 +1,5 @@
 //! The summary of a run, as text and as JSON.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +11,7 @@ use crate::guards::NoticeLine;
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CauseMap, Counts, MissingCustomers, Outcome};
 use crate::source::{NoRows, RowRef};
-use crate::units::{Count, Period, counted, pluralize};
+use crate::units::{Period, counted};
 
 /// Calls of one execution.
 #[derive(Debug, Clone, Default)]
@@ -22,9 +21,9 @@ pub(crate) struct Tally {
     pub(crate) refused: u64,
     pub(crate) requests: u64,
     /// Addresses that existed already, by the API.
-    existing: u64,
+    pub(super) existing: u64,
     /// Of these, those that may be another customer's.
-    unowned: u64,
+    pub(super) unowned: u64,
 }
 
 impl Tally {
@@ -51,19 +50,19 @@ pub(crate) struct Causes(CauseMap<(Outcome, &'static str), CauseLine>);
 
 /// A cause with its first row.
 #[derive(Debug, Clone, Serialize)]
-struct CauseLine {
+pub(super) struct CauseLine {
     /// Rows.
-    count: u64,
+    pub(super) count: u64,
     /// The number of the first row.
-    row: u64,
+    pub(super) row: u64,
     /// The physical line on which it starts.
-    line: u64,
+    pub(super) line: u64,
     /// If the export has several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<&'static str>,
-    column: Option<String>,
-    message: String,
-    hint: String,
+    pub(super) file: Option<&'static str>,
+    pub(super) column: Option<String>,
+    pub(super) message: String,
+    pub(super) hint: String,
 }
 
 impl Causes {
@@ -81,7 +80,7 @@ impl Causes {
     }
 
     /// The most frequent cause first; equal ones in the order of outcomes.
-    fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Outcome, &'static str, &CauseLine)> {
         let causes = self.0.iter().map(|((outcome, code), cause)| (outcome, code, cause));
         let mut causes: Vec<_> = causes.collect();
         causes.sort_by_key(|(.., cause)| std::cmp::Reverse(cause.count));
@@ -97,7 +96,7 @@ pub(crate) enum Subject {
 }
 
 impl Subject {
-    fn counted(self, number: u64) -> String {
+    pub(super) fn counted(self, number: u64) -> String {
         counted(number, if self == Self::Rows { "row" } else { "customer" })
     }
 }
@@ -142,6 +141,10 @@ pub(crate) struct Summary {
     /// Why creates in doubt are not probed.
     pub(crate) unusable_probes: Option<UnusableProbes>,
     pub(crate) exit_code: u8,
+    /// The summary of the run before this one.
+    pub(crate) before: Option<Value>,
+    /// What a person types next, if anything is left to do.
+    pub(crate) next: Option<String>,
 }
 
 /// The API answers success to an update of a customer who does not exist: this one,
@@ -219,142 +222,13 @@ impl Summary {
         }))
     }
 
-    /// For stderr.
-    pub(crate) fn text(&self) -> String {
-        let mut text = String::new();
-        let head = if self.stopped.is_some() { "stopped" } else { "done" };
-        let (rows, took) = (self.subject.counted(self.rows), Period(self.took));
-        let _ = match self.subject {
-            Subject::Rows => writeln!(text, "{head}: {rows} of {} in {took}", self.export),
-            Subject::Customers => writeln!(text, "{head}: purge of {rows} in {took}"),
-        };
-        self.write_outcomes(&mut text);
-        if let Some(missing) = &self.missing {
-            for line in std::iter::once(missing.line()).chain(missing.remarks()) {
-                let _ = writeln!(text, "{line}");
-            }
-        }
-        self.write_calls(&mut text);
-        self.write_pace(&mut text);
-        self.write_problems(&mut text);
-        text
-    }
-
-    /// For `--quiet`: one line, and the problems if there are any.
-    pub(crate) fn quiet_text(&self) -> String {
-        let mut text = format!("{}: {}\n", self.export, self.numbers());
-        if self.exit_code != 0 || self.other_creates_in_doubt() > 0 {
-            self.write_problems(&mut text);
-        }
-        text
-    }
-
-    fn write_problems(&self, text: &mut String) {
-        self.write_causes(text);
-        for notice in self.notices.iter().filter(|notice| notice.count > 0) {
-            let _ = writeln!(text, "{}", notice.message);
-        }
-        if !self.files.is_empty() {
-            let _ = writeln!(text, "files: {}/ {}", self.folder, self.files.join(" "));
-        }
-        if let Some((_, message)) = &self.stopped {
-            let _ = writeln!(text, "{message}");
-        }
-    }
-
-    fn write_outcomes(&self, text: &mut String) {
-        for (outcome, rows) in self.counts.iter() {
-            let _ = writeln!(text, "  {:<14} {:>12}", outcome.as_str(), Count(rows));
-        }
-        let bug = if self.is_balanced() { "" } else { "  (not every row has one outcome: this is a bug)" };
-        let _ = writeln!(text, "  {:<14} {:>12}{bug}", "sum", Count(self.counts.total()));
-    }
-
-    fn write_calls(&self, text: &mut String) {
-        let Tally { requests, existing, unowned, .. } = self.tally;
-        if requests > 0 {
-            let calls = self.tally.by_kind().filter(|(_, calls)| *calls > 0);
-            let calls: Vec<String> =
-                calls.map(|(kind, calls)| format!("{} {}", Count(calls), kind.as_str())).collect();
-            let calls = if calls.is_empty() { "none worked".to_owned() } else { calls.join(", ") };
-            let head = if self.was_resumed { "calls since the run was resumed" } else { "calls" };
-            let _ = writeln!(text, "{head}: {calls} in {}", counted(requests, "request"));
-        }
-        if existing > 0 {
-            let addresses = pluralize(existing, "address was", "addresses were");
-            let _ = writeln!(text, "{addresses} in Omnidesk already: \"exists\" in outcomes.csv");
-        }
-        if unowned > 0 {
-            let addresses = pluralize(unowned, "of them is", "of them are");
-            let _ = writeln!(
-                text,
-                "{addresses} perhaps another customer's: existing_address in the file of notices"
-            );
-        }
-    }
-
-    /// Settings that would make the next run faster, or get fewer refusals.
-    fn write_pace(&self, text: &mut String) {
-        let Some(pace) = &self.pace else { return };
-        if let Some(rate) = pace.accepted {
-            let requests = counted(pace.refused, "request");
-            let _ =
-                writeln!(text, "the server accepted {rate}, and refused {requests}; set rate = \"{rate}\"");
-        }
-        if let (Some(concurrency), Some(answer)) = (pace.concurrency, pace.answer) {
-            let rate = pace.accepted.unwrap_or(pace.rate);
-            let _ = writeln!(
-                text,
-                "the run did not reach the rate of {rate}, because answers took {} ms: set concurrency = {concurrency}",
-                answer.as_millis()
-            );
-        }
-    }
-
-    fn write_causes(&self, text: &mut String) {
-        let creates = self.other_creates_in_doubt();
-        if creates > 0 {
-            let _ = if self.stopped.is_some() {
-                let creates = pluralize(creates, "create has", "creates have");
-                writeln!(text, "{creates} no answer yet: the resumed run asks Omnidesk")
-            } else {
-                let creates = pluralize(creates, "create is", "creates are");
-                writeln!(
-                    text,
-                    "{creates} in doubt, and no row asked for another call: look in Omnidesk, or run an export with the same customers"
-                )
-            };
-        }
-        for (outcome, code, cause) in self.causes.iter() {
-            let CauseLine { count, row, line, file, column, message, hint } = cause;
-            let file = file.map(|file| format!(" of {file}")).unwrap_or_default();
-            let place = column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
-            let (count, outcome) = (Count(*count), outcome.as_str());
-            let _ = writeln!(
-                text,
-                "{count} {outcome} ({code}), first row {row} on line {line}{file}{place}: {message}\n    hint: {hint}"
-            );
-        }
-        if let Some(probes) = &self.unusable_probes {
-            let _ = writeln!(text, "{}", probes.message());
-        }
-        for (outcome, rows) in self.problems_before_resume() {
-            let _ = writeln!(
-                text,
-                "{} {} before the run was resumed: each is in the result files, with its line and a hint",
-                Count(rows),
-                outcome.as_str()
-            );
-        }
-    }
-
     /// Creates in doubt besides the rows in doubt of this run.
-    fn other_creates_in_doubt(&self) -> u64 {
+    pub(super) fn other_creates_in_doubt(&self) -> u64 {
         self.creates_in_doubt.saturating_sub(self.counts.get(Outcome::InDoubt))
     }
 
     /// Rows with a problem that an earlier execution of this run reported.
-    fn problems_before_resume(&self) -> impl Iterator<Item = (Outcome, u64)> {
+    pub(super) fn problems_before_resume(&self) -> impl Iterator<Item = (Outcome, u64)> {
         [Outcome::Rejected, Outcome::Failed, Outcome::InDoubt].into_iter().filter_map(|outcome| {
             let now = self.causes.iter().filter(|(other, ..)| *other == outcome);
             let now: u64 = now.map(|(.., cause)| cause.count).sum();

@@ -73,7 +73,8 @@ impl Execution<'_> {
         let view = PlanView { config, prepared, plan: &plan, verdicts: &verdicts, window };
         options.report(|| view.head());
         if options.quiet && plan.calls_total() > 0 {
-            prepared.export.warning().into_iter().for_each(report_line);
+            let warning = prepared.export.warning();
+            warning.into_iter().for_each(|warning| report_line(&format!("warning: {warning}")));
         }
         if !verdicts.is_empty() {
             return Err(RunError::blocked(FIRST_CALL, verdicts));

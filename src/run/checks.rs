@@ -25,7 +25,9 @@ pub(crate) fn lost_checkpoint(path: &Path) -> Option<String> {
 /// Reported also with `--quiet`: who reads one mail a month has to know, too.
 pub(crate) fn report_lost_checkpoint(path: &Path) {
     if let Some(lost) = lost_checkpoint(path) {
-        report_line(&format!("{lost}. If that is not intended, stop this run and put the file back"));
+        report_line(&format!(
+            "warning: {lost}. If that is not intended, stop this run and put the file back"
+        ));
     }
 }
 

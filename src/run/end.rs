@@ -6,14 +6,14 @@ use super::begin::now;
 use super::error::RunError;
 use super::exit::Exit;
 use super::monitors::FinishedRun;
-use super::options::Execution;
+use super::options::{Execution, run_command};
 use super::recorder::Recorder;
 use crate::checkpoint::{CheckpointError, Probing, RunRecord, RunScope, RunState, Work};
 use crate::dispatch::{DispatchEnd, Pace, Stop};
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
 use crate::report::{MISSING_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line, sweep};
-use crate::units::{Period, local_time, time_after};
+use crate::units::{Period, local_time, pluralize, time_after};
 
 impl Execution<'_> {
     pub(super) fn end(
@@ -106,10 +106,34 @@ impl Execution<'_> {
             files: file_names(recorder),
             notices: checkpoint.profile(run.id)?.unwrap_or_default().notices,
             exit_code: 0,
+            before: None,
+            next: None,
         };
         let exit = if summary.is_balanced() { exit_of(&summary, stop) } else { Exit::Broken };
         summary.exit_code = exit as u8;
+        summary.next = self.next(&summary);
         Ok(summary)
+    }
+
+    /// What a person types next. A run that stopped says so itself.
+    fn next(&self, summary: &Summary) -> Option<String> {
+        let (rejected, failed) = (summary.counts.get(Outcome::Rejected), summary.counts.get(Outcome::Failed));
+        let file = summary.files.iter().find(|file| file.starts_with("rejected."));
+        let of_customers = summary.subject == Subject::Customers;
+        if summary.stopped.is_some() || of_customers {
+            None
+        } else if let Some(file) = file.filter(|_| rejected > 0) {
+            let file = Path::new(&summary.folder).join(file);
+            let options: &[&str] = if self.options.sandbox { &["--sandbox"] } else { &[] };
+            let command = run_command(&self.options.config_path, options, &file);
+            Some(format!("fix the rows in {}, then run them: {command}", file.display()))
+        } else if failed > 0 {
+            Some(format!("the same command tries {} again", pluralize(failed, "failed row", "failed rows")))
+        } else if self.options.sandbox && summary.exit_code == 0 {
+            Some("the same command without --sandbox sends all of it to Omnidesk".to_owned())
+        } else {
+            None
+        }
     }
 
     /// The reason as a code, and what happened and what to do as text.

@@ -1,15 +1,16 @@
 //! What a run gets from the configuration and the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::config::Config;
+use crate::config::{CONFIG_DEFAULT, Config};
 use crate::omnidesk::ApiKey;
-use crate::plan::{PlanOptions, PreparedExport, Window};
+use crate::plan::{PlanOptions, PreparedExport, Window, shell_line};
 use crate::report::{LogWriter, ProgressSetting, report_line};
 
 pub(crate) struct RunOptions {
     pub(crate) config: Config,
+    pub(crate) config_path: PathBuf,
     pub(crate) exports: Vec<PathBuf>,
     /// The command line that resumes it. Empty if it names customers: the checkpoint
     /// keeps it.
@@ -40,6 +41,15 @@ impl RunOptions {
             report_line(text().trim_end());
         }
     }
+}
+
+/// The command line that runs this file.
+pub(super) fn run_command(config_path: &Path, options: &[&str], export: &Path) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "omnidesk-sync".to_owned());
+    let (config, export) = (config_path.to_string_lossy(), export.to_string_lossy());
+    let config: &[&str] = if config_path == Path::new(CONFIG_DEFAULT) { &[] } else { &["--config", &config] };
+    let words = [&[&program, "run"], options, config, &[&export]].concat();
+    shell_line(&words.into_iter().map(str::to_owned).collect::<Vec<_>>())
 }
 
 /// One execution of a run, from its beginning to its end.

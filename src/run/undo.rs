@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::error::RunError;
+use super::options::run_command;
 use crate::checkpoint::{Checkpoint, RunRecord, RunScope};
-use crate::config::{CONFIG_DEFAULT, Config};
-use crate::plan::{PreparedExport, shell_line};
+use crate::config::Config;
+use crate::plan::PreparedExport;
 use crate::reconcile::CustomerState;
 use crate::report::NewFile;
 use crate::source::{MAPPED_ID, ResultCell, Row, RowRef, UNDO, mapped_id_cell};
@@ -147,20 +148,15 @@ impl UndoSource<'_> {
 
     /// The command that applies the file, with the overrides that it needs.
     fn command_line(&self, customers: u64, file: &Path) -> String {
-        let guard = &self.config.guard;
-        let program = std::env::args().next().unwrap_or_else(|| "omnidesk-sync".to_owned());
-        let mut words = vec![program, "run".to_owned()];
+        let (guard, all) = (&self.config.guard, customers.to_string());
+        let mut options = Vec::new();
         if !guard.allow_purge {
-            words.push("--allow-purge".to_owned());
+            options.push("--allow-purge");
         }
         if guard.max_purge.count_in(customers) < customers {
-            words.extend(["--max-purge".to_owned(), customers.to_string()]);
+            options.extend(["--max-purge", &all]);
         }
-        if self.config_path != Path::new(CONFIG_DEFAULT) {
-            words.extend(["--config".to_owned(), self.config_path.display().to_string()]);
-        }
-        words.push(file.display().to_string());
-        shell_line(&words)
+        run_command(self.config_path, &options, file)
     }
 }
 
