@@ -14,6 +14,7 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
     let mut config = Config::read(&args.config)?;
     let customers = named_customers(&config, args.brand, &args.ids)?;
     // Each of these customers was named, so max_purge protects nobody.
+    let configured_guard = config.guard.clone();
     config.guard.allow_purge = args.allow_purge;
     config.limits.rate = args.rate.map_or(config.limits.rate, Into::into);
     let options = RunOptions {
@@ -22,6 +23,7 @@ pub(super) fn purge(args: &PurgeArgs, log: &LogWriter) -> Result<Exit, RunError>
         exports: Vec::new(),
         command: String::new(),
         plan: PlanOptions::default(),
+        configured_guard,
         allow_recreate: false,
         allow_vanished: 0,
         new_baseline: false,

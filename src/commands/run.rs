@@ -22,12 +22,14 @@ fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<Ru
     if !args.sandbox {
         monitors.set_notify(config.notify.clone());
     }
+    let configured_guard = config.guard.clone();
     override_settings(&mut config, args);
     Ok(RunOptions {
         config_path: args.common.config.clone(),
         exports: args.exports.clone(),
         command: if args.selection.only.is_empty() { resuming_command() } else { String::new() },
         plan: super::plan_options(&args.common, super::selection(&args.selection)),
+        configured_guard,
         allow_recreate: args.allow_recreate,
         allow_vanished: args.allow_vanished.unwrap_or_default(),
         new_baseline: args.new_baseline,

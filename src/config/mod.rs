@@ -5,6 +5,7 @@
 //! only the source of the API key and never the key, since messages quote lines.
 
 mod explain;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;

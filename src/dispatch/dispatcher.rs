@@ -16,11 +16,13 @@ use super::scheduler::{Network, Scheduler};
 use super::sender::send_calls;
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
+use super::timeline::Timeline;
 use super::waits::WAIT_CHECKED_EVERY;
 use crate::omnidesk::Client;
 
 /// Makes the calls of all `jobs`, in order, and sends `records` of them, which the
-/// recorder answers by `replies`. Must be called in a `LocalSet`.
+/// recorder answers by `replies`. The `timeline` is the caller's, who may end this
+/// future at any time. Must be called in a `LocalSet`.
 pub async fn run(
     settings: DispatchSettings,
     client: Client,
@@ -28,11 +30,12 @@ pub async fn run(
     records: mpsc::Sender<Vec<Record>>,
     replies: mpsc::UnboundedReceiver<Reply>,
     switch: StopSwitch,
+    timeline: Rc<RefCell<Timeline>>,
 ) -> DispatchEnd {
     let queue = RecordQueue::new();
     let end = tokio::select! {
         biased;
-        end = schedule(settings, client, jobs, queue.clone(), replies, switch) => end,
+        end = schedule(settings, client, jobs, (queue.clone(), timeline), replies, switch) => end,
         () = queue.deliver(&records) => DispatchEnd::default(),
     };
     queue.deliver_all(&records).await;
@@ -43,7 +46,7 @@ async fn schedule(
     settings: DispatchSettings,
     client: Client,
     mut jobs: mpsc::Receiver<Vec<Job>>,
-    records: RecordQueue,
+    (records, timeline): (RecordQueue, Rc<RefCell<Timeline>>),
     mut replies: mpsc::UnboundedReceiver<Reply>,
     switch: StopSwitch,
 ) -> DispatchEnd {
@@ -53,7 +56,7 @@ async fn schedule(
     let deadline = settings.max_duration.map(|duration| Instant::now() + duration);
     let mut senders = JoinSet::new();
     let count = settings.concurrency.get();
-    let scheduler = Rc::new(RefCell::new(Scheduler::new(settings, Rc::clone(&network), records)));
+    let scheduler = Rc::new(RefCell::new(Scheduler::new(settings, Rc::clone(&network), records, timeline)));
     (0..count)
         .for_each(|_| drop(senders.spawn_local(send_calls(Rc::clone(&network), Rc::clone(&scheduler)))));
     let mut next_check = Instant::now() + WAIT_CHECKED_EVERY;
@@ -97,7 +100,7 @@ async fn schedule(
     if !switch.is_set() {
         scheduler.settle_unproven();
     }
-    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.pace()) }
+    DispatchEnd { stop: switch.reason(), pace: Some(scheduler.pace()), timeline: None }
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

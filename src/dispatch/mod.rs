@@ -33,6 +33,7 @@ mod serial_sender;
 mod settings;
 mod stop;
 mod suspicion;
+mod timeline;
 mod vanished_brake;
 mod waits;
 
@@ -46,4 +47,6 @@ pub(crate) use serial_sender::{SendEnd, SerialSender};
 pub use settings::{DispatchSettings, InDoubt};
 pub(crate) use stop::Stop;
 pub use stop::StopSwitch;
+pub use timeline::Timeline;
+pub(crate) use timeline::{AnswerTimes, Bucket};
 pub use waits::{Wait, WaitCause};

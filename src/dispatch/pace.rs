@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::stop::Stop;
+use super::timeline::Timeline;
 use crate::units::Rate;
 
 /// How the calls of a run ended.
@@ -13,6 +14,8 @@ pub struct DispatchEnd {
     pub stop: Option<Stop>,
     /// `None` if no call was due, or the run stopped at once.
     pub pace: Option<Pace>,
+    /// What the calls did over time; `None` if none was due.
+    pub timeline: Option<Timeline>,
 }
 
 /// How the rate was used.

@@ -6,6 +6,7 @@
 //! other customers show. Whatever happens to it is one synchronous step, so nothing
 //! happens in between.
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -25,6 +26,7 @@ use super::record::{LoadedState, Problem, Record, RecordQueue, RecorderClosed, R
 use super::row::{Job, LostCreate, Row, RowEnd};
 use super::settings::DispatchSettings;
 use super::stop::{Stop, StopSwitch};
+use super::timeline::Timeline;
 use super::vanished_brake::VanishedBrake;
 use super::waits::Waits;
 use crate::mapping::Intent;
@@ -103,6 +105,7 @@ pub(super) struct Scheduler {
     pub(super) ungranted: Vec<(Box<Row>, Call)>,
 
     pub(super) gauge: Gauge,
+    pub(super) timeline: Rc<RefCell<Timeline>>,
     /// A server that has never answered is most likely a wrong address.
     pub(super) has_answered: bool,
     /// Whether a call has worked with this key and these settings.
@@ -140,7 +143,12 @@ fn is_over(cool_down: Instant) -> bool {
 }
 
 impl Scheduler {
-    pub(super) fn new(settings: DispatchSettings, network: Rc<Network>, records: RecordQueue) -> Self {
+    pub(super) fn new(
+        settings: DispatchSettings,
+        network: Rc<Network>,
+        records: RecordQueue,
+        timeline: Rc<RefCell<Timeline>>,
+    ) -> Self {
         let before = if settings.is_proven { Evidence::Works } else { Evidence::Nothing };
         let mut scheduler = Self {
             start: Instant::now(),
@@ -164,6 +172,7 @@ impl Scheduler {
             purge_grants: PurgeGrants::new(settings.purges_max, &settings.pending_purges),
             ungranted: Vec::new(),
             gauge: Gauge::default(),
+            timeline,
             has_answered: false,
             has_worked: settings.is_proven,
             calls_ended: 0,
@@ -456,7 +465,9 @@ impl Scheduler {
     pub(super) fn check_wait(&mut self) {
         let pacer = &self.network.pacer;
         let breaker = pacer.with_breaker(|breaker| breaker.state());
-        if let Some(wait) = self.waits.check(breaker, pacer.is_awaited(), Instant::now()) {
+        let now = Instant::now();
+        if let Some(wait) = self.waits.check(breaker, pacer.is_awaited(), now) {
+            self.timeline.borrow_mut().note_wait(wait, now);
             self.record(Record::Wait(wait));
         }
     }

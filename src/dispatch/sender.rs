@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call_queue::QueuedCall;
-use super::circuit_breaker::{BreakerEvent, OpenCause, Signal};
+use super::call_queue::{Purpose, QueuedCall};
+use super::circuit_breaker::{BreakerEvent, CircuitBreaker, OpenCause, Signal};
 use super::pace::Pace;
 use super::pacer::Permit;
 use super::retry::{Attempts, Decision, SentCall, decide};
 use super::scheduler::{Due, Network, Scheduler};
 use super::stop::Stop;
+use super::timeline::RequestEnd;
 use super::waits::WaitCause;
 use crate::mapping::Place;
 use crate::omnidesk::{Answer, CallKind, Exchange, Meaning, Proof, judge};
@@ -43,11 +44,12 @@ impl Scheduler {
     /// Takes in an answer: the call has ended, or is sent again if that is safe.
     fn take_answer(&mut self, mut queued: QueuedCall, permit: Permit, exchange: &Exchange) {
         self.waits.end();
-        let (at, kind) = (queued.row.at(), queued.call.kind());
+        let (at, kind, now) = (queued.row.at(), queued.call.kind(), Instant::now());
         let mut answer = judge(&queued.call, exchange, &self.settings.texts);
         answer.message = self.network.client.show(&answer.message);
         self.note_success(permit, &answer);
-        self.report_signal(permit, at, signal(&answer));
+        let (signal, took) = (signal(&answer), now - permit.at);
+        self.report_signal(permit, at, signal, took);
         self.count(&mut queued.sent, &answer);
         if kind == CallKind::Purge
             && answer.meaning == Meaning::NotFound
@@ -57,6 +59,14 @@ impl Scheduler {
             (answer.meaning, answer.proof) = (Meaning::Done, Proof::Done);
         }
         let decision = decide(kind, &answer, queued.sent.attempts, self.settings.attempts);
+        let breaker = |breaker: &mut CircuitBreaker| (breaker.is_limit(signal), breaker.state());
+        let (is_limit, state) = self.network.pacer.with_breaker(breaker);
+        // A control request is no call, and in no other count either.
+        if !matches!(queued.purpose, Purpose::Control(_)) {
+            let end = RequestEnd { signal, is_limit, is_last: decision == Decision::End, took };
+            self.timeline.borrow_mut().add_request(now, end);
+        }
+        self.timeline.borrow_mut().note_breaker(state, now);
         // Without the API's message, which may name a customer.
         tracing::debug!(%at, call = kind.as_str(), status = ?answer.status, ?decision, "answered");
         match decision {
@@ -80,6 +90,7 @@ impl Scheduler {
     }
 
     fn send_again(&mut self, mut queued: QueuedCall, decision: Decision) {
+        self.timeline.borrow_mut().sent_again += u64::from(!matches!(queued.purpose, Purpose::Control(_)));
         // Of the first calls, the next one waits for all attempts of this one.
         let is_last = queued.sent.attempts.unconnected >= self.settings.attempts.get();
         if self.is_proven() || is_last {
@@ -140,9 +151,9 @@ impl Scheduler {
         !is_expected && attempts.unconnected >= self.settings.attempts.get()
     }
 
-    fn report_signal(&mut self, permit: Permit, at: Place, signal: Signal) {
+    fn report_signal(&mut self, permit: Permit, at: Place, signal: Signal, took: Duration) {
         if signal == Signal::Good {
-            self.gauge.add(permit.at.elapsed());
+            self.gauge.add(took);
         }
         match self.network.pacer.add_answer(permit, at.position(), signal) {
             BreakerEvent::None | BreakerEvent::Closed(OpenCause::Limit) => {}

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::omnidesk::RefusalTexts;
 use crate::reconcile::{CustomerKey, Policy};
@@ -51,7 +51,7 @@ pub struct DispatchSettings {
 }
 
 /// `in_doubt`: how a create whose answer was lost is resolved.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InDoubt {
     /// Probe by an update, which is safe in both cases.

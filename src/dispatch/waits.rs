@@ -33,6 +33,23 @@ pub enum WaitCause {
 }
 
 impl WaitCause {
+    pub(crate) const ALL: [Self; 4] = [Self::Limit, Self::Outage, Self::CoolDown, Self::Retry];
+
+    /// Whether the circuit breaker holds all calls.
+    pub(super) fn is_of_breaker(self) -> bool {
+        matches!(self, Self::Limit | Self::Outage)
+    }
+
+    /// For programs.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Outage => "outage",
+            Self::CoolDown => "cool_down",
+            Self::Retry => "retry",
+        }
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Limit => "the server's limit is reached",

@@ -15,11 +15,11 @@ use serde_json::Value;
 use super::files::{FilesError, folder_prefix};
 use crate::source::TextEncoding;
 
-const SUMMARY: &str = "summary.json";
+pub(crate) const SUMMARY_FILE: &str = "summary.json";
 
 /// Everything that this program writes into the folder of a run.
 const OWN_FILES: [&str; 14] = [
-    SUMMARY,
+    SUMMARY_FILE,
     "report.html",
     "outcomes.csv",
     "missing.csv",
@@ -108,15 +108,11 @@ pub(crate) fn last_run_of(
     tenant: &str,
     export: Option<&str>,
 ) -> Result<Option<PathBuf>, FilesError> {
-    let name_of = |export: &str| -> String {
-        let name = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
-        name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
-    };
-    let name = export.map(name_of);
+    let name = export.map(export_stem);
     let mut last = None;
     for path in entries(dir)? {
         let is_same = own_summary(&path).is_some_and(|summary| {
-            let has_name = name.is_none() || summary["export"].as_str().map(name_of) == name;
+            let has_name = name.is_none() || summary["export"].as_str().map(export_stem) == name;
             summary["tenant"] == tenant && has_name
         });
         if is_same {
@@ -124,6 +120,37 @@ pub(crate) fn last_run_of(
         }
     }
     Ok(last)
+}
+
+/// The name of an export without its digits, which may be a date.
+fn export_stem(export: &str) -> String {
+    let name = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
+    name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+}
+
+/// The summary of the run before the one in `folder`, like it: for the same tenant, over
+/// an export of the same name, and whole or a part as it is.
+pub(crate) fn run_before(
+    folder: &Path,
+    (tenant, export): (&str, &str),
+    is_part: bool,
+) -> Result<Option<Value>, FilesError> {
+    // The port of a rehearsal changes.
+    let host = |tenant: &str| match tenant.strip_prefix("http://") {
+        Some(local) => local.rsplit_once(':').map_or(local, |(host, _)| host).to_owned(),
+        None => tenant.to_owned(),
+    };
+    let is_like_it = |summary: &Value| {
+        let text = |key: &str| summary[key].as_str().unwrap_or_default().to_owned();
+        host(&text("tenant")) == host(tenant)
+            && export_stem(&text("export")) == export_stem(export)
+            && summary["part"] == is_part
+    };
+    let mut before = entries(folder.parent().unwrap_or(Path::new("")))?;
+    // Names begin with the time.
+    before.retain(|path| path.file_name() < folder.file_name());
+    before.sort_unstable();
+    Ok(before.iter().rev().filter_map(|path| own_summary(path)).find(is_like_it))
 }
 
 /// A text that is searched in files of runs.
@@ -190,7 +217,7 @@ fn wide_texts(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// The summary of the run in this folder, if this program made it.
 fn own_summary(path: &Path) -> Option<Value> {
-    let file = path.join(SUMMARY);
+    let file = path.join(SUMMARY_FILE);
     // Neither of the two may be a link.
     if !path.symlink_metadata().ok()?.is_dir() || !file.symlink_metadata().ok()?.is_file() {
         return None;
@@ -220,7 +247,7 @@ fn delete(folder: &Path) -> io::Result<bool> {
         }
         files.push(entry.path());
     }
-    files.sort_by_key(|path| path.ends_with(SUMMARY));
+    files.sort_by_key(|path| path.ends_with(SUMMARY_FILE));
     files.iter().try_for_each(std::fs::remove_file)?;
     std::fs::remove_dir(folder)?;
     Ok(true)
@@ -241,7 +268,7 @@ mod tests {
             "outcomes": { "not_attempted": not_attempted },
             "stopped": null,
         });
-        std::fs::write(folder.join(SUMMARY), summary.to_string()).expect("a summary");
+        std::fs::write(folder.join(SUMMARY_FILE), summary.to_string()).expect("a summary");
         std::fs::write(folder.join("failed.csv"), "id\n").expect("a file");
         folder
     }
@@ -295,17 +322,17 @@ mod tests {
         // With another file, with a folder, and without a summary.
         std::fs::write(run(&dir, 1, 0).join("failed-fixed.csv"), "").expect("a file");
         std::fs::create_dir(run(&dir, 2, 0).join("report.html")).expect("a folder");
-        std::fs::remove_file(run(&dir, 4, 0).join(SUMMARY)).expect("removed");
+        std::fs::remove_file(run(&dir, 4, 0).join(SUMMARY_FILE)).expect("removed");
         // Links to a folder of a run, and to its summary.
         symlink(&victim, dir.join("20261103T023000Z-customers")).expect("a link");
-        let linked = run(&dir, 5, 0).join(SUMMARY);
+        let linked = run(&dir, 5, 0).join(SUMMARY_FILE);
         std::fs::remove_file(&linked).expect("removed");
-        symlink(victim.join(SUMMARY), &linked).expect("a link");
+        symlink(victim.join(SUMMARY_FILE), &linked).expect("a link");
         // A link in place of a result file keeps its folder too.
         symlink(victim.join("failed.csv"), run(&dir, 6, 0).join("outcomes.csv")).expect("a link");
         // Another name, and a summary of something else.
         std::fs::rename(run(&dir, 7, 0), dir.join("backup-20261107T023000Z")).expect("renamed");
-        std::fs::write(run(&dir, 8, 0).join(SUMMARY), "{\"started\": \"2026\"}").expect("a file");
+        std::fs::write(run(&dir, 8, 0).join(SUMMARY_FILE), "{\"started\": \"2026\"}").expect("a file");
         let before = names(&dir);
         let current = run(&dir, 9, 0);
         assert_eq!(sweep(&dir, keep(1), &current, |_| true).expect("swept"), 0);

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::mask::{mask_text, mask_value};
 use super::output::json_document;
-use crate::dispatch::{CallLine, CallResult, Pace, Problem};
+use super::timeline::{answers_json, timeline_json, waits_json};
+use crate::dispatch::{CallLine, CallResult, Pace, Problem, Timeline};
 use crate::guards::NoticeLine;
 use crate::omnidesk::{CallKind, Meaning};
 use crate::reconcile::{CauseMap, Counts, MissingCustomers, Outcome};
@@ -63,6 +65,10 @@ pub(super) struct CauseLine {
     pub(super) column: Option<String>,
     pub(super) message: String,
     pub(super) hint: String,
+    /// For readers elsewhere: without values of rows.
+    masked_message: String,
+    /// The form of the first row's value.
+    masked_value: Option<String>,
 }
 
 impl Causes {
@@ -76,6 +82,8 @@ impl Causes {
             column: problem.column.clone(),
             message: problem.message.clone(),
             hint: problem.hint.to_string(),
+            masked_message: mask_text(&problem.message, problem.value.as_deref()),
+            masked_value: problem.value.as_deref().map(mask_value),
         });
     }
 
@@ -127,6 +135,8 @@ pub(crate) struct Summary {
     pub(crate) tally: Tally,
     /// If calls were made.
     pub(crate) pace: Option<Pace>,
+    /// Likewise, of this execution.
+    pub(crate) timeline: Option<Timeline>,
     /// Rows with a problem, of this execution.
     pub(crate) causes: Causes,
     /// A code and a text, if it stopped early.
@@ -141,6 +151,10 @@ pub(crate) struct Summary {
     /// Why creates in doubt are not probed.
     pub(crate) unusable_probes: Option<UnusableProbes>,
     pub(crate) exit_code: u8,
+    /// The settings that decide how a run goes, by section.
+    pub(crate) settings: Value,
+    /// The guards with their verdicts.
+    pub(crate) guards: Value,
     /// The summary of the run before this one.
     pub(crate) before: Option<Value>,
     /// What a person types next, if anything is left to do.
@@ -207,6 +221,10 @@ impl Summary {
             "calls": calls,
             "requests": self.tally.requests,
             "pace": self.pace.as_ref().map(pace_json),
+            "timeline": self.timeline.as_ref().map(timeline_json),
+            "answers": self.timeline.as_ref().map(answers_json),
+            "waits": self.timeline.as_ref().map(waits_json),
+            "sent_again": self.timeline.as_ref().map(|timeline| timeline.sent_again),
             "existing_addresses": self.tally.existing,
             "creates_in_doubt": self.creates_in_doubt,
             "unusable_probes": self.unusable_probes.as_ref().map(UnusableProbes::json),
@@ -219,6 +237,9 @@ impl Summary {
             "folder": self.folder,
             "files": self.files,
             "exit_code": self.exit_code,
+            "settings": self.settings,
+            "guards": self.guards,
+            "before": self.before.as_ref().map(before_json),
         }))
     }
 
@@ -251,6 +272,27 @@ impl Summary {
             Period(self.took)
         )
     }
+}
+
+/// What a summary is compared by.
+const COMPARED: [&str; 13] = [
+    "folder",
+    "started",
+    "ended",
+    "seconds",
+    "resumed",
+    "rows",
+    "outcomes",
+    "calls",
+    "requests",
+    "answers",
+    "sent_again",
+    "stopped",
+    "exit_code",
+];
+
+fn before_json(summary: &Value) -> Map<String, Value> {
+    COMPARED.iter().map(|key| ((*key).to_owned(), summary[key].clone())).collect()
 }
 
 fn pace_json(pace: &Pace) -> Value {

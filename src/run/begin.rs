@@ -14,14 +14,18 @@ use crate::checkpoint::{
     Work,
 };
 use crate::config::Config;
-use crate::guards::{PurgeCounts, judge_guards, judge_purges, needs_size_override};
+use crate::guards::{
+    OverriddenGuard, PurgeCounts, judge_guards, judge_purges, needs_size_override, overridden_before,
+};
 use crate::omnidesk::{ApiKey, CallKind};
 use crate::plan::{
     MissingPlan, OpenRunFate, Plan, PlanObserver, PlanView, PreparedExport, RunContext, Window, make_plan,
     store_ids, target_line,
 };
 use crate::reconcile::{Counts, MissingAction, Outcome, Policy};
-use crate::report::{MISSING_FILE, RunFiles, make_run_folder, missing_file, report_line, write_into};
+use crate::report::{
+    MISSING_FILE, RunFiles, SUMMARY_FILE, make_run_folder, missing_file, report_line, write_into,
+};
 use crate::units::{Count, Period, counted};
 
 /// Earlier runs whose calls may show that the settings are right.
@@ -32,7 +36,24 @@ pub(super) struct StartedRun {
     pub(super) checkpoint: Checkpoint,
     pub(super) run: OpenRun,
     pub(super) policy: Policy,
+    pub(super) beginning: Beginning,
+}
+
+/// How an execution began, for its summary.
+#[derive(Default)]
+pub(super) struct Beginning {
     pub(super) was_resumed: bool,
+    /// Guards that would have blocked the run.
+    pub(super) overridden: Vec<OverriddenGuard>,
+}
+
+impl Beginning {
+    /// As far as the summary of the execution before shows it.
+    fn resumed(run: &OpenRun) -> Self {
+        let summary = std::fs::read(Path::new(&run.record.folder).join(SUMMARY_FILE)).unwrap_or_default();
+        let summary = serde_json::from_slice(&summary).unwrap_or_default();
+        Self { was_resumed: true, overridden: overridden_before(&summary) }
+    }
 }
 
 impl Execution<'_> {
@@ -59,7 +80,8 @@ impl Execution<'_> {
             let settle = if in_doubt { config.omnidesk.settle.0 } else { Duration::ZERO };
             options.report(|| resume_text(config, &run, settle, window));
             let policy = Policy { export: run.export.ordinal, ..context.policy };
-            return Ok(StartedRun { checkpoint, run, policy, was_resumed: true });
+            let beginning = Beginning::resumed(&run);
+            return Ok(StartedRun { checkpoint, run, policy, beginning });
         }
         let mut limits = PassLimits { interrupts, window, log: self.log };
         let search = config.guard.shared_addresses.search_of_run();
@@ -91,8 +113,11 @@ impl Execution<'_> {
             self.report_retry(retry);
         }
         forget_ids_unless_wanted(config, &mut checkpoint)?;
+        let overridden = judge_guards(&options.configured_guard, &plan.effects, &context.baseline);
+        let overridden = overridden.into_iter().map(OverriddenGuard::from).collect();
         let run = self.start(&context, &mut checkpoint, plan)?;
-        Ok(StartedRun { checkpoint, run, policy: context.policy, was_resumed: false })
+        let beginning = Beginning { was_resumed: false, overridden };
+        Ok(StartedRun { checkpoint, run, policy: context.policy, beginning })
     }
 
     /// Begins a run whose plan may be carried out.

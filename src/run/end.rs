@@ -2,17 +2,24 @@
 
 use std::path::Path;
 
-use super::begin::now;
+use serde_json::Value;
+
+use super::begin::{Beginning, now};
 use super::error::RunError;
 use super::exit::Exit;
 use super::monitors::FinishedRun;
 use super::options::{Execution, run_command};
 use super::recorder::Recorder;
 use crate::checkpoint::{CheckpointError, Probing, RunRecord, RunScope, RunState, Work};
-use crate::dispatch::{DispatchEnd, Pace, Stop};
+use crate::config::Config;
+use crate::dispatch::{DispatchEnd, Stop};
+use crate::guards::guard_results;
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
-use crate::report::{MISSING_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line, sweep};
+use crate::report::{
+    MISSING_FILE, SUMMARY_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line, run_before,
+    sweep,
+};
 use crate::units::{Period, local_time, pluralize, time_after};
 
 impl Execution<'_> {
@@ -20,7 +27,7 @@ impl Execution<'_> {
         &self,
         mut recorder: Recorder,
         end: DispatchEnd,
-        was_resumed: bool,
+        beginning: &Beginning,
     ) -> Result<FinishedRun, RunError> {
         recorder.progress.finish();
         let pending_rows = recorder.run.pending_rows(Work::Calls) + recorder.run.pending_rows(Work::Rejected);
@@ -28,12 +35,13 @@ impl Execution<'_> {
         // A signal that came when all was done stops nothing.
         let stop = end
             .stop
+            .as_ref()
             .filter(|stop| pending > 0 || matches!(stop, Stop::RecorderClosed | Stop::ExportLost { .. }));
         let state = if pending == 0 { RunState::Finished } else { RunState::Open };
-        let summary = self.summary(&recorder, pending_rows, stop.as_ref(), end.pace, was_resumed)?;
+        let summary = self.summary(&recorder, pending_rows, stop, &end, beginning)?;
         let json = summary.json();
-        recorder.files.write_whole("summary.json", format!("{json:#}\n").as_bytes())?;
-        let page = page(&summary).map_err(|error| RunError::Bug(format!("report.html: {error}")))?;
+        recorder.files.write_whole(SUMMARY_FILE, format!("{json:#}\n").as_bytes())?;
+        let page = page(&json).map_err(|error| RunError::Bug(format!("report.html: {error}")))?;
         recorder.files.write_whole("report.html", page.as_bytes())?;
         // Last: a run whose results could not be written is not finished.
         recorder.checkpoint.close_run(&mut recorder.run, state, &summary.ended)?;
@@ -47,7 +55,7 @@ impl Execution<'_> {
             let (rows, outcomes) = (summary.rows, summary.counts.total());
             return Err(RunError::Bug(format!("{rows} rows were read, and {outcomes} have an outcome")));
         }
-        Ok(FinishedRun { exit: exit_of(&summary, stop.as_ref()), summary })
+        Ok(FinishedRun { exit: exit_of(&summary, stop), summary })
     }
 
     /// Deletes old folders. If that fails, the run does not. A rehearsal must
@@ -74,24 +82,33 @@ impl Execution<'_> {
         recorder: &Recorder,
         pending_rows: u64,
         stop: Option<&Stop>,
-        pace: Option<Pace>,
-        was_resumed: bool,
+        end: &DispatchEnd,
+        beginning: &Beginning,
     ) -> Result<Summary, RunError> {
         let Recorder { checkpoint, run, files, .. } = recorder;
         let record = &run.record;
         let mut counts = record.counts;
         counts.add_many(Outcome::NotAttempted, pending_rows);
+        let config = &self.options.config;
+        let (tenant, export) = (config.omnidesk.base_url.to_string(), self.prepared.export.name());
+        let is_part = record.scope.is_part();
+        let (overridden, stopped_by) = (&beginning.overridden, stop.and_then(|stop| guard_of(stop, config)));
+        let mut settings = config.shown();
+        settings["options"] = self.options.json();
         let mut summary = Summary {
-            tenant: self.options.config.omnidesk.base_url.to_string(),
-            export: self.prepared.export.name(),
+            settings,
+            guards: guard_results(&config.guard, overridden, stopped_by, is_part),
+            before: summary_before(files.folder(), (&tenant, &export), is_part),
+            tenant,
+            export,
             export_hash: self.prepared.hash.to_string(),
             started: record.started.clone(),
             ended: now(),
             creates_in_doubt: checkpoint.creates_in_doubt(),
             unusable_probes: unusable_probes(record).filter(|_| checkpoint.creates_in_doubt() > 0),
             took: self.began.elapsed(),
-            was_resumed,
-            is_part: record.scope.is_part(),
+            was_resumed: beginning.was_resumed,
+            is_part,
             subject: if record.scope == RunScope::Request { Subject::Customers } else { Subject::Rows },
             rows: record.rows,
             no_rows: record.no_rows,
@@ -99,14 +116,14 @@ impl Execution<'_> {
             missing: record.missing,
             calls_planned: record.calls_planned,
             tally: recorder.tally.clone(),
-            pace,
+            pace: end.pace,
+            timeline: end.timeline.clone(),
             causes: recorder.causes.clone(),
             stopped: stop.map(|stop| self.stop_text(stop)),
             folder: files.folder().display().to_string(),
             files: file_names(recorder),
             notices: checkpoint.profile(run.id)?.unwrap_or_default().notices,
             exit_code: 0,
-            before: None,
             next: None,
         };
         let exit = if summary.is_balanced() { exit_of(&summary, stop) } else { Exit::Broken };
@@ -218,6 +235,25 @@ impl Execution<'_> {
         format!(
             "{at} would purge a customer, which the plan did not count, since Omnidesk holds something else than was acknowledged; {why}. It was not sent\nhint: if it is right, run the same command again with {option}"
         )
+    }
+}
+
+/// The summary of the run before this one. That it cannot be read fails no run.
+fn summary_before(folder: &Path, export: (&str, &str), is_part: bool) -> Option<Value> {
+    run_before(folder, export, is_part).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the run before cannot be compared");
+        None
+    })
+}
+
+/// The guard that stopped a run on its way.
+fn guard_of(stop: &Stop, config: &Config) -> Option<&'static str> {
+    match stop {
+        Stop::CanaryFailed { .. } => Some("canary"),
+        Stop::Vanished { .. } => Some("max_vanished"),
+        Stop::PurgeNotGranted { .. } if config.guard.allow_purge => Some("max_purge"),
+        Stop::PurgeNotGranted { .. } => Some("allow_purge"),
+        _ => None,
     }
 }
 

@@ -78,9 +78,8 @@ pub(crate) fn run(
     let mut interrupts = signals::Interrupts::listen().map_err(RunError::System)?;
     let execution = Execution { options, prepared: &prepared, key: &key, log, began };
     let started = execution.begin(checkpoint, &mut interrupts)?;
-    let was_resumed = started.was_resumed;
-    let (recorder, end) = execution.run_second_pass(started, client, interrupts)?;
-    execution.end(recorder, end, was_resumed)
+    let (recorder, end, beginning) = execution.run_second_pass(started, client, interrupts)?;
+    execution.end(recorder, end, &beginning)
 }
 
 fn open_checkpoint(options: &RunOptions, lock: Lock) -> Result<Checkpoint, RunError> {

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
 use crate::config::{CONFIG_DEFAULT, Config};
+use crate::guards::GuardSettings;
 use crate::omnidesk::ApiKey;
-use crate::plan::{PlanOptions, PreparedExport, Window, shell_line};
+use crate::plan::{PlanOptions, PreparedExport, Selection, Window, shell_line};
 use crate::report::{LogWriter, ProgressSetting, report_line};
 
 pub(crate) struct RunOptions {
@@ -16,6 +19,8 @@ pub(crate) struct RunOptions {
     /// keeps it.
     pub(crate) command: String,
     pub(crate) plan: PlanOptions,
+    /// The guards as the file has them, without the overrides of the command line.
+    pub(crate) configured_guard: GuardSettings,
     /// Purged customers may be created again.
     pub(crate) allow_recreate: bool,
     /// Known customers who may be created again without a wait.
@@ -40,6 +45,27 @@ impl RunOptions {
         if !self.quiet {
             report_line(text().trim_end());
         }
+    }
+
+    /// The options of the command line that were given, for the summary.
+    pub(super) fn json(&self) -> Value {
+        let PlanOptions { full, limit, selection } = &self.plan;
+        let mut options = json!({
+            "full": full,
+            "limit": limit,
+            "fresh": self.fresh,
+            "sandbox": self.sandbox,
+            "allow_recreate": self.allow_recreate,
+            "allow_vanished": (self.allow_vanished > 0).then_some(self.allow_vanished),
+            "new_baseline": self.new_baseline,
+            // Ids are no settings.
+            "only": matches!(selection, Selection::Customers { .. }),
+            "part": matches!(selection, Selection::Part),
+        });
+        if let Some(options) = options.as_object_mut() {
+            options.retain(|_, value| !value.is_null() && *value != json!(false));
+        }
+        options
     }
 }
 

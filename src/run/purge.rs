@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::begin::{StartedRun, now, staying_text, wire_settings, with_evidence};
+use super::begin::{Beginning, StartedRun, now, staying_text, wire_settings, with_evidence};
 use super::end::exit_of;
 use super::error::{FIRST_CALL, RunError};
 use super::exit::Exit;
@@ -76,9 +76,8 @@ pub(crate) fn purge(
     let given_up = if options.fresh { close_requests(options, &mut checkpoint)? } else { Vec::new() };
     let execution = Execution { options, prepared: &prepared, key: &key, log, began };
     let started = execution.begin_purge(checkpoint, request.customers.len() as u64)?;
-    let was_resumed = started.was_resumed;
-    let (recorder, end) = execution.run_second_pass(started, client, interrupts)?;
-    let finished = execution.end_purge(recorder, end, was_resumed)?;
+    let (recorder, end, beginning) = execution.run_second_pass(started, client, interrupts)?;
+    let finished = execution.end_purge(recorder, &end, &beginning)?;
     let older = older_files(options, request)?;
     let mut json = finished.json(request, &hash_key, &older);
     json["given_up"] = given_up.into();
@@ -197,7 +196,8 @@ impl Execution<'_> {
             None => self.start_purge(&mut checkpoint, customers)?,
         };
         let policy = Policy { full: true, ..Policy::new(checkpoint.key(), run.export.ordinal) };
-        Ok(StartedRun { checkpoint, run, policy, was_resumed })
+        let beginning = Beginning { was_resumed, ..Beginning::default() };
+        Ok(StartedRun { checkpoint, run, policy, beginning })
     }
 
     fn start_purge(&self, checkpoint: &mut Checkpoint, customers: u64) -> Result<OpenRun, RunError> {
@@ -239,21 +239,22 @@ impl Execution<'_> {
     fn end_purge(
         &self,
         mut recorder: Recorder,
-        end: DispatchEnd,
-        was_resumed: bool,
+        end: &DispatchEnd,
+        beginning: &Beginning,
     ) -> Result<FinishedPurge, RunError> {
         recorder.progress.finish();
         let pending = recorder.run.pending_rows(Work::Calls);
         let stop = end
             .stop
+            .as_ref()
             .filter(|stop| pending > 0 || matches!(stop, Stop::RecorderClosed | Stop::ExportLost { .. }));
         let state = if pending == 0 { RunState::Finished } else { RunState::Open };
-        let summary = self.summary(&recorder, pending, stop.as_ref(), end.pace, was_resumed)?;
+        let summary = self.summary(&recorder, pending, stop, end, beginning)?;
         recorder.checkpoint.close_run(&mut recorder.run, state, &summary.ended)?;
         let text = if self.options.quiet { summary.quiet_text() } else { summary.text() };
         report_line(text.trim_end());
         let folder = recorder.files.folder().to_owned();
-        Ok(FinishedPurge { exit: exit_of(&summary, stop.as_ref()), folder, counts: summary.counts })
+        Ok(FinishedPurge { exit: exit_of(&summary, stop), folder, counts: summary.counts })
     }
 }
 

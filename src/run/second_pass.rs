@@ -1,18 +1,20 @@
 //! The second pass: visits the rows that have calls to make.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::begin::StartedRun;
+use super::begin::{Beginning, StartedRun};
 use super::error::RunError;
 use super::feed::{feed_missing, feed_rows};
 use super::options::Execution;
 use super::recorder::Recorder;
 use super::signals::Interrupts;
 use crate::checkpoint::{OpenRun, Probing, Work};
-use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Reply, Stop, StopSwitch};
+use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Reply, Stop, StopSwitch, Timeline};
 use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
 use crate::report::{Causes, ProgressDisplay, RunFiles, Tally, Workload};
@@ -29,8 +31,8 @@ impl Execution<'_> {
         started: StartedRun,
         client: Client,
         interrupts: Interrupts,
-    ) -> Result<(Recorder, DispatchEnd), RunError> {
-        let StartedRun { checkpoint, mut run, policy, .. } = started;
+    ) -> Result<(Recorder, DispatchEnd, Beginning), RunError> {
+        let StartedRun { checkpoint, mut run, policy, beginning } = started;
         // Of an execution that was killed.
         run.record.wait = None;
         let folder = PathBuf::from(&run.record.folder);
@@ -50,7 +52,7 @@ impl Execution<'_> {
         let mut recorder = Recorder { checkpoint, run, files, progress, tally, causes };
         recorder.settle_rejected(self.prepared, &policy)?;
         if done == rows {
-            return Ok((recorder, DispatchEnd::default()));
+            return Ok((recorder, DispatchEnd::default(), beginning));
         }
         let (records, inbox) = mpsc::channel(RECORDS_AHEAD);
         // Bounded by the rows that the scheduler holds.
@@ -72,7 +74,7 @@ impl Execution<'_> {
             // Calls were made: an export that cannot be read any more ends the run in order.
             let lost = fed.err().map(|error| Stop::ExportLost { message: error.to_string() });
             end.stop = end.stop.or(lost);
-            Ok((recorder, end))
+            Ok((recorder, end, beginning))
         })
     }
 
@@ -103,14 +105,20 @@ impl Execution<'_> {
                 None => std::future::pending().await,
             }
         };
-        Ok(LocalSet::new().block_on(&runtime, async move {
+        let (rates, timeline) = (settings.rates.clone(), Rc::<RefCell<Timeline>>::default());
+        let own = Rc::clone(&timeline);
+        let end = LocalSet::new().block_on(&runtime, async move {
+            let stopped = |stop| DispatchEnd { stop: Some(stop), ..DispatchEnd::default() };
             tokio::select! {
-                end = dispatch::run(settings, client, feed, records, replies, switch) => end,
+                end = dispatch::run(settings, client, feed, records, replies, switch, own) => end,
                 // Calls on their way are in the checkpoint: as safe as a kill.
-                () = second_signal => DispatchEnd { stop: Some(Stop::Interrupted), pace: None },
-                () = window_closed => DispatchEnd { stop: Some(Stop::WindowClosed), pace: None },
+                () = second_signal => stopped(Stop::Interrupted),
+                () = window_closed => stopped(Stop::WindowClosed),
             }
-        }))
+        });
+        let mut timeline = timeline.take();
+        timeline.end(&rates);
+        Ok(DispatchEnd { timeline: Some(timeline), ..end })
     }
 
     /// Purges that may still be made: those that were planned, and as many as

@@ -30,6 +30,7 @@ mod model;
 mod nights;
 mod order;
 mod packaging;
+mod page;
 mod parts;
 mod people;
 mod places;

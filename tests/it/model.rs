@@ -751,6 +751,7 @@ impl World {
                 records,
                 replied,
                 StopSwitch::default(),
+                Rc::default(),
             );
             let recording = self.record(&mut checkpoint, &mut run, (inbox, replies), crash, &crashed);
             tokio::select! {

@@ -798,7 +798,7 @@ fn the_report_page_needs_no_other_file_and_escapes_its_texts() {
     let world = World::with_server(&Server::new(|_, _| refusal("<script>alert(1)</script>")).url());
     world.run(&rows(2)).expect_code(1);
     let page = world.result_text("report.html");
-    assert!(page.contains("2 rows to http:") && page.contains("failed"), "{page}");
+    assert!(page.contains("2 of 2 rows need a person") && page.contains("failed"), "{page}");
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     assert!(!page.contains("src=") && !page.contains("href="), "{page}");
 }

@@ -24,6 +24,9 @@ fn settings() -> insta::Settings {
         (r"\S+/omnidesk-sync run", "omnidesk-sync run"),
         (r#""(seconds|answer_ms)": \d+(\.\d+)?(e-?\d+)?"#, "\"$1\": NUMBER"),
         (r#""(seconds|answer_ms)":\d+(\.\d+)?(e-?\d+)?"#, "\"$1\":NUMBER"),
+        // Their values differ, and so does the number of buckets.
+        (r#"(?s)"timeline": \{.*?\n  \}"#, "\"timeline\": TIMELINE"),
+        (r#""(median_ms|p95_ms|p99_ms)": \d+(\.\d+)?"#, "\"$1\": NUMBER"),
         // Below the numbers, which may have as many digits.
         (r"[0-9a-f]{16}\b", "HASH"),
         (r"in \d+ m?s\b", "in DURATION"),
