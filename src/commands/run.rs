@@ -20,7 +20,7 @@ pub(super) fn run(args: &RunArgs, log: &LogWriter) -> Result<Exit, RunError> {
 fn options(args: &RunArgs, began: Instant, monitors: &mut Monitors) -> Result<RunOptions, RunError> {
     let mut config = Config::read(&args.common.config)?;
     if !args.sandbox {
-        monitors.set_notify(config.notify.clone());
+        monitors.set_notify(&config);
     }
     let configured_guard = config.guard.clone();
     override_settings(&mut config, args);

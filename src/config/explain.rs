@@ -23,8 +23,7 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
         );
     }
     if may_hold_key(line) {
-        // The parser's message names only the text before the `=`.
-        return format!("{place}: {message}{hint}");
+        return format!("{place}: {}{hint}", without_urls(&message));
     }
     format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
 }
@@ -39,11 +38,19 @@ fn without_inner_lines(message: &str) -> String {
     }
 }
 
+/// The parser's message quotes the text before the `=`, and the name of a variant.
+fn without_urls(message: &str) -> String {
+    let words = message.split(' ').map(|word| if word.contains("://") { "…" } else { word });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// Whether the line may hold the API key: its name has `key` in it, misspelt or
-/// not, or its value is a URL with an `@` or a `?`.
+/// not, or its value is a URL: that of a monitor or a chat is a secret, and that of
+/// the API may hold one behind an `@` or a `?`.
 fn may_hold_key(line: &str) -> bool {
     let name = line.split('=').next().unwrap_or_default().to_lowercase();
-    name.contains("key") || line.contains("://") && line.contains(['@', '?'])
+    let is_secret = || line.contains(['@', '?']) || !name.trim().starts_with("base");
+    name.contains("key") || line.contains("://") && is_secret()
 }
 
 /// The name nearest to x in serde's "unknown field `x`, expected one of `a`, `b`".

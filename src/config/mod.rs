@@ -20,7 +20,8 @@ use crate::dispatch::InDoubt;
 use crate::guards::GuardSettings;
 use crate::mapping::{CustomerSettings, NamePolicy, OperationSettings};
 use crate::omnidesk::{
-    ApiSettings, Auth, BaseUrl, BodyEncoding, KeySource, MessagePattern, RefusalTexts, custom_name_problems,
+    ApiSettings, Auth, BaseUrl, BodyEncoding, MessagePattern, RefusalTexts, SecretSource,
+    custom_name_problems,
 };
 use crate::reconcile::MissingAction;
 use crate::report::{KeepRuns, NotifySettings};
@@ -75,7 +76,7 @@ pub struct Config {
 pub struct OmnideskSection {
     pub base_url: BaseUrl,
     #[serde(default = "default_key")]
-    pub api_key: KeySource,
+    pub api_key: SecretSource,
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
@@ -204,8 +205,8 @@ impl Default for ReportSection {
     }
 }
 
-fn default_key() -> KeySource {
-    KeySource::Env("OMNIDESK_API_KEY".to_owned())
+fn default_key() -> SecretSource {
+    SecretSource::Env("OMNIDESK_API_KEY".to_owned())
 }
 
 fn default_timeout() -> Period {
@@ -227,15 +228,8 @@ impl Config {
         let resolve = |path: &mut PathBuf| *path = folder.join(&*path);
         resolve(&mut self.checkpoint.path);
         resolve(&mut self.report.dir);
-        match &mut self.omnidesk.api_key {
-            KeySource::File(path) => resolve(path),
-            // A name without a slash is searched for in PATH.
-            KeySource::Command(words) => {
-                let program = words.first_mut().filter(|program| program.contains('/'));
-                program.into_iter().for_each(|word| *word = folder.join(&*word).display().to_string());
-            }
-            KeySource::Env(_) | KeySource::Credential(_) => {}
-        }
+        self.omnidesk.api_key.resolve(folder);
+        self.notify.resolve_paths(folder);
     }
 
     /// `path` is for messages.
@@ -273,16 +267,8 @@ impl Config {
         if self.omnidesk.timeout.0.is_zero() {
             problems.push("omnidesk.timeout: a call needs some time, such as 30s".to_owned());
         }
-        match &self.omnidesk.api_key {
-            KeySource::Command(command) if command.is_empty() => {
-                problems.push("omnidesk.api_key: the command has no program".to_owned());
-            }
-            KeySource::Credential(name) if matches!(name.as_str(), "" | "." | "..") || name.contains('/') => {
-                let problem = "a credential has a name, as in LoadCredential=, and no path";
-                problems.push(format!("omnidesk.api_key: {problem}"));
-            }
-            _ => {}
-        }
+        let key_problem = self.omnidesk.api_key.problem();
+        problems.extend(key_problem.map(|problem| format!("omnidesk.api_key: {problem}")));
         if self.report.heartbeat.0.is_zero() {
             problems.push("report.heartbeat: lines need some time between them, such as 60s".to_owned());
         }

@@ -6,7 +6,7 @@ use super::report::{Check, DoctorReport, Verdict};
 use crate::checkpoint::{Checkpoint, CheckpointError};
 use crate::config::Config;
 use crate::mapping::Mapping;
-use crate::omnidesk::{ApiKey, KeySource};
+use crate::omnidesk::{ApiKey, SecretSource};
 use crate::source::Columns;
 use crate::units::counted;
 
@@ -16,9 +16,10 @@ pub(super) fn examine(config: &Config, report: &mut DoctorReport) -> Option<ApiK
     check_mapping(config, report);
     report.add(check_checkpoint(config));
     report.add(check_folder("report folder", &config.report.dir));
+    check_notify(config, report);
     match ApiKey::fetch(&config.omnidesk.api_key) {
         Ok(key) => {
-            report.good("key source", describe_source(&config.omnidesk.api_key));
+            report.add(describe_source("key source", &config.omnidesk.api_key));
             Some(key)
         }
         Err(error) => {
@@ -28,13 +29,20 @@ pub(super) fn examine(config: &Config, report: &mut DoctorReport) -> Option<ApiK
     }
 }
 
-/// Only sources that were found are named: any other text could be the key itself.
-fn describe_source(source: &KeySource) -> String {
-    match source {
-        KeySource::Env(name) => format!("the environment variable {name}"),
-        KeySource::File(path) => format!("the file {}", path.display()),
-        KeySource::Command(words) => format!("the command {}", words.first().map_or("", String::as_str)),
-        KeySource::Credential(name) => format!("the credential {name}"),
+/// Of a secret that was read.
+fn describe_source(name: &'static str, source: &SecretSource) -> Check {
+    if source.is_public() {
+        return Check::new(name, Verdict::Attention, format!("every user of this machine can read {source}"))
+            .with_hint("chmod 600, and let the user of the runs own it");
+    }
+    Check::new(name, Verdict::Good, source.to_string())
+}
+
+/// Of URLs and headers in `[notify]` that are kept elsewhere.
+fn check_notify(config: &Config, report: &mut DoctorReport) {
+    match config.notify.check_sources() {
+        Ok(sources) => sources.into_iter().for_each(|source| report.add(describe_source("notify", source))),
+        Err(problem) => report.add(Check::new("notify", Verdict::Attention, problem)),
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) use files::{
     FilesError, MISSING_FILE, NewFile, RECEIPT_FILE, RunFiles, make_run_folder, missing_file, write_into,
 };
 pub(crate) use metrics::{ExecutionReport, check_metrics_file, write_metrics};
-pub(crate) use notify::{Notifier, NotifySettings};
+pub(crate) use notify::{Notifier, NotifySettings, RunEnd};
 pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting};

@@ -1,28 +1,29 @@
-//! Requests to a monitor when a run begins and when it ends. A dead man's switch
-//! raises the alarm after a failure, and when no request comes.
+//! Messages to other programs when a run begins and when it ends: to a monitor, and
+//! to a chat.
 //!
-//! Nothing here can fail a run, or delay it by more than [`PING_MAX`]. A request
-//! holds counts and exit codes: no name, address, id or key, and no message of the
-//! server, which may quote a row.
+//! A monitor hears of every run. A dead man's switch raises the alarm after a
+//! failure, and when no request comes. A chat hears of a run whose state differs
+//! from the last one.
+//!
+//! Nothing here can fail a run. A message holds counts, exit codes and codes of
+//! causes: no name, address, id or key, and no message of the server, which may
+//! quote a row.
 
-use std::fmt;
+mod delivery;
+mod url;
+mod webhook;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use reqwest::{Client as HttpClient, StatusCode, Url};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::omnidesk::{is_loopback, parse_url};
-use crate::units::error_chain;
-
-/// For all attempts of one notification.
-const PING_MAX: Duration = Duration::from_secs(10);
-/// For one attempt. Three and the pauses between them stay below [`PING_MAX`].
-const ATTEMPT_MAX: Duration = Duration::from_secs(3);
-const ATTEMPTS: u32 = 3;
-/// Before the second attempt; twice as long before the third.
-const PAUSE: Duration = Duration::from_millis(200);
+use self::delivery::{Message, deliver};
+use self::url::NotifyUrl;
+use self::webhook::{WebhookBody, WebhookOn, WebhookState};
+use crate::omnidesk::SecretSource;
 
 /// The highest exit code.
 const EXIT_CODE_MAX: u8 = 7;
@@ -31,11 +32,19 @@ const EXIT_CODE_MAX: u8 = 7;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifySettings {
-    start: Option<PingUrl>,
-    success: Option<PingUrl>,
-    failure: Option<PingUrl>,
+    start: Option<NotifyUrl>,
+    success: Option<NotifyUrl>,
+    failure: Option<NotifyUrl>,
     method: PingMethod,
     success_codes: Vec<u8>,
+    /// Of a chat.
+    webhook: Option<NotifyUrl>,
+    webhook_body: WebhookBody,
+    /// Lines `Name: value`.
+    webhook_headers: Option<SecretSource>,
+    webhook_on: WebhookOn,
+    /// Begins each message to the chat.
+    webhook_title: String,
 }
 
 impl Default for NotifySettings {
@@ -46,6 +55,11 @@ impl Default for NotifySettings {
             failure: None,
             method: PingMethod::default(),
             success_codes: vec![0],
+            webhook: None,
+            webhook_body: WebhookBody::default(),
+            webhook_headers: None,
+            webhook_on: WebhookOn::default(),
+            webhook_title: "omnidesk-sync".to_owned(),
         }
     }
 }
@@ -54,8 +68,52 @@ impl NotifySettings {
     /// One message for each.
     pub(crate) fn problems(&self) -> Vec<String> {
         let invalid = self.success_codes.iter().filter(|code| **code > EXIT_CODE_MAX);
-        invalid.map(|code| format!("notify.success_codes: there is no exit code {code}")).collect()
+        let invalid = invalid.map(|code| format!("notify.success_codes: there is no exit code {code}"));
+        let sources = self.sources().into_iter().filter_map(|(key, source)| Some((key, source?)));
+        let sources =
+            sources.filter_map(|(key, source)| Some(format!("notify.{key}: {}", source.problem()?)));
+        invalid.chain(sources).collect()
     }
+
+    /// Makes relative paths relative to the folder of the configuration.
+    pub(crate) fn resolve_paths(&mut self, folder: &Path) {
+        let urls = [&mut self.start, &mut self.success, &mut self.failure, &mut self.webhook];
+        let sources = urls.into_iter().flatten().filter_map(NotifyUrl::source_mut);
+        sources.chain(&mut self.webhook_headers).for_each(|source| source.resolve(folder));
+    }
+
+    /// Where URLs and headers are kept, by key.
+    fn sources(&self) -> [(&'static str, Option<&SecretSource>); 5] {
+        [
+            ("start", kept(&self.start)),
+            ("success", kept(&self.success)),
+            ("failure", kept(&self.failure)),
+            ("webhook", kept(&self.webhook)),
+            ("webhook_headers", self.webhook_headers.as_ref()),
+        ]
+    }
+
+    /// Reads everything that is kept elsewhere, and names the sources that are there.
+    pub(crate) fn check_sources(&self) -> Result<Vec<&SecretSource>, String> {
+        for (key, url) in [
+            ("start", &self.start),
+            ("success", &self.success),
+            ("failure", &self.failure),
+            ("webhook", &self.webhook),
+        ] {
+            url.as_ref()
+                .map_or(Ok(()), |url| url.read().map(drop))
+                .map_err(|error| format!("{key}: {error}"))?;
+        }
+        if let Some(source) = &self.webhook_headers {
+            webhook::headers(source).map_err(|error| format!("webhook_headers: {error}"))?;
+        }
+        Ok(self.sources().into_iter().filter_map(|(_, source)| source).collect())
+    }
+}
+
+fn kept(url: &Option<NotifyUrl>) -> Option<&SecretSource> {
+    url.as_ref().and_then(NotifyUrl::source)
 }
 
 /// `method` in `[notify]`
@@ -69,158 +127,96 @@ enum PingMethod {
     Get,
 }
 
-/// The URL of a monitor. Anybody with its path can silence the alarm, so only the
-/// host is ever shown.
-#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(with = "String")]
-struct PingUrl(Url);
-
-impl TryFrom<String> for PingUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        parse_url(&text, "it, and silence the alarm").map(Self)
-    }
+/// The end of a run, as messages have it.
+pub(crate) struct RunEnd {
+    pub(crate) exit_code: u8,
+    /// In one line that names no customer.
+    pub(crate) line: String,
+    /// Codes of what went wrong, with the number of rows if they are causes of rows.
+    pub(crate) causes: BTreeMap<String, Option<u64>>,
 }
 
-impl fmt::Debug for PingUrl {
-    fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
-        write!(out, "{}://{}/…", self.0.scheme(), self.0.host_str().unwrap_or_default())
-    }
-}
-
-/// Notifies the monitor of one run.
+/// Notifies the monitor and the chat of one run.
 #[derive(Debug)]
 pub(crate) struct Notifier {
     settings: NotifySettings,
+    /// Where the state of the last run is kept.
+    state_path: PathBuf,
     start: Option<JoinHandle<Result<(), String>>>,
 }
 
 impl Notifier {
-    pub(crate) fn new(settings: NotifySettings) -> Self {
-        Self { settings, start: None }
+    pub(crate) fn new(settings: NotifySettings, state_path: PathBuf) -> Self {
+        Self { settings, state_path, start: None }
+    }
+
+    /// Of nobody.
+    pub(crate) fn silent() -> Self {
+        Self::new(NotifySettings::default(), PathBuf::new())
     }
 
     /// The run does not wait for this.
     pub(crate) fn start(&mut self) {
         let Some(url) = self.settings.start.clone() else { return };
-        let method = self.settings.method;
-        self.start = Some(std::thread::spawn(move || ping(&url, method, "started")));
+        let message = self.ping("started");
+        self.start = Some(std::thread::spawn(move || deliver(&url, || Ok(message))));
     }
 
     pub(crate) fn is_success(&self, exit_code: u8) -> bool {
         self.settings.success_codes.contains(&exit_code)
     }
 
-    /// Returns a message for each notification that was not delivered.
-    pub(crate) fn end(mut self, exit_code: u8, line: &str) -> Vec<String> {
+    fn ping(&self, text: &str) -> Message {
+        match self.settings.method {
+            PingMethod::Post => Message::text(text),
+            PingMethod::Get => Message::Empty,
+        }
+    }
+
+    /// Returns a line for each notification that was not delivered.
+    pub(crate) fn end(mut self, end: &RunEnd) -> Vec<String> {
         // First, so that the monitor gets the start before the end.
         let start = self
             .start
             .take()
             .map(|thread| ("start", thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()))));
-        let (name, url) = if self.is_success(exit_code) {
+        let (name, url) = if self.is_success(end.exit_code) {
             ("success", &self.settings.success)
         } else {
             ("failure", &self.settings.failure)
         };
-        let text = format!("exit {exit_code}: {line}\n");
-        let end = url.as_ref().map(|url| (name, ping(url, self.settings.method, &text)));
-        let failures = start.into_iter().chain(end).filter_map(|(name, sent)| Some((name, sent.err()?)));
+        let ping = self.ping(&format!("exit {}: {}\n", end.exit_code, end.line));
+        let ping = url.as_ref().map(|url| (name, deliver(url, || Ok(ping))));
+        let webhook = self.settings.webhook.as_ref().map(|url| ("webhook", self.post(url, end)));
+        let sent = start.into_iter().chain(ping).chain(webhook);
+        let failures = sent.filter_map(|(name, sent)| Some((name, sent.err()?)));
         failures.map(|(name, error)| format!("the {name} notification was not delivered: {error}")).collect()
     }
-}
 
-/// Takes at most [`PING_MAX`]. An error names the host and no more of the URL.
-fn ping(url: &PingUrl, method: PingMethod, text: &str) -> Result<(), String> {
-    let host = url.0.host_str().unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("{host}: {error}"))?;
-    let sent = runtime.block_on(async {
-        let late = || Err(format!("no answer within {} s", PING_MAX.as_secs()));
-        tokio::time::timeout(PING_MAX, attempts(url, method, text)).await.unwrap_or_else(|_| late())
-    });
-    // A name server that does not answer would delay the end of the runtime.
-    runtime.shutdown_background();
-    sent.map_err(|error| format!("{host}: {error}"))
-}
-
-async fn attempts(url: &PingUrl, method: PingMethod, text: &str) -> Result<(), String> {
-    let client = client(url).map_err(describe)?;
-    let mut nth = 1;
-    loop {
-        let request = match method {
-            PingMethod::Post => client.post(url.0.clone()).body(text.to_owned()),
-            PingMethod::Get => client.get(url.0.clone()),
-        };
-        let problem = match request.send().await.map(|answer| answer.status()) {
-            Ok(status) if status.is_success() => return Ok(()),
-            Ok(status) => {
-                let problem = format!("it answered {}", status.as_u16());
-                if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS {
-                    return Err(problem);
-                }
-                problem
-            }
-            Err(error) => describe(error),
-        };
-        if nth == ATTEMPTS {
-            return Err(problem);
+    /// Tells the chat, if this end is one to tell of. The next run compares its own
+    /// state with the last one that was delivered.
+    fn post(&self, url: &NotifyUrl, end: &RunEnd) -> Result<(), String> {
+        let state = WebhookState::new(self.is_success(end.exit_code), end);
+        let last = WebhookState::read(&self.state_path);
+        let settings = &self.settings;
+        if settings.webhook_on.is_due(&state, &last) {
+            let body = settings.webhook_body.render(&settings.webhook_title, end, &state, &last);
+            deliver(url, || {
+                let headers = settings.webhook_headers.as_ref().map_or(Ok(Vec::new()), webhook::headers)?;
+                Ok(Message::Json { body, headers })
+            })?;
         }
-        tokio::time::sleep(PAUSE * nth).await;
-        nth += 1;
+        if state == last {
+            return Ok(());
+        }
+        let written = state.write(&self.state_path);
+        written.map_err(|error| format!("its state cannot be kept, so the next run may repeat it: {error}"))
     }
-}
-
-fn client(url: &PingUrl) -> reqwest::Result<HttpClient> {
-    let builder = HttpClient::builder()
-        .user_agent(concat!("omnidesk-sync/", env!("CARGO_PKG_VERSION")))
-        .timeout(ATTEMPT_MAX)
-        // A redirect may lead to an address without TLS.
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never());
-    if is_loopback(&url.0) { builder.no_proxy().build() } else { builder.build() }
-}
-
-fn describe(error: reqwest::Error) -> String {
-    if error.is_timeout() {
-        return format!("no answer within {} s", ATTEMPT_MAX.as_secs());
-    }
-    error_chain(&error.without_url())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_monitor_needs_https_except_on_this_machine() {
-        for valid in
-            ["https://hc.example.org/5f3-a/fail", "https://x/push?status=up", "http://127.0.0.1:8000/p"]
-        {
-            assert!(PingUrl::try_from(valid.to_owned()).is_ok(), "{valid}");
-        }
-        for invalid in
-            ["http://hc.example.org/x", "hc.example.org/x", "ftp://x/y", "https://u:p@x/y", "https://x/y#z"]
-        {
-            assert!(PingUrl::try_from(invalid.to_owned()).is_err(), "{invalid}");
-        }
-    }
-
-    #[test]
-    fn only_the_host_is_shown() {
-        let url =
-            PingUrl::try_from("https://hc.example.org/5f3-secret?key=secret".to_owned()).expect("a URL");
-        assert_eq!(format!("{url:?}"), "https://hc.example.org/…");
-    }
-
-    #[test]
-    fn three_attempts_fit_into_the_bound() {
-        assert!(ATTEMPT_MAX * ATTEMPTS + PAUSE * (1 + 2) < PING_MAX);
-    }
 
     #[test]
     fn existing_exit_codes_can_be_a_success() {
@@ -230,8 +226,7 @@ mod tests {
         };
         assert!(settings(&[0, 1, 4]).problems().is_empty());
         assert_eq!(settings(&[0, 8]).problems().len(), 1);
-        assert!(
-            Notifier::new(settings(&[0, 4])).is_success(4) && !Notifier::new(settings(&[0])).is_success(4)
-        );
+        let notifier = |codes| Notifier::new(settings(codes), PathBuf::new());
+        assert!(notifier(&[0, 4]).is_success(4) && !notifier(&[0]).is_success(4));
     }
 }

@@ -1,5 +1,6 @@
 //! The summary of a run, as text and as JSON.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -256,6 +257,17 @@ impl Summary {
             let before = self.counts.get(outcome).saturating_sub(now);
             (before > 0).then_some((outcome, before))
         })
+    }
+
+    /// Why it is no success, in codes that name no customer, with numbers of rows.
+    pub(crate) fn cause_codes(&self) -> BTreeMap<String, Option<u64>> {
+        let mut codes: BTreeMap<String, Option<u64>> = BTreeMap::new();
+        for (outcome, code, cause) in self.causes.iter() {
+            let rows = codes.entry(format!("{} ({code})", outcome.as_str())).or_default();
+            *rows = Some(rows.unwrap_or_default() + cause.count);
+        }
+        codes.extend(self.stopped.iter().map(|(reason, _)| (format!("stopped: {reason}"), None)));
+        codes
     }
 
     /// In one line that names no customer.

@@ -2,7 +2,7 @@ use super::exit::Exit;
 use crate::checkpoint::CheckpointError;
 use crate::config::ConfigError;
 use crate::guards::GuardVerdict;
-use crate::omnidesk::{ClientError, KeyError};
+use crate::omnidesk::{ClientError, SecretError};
 use crate::plan::{OverrideCommand, PlanError, override_commands};
 use crate::report::FilesError;
 use crate::source::SourceError;
@@ -17,7 +17,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] SecretError),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]

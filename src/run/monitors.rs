@@ -1,13 +1,16 @@
-//! Who else hears of a run: Prometheus, a dead-man's switch. Also of a run that
-//! never got to its first row.
+//! Who else hears of a run: Prometheus, a dead man's switch, a chat. Also of a run
+//! that never got to its first row.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use super::error::RunError;
 use super::exit::Exit;
+use crate::checkpoint::path_beside;
+use crate::config::Config;
 use crate::report::{
-    ExecutionReport, Notifier, NotifySettings, Summary, check_metrics_file, report_line, write_metrics,
+    ExecutionReport, Notifier, RunEnd, Summary, check_metrics_file, report_line, write_metrics,
 };
 
 /// A run that has a summary.
@@ -27,12 +30,13 @@ impl Monitors {
         if let Some(path) = &metrics_file {
             check_metrics_file(path).map_err(|error| RunError::Usage(format!("--metrics-file {error}")))?;
         }
-        Ok(Self { metrics_file, began, notifier: Notifier::new(NotifySettings::default()) })
+        Ok(Self { metrics_file, began, notifier: Notifier::silent() })
     }
 
     /// From here on it is known where to notify.
-    pub(crate) fn set_notify(&mut self, settings: NotifySettings) {
-        self.notifier = Notifier::new(settings);
+    pub(crate) fn set_notify(&mut self, config: &Config) {
+        let state_path = path_beside(&config.checkpoint.path, ".notify");
+        self.notifier = Notifier::new(config.notify.clone(), state_path);
     }
 
     /// The run has the checkpoint.
@@ -53,11 +57,23 @@ impl Monitors {
         };
         let written = self.metrics_file.as_ref().map(|path| write_metrics(path, &execution));
         let line = summary.map_or_else(|| exit.description().to_owned(), Summary::numbers);
-        for undelivered in self.notifier.end(exit as u8, &line) {
+        let end = RunEnd { exit_code: exit as u8, line, causes: causes(&finished) };
+        for undelivered in self.notifier.end(&end) {
             report_line(&undelivered);
         }
         finished?;
         written.transpose()?;
         Ok(exit)
+    }
+}
+
+/// What went wrong, in codes that name no customer.
+fn causes(finished: &Result<FinishedRun, RunError>) -> BTreeMap<String, Option<u64>> {
+    match finished {
+        Ok(finished) => finished.summary.cause_codes(),
+        Err(RunError::Blocked { verdicts, .. }) => {
+            verdicts.iter().map(|verdict| (verdict.guard.to_string(), None)).collect()
+        }
+        Err(_) => BTreeMap::new(),
     }
 }

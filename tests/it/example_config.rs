@@ -71,13 +71,28 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("checkpoint", &["path"]),
     ("report", &["dir", "keep_runs", "heartbeat"]),
-    ("notify", &["start", "success", "failure", "method", "success_codes"]),
+    (
+        "notify",
+        &[
+            "start",
+            "success",
+            "failure",
+            "method",
+            "success_codes",
+            "webhook",
+            "webhook_body",
+            "webhook_headers",
+            "webhook_on",
+            "webhook_title",
+        ],
+    ),
     ("verify", &["brands"]),
 ];
 
 /// Optional keys are comments in the example.
 fn with_optional_keys() -> toml::Table {
-    let keys = ["max_duration", "name", "start", "success", "failure", "brands"];
+    let keys =
+        ["max_duration", "name", "start", "success", "failure", "webhook", "webhook_headers", "brands"];
     let text = keys
         .iter()
         .fold(EXAMPLE.to_owned(), |text, key| text.replace(&format!("\n# {key} "), &format!("\n{key} ")));
@@ -140,7 +155,10 @@ fn mistakes_are_reported_with_place_and_remedy() {
             "a whole number and a unit",
         ),
         ("[omnidesk]\nbase_url = \"https://a.b\"\nin_doubt = \"prob\"\n", ":3:12", "did you mean `probe`?"),
-        ("[notify]\nfailure = \"http://a.b/5f3\"\n", ":2:11", "write https"),
+        ("[notify]\nfailure = \"http://a.b/hunter2\"\n", ":2:11", "write https"),
+        ("[notify]\nwebhok = \"https://a.b/hunter2\"\n", ":2:1", "did you mean `webhook`?"),
+        ("[notify]\nwebhook_body = \"https://a.b/hunter2\"\n", ":2:16", "expected one of `slack`"),
+        ("[notify]\nwebhook = 5\n", ":2:11", "or where it is kept"),
         ("[report]\nkeep_runs = 0\n", ":2:13", "from 1 on"),
         ("[limits]\nrate = \"fast\"\n", ":2:8", "write a whole number and a unit"),
         ("[guard]\nmax_purge = -1\n", ":2:13", "is no amount"),

@@ -4,6 +4,7 @@ mod answers;
 mod beside;
 mod cells;
 mod changes;
+mod chat;
 mod clock;
 mod command_line;
 mod cron;
