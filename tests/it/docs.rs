@@ -102,11 +102,60 @@ fn links_lead_somewhere() {
             assert!(target.exists(), "{}: {link}", page.display());
             let heading = |line: &str| {
                 let words = line.trim_start_matches('#').trim().to_lowercase();
-                words.replace(' ', "-").replace(['`', ',', '.', '?', '[', ']'], "")
+                words.replace(' ', "-").replace(['`', ',', '.', '?', '[', ']', '\''], "")
             };
             let target = std::fs::read_to_string(&target).unwrap_or_default();
             let has_anchor = target.lines().any(|line| line.starts_with('#') && heading(line) == anchor);
             assert!(anchor.is_empty() || has_anchor, "{}: {link}", page.display());
         }
     }
+}
+
+/// Of `docs/README.md`: the pages of `docs/` in their order, with their titles.
+fn contents() -> Vec<(String, String)> {
+    let rows = include_str!("../../docs/README.md").lines().filter_map(|line| line.strip_prefix("| ["));
+    let links = rows.map(|row| {
+        let (title, rest) = row.split_once("](").expect("a link");
+        (title.to_owned(), rest.split(')').next().expect("a path").to_owned())
+    });
+    links.filter(|(_, path)| !path.starts_with("..")).collect()
+}
+
+#[test]
+fn the_contents_name_every_page_and_each_page_leads_to_the_next() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let names = std::fs::read_dir(&folder).expect("docs").map(|page| page.expect("a page").file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().expect("UTF-8")).collect();
+    names.retain(|name| name != "README.md");
+    names.sort_unstable();
+    let contents = contents();
+    let mut listed: Vec<String> = contents.iter().map(|(_, path)| path.clone()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, names);
+    let next = contents.iter().skip(1).map(|(title, path)| format!("[{title}]({path})"));
+    let next = next.chain(["[Contributing](../CONTRIBUTING.md)".to_owned()]);
+    for ((title, path), next) in contents.iter().zip(next) {
+        let text = std::fs::read_to_string(folder.join(path)).expect("a page");
+        assert!(text.starts_with(&format!("# {title}\n\nFor ")), "{path} says for whom it is");
+        assert!(text.ends_with(&format!("\n\nNext: {next} · [Contents](README.md)\n")), "{path}: {next}");
+    }
+}
+
+/// Each sample of a configuration is a part of one.
+#[test]
+fn the_samples_of_a_configuration_are_valid() {
+    let bare =
+        "omnidesk.base_url = \"https://a.b\"\ncustomer.primary_id = \"a\"\ncustomer.brand_id = \"b\"\n";
+    let mut samples = 0;
+    for (_, path) in contents() {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(&path);
+        let text = std::fs::read_to_string(page).expect("a page");
+        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        // Those are answers of the sandbox.
+        for block in blocks.filter(|block| !block.contains("[[answer]]")) {
+            parse(&format!("{bare}{block}")).unwrap_or_else(|error| panic!("{path}: {error}"));
+            samples += 1;
+        }
+    }
+    assert!(samples > 5, "{samples} samples");
 }

@@ -10,6 +10,7 @@ mod command_line;
 mod cron;
 mod debian;
 mod disk;
+mod doc_commands;
 mod docs;
 mod doctor;
 mod durable;

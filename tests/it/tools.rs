@@ -148,7 +148,33 @@ pub(crate) const CHROMIUM: Tool = Tool {
     shows: Shows::Extra,
 };
 
-const ALL: [&Tool; 12] = [
+/// For the recipes, like the next two.
+pub(crate) const GNUPG: Tool = Tool {
+    name: "GnuPG",
+    program: "gpg",
+    probe: &["--version"],
+    hint: "apt-get install gnupg",
+    shows: Shows::Extra,
+};
+
+pub(crate) const SQLITE: Tool = Tool {
+    name: "SQLite",
+    program: "sqlite3",
+    probe: &["--version"],
+    hint: "apt-get install sqlite3",
+    shows: Shows::Extra,
+};
+
+/// The server, which the test starts.
+pub(crate) const POSTGRESQL: Tool = Tool {
+    name: "PostgreSQL",
+    program: "initdb",
+    probe: &["--version"],
+    hint: "install the server, and put its initdb and pg_ctl into PATH",
+    shows: Shows::Extra,
+};
+
+const ALL: [&Tool; 15] = [
     &STRACE,
     &FAKETIME,
     &NGINX,
@@ -161,6 +187,9 @@ const ALL: [&Tool; 12] = [
     &KUBECTL,
     &LIBREOFFICE,
     &CHROMIUM,
+    &GNUPG,
+    &SQLITE,
+    &POSTGRESQL,
 ];
 
 impl Tool {
