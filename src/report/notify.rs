@@ -1,9 +1,9 @@
 //! Messages to other programs when a run begins and when it ends: to a monitor, and
 //! to a chat.
 //!
-//! A monitor hears of every run. A dead man's switch raises the alarm after a
-//! failure, and when no request comes. A chat hears of a run whose state differs
-//! from the last one.
+//! A monitor is notified of every run. A dead man's switch raises the alarm after a
+//! failure, and when no request comes. A chat is notified of a run
+//! whose state differs from the last one.
 //!
 //! Nothing here can fail a run. A message holds counts, exit codes and codes of
 //! causes: no name, address, id or key, and no message of the server, which may
@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
+use reqwest::header::HeaderMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -193,23 +194,25 @@ impl Notifier {
         failures.map(|(name, error)| format!("the {name} notification was not delivered: {error}")).collect()
     }
 
-    /// Tells the chat, if this end is one to tell of. The next run compares its own
-    /// state with the last one that was delivered.
+    /// Notifies the chat, if this end is due. The next run compares its own state with
+    /// the last one that was delivered.
     fn post(&self, url: &NotifyUrl, end: &RunEnd) -> Result<(), String> {
-        let state = WebhookState::new(self.is_success(end.exit_code), end);
-        let last = WebhookState::read(&self.state_path);
         let settings = &self.settings;
+        let title = &settings.webhook_title;
+        let state = WebhookState::new(self.is_success(end.exit_code), end);
+        let last = WebhookState::read(&self.state_path, title);
         if settings.webhook_on.is_due(&state, &last) {
-            let body = settings.webhook_body.render(&settings.webhook_title, end, &state, &last);
+            let body = settings.webhook_body.render(title, end, &state, &last);
             deliver(url, || {
-                let headers = settings.webhook_headers.as_ref().map_or(Ok(Vec::new()), webhook::headers)?;
+                let headers =
+                    settings.webhook_headers.as_ref().map_or(Ok(HeaderMap::new()), webhook::headers)?;
                 Ok(Message::Json { body, headers })
             })?;
         }
         if state == last {
             return Ok(());
         }
-        let written = state.write(&self.state_path);
+        let written = state.write(&self.state_path, title);
         written.map_err(|error| format!("its state cannot be kept, so the next run may repeat it: {error}"))
     }
 }

@@ -1,5 +1,5 @@
-//! Who else hears of a run: Prometheus, a dead man's switch, a chat. Also of a run
-//! that never got to its first row.
+//! Reports of a run to others: Prometheus, a dead man's switch, a chat. Also of a
+//! run that never got to its first row.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

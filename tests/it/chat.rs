@@ -1,9 +1,9 @@
-//! Messages to a chat: which runs it hears of, what it gets, and what it may not.
+//! Messages to a chat: which runs are posted, and what a message holds.
 
 use std::os::unix::fs::PermissionsExt;
 
 use crate::server::{Server, json};
-use crate::world::{CommandOutput, RUN, World, rows};
+use crate::world::{CommandOutput, HEADER, RUN, World, rows};
 
 /// A chat whose URL is in a file, with further settings.
 fn world(chat: &Server, settings: &str) -> World {
@@ -31,10 +31,14 @@ fn night(world: &World, chat: &Server, code: i32, rows: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_chat_hears_of_a_change_and_not_of_each_night() {
+fn a_chat_is_notified_of_a_change_and_not_of_each_night() {
     let chat = Server::new(|_, _| json(200, "ok"));
     let world = world(&chat, "webhook_headers = { file = \"headers\" }\nwebhook_title = \"nightly\"");
-    private_file(&world, "headers", "Authorization: Bearer s3cret-token\n\nX-Room: 7\n");
+    private_file(
+        &world,
+        "headers",
+        "Authorization: Bearer s3cret-token\n\nX-Room: 7\nContent-Type: application/x-chat\n",
+    );
     let bad_phone = "C8,Ann,Smit,,,nonsense,sync\n";
     let bad_email = "C9,Ann,Smit,nobody,,,sync\n";
     let good = rows(2);
@@ -62,7 +66,8 @@ fn a_chat_hears_of_a_change_and_not_of_each_night() {
     for request in chat.requests() {
         assert_eq!(request.line(), "POST /hooks/s3cret");
         let head = request.head.to_lowercase();
-        for line in ["content-type: application/json", "authorization: bearer s3cret-token", "x-room: 7"] {
+        assert!(!head.contains("application/json"), "{head}");
+        for line in ["content-type: application/x-chat", "authorization: bearer s3cret-token", "x-room: 7"] {
             assert!(head.contains(line), "{head}");
         }
         for word in ["Smit", "@example", "nobody", "nonsense", "C9", "export"] {
@@ -86,7 +91,7 @@ fn a_message_that_is_not_delivered_fails_no_run_and_is_sent_again() {
 }
 
 #[test]
-fn a_chat_can_hear_of_each_failure_or_of_each_end() {
+fn a_chat_can_be_notified_of_each_failure_or_of_each_end() {
     for (on, messages) in [("failure", [0, 1, 1, 0]), ("end", [1, 1, 1, 1])] {
         let chat = Server::new(|_, _| json(200, "ok"));
         let world = world(&chat, &format!("webhook_on = \"{on}\""));
@@ -103,6 +108,7 @@ fn teams_gets_a_card_and_other_programs_get_the_codes() {
     let bad = "C9,Ann,Smit,nobody,,,sync\n";
     let teams = world(&chat, "webhook_body = \"teams\"");
     let message: serde_json::Value = serde_json::from_str(&night(&teams, &chat, 1, bad)[0]).expect("JSON");
+    assert!(chat.requests()[0].head.to_lowercase().contains("content-type: application/json"));
     assert_eq!(message["type"], "message");
     let card = &message["attachments"][0];
     assert_eq!(card["contentType"], "application/vnd.microsoft.card.adaptive");
@@ -122,7 +128,7 @@ fn teams_gets_a_card_and_other_programs_get_the_codes() {
 }
 
 #[test]
-fn a_rehearsal_and_a_plan_tell_the_chat_nothing() {
+fn a_rehearsal_and_a_plan_notify_no_chat() {
     let chat = Server::new(|_, _| json(200, "ok"));
     let world = world(&chat, "webhook_on = \"end\"");
     world.write_export(&rows(1));
@@ -159,4 +165,19 @@ fn doctor_finds_a_url_that_cannot_be_read_and_one_that_everybody_can_read() {
         .execute(&RUN)
         .expect_code(1)
         .expect_stderr("the webhook notification was not delivered: the URL's file");
+}
+
+#[test]
+fn configurations_that_share_a_checkpoint_have_a_state_each() {
+    let chat = Server::new(|_, _| json(200, "ok"));
+    let world = world(&chat, "webhook_title = \"crm\"");
+    let shop = world.read("omnidesk-sync.toml").replace("\"crm\"", "\"shop\"");
+    world.file("shop.toml", shop.as_bytes());
+    world.file("good.csv", format!("{HEADER}{}", rows(1)).as_bytes());
+    world.file("bad.csv", format!("{HEADER}C9,Ann,Smit,nobody,,,sync\n").as_bytes());
+    for _ in 0..3 {
+        world.execute(&["run", "--part", "bad.csv"]).expect_code(1);
+        world.execute(&["run", "--part", "-c", "shop.toml", "good.csv"]).expect_code(0);
+    }
+    assert_eq!(chat.requests().len(), 1, "only the first failure is a change");
 }

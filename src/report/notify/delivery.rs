@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client as HttpClient, RequestBuilder, StatusCode, Url};
 
 use super::url::NotifyUrl;
@@ -23,7 +23,7 @@ pub(super) enum Message {
     /// A POST.
     Text(String),
     /// A POST.
-    Json { body: String, headers: Vec<(HeaderName, HeaderValue)> },
+    Json { body: String, headers: HeaderMap },
 }
 
 impl Message {
@@ -37,9 +37,9 @@ impl Message {
             Self::Text(text) => client.post(url.clone()).body(text.clone()),
             Self::Json { body, headers } => {
                 let json = HeaderValue::from_static("application/json");
-                let request = client.post(url.clone()).header(CONTENT_TYPE, json).body(body.clone());
-                // Last: a file may name another type of content.
-                headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+                let request = client.post(url.clone()).header(CONTENT_TYPE, json);
+                // They may replace the type of the content.
+                request.headers(headers.clone()).body(body.clone())
             }
         }
     }

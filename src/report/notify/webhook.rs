@@ -1,9 +1,10 @@
 //! A message to a chat: when it is due, and its body.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use crate::units::Count;
 
 const HEADERS: SecretName = SecretName { noun: "webhook's headers", setting: "webhook_headers in [notify]" };
 
-/// `webhook_on`: the ends of runs that the chat hears of.
+/// `webhook_on`: the ends of runs that are posted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum WebhookOn {
@@ -56,17 +57,19 @@ impl WebhookState {
         Self(format!("exit code {}{}", end.exit_code, causes.collect::<String>()))
     }
 
-    /// The last one that was delivered. Without one, all is well so far.
-    pub(super) fn read(path: &Path) -> Self {
-        let text = std::fs::read_to_string(path);
-        Self(text.map_or_else(|_| OK.to_owned(), |text| text.trim_end().to_owned()))
+    /// The last one that was delivered under this title. Without one, all is well so
+    /// far.
+    pub(super) fn read(path: &Path, title: &str) -> Self {
+        Self(states(path).remove(title).unwrap_or_else(|| OK.to_owned()))
     }
 
     /// For the next run. Only the owner can read it.
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn write(&self, path: &Path, title: &str) -> io::Result<()> {
+        let mut states = states(path);
+        states.insert(title.to_owned(), self.0.clone());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut file = NamedTempFile::new_in(folder)?;
-        file.write_all(format!("{}\n", self.0).as_bytes())?;
+        file.write_all(format!("{:#}\n", json!(states)).as_bytes())?;
         file.persist(path).map(drop).map_err(|error| error.error)
     }
 
@@ -82,6 +85,12 @@ impl WebhookState {
             (false, _) => "failing",
         }
     }
+}
+
+/// By title: two configurations can share a checkpoint.
+fn states(path: &Path) -> BTreeMap<String, String> {
+    let states = std::fs::read(path).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    states.unwrap_or_default()
 }
 
 /// `webhook_body`: the JSON that the chat understands.
@@ -163,7 +172,7 @@ fn teams_card(lines: &[String]) -> Value {
 }
 
 /// Lines `Name: value`. An error shows the number of a line and nothing of it.
-pub(super) fn headers(source: &SecretSource) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+pub(super) fn headers(source: &SecretSource) -> Result<HeaderMap, String> {
     let text = source.read(HEADERS, DELIVERY_MAX).map_err(|error| error.to_string())?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(nth, line)| {
