@@ -79,6 +79,28 @@ fn quiet_prints_one_line_and_the_problems() {
         .expect_stderr("(bad_email)")
         .expect_stderr("line 4")
         .expect_stderr("rejected.csv");
+    // What was wrong last night is no news, another reason and one more row are.
+    let same = format!("{}C9,Ann,Smit,nobody,,,sync\n", rows(3));
+    world.write_export(&same);
+    let output = world.execute(&["run", "--quiet", "export.csv"]).expect_code(1);
+    assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
+    assert!(output.stderr.ends_with("; 1 rejected as in the last run\n"), "{}", output.stderr);
+    world.write_export(&format!("{same},Ann,Smit,,,,\n"));
+    let output = world.execute(&["run", "--quiet", "export.csv"]).expect_code(1);
+    assert!(
+        output.stderr.contains("; 1 rejected as in the last run\n1 rejected (blank_id)"),
+        "{}",
+        output.stderr
+    );
+    assert!(!output.stderr.contains("bad_email"), "{}", output.stderr);
+    let next =
+        output.stderr.lines().last().expect("a line").strip_prefix("next: fix the rows in ").expect("a hint");
+    let (_, command) = next.split_once(", then run them: ").expect("a command");
+    CommandOutput::read(world.command(&[]).args(command.split(' ').skip(1)))
+        .expect_code(1)
+        .expect_stderr("1 rejected (bad_email)");
+    world.write_export(&format!("{same}C10,Ann,Smit,nobody,,,\n"));
+    world.execute(&["run", "--quiet", "export.csv"]).expect_code(1).expect_stderr("2 rejected (bad_email)");
     world.write_export("C1,,,,,,purge\n");
     world.execute(&["run", "--quiet", "export.csv"]).expect_code(7).expect_stderr("allow_purge");
 }
