@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::summary::NextStep;
 use crate::reconcile::Outcome;
 use crate::units::{Count, counted, pluralize};
 
@@ -14,19 +15,6 @@ pub(super) struct Headline {
     /// One sentence.
     pub(super) text: String,
     pub(super) next: Vec<NextStep>,
-}
-
-/// A thing to do, and the command that does it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct NextStep {
-    pub(super) text: String,
-    pub(super) command: Option<String>,
-}
-
-impl NextStep {
-    fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), command: None }
-    }
 }
 
 /// Of a summary.
@@ -65,42 +53,26 @@ pub(super) fn headline(summary: &Value) -> Headline {
     Headline { state, text, next: next_steps(summary) }
 }
 
+/// What a stopped run says, or what the summary has.
 fn next_steps(summary: &Value) -> Vec<NextStep> {
     let mut next = Vec::new();
     if let Some(message) = summary["stopped"]["message"].as_str() {
-        next.extend(message.lines().map(|line| NextStep::new(sentence(line))));
+        next.extend(message.lines().map(|line| NextStep { text: sentence(line), command: None }));
     }
-    let folder = summary["folder"].as_str().unwrap_or_default();
-    for outcome in [Outcome::Rejected, Outcome::Failed, Outcome::InDoubt] {
-        let rows = summary["outcomes"][outcome.as_str()].as_u64().unwrap_or_default();
-        let mut files = summary["files"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let file = files.find(|file| file.split('.').next() == Some(outcome.as_str()));
-        let (Some(file), 1..) = (file, rows) else { continue };
-        let (rows, what) = match outcome {
-            Outcome::Rejected => {
-                (pluralize(rows, "row was", "rows were"), "rejected here. Fix them in the file, then run it:")
-            }
-            Outcome::Failed => (
-                pluralize(rows, "row was", "rows were"),
-                "refused by Omnidesk. Fix them in the file, then run it:",
-            ),
-            _ => (
-                pluralize(rows, "row is", "rows are"),
-                "in doubt. Look for the customers in Omnidesk, then run the file:",
-            ),
-        };
-        let command = format!("omnidesk-sync run {}", quoted(&format!("{folder}/{file}")));
-        next.push(NextStep { text: format!("{rows} {what}"), command: Some(command) });
+    for step in summary["next"].as_array().into_iter().flatten() {
+        let command = step["command"].as_str().map(str::to_owned);
+        next.push(NextStep { text: sentence(step["text"].as_str().unwrap_or_default()), command });
     }
     let others = summary["creates_in_doubt"].as_u64().unwrap_or_default();
     let in_doubt = summary["outcomes"]["in_doubt"].as_u64().unwrap_or_default();
     if others > in_doubt && summary["stopped"].is_null() {
         let creates =
             pluralize(others - in_doubt, "create of an earlier run is", "creates of earlier runs are");
-        next.push(NextStep::new(format!("{creates} in doubt: look for the customers in Omnidesk.")));
+        let text = format!("{creates} in doubt: look for the customers in Omnidesk.");
+        next.push(NextStep { text, command: None });
     }
     if next.is_empty() {
-        next.push(NextStep::new("Nothing is left to do."));
+        next.push(NextStep { text: "Nothing is left to do.".to_owned(), command: None });
     }
     next
 }
@@ -110,12 +82,6 @@ fn sentence(line: &str) -> String {
     let line = line.strip_prefix("hint: ").unwrap_or(line);
     let mut letters = line.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// As a word of a shell.
-fn quoted(path: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_-./".contains(letter);
-    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 
 /// A number with thousands separators, and the decimals that it has.
@@ -137,7 +103,6 @@ mod tests {
             outcomes.as_object().into_iter().flatten().filter_map(|(_, rows)| rows.as_u64()).sum();
         let mut summary = json!({
             "rows": rows, "outcomes": outcomes, "requests": 9, "balanced": true, "stopped": null,
-            "folder": "/runs/a b", "files": ["failed.jsonl", "outcomes.csv", "rejected.csv"],
         });
         for (key, value) in more.as_object().into_iter().flatten() {
             summary[key] = value.clone();
@@ -183,16 +148,15 @@ mod tests {
 
     #[test]
     fn the_next_steps_have_commands() {
-        let next = next_steps(&summary(&json!({ "failed": 2, "rejected": 1 }), &json!({})));
-        let commands: Vec<_> = next.iter().filter_map(|step| step.command.as_deref()).collect();
-        let expected =
-            ["omnidesk-sync run '/runs/a b/rejected.csv'", "omnidesk-sync run '/runs/a b/failed.jsonl'"];
-        assert_eq!(commands, expected);
+        let steps = json!({ "next": [{ "text": "fix 1 row:", "command": "run it" }] });
+        let next = next_steps(&summary(&json!({ "failed": 2, "rejected": 1 }), &steps));
+        assert_eq!(next, [NextStep { text: "Fix 1 row:".to_owned(), command: Some("run it".to_owned()) }]);
+        let said = |text: &str| NextStep { text: text.to_owned(), command: None };
         let stop = json!({ "stopped": { "message": "the API is away\nhint: run it again" } });
         let next = next_steps(&summary(&json!({ "not_attempted": 2 }), &stop));
-        assert_eq!(next, ["The API is away", "Run it again"].map(NextStep::new));
+        assert_eq!(next, ["The API is away", "Run it again"].map(said));
         let next = next_steps(&summary(&json!({ "created": 2 }), &json!({})));
-        assert_eq!(next, [NextStep::new("Nothing is left to do.")]);
+        assert_eq!(next, [said("Nothing is left to do.")]);
     }
 
     #[test]

@@ -32,4 +32,4 @@ pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting};
 pub(crate) use progress_line::{ProgressStep, Workload, wait_text};
 pub(crate) use retention::{KeepRuns, SUMMARY_FILE, Word, files_with, last_run_of, run_before, sweep};
 pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
-pub(crate) use summary::{Causes, Subject, Summary, Tally, UnusableProbes};
+pub(crate) use summary::{Causes, NextStep, Subject, Summary, Tally, UnusableProbes};

@@ -110,6 +110,14 @@ impl Subject {
     }
 }
 
+/// A thing to do, and the command that does it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct NextStep {
+    /// It begins with a small letter.
+    pub(crate) text: String,
+    pub(crate) command: Option<String>,
+}
+
 /// The summary of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Summary {
@@ -158,8 +166,8 @@ pub(crate) struct Summary {
     pub(crate) guards: Value,
     /// The summary of the run before this one.
     pub(crate) before: Option<Value>,
-    /// What a person types next, if anything is left to do.
-    pub(crate) next: Option<String>,
+    /// What a person does next, if anything is left to do.
+    pub(crate) next: Vec<NextStep>,
 }
 
 /// The API answers success to an update of a customer who does not exist: this one,
@@ -238,6 +246,7 @@ impl Summary {
             "folder": self.folder,
             "files": self.files,
             "exit_code": self.exit_code,
+            "next": self.next,
             "settings": self.settings,
             "guards": self.guards,
             "before": self.before.as_ref().map(before_json),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::summary::{CauseLine, Subject, Summary, Tally};
+use super::summary::{CauseLine, NextStep, Subject, Summary, Tally};
 use crate::reconcile::Outcome;
 use crate::units::{Count, Period, counted, pluralize};
 
@@ -79,8 +79,9 @@ impl Summary {
         if let Some((_, message)) = &self.stopped {
             let _ = writeln!(text, "{message}");
         }
-        if let Some(next) = &self.next {
-            let _ = writeln!(text, "next: {next}");
+        for NextStep { text: step, command } in &self.next {
+            let command = command.as_ref().map(|command| format!(" {command}")).unwrap_or_default();
+            let _ = writeln!(text, "next: {step}{command}");
         }
     }
 

@@ -17,10 +17,10 @@ use crate::guards::guard_results;
 use crate::mapping::Place;
 use crate::reconcile::{MissingAction, Outcome};
 use crate::report::{
-    MISSING_FILE, SUMMARY_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line, run_before,
-    sweep,
+    MISSING_FILE, NextStep, SUMMARY_FILE, Subject, Summary, UnusableProbes, page, print_data, report_line,
+    run_before, sweep,
 };
-use crate::units::{Period, local_time, pluralize, time_after};
+use crate::units::{Period, local_time, time_after};
 
 impl Execution<'_> {
     pub(super) fn end(
@@ -124,33 +124,35 @@ impl Execution<'_> {
             files: file_names(recorder),
             notices: checkpoint.profile(run.id)?.unwrap_or_default().notices,
             exit_code: 0,
-            next: None,
+            next: Vec::new(),
         };
         let exit = if summary.is_balanced() { exit_of(&summary, stop) } else { Exit::Broken };
         summary.exit_code = exit as u8;
-        summary.next = self.next(&summary);
+        summary.next = self.next_steps(&summary);
         Ok(summary)
     }
 
-    /// What a person types next. A run that stopped says so itself.
-    fn next(&self, summary: &Summary) -> Option<String> {
-        let (rejected, failed) = (summary.counts.get(Outcome::Rejected), summary.counts.get(Outcome::Failed));
-        let file = summary.files.iter().find(|file| file.starts_with("rejected."));
-        let of_customers = summary.subject == Subject::Customers;
-        if summary.stopped.is_some() || of_customers {
-            None
-        } else if let Some(file) = file.filter(|_| rejected > 0) {
-            let file = Path::new(&summary.folder).join(file);
-            let options: &[&str] = if self.options.sandbox { &["--sandbox"] } else { &[] };
-            let command = run_command(&self.options.config_path, options, &file);
-            Some(format!("fix the rows in {}, then run them: {command}", file.display()))
-        } else if failed > 0 {
-            Some(format!("the same command tries {} again", pluralize(failed, "failed row", "failed rows")))
-        } else if self.options.sandbox && summary.exit_code == 0 {
-            Some("the same command without --sandbox sends all of it to Omnidesk".to_owned())
-        } else {
-            None
+    /// What a person does next. A run that stopped says so itself.
+    fn next_steps(&self, summary: &Summary) -> Vec<NextStep> {
+        if summary.stopped.is_some() || summary.subject == Subject::Customers {
+            return Vec::new();
         }
+        let options: &[&str] = if self.options.sandbox { &["--sandbox"] } else { &[] };
+        let steps = [
+            (Outcome::Rejected, "fix the rows that were rejected here, then run the file:"),
+            (Outcome::Failed, "fix the rows that Omnidesk refused, then run the file:"),
+            (Outcome::InDoubt, "look in Omnidesk for the customers in doubt, then run the file:"),
+        ];
+        let steps = steps.into_iter().filter_map(|(outcome, text)| {
+            let is_own = |file: &&String| file.split('.').next() == Some(outcome.as_str());
+            let file = summary.files.iter().find(is_own).filter(|_| summary.counts.get(outcome) > 0)?;
+            let file = Path::new(&summary.folder).join(file);
+            let command = run_command(&self.options.config_path, options, &file);
+            Some(NextStep { text: text.to_owned(), command: Some(command) })
+        });
+        let text = "the same command without --sandbox sends all of it to Omnidesk".to_owned();
+        let real = Some(NextStep { text, command: None });
+        steps.chain(real.filter(|_| self.options.sandbox && summary.exit_code == 0)).collect()
     }
 
     /// The reason as a code, and what happened and what to do as text.

@@ -94,8 +94,8 @@ fn quiet_prints_one_line_and_the_problems() {
     );
     assert!(!output.stderr.contains("bad_email"), "{}", output.stderr);
     let next =
-        output.stderr.lines().last().expect("a line").strip_prefix("next: fix the rows in ").expect("a hint");
-    let (_, command) = next.split_once(", then run them: ").expect("a command");
+        output.stderr.lines().last().expect("a line").strip_prefix("next: fix the rows").expect("a hint");
+    let (_, command) = next.split_once(", then run the file: ").expect("a command");
     CommandOutput::read(world.command(&[]).args(command.split(' ').skip(1)))
         .expect_code(1)
         .expect_stderr("1 rejected (bad_email)");
