@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::circuit_breaker::{BreakerState, Signal};
@@ -19,7 +18,8 @@ const WIDTH_FIRST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    pub(crate) started: Timestamp,
+    /// When it began, by the clock of its owner. No decision here depends on that.
+    pub(crate) started: String,
     start: Instant,
     /// Of the whole, once it has ended.
     pub(crate) took: Duration,
@@ -73,7 +73,7 @@ pub(super) struct RequestEnd {
 impl Default for Timeline {
     fn default() -> Self {
         Self {
-            started: Timestamp::now(),
+            started: String::new(),
             start: Instant::now(),
             took: Duration::ZERO,
             width: WIDTH_FIRST,
@@ -139,8 +139,9 @@ impl Timeline {
         }
     }
 
-    /// Ends it. `rates` began with it.
-    pub(crate) fn end(&mut self, rates: &RateTimeline) {
+    /// Ends it. `rates` began with it, at this time.
+    pub(crate) fn end(&mut self, rates: &RateTimeline, started: String) {
+        self.started = started;
         let now = Instant::now();
         self.set_wait(None, now);
         self.took = now - self.start;
@@ -282,7 +283,7 @@ mod tests {
                 tokio::time::advance(seconds(length) / 200).await;
                 timeline.add_request(Instant::now(), good(Duration::from_millis(5)));
             }
-            timeline.end(&rates());
+            timeline.end(&rates(), String::new());
             let buckets = timeline.buckets.len();
             assert!(buckets <= BUCKETS_MAX && (length < 60 || buckets >= BUCKETS_MAX / 2), "{buckets}");
             assert_eq!(timeline.buckets.iter().map(|bucket| bucket.requests).sum::<u64>(), 200);
@@ -311,7 +312,7 @@ mod tests {
         timeline.note_breaker(BreakerState::Closed, Instant::now());
         let rest = Duration::from_millis(3750);
         tokio::time::advance(rest).await;
-        timeline.end(&rates());
+        timeline.end(&rates(), String::new());
         let waits: Vec<_> = timeline.waits().filter(|(_, wait)| wait.count > 0).collect();
         let total = |cause, total| (cause, WaitTotal { count: 1, total, longest: total });
         assert_eq!(waits, [total(WaitCause::Limit, seconds(3)), total(WaitCause::CoolDown, rest)]);

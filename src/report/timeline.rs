@@ -16,7 +16,7 @@ pub(super) fn timeline_json(timeline: &Timeline) -> Value {
     }
     let width = timeline.width.as_secs_f64();
     json!({
-        "started": timeline.started.to_string(),
+        "started": timeline.started,
         "seconds": rounded(timeline.took.as_secs_f64()),
         "bucket_seconds": timeline.width.as_secs(),
         "requests": list(&|bucket| bucket.requests.into()),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
-use super::begin::{Beginning, StartedRun};
+use super::begin::{Beginning, StartedRun, now};
 use super::error::RunError;
 use super::feed::{feed_missing, feed_rows};
 use super::options::Execution;
@@ -106,7 +106,7 @@ impl Execution<'_> {
             }
         };
         let (rates, timeline) = (settings.rates.clone(), Rc::<RefCell<Timeline>>::default());
-        let own = Rc::clone(&timeline);
+        let (own, started) = (Rc::clone(&timeline), now());
         let end = LocalSet::new().block_on(&runtime, async move {
             let stopped = |stop| DispatchEnd { stop: Some(stop), ..DispatchEnd::default() };
             tokio::select! {
@@ -117,7 +117,7 @@ impl Execution<'_> {
             }
         });
         let mut timeline = timeline.take();
-        timeline.end(&rates);
+        timeline.end(&rates, started);
         Ok(DispatchEnd { timeline: Some(timeline), ..end })
     }
 

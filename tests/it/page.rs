@@ -160,7 +160,8 @@ fn the_buckets_add_up_to_the_totals() {
     let (requests, calls) = (sum("requests"), sum("calls"));
     assert_eq!(requests, summary["requests"]);
     assert_eq!(requests - calls, summary["sent_again"]);
-    assert_eq!(sum("limited"), summary["pace"]["refused"]);
+    // A control request may be refused too, and counts nowhere else.
+    assert!(Some(sum("limited")) <= summary["pace"]["refused"].as_u64(), "{timeline}");
     let answers = summary["answers"]["count"].as_u64().expect("a count");
     assert_eq!(answers + sum("limited") + sum("failed"), requests);
     assert!(sum("limited") > 0 && sum("failed") > 0 && answers >= 57, "{timeline}");
