@@ -186,6 +186,8 @@ pub struct RunRecord {
     pub folder: String,
     /// The command line that resumes it. Empty if it names customers.
     pub command: String,
+    /// Where that was typed.
+    pub directory: String,
     /// Rows of the export.
     pub rows: u64,
     /// Lines of the export that are no rows.
@@ -745,6 +747,7 @@ mod tests {
             started: "2026-11-23T17:00:00.000Z".to_owned(),
             folder: "runs/one".to_owned(),
             command: "omnidesk-sync run customers.csv".to_owned(),
+            directory: "/srv".to_owned(),
             rows: ROWS,
             only_sync: true,
             brands: vec![2, 3],

@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{print, print_json};
-use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunScope, RunState, path_beside};
+use crate::checkpoint::{Checkpoint, CustomerTotals, RunRecord, RunScope, RunState, Work, path_beside};
 use crate::cli::StatusArgs;
 use crate::config::Config;
+use crate::plan::shell_line;
 use crate::reconcile::MissingCustomers;
-use crate::report::{RunningStatus, STATUS_ENDING, UnusableProbes, read_status, wait_text};
+use crate::report::{RunningStatus, STATUS_ENDING, UnusableProbes, read_status, read_summary, wait_text};
 use crate::run::{Exit, RunError, lost_checkpoint, rehearsal_path, unusable_probes};
 use crate::units::{Count, Period, RateTimeline, counted, local_time, pluralize};
 
@@ -31,7 +32,12 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
             runs.retain(|(_, run)| shown.next().is_some() || run.state == RunState::Open);
             let running = read_status(&path_beside(&path, STATUS_ENDING));
             let open = checkpoint.open_runs()?;
-            let in_doubt = open.iter().map(|run| (run.id, checkpoint.rows_in_doubt(run.export.ordinal)));
+            let in_doubt = open.iter().map(|run| {
+                let mut rows = checkpoint.rows_in_doubt(run.export.ordinal);
+                // Another run over the same export may have the others.
+                rows.retain(|row| run.worklist.next_after(row - 1, Work::Calls) == Some(*row));
+                (run.id, rows)
+            });
             let view = StatusView {
                 path,
                 running,
@@ -142,23 +148,21 @@ impl StatusView {
         let (settled, rows) = (Count(run.counts.total()), counted(run.rows, "row"));
         let counts = if run.counts.total() == 0 { String::new() } else { format!(" ({})", run.counts) };
         let _ = writeln!(text, "  {settled} of {rows} settled{counts}");
-        let left = run.calls_planned.saturating_sub(run.calls_done);
-        let _ = writeln!(
-            text,
-            "  {} of {} made; the rest takes {} at {}",
-            Count(run.calls_done),
-            counted(run.calls_planned, "call"),
-            Period(self.rates.time_for(left as f64, Duration::ZERO)),
-            self.rates.schedule()
-        );
+        let calls = counted(run.calls_planned, "call");
+        let _ = writeln!(text, "  {} of {calls} made{}", Count(run.calls_done), self.rest_text(run));
         if let Some(missing) = run.missing {
             let _ = writeln!(text, "  {}", missing.line());
         }
-        if let Some((until, reason)) = waiting(run) {
-            let _ = writeln!(text, "  {}", wait_text(until, reason));
-        }
         if self.running.is_some() {
+            if let Some((until, reason)) = waiting(run) {
+                let _ = writeln!(text, "  {}", wait_text(until, reason));
+            }
             return;
+        }
+        let stopped = read_summary(Path::new(&run.folder)).filter(|_| !run.ended.is_empty());
+        let stopped = stopped.as_ref().and_then(|summary| summary["stopped"]["message"].as_str());
+        if let Some(why) = stopped.and_then(|message| message.lines().next()) {
+            let _ = writeln!(text, "  why it stopped: {}", why.trim_end_matches(':'));
         }
         let rows = self.in_doubt.get(&id).map(Vec::as_slice).unwrap_or_default();
         if !rows.is_empty() {
@@ -174,8 +178,26 @@ impl StatusView {
                 writeln!(text, "  to resume it: the same `purge` command; to give it up: `purge --fresh`")
             }
             (_, "") => writeln!(text, "  to resume it: the same command line; to begin anew: add --fresh"),
-            (_, command) => writeln!(text, "  to resume it: {command}\n  to begin anew: add --fresh"),
+            (_, command) => {
+                let input = if command.ends_with(" -") { "the same export piped into " } else { "" };
+                let is_here = std::env::current_dir().is_ok_and(|here| here == Path::new(&run.directory));
+                let directory = [run.directory.clone()];
+                let place =
+                    if is_here { String::new() } else { format!("cd {} && ", shell_line(&directory)) };
+                writeln!(text, "  to resume it: {input}{place}{command}\n  to begin anew: add --fresh")
+            }
         };
+    }
+
+    /// How long the rest takes. A running process says it itself, and a rate of the
+    /// command line is not known here.
+    fn rest_text(&self, run: &RunRecord) -> String {
+        if self.running.is_some() || run.command.contains(" --rate") {
+            return String::new();
+        }
+        let left = run.calls_planned.saturating_sub(run.calls_done);
+        let time = Period(self.rates.time_for(left as f64, Duration::ZERO));
+        format!("; the rest takes {time} at {}", self.rates.schedule())
     }
 
     fn write_customers(&self, text: &mut String) {

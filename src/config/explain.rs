@@ -22,7 +22,7 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
             "{place}: api_key says where the key is kept; the key itself does not belong in the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
-    if may_hold_key(line) {
+    if may_hold_key(line, &message) {
         return format!("{place}: {}{hint}", without_urls(&message));
     }
     format!("{place}: {message}{hint}\n  | {line}\n  | {}^", " ".repeat(column - 1))
@@ -47,10 +47,12 @@ fn without_urls(message: &str) -> String {
 /// Whether the line may hold the API key: its name has `key` in it, misspelt or
 /// not, or its value is a URL: that of a monitor or a chat is a secret, and that of
 /// the API may hold one behind an `@` or a `?`.
-fn may_hold_key(line: &str) -> bool {
+fn may_hold_key(line: &str, message: &str) -> bool {
     let name = line.split('=').next().unwrap_or_default().to_lowercase();
     let is_secret = || line.contains(['@', '?']) || !name.trim().starts_with("base");
-    name.contains("key") || line.contains("://") && is_secret()
+    // Perhaps only its scheme is missing.
+    let is_url = line.contains("://") || message.contains("it is no URL");
+    name.contains("key") || is_url && is_secret()
 }
 
 /// The name nearest to x in serde's "unknown field `x`, expected one of `a`, `b`".

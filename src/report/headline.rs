@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::mask::mask_names;
 use super::summary::NextStep;
 use crate::reconcile::Outcome;
 use crate::units::{Count, counted, pluralize};
@@ -57,7 +58,9 @@ pub(super) fn headline(summary: &Value) -> Headline {
 fn next_steps(summary: &Value) -> Vec<NextStep> {
     let mut next = Vec::new();
     if let Some(message) = summary["stopped"]["message"].as_str() {
-        next.extend(message.lines().map(|line| NextStep { text: sentence(line), command: None }));
+        // An indented line quotes an answer about one row.
+        let masked = |line: &str| if line.starts_with(' ') { mask_names(line) } else { line.to_owned() };
+        next.extend(message.lines().map(|line| NextStep { text: sentence(&masked(line)), command: None }));
     }
     for step in summary["next"].as_array().into_iter().flatten() {
         let command = step["command"].as_str().map(str::to_owned);

@@ -42,6 +42,20 @@ pub(super) fn mask_text(text: &str, value: Option<&str>) -> String {
     mask_phones(&mask_mails(&text))
 }
 
+/// A message of the API, behind our own words and a colon, without words that may be
+/// names or ids: those with a capital letter in front or a digit.
+pub(super) fn mask_names(message: &str) -> String {
+    let Some((own, answer)) = message.split_once(": ") else { return message.to_owned() };
+    let is_name = |word: &str| {
+        let mut letters = word.chars().filter(|letter| letter.is_alphanumeric());
+        letters.next().is_some_and(char::is_uppercase) || word.contains(char::is_numeric)
+    };
+    let mask =
+        |word: &str| if is_name(word) { word.chars().map(mask_letter).collect() } else { word.to_owned() };
+    let masked: String = answer.split_inclusive(char::is_whitespace).map(mask).collect();
+    format!("{own}: {masked}")
+}
+
 /// Words with an `@` in them, also as a URL has it.
 fn mask_mails(text: &str) -> String {
     let is_mail = |word: &str| word.contains(['@', '＠']) || word.to_lowercase().contains("%40");
@@ -85,6 +99,20 @@ fn is_date(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_and_ids_of_a_message_of_the_api_are_masked() {
+        for (message, masked) in [
+            (
+                "create was refused: Wilhelmina Roozenboom (C700010) exists",
+                "create was refused: aaaaaaaaaa aaaaaaaaaa (a999999) exists",
+            ),
+            ("Row 7: the name is too long", "Row 7: the name is too long"),
+            ("No colon", "No colon"),
+        ] {
+            assert_eq!(mask_names(message), masked);
+        }
+    }
 
     #[test]
     fn a_value_keeps_its_form() {

@@ -30,6 +30,8 @@ pub(crate) use output::{json_document, print_data, report_line};
 pub(crate) use page::page;
 pub(crate) use progress::{LogWriter, ProgressDisplay, ProgressSetting};
 pub(crate) use progress_line::{ProgressStep, Workload, wait_text};
-pub(crate) use retention::{KeepRuns, SUMMARY_FILE, Word, files_with, last_run_of, run_before, sweep};
+pub(crate) use retention::{
+    KeepRuns, SUMMARY_FILE, Word, files_with, last_run_of, read_summary, run_before, sweep,
+};
 pub(crate) use running_status::{RunningStatus, STATUS_ENDING, StatusFile, read_status};
 pub(crate) use summary::{Causes, NextStep, Subject, Summary, Tally, UnusableProbes};

@@ -1,7 +1,7 @@
 //! The progress of a run for people: a bar on a terminal, a line at regular times
 //! without one.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,20 +31,17 @@ pub(crate) enum ProgressSetting {
 impl ProgressSetting {
     /// A bar if stderr is a terminal, else nothing.
     pub(crate) fn on_terminal() -> Self {
-        if io::stderr().is_terminal() { Self::Always } else { Self::Never }
+        Self::Auto.of_terminal()
     }
 
     /// Without a terminal, nothing is shown.
     pub(crate) fn of_terminal(self) -> Self {
-        if self == Self::Auto { Self::on_terminal() } else { self }
+        if self.shows_bar() { self } else { Self::Never }
     }
 
+    /// A terminal that moves no cursor, such as `TERM=dumb`, shows lines as a file does.
     fn shows_bar(self) -> bool {
-        match self {
-            Self::Auto => io::stderr().is_terminal(),
-            Self::Always => true,
-            Self::Never => false,
-        }
+        self != Self::Never && !ProgressDrawTarget::stderr().is_hidden()
     }
 }
 

@@ -91,8 +91,9 @@ impl Progress {
         self.wait = wait.map(|(until, reason)| Wait { until, reason: reason.to_owned(), since: elapsed });
     }
 
+    /// Each row that is done had a call, though perhaps none that counts.
     pub(super) fn done(&self) -> u64 {
-        self.workload.done + self.steps.calls
+        self.workload.done + self.steps.calls.max(self.steps.rows)
     }
 
     /// A probe or a second attempt of a row may need more calls than were planned.
@@ -133,7 +134,8 @@ impl Progress {
     /// far did outside of waits. Without an answer there is no estimate.
     #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
     pub(super) fn left(&self, elapsed: Duration, now: Timestamp) -> Option<Duration> {
-        let (done, requests) = (self.steps.calls as f64, self.steps.requests as f64);
+        let done = (self.done() - self.workload.done) as f64;
+        let requests = self.steps.requests as f64;
         if done == 0.0 {
             return None;
         }
@@ -171,6 +173,7 @@ impl Progress {
                     .or_else(|| fits(&[Some(text)]))
                     .or_else(|| fits(&[short, problems]))
                     .or_else(|| fits(&[short]))
+                    .or_else(|| short.filter(|short| short.len() <= width).map(str::to_owned))
             }
             _ => fits(&[speed, left, problems])
                 .or_else(|| fits(&[speed, left]))
@@ -303,6 +306,14 @@ mod tests {
         assert_eq!(left(&progress, 2 * MINUTE), Some(3 * MINUTE + Duration::from_secs(90)));
     }
 
+    /// A customer who exists costs a create and an update, and only one was planned.
+    #[test]
+    fn a_row_that_is_done_counts_as_a_call_at_least() {
+        let mut progress = progress("\"300/s\"", 900, 0);
+        progress.add(ProgressStep { rows: 300, requests: 600, ..ProgressStep::default() });
+        assert_eq!(line(&progress, MINUTE / 30, 99), "300 of 900 calls, 300/s of 300/s, 4 s left");
+    }
+
     #[test]
     fn a_line_shows_the_wait_and_until_when() {
         let mut progress = progress("\"5/s\"", 450, 30);
@@ -312,6 +323,7 @@ mod tests {
         assert!(shown.ends_with(": the server fails"), "{shown}");
         let short = line(&progress, MINUTE, 55);
         assert_eq!(short, shown.trim_end_matches(": the server fails"));
+        assert!(line(&progress, MINUTE, 40).starts_with("waiting until 9999-12-"));
         assert_eq!(line(&progress, MINUTE, 20), "30 of 450 calls");
     }
 }

@@ -84,7 +84,7 @@ pub(crate) fn sweep(
     for entry in std::fs::read_dir(&dir).map_err(FilesError::at(&dir))? {
         let path = entry.map_err(FilesError::at(&dir))?.path();
         if path != current
-            && let Some(summary) = own_summary(&path)
+            && let Some(summary) = read_summary(&path)
         {
             folders.push((path, summary));
         }
@@ -111,7 +111,7 @@ pub(crate) fn last_run_of(
     let name = export.map(export_stem);
     let mut last = None;
     for path in entries(dir)? {
-        let is_same = own_summary(&path).is_some_and(|summary| {
+        let is_same = read_summary(&path).is_some_and(|summary| {
             let has_name = name.is_none() || summary["export"].as_str().map(export_stem) == name;
             summary["tenant"] == tenant && has_name
         });
@@ -150,7 +150,7 @@ pub(crate) fn run_before(
     // Names begin with the time.
     before.retain(|path| path.file_name() < folder.file_name());
     before.sort_unstable();
-    Ok(before.iter().rev().filter_map(|path| own_summary(path)).find(is_like_it))
+    Ok(before.iter().rev().filter_map(|path| read_summary(path)).find(is_like_it))
 }
 
 /// A text that is searched in files of runs.
@@ -216,7 +216,7 @@ fn wide_texts(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
 }
 
 /// The summary of the run in this folder, if this program made it.
-fn own_summary(path: &Path) -> Option<Value> {
+pub(crate) fn read_summary(path: &Path) -> Option<Value> {
     let file = path.join(SUMMARY_FILE);
     // Neither of the two may be a link.
     if !path.symlink_metadata().ok()?.is_dir() || !file.symlink_metadata().ok()?.is_file() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use twox_hash::XxHash3_64;
 
-use super::mask::{mask_text, mask_value};
+use super::mask::{mask_names, mask_text, mask_value};
 use super::output::json_document;
 use super::timeline::{answers_json, timeline_json, waits_json};
 use crate::dispatch::{CallLine, CallResult, Pace, Problem, Timeline};
@@ -66,6 +67,8 @@ pub(super) struct CauseLine {
     pub(super) column: Option<String>,
     pub(super) message: String,
     pub(super) hint: String,
+    /// The same for the same rows: a sum of hashes of their values and messages.
+    pub(super) tag: u64,
     /// For readers elsewhere: without values of rows.
     masked_message: String,
     /// The form of the first row's value.
@@ -75,15 +78,21 @@ pub(super) struct CauseLine {
 impl Causes {
     pub(crate) fn add(&mut self, at: RowRef, outcome: Outcome, problem: &Problem) {
         let entry = self.0.entry((outcome, problem.code), problem.hint.clone());
-        entry.and_modify(|cause| cause.count += 1).or_insert_with(|| CauseLine {
+        let tag = row_tag(problem);
+        let add = |cause: &mut CauseLine| {
+            cause.count += 1;
+            cause.tag = (cause.tag + tag) % TAGS;
+        };
+        entry.and_modify(add).or_insert_with(|| CauseLine {
             count: 1,
+            tag,
             row: at.number,
             line: at.line,
             file: at.file,
             column: problem.column.clone(),
             message: problem.message.clone(),
             hint: problem.hint.to_string(),
-            masked_message: mask_text(&problem.message, problem.value.as_deref()),
+            masked_message: masked_message(problem),
             masked_value: problem.value.as_deref().map(mask_value),
         });
     }
@@ -95,6 +104,20 @@ impl Causes {
         causes.sort_by_key(|(.., cause)| std::cmp::Reverse(cause.count));
         causes.into_iter()
     }
+}
+
+/// All readers of JSON keep numbers below.
+const TAGS: u64 = 1 << 53;
+
+/// Of what is wrong in a row. Where the row stands may change from night to night.
+fn row_tag(problem: &Problem) -> u64 {
+    let value = problem.value.as_deref().unwrap_or_default();
+    XxHash3_64::oneshot(format!("{}\n{value}", problem.message).as_bytes()) % TAGS
+}
+
+fn masked_message(problem: &Problem) -> String {
+    let masked = mask_text(&problem.message, problem.value.as_deref());
+    if problem.attempts > 0 { mask_names(&masked) } else { masked }
 }
 
 /// What a run counts: the rows of an export, or the customers of a purge.

@@ -50,14 +50,14 @@ impl Summary {
         text
     }
 
-    /// Whether the run before did not have so many rows with this outcome for the same
-    /// reason.
+    /// Whether the run before had other rows with this outcome for the same reason, or
+    /// none.
     fn is_new(&self, (outcome, code, cause): &(Outcome, &'static str, &CauseLine)) -> bool {
         let before = self.before.iter().flat_map(|before| before["causes"].as_array()).flatten();
         let mut same = before.filter(|before| {
             before["outcome"] == outcome.as_str() && before["code"] == *code && before["hint"] == *cause.hint
         });
-        !same.any(|before| before["count"].as_u64().is_some_and(|count| cause.count <= count))
+        !same.any(|before| before["count"] == cause.count && before["tag"] == cause.tag)
     }
 
     /// These causes, and all else that a person should know. It is silent if there is

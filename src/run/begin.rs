@@ -72,6 +72,7 @@ impl Execution<'_> {
         if let Some(at) = same {
             let mut run = open.swap_remove(at);
             run.record.command.clone_from(&options.command);
+            run.record.directory = directory();
             self.cancel_purge_list(&mut checkpoint, &mut run)?;
             check_pending_purges(config, &run)?;
             forget_ids_unless_wanted(config, &mut checkpoint)?;
@@ -169,6 +170,7 @@ impl Execution<'_> {
             folder: folder.to_string_lossy().into_owned(),
             started,
             command: self.options.command.clone(),
+            directory: directory(),
             rows: plan.rows(),
             no_rows: plan.skipped.lines,
             only_sync: !plan.has_own_operations,
@@ -254,6 +256,10 @@ impl Execution<'_> {
         let (open, rows, started) = (run.not_attempted(), record.rows, record.started.clone());
         RunError::OpenRun { open, rows, started, finish, give_up }
     }
+}
+
+fn directory() -> String {
+    std::env::current_dir().map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Ids are in the checkpoint only as long as `[missing]` needs them.

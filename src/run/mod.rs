@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use crate::checkpoint::{Checkpoint, Lock, path_beside};
 use crate::omnidesk::{ApiKey, Client};
-use crate::plan::prepare_beside;
+use crate::plan::{prepare_beside, shell_line};
 use crate::report::LogWriter;
 use crate::sandbox::{Sandbox, Settings as SandboxSettings};
 use crate::source::name_of;
@@ -120,9 +120,9 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
         // There may be none.
         let _ = std::fs::remove_file(&state);
     } else if state.exists() {
-        let checkpoint = options.config.checkpoint.path.display();
-        options
-            .report(|| format!("the rehearsal goes on with its sandbox; to begin afresh: rm {checkpoint}*"));
+        let path = options.config.checkpoint.path.to_string_lossy().into_owned();
+        let files = shell_line(&[path]);
+        options.report(|| format!("the rehearsal goes on with its sandbox; to begin afresh: rm {files}*"));
     }
     let config = &mut options.config;
     let settings = SandboxSettings { state: Some(state), ..SandboxSettings::default() };

@@ -17,6 +17,7 @@ use crate::checkpoint::{
 use crate::dispatch::{CallEnd, CallLine, CallResult, LoadedState, Problem, Record, Reply, Wait};
 use crate::guards::{Notice, NoticeKind};
 use crate::mapping::{Customer, Place, is_placeholder_of_many};
+use crate::omnidesk::Meaning;
 use crate::plan::PreparedExport;
 use crate::reconcile::{CustomerKey, HashedIntent, Outcome, Policy, purged_before, rehearse};
 use crate::report::{Causes, ProgressDisplay, ProgressStep, RunFiles, Tally};
@@ -202,9 +203,11 @@ impl Recorder {
     }
 }
 
-/// A call that was stopped is sent again by the resumed run.
+/// A call that was stopped is sent again by the resumed run. One that shows that the
+/// customer exists, or does not, has another one in its place.
 fn add_requests(step: &mut ProgressStep, line: &CallLine) {
-    step.calls += u64::from(line.result != CallResult::Stopped);
+    let is_followed = matches!(line.result, CallResult::Answered(Meaning::Exists | Meaning::NotFound));
+    step.calls += u64::from(line.result != CallResult::Stopped && !is_followed);
     step.requests += u64::from(line.attempts);
     step.refused += u64::from(line.refused);
     step.retried += u64::from(line.attempts.saturating_sub(1 + line.refused));

@@ -43,7 +43,9 @@ impl StatusReporter {
                     tokio::select! {
                         _ = &mut stopped => return,
                         _ = asked.recv() => {
-                            let _ = writeln!(log, "{}", log.status().line);
+                            // In one piece: a bar is drawn again behind each.
+                            let line = log.status().line + "\n";
+                            let _ = log.write_all(line.as_bytes());
                         }
                         _ = ticks.tick() => {}
                     }

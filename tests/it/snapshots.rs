@@ -27,6 +27,8 @@ fn settings() -> insta::Settings {
         // Their values differ, and so does the number of buckets.
         (r#"(?s)"timeline": \{.*?\n  \}"#, "\"timeline\": TIMELINE"),
         (r#""(median_ms|p95_ms|p99_ms)": \d+(\.\d+)?"#, "\"$1\": NUMBER"),
+        (r#""tag": \d+"#, "\"tag\": NUMBER"),
+        (r#""tag":\d+"#, "\"tag\":NUMBER"),
         // Below the numbers, which may have as many digits.
         (r"[0-9a-f]{16}\b", "HASH"),
         (r"in \d+ m?s\b", "in DURATION"),
