@@ -232,7 +232,9 @@ impl LogWriter {
         };
         let style = ProgressStyle::with_template("{spinner} {read}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()).with_key("read", read));
-        bar.enable_steady_tick(Duration::from_millis(200));
+        if setting.shows_bar() {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         self.set_shown(Shown::Reading(bar.clone()));
         ReadingDisplay { bar, log: self.clone() }
     }
