@@ -1,11 +1,12 @@
 //! The charts of a page over time, with their words and a table of their numbers.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::chart::{Scale, Tick, WIDTH, bars, edges, numbers, steps};
 use super::headline::number_text;
-use super::page::clock_text;
 
 /// Marks on the axis of time beside its start, at most.
 const TIMES_MAX: u32 = 4;
@@ -247,4 +248,11 @@ impl<'a> TimeAxis<'a> {
             ]),
         })
     }
+}
+
+/// A time so many seconds after another one, by the local clock.
+pub(super) fn clock_text(start: &str, seconds: f64, format: &str) -> String {
+    let Ok(start) = start.parse::<Timestamp>() else { return start.to_owned() };
+    let time = start.checked_add(jiff::SignedDuration::from_secs_f64(seconds)).unwrap_or(start);
+    time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string()
 }

@@ -7,13 +7,11 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error};
 use serde_json::{Value, json};
 
-use super::figure::figures;
+use super::figure::{clock_text, figures};
 use super::headline::{headline, number_text};
 use super::mask::mask_text;
 use crate::reconcile::Outcome;
@@ -94,13 +92,6 @@ fn change_text(change: f64, text: fn(f64) -> String) -> String {
         ..0.0 => format!("−{}", text(size)),
         _ => format!("+{}", text(size)),
     }
-}
-
-/// A time so many seconds after another one, by the local clock.
-pub(super) fn clock_text(start: &str, seconds: f64, format: &str) -> String {
-    let Ok(start) = start.parse::<Timestamp>() else { return start.to_owned() };
-    let time = start.checked_add(jiff::SignedDuration::from_secs_f64(seconds)).unwrap_or(start);
-    time.to_zoned_datetime(TimeZone::system()).strftime(format).to_string()
 }
 
 /// A length of time for people.
