@@ -19,7 +19,7 @@ pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Strin
     // parser's message is shown.
     if line.contains("api_key") {
         return format!(
-            "{place}: api_key says where the key is kept; the key itself does not belong in the file\n  write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
+            "{place}: api_key says where the key is kept; the key itself does not belong in the file\nhint: write api_key = {{ env = \"OMNIDESK_API_KEY\" }}, {{ file = \"…\" }} or {{ command = [\"…\"] }}"
         );
     }
     if may_hold_key(line, &message) {

@@ -34,7 +34,7 @@ pub(crate) const CONFIG_DEFAULT: &str = "omnidesk-sync.toml";
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{path}: {source}; `omnidesk-sync init EXPORT` proposes a configuration")]
+    #[error("{path}: {source}\nhint: `omnidesk-sync init EXPORT` proposes a configuration")]
     Read { path: PathBuf, source: std::io::Error },
     /// At a place in the file.
     #[error("{0}")]

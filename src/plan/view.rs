@@ -1,5 +1,6 @@
 //! A plan as text and as JSON; `run` shows the same before it starts.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -41,7 +42,9 @@ pub(crate) enum Values {
 /// Why rows are rejected, each cause with its first row.
 pub(crate) fn rejections_text(plan: &Plan, values: Values) -> String {
     let mut text = String::new();
-    for (code, cause) in plan.rejected.iter() {
+    let mut causes: Vec<_> = plan.rejected.iter().collect();
+    causes.sort_by_key(|(_, cause)| Reverse(cause.rows));
+    for (code, cause) in causes {
         let (at, example) = (cause.first, &cause.example);
         let column = example.column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
         let value = example.value.as_ref().filter(|_| values == Values::Shown);

@@ -122,10 +122,21 @@ pub(crate) fn last_run_of(
     Ok(last)
 }
 
-/// The name of an export without its digits, which may be a date.
+/// The name of an export without its numbers of several digits, which may be a date.
 fn export_stem(export: &str) -> String {
     let name = Path::new(export).file_name().unwrap_or_default().to_string_lossy();
-    name.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let mut stem = String::with_capacity(name.len());
+    let mut rest = &*name;
+    while let Some(from) = rest.find(is_digit) {
+        let (text, digits) = rest.split_at(from);
+        let end = digits.find(|letter| !is_digit(letter)).unwrap_or(digits.len());
+        stem.push_str(text);
+        // One digit is a number of a brand, or of a shop.
+        stem.push_str(if end == 1 { &digits[..1] } else { "" });
+        rest = &digits[end..];
+    }
+    stem + rest
 }
 
 /// The summary of the run before the one in `folder`, like it: for the same tenant, over

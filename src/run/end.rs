@@ -22,6 +22,10 @@ use crate::report::{
 };
 use crate::units::{Period, local_time, time_after};
 
+/// After these stops, the same command line resumes the run, with nothing to fix before.
+const RESUMED_AS_IT_IS: [&str; 5] =
+    ["interrupted", "window_closed", "unreachable", "server_failing", "asked_to_wait"];
+
 impl Execution<'_> {
     pub(super) fn end(
         &self,
@@ -132,10 +136,16 @@ impl Execution<'_> {
         Ok(summary)
     }
 
-    /// What a person does next. A run that stopped says so itself.
+    /// What a person does next. A run that stopped at something to fix says so itself.
     fn next_steps(&self, summary: &Summary) -> Vec<NextStep> {
-        if summary.stopped.is_some() || summary.subject == Subject::Customers {
+        if summary.subject == Subject::Customers {
             return Vec::new();
+        }
+        if let Some((reason, _)) = summary.stopped {
+            let is_resumed_as_it_is = RESUMED_AS_IT_IS.contains(&reason) && !self.options.command.is_empty();
+            let text = "resume the run:".to_owned();
+            let step = NextStep { text, command: Some(self.options.command.clone()) };
+            return Some(step).filter(|_| is_resumed_as_it_is).into_iter().collect();
         }
         let options: &[&str] = if self.options.sandbox { &["--sandbox"] } else { &[] };
         let steps = [

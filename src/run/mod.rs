@@ -119,10 +119,11 @@ fn start_sandbox(options: &mut RunOptions) -> Result<Option<Sandbox>, RunError> 
     if !options.config.checkpoint.path.exists() {
         // There may be none.
         let _ = std::fs::remove_file(&state);
-    } else if state.exists() {
+    } else {
         let path = options.config.checkpoint.path.to_string_lossy().into_owned();
-        let files = shell_line(&[path]);
-        options.report(|| format!("the rehearsal goes on with its sandbox; to begin afresh: rm {files}*"));
+        let afresh = format!("to begin afresh: rm {}*", shell_line(&[path]));
+        let what = if state.exists() { "goes on with its sandbox" } else { "has lost its sandbox" };
+        options.report(|| format!("the rehearsal {what}; {afresh}"));
     }
     let config = &mut options.config;
     let settings = SandboxSettings { state: Some(state), ..SandboxSettings::default() };
