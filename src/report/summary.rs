@@ -1,14 +1,17 @@
 //! The summary of a run, as text and as JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use twox_hash::XxHash3_64;
 
 use super::mask::{mask_names, mask_text, mask_value};
 use super::output::json_document;
+use super::retention::read_summary;
 use super::timeline::{answers_json, timeline_json, waits_json};
 use crate::dispatch::{CallLine, CallResult, Pace, Problem, Timeline};
 use crate::guards::NoticeLine;
@@ -53,7 +56,7 @@ impl Tally {
 pub(crate) struct Causes(CauseMap<(Outcome, &'static str), CauseLine>);
 
 /// A cause with its first row.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CauseLine {
     /// Rows.
     pub(super) count: u64,
@@ -63,7 +66,7 @@ pub(super) struct CauseLine {
     pub(super) line: u64,
     /// If the export has several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) file: Option<&'static str>,
+    pub(super) file: Option<Cow<'static, str>>,
     pub(super) column: Option<String>,
     pub(super) message: String,
     pub(super) hint: String,
@@ -76,6 +79,25 @@ pub(super) struct CauseLine {
 }
 
 impl Causes {
+    /// Those that an earlier execution of the run has left in its summary. A process that
+    /// was killed has left none.
+    pub(crate) fn of_earlier_execution(folder: &Path) -> Self {
+        let mut causes = Self::default();
+        let summary = read_summary(folder);
+        for value in summary.iter().flat_map(|summary| summary["causes"].as_array()).flatten() {
+            let outcome = Outcome::ALL.into_iter().find(|outcome| value["outcome"] == outcome.as_str());
+            let (Some(outcome), Some(code), Ok(cause)) =
+                (outcome, value["code"].as_str(), CauseLine::deserialize(value))
+            else {
+                continue;
+            };
+            // Once in a process, and few.
+            let code: &'static str = code.to_owned().leak();
+            causes.0.entry((outcome, code), cause.hint.clone().into()).or_insert(cause);
+        }
+        causes
+    }
+
     pub(crate) fn add(&mut self, at: RowRef, outcome: Outcome, problem: &Problem) {
         let entry = self.0.entry((outcome, problem.code), problem.hint.clone());
         let tag = row_tag(problem);
@@ -88,7 +110,7 @@ impl Causes {
             tag,
             row: at.number,
             line: at.line,
-            file: at.file,
+            file: at.file.map(Cow::Borrowed),
             column: problem.column.clone(),
             message: problem.message.clone(),
             hint: problem.hint.to_string(),
@@ -169,7 +191,7 @@ pub(crate) struct Summary {
     pub(crate) pace: Option<Pace>,
     /// Likewise, of this execution.
     pub(crate) timeline: Option<Timeline>,
-    /// Rows with a problem, of this execution.
+    /// Rows with a problem, as far as no execution was killed.
     pub(crate) causes: Causes,
     /// A code and a text, if it stopped early.
     pub(crate) stopped: Option<(&'static str, String)>,

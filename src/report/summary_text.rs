@@ -164,7 +164,7 @@ impl Summary {
     fn write_causes(&self, text: &mut String, causes: &[(Outcome, &'static str, &CauseLine)]) {
         for (outcome, code, cause) in causes.iter().take(CAUSES_SHOWN) {
             let CauseLine { count, row, line, file, column, message, hint, .. } = cause;
-            let file = file.map(|file| format!(" of {file}")).unwrap_or_default();
+            let file = file.as_ref().map(|file| format!(" of {file}")).unwrap_or_default();
             let place = column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
             let (count, outcome) = (Count(*count), outcome.as_str());
             let _ = writeln!(

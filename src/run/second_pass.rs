@@ -36,6 +36,7 @@ impl Execution<'_> {
         // Of an execution that was killed.
         run.record.wait = None;
         let folder = PathBuf::from(&run.record.folder);
+        let causes = Causes::of_earlier_execution(&folder);
         let files = RunFiles::open(folder, self.prepared.source(), &run.record.files)?;
         let missing = run.record.missing.unwrap_or_default();
         let rows = run.worklist.count(Work::Calls) + missing.purges();
@@ -48,7 +49,7 @@ impl Execution<'_> {
             ProgressDisplay::start(options.progress, heartbeat, rates, workload)
         };
         self.log.watch(&progress);
-        let (tally, causes) = (Tally::default(), Causes::default());
+        let tally = Tally::default();
         let mut recorder = Recorder { checkpoint, run, files, progress, tally, causes };
         recorder.settle_rejected(self.prepared, &policy)?;
         if done == rows {

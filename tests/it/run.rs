@@ -795,7 +795,7 @@ fn an_export_that_changes_during_a_run_ends_the_run_in_order() {
 
 #[test]
 fn the_report_page_needs_no_other_file_and_escapes_its_texts() {
-    let world = World::with_server(&Server::new(|_, _| refusal("<script>alert(1)</script>")).url());
+    let world = World::with_server(&Server::new(|_, _| refusal("<script>alert()</script>")).url());
     world.run(&rows(2)).expect_code(1);
     let page = world.result_text("report.html");
     assert!(page.contains("2 of 2 rows need a person") && page.contains("failed"), "{page}");
@@ -803,7 +803,32 @@ fn the_report_page_needs_no_other_file_and_escapes_its_texts() {
     assert!(!page.contains("src=") && !page.contains("href="), "{page}");
 }
 
-/// An execution shows the causes of its own problems; the files hold all of them.
+#[test]
+fn a_resumed_run_has_the_causes_of_its_stopped_executions() {
+    let world = World::with_latency_ms(20);
+    let rejected = "X1,Ann,Smit,no-address,,,\nX2,Ann,Smit,no-address,,,\n";
+    world.write_export(&format!("{rejected}{}", rows(400)));
+    for _ in 0..2 {
+        let before = world.requests();
+        let mut child = world.spawn_piped(&["run", "--json", "--concurrency", "2", "export.csv"]);
+        world.wait_for_requests(before + 10, &mut child);
+        send_signal(child.id(), "INT");
+        CommandOutput::wait(child).expect_code(4).expect_stop("interrupted");
+    }
+    let output = world.execute(&RUN).expect_code(1).expect_outcomes("400 created, 2 rejected");
+    let summary = output.json();
+    assert_eq!(summary["before_resume"], serde_json::json!({}));
+    assert_eq!(
+        (&summary["causes"][0]["count"], &summary["causes"][0]["code"]),
+        (&2.into(), &"bad_email".into())
+    );
+    // It is no news in the next night.
+    world.write_export(&format!("{rejected}{}", rows(401)));
+    let night = world.execute(&["run", "--quiet", "export.csv"]).expect_code(1);
+    assert!(night.stderr.ends_with("; 2 rejected as in the last run\n"), "{}", night.stderr);
+}
+
+/// A killed execution leaves no causes; the files hold all of them.
 #[test]
 fn a_resumed_run_reports_the_problems_before_the_resume() {
     let world = World::with_latency_ms(20);
