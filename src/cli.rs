@@ -204,7 +204,7 @@ pub(crate) struct Common {
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
-    /// Whether to show progress: auto, always or never
+    /// Whether to show progress: auto or never
     #[arg(long, value_name = "WHEN", value_enum, default_value_t, hide_possible_values = true)]
     pub(crate) progress: ProgressSetting,
 }

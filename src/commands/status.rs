@@ -35,7 +35,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, RunError> {
             let in_doubt = open.iter().map(|run| {
                 let mut rows = checkpoint.rows_in_doubt(run.export.ordinal);
                 // Another run over the same export may have the others.
-                rows.retain(|row| run.worklist.next_after(row - 1, Work::Calls) == Some(*row));
+                rows.retain(|row| run.worklist.next_after(row.saturating_sub(1), Work::Calls) == Some(*row));
                 (run.id, rows)
             });
             let view = StatusView {
@@ -177,14 +177,14 @@ impl StatusView {
             (RunScope::Request, _) => {
                 writeln!(text, "  to resume it: the same `purge` command; to give it up: `purge --fresh`")
             }
-            (_, "") => writeln!(text, "  to resume it: the same command line; to begin anew: add --fresh"),
+            (_, "") => writeln!(text, "  to resume it: the same command line; to give it up: add --fresh"),
             (_, command) => {
                 let input = if command.ends_with(" -") { "the same export piped into " } else { "" };
                 let is_here = std::env::current_dir().is_ok_and(|here| here == Path::new(&run.directory));
                 let directory = [run.directory.clone()];
                 let place =
                     if is_here { String::new() } else { format!("cd {} && ", shell_line(&directory)) };
-                writeln!(text, "  to resume it: {input}{place}{command}\n  to begin anew: add --fresh")
+                writeln!(text, "  to resume it: {input}{place}{command}\n  to give it up: add --fresh")
             }
         };
     }

@@ -23,8 +23,8 @@ use crate::units::{RateTimeline, counted};
 pub(crate) enum ProgressSetting {
     /// A bar if stderr is a terminal, else lines at regular times.
     #[default]
+    #[value(alias = "always")]
     Auto,
-    Always,
     Never,
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +10,6 @@ use twox_hash::XxHash3_64;
 
 use super::mask::{mask_names, mask_text, mask_value};
 use super::output::json_document;
-use super::retention::read_summary;
 use super::timeline::{answers_json, timeline_json, waits_json};
 use crate::dispatch::{CallLine, CallResult, Pace, Problem, Timeline};
 use crate::guards::NoticeLine;
@@ -79,12 +77,10 @@ pub(super) struct CauseLine {
 }
 
 impl Causes {
-    /// Those that an earlier execution of the run has left in its summary. A process that
-    /// was killed has left none.
-    pub(crate) fn of_earlier_execution(folder: &Path) -> Self {
+    /// Those of a summary. A process that was killed has left none.
+    pub(crate) fn of_summary(summary: &Value) -> Self {
         let mut causes = Self::default();
-        let summary = read_summary(folder);
-        for value in summary.iter().flat_map(|summary| summary["causes"].as_array()).flatten() {
+        for value in summary["causes"].as_array().into_iter().flatten() {
             let outcome = Outcome::ALL.into_iter().find(|outcome| value["outcome"] == outcome.as_str());
             let (Some(outcome), Some(code), Ok(cause)) =
                 (outcome, value["code"].as_str(), CauseLine::deserialize(value))

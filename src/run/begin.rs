@@ -24,7 +24,7 @@ use crate::plan::{
 };
 use crate::reconcile::{Counts, MissingAction, Outcome, Policy};
 use crate::report::{
-    MISSING_FILE, RunFiles, SUMMARY_FILE, make_run_folder, missing_file, report_line, write_into,
+    Causes, MISSING_FILE, RunFiles, make_run_folder, missing_file, read_summary, report_line, write_into,
 };
 use crate::units::{Count, Period, counted};
 
@@ -45,14 +45,19 @@ pub(super) struct Beginning {
     pub(super) was_resumed: bool,
     /// Guards that would have blocked the run.
     pub(super) overridden: Vec<OverriddenGuard>,
+    /// Of the executions before.
+    pub(super) causes: Causes,
 }
 
 impl Beginning {
     /// As far as the summary of the execution before shows it.
     fn resumed(run: &OpenRun) -> Self {
-        let summary = std::fs::read(Path::new(&run.record.folder).join(SUMMARY_FILE)).unwrap_or_default();
-        let summary = serde_json::from_slice(&summary).unwrap_or_default();
-        Self { was_resumed: true, overridden: overridden_before(&summary) }
+        let summary = read_summary(Path::new(&run.record.folder)).unwrap_or_default();
+        Self {
+            was_resumed: true,
+            overridden: overridden_before(&summary),
+            causes: Causes::of_summary(&summary),
+        }
     }
 }
 
@@ -117,7 +122,7 @@ impl Execution<'_> {
         let overridden = judge_guards(&options.configured_guard, &plan.effects, &context.baseline);
         let overridden = overridden.into_iter().map(OverriddenGuard::from).collect();
         let run = self.start(&context, &mut checkpoint, plan)?;
-        let beginning = Beginning { was_resumed: false, overridden };
+        let beginning = Beginning { overridden, ..Beginning::default() };
         Ok(StartedRun { checkpoint, run, policy: context.policy, beginning })
     }
 

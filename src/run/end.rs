@@ -22,10 +22,6 @@ use crate::report::{
 };
 use crate::units::{Period, local_time, time_after};
 
-/// After these stops, the same command line resumes the run, with nothing to fix before.
-const RESUMED_AS_IT_IS: [&str; 5] =
-    ["interrupted", "window_closed", "unreachable", "server_failing", "asked_to_wait"];
-
 impl Execution<'_> {
     pub(super) fn end(
         &self,
@@ -132,20 +128,30 @@ impl Execution<'_> {
         };
         let exit = if summary.is_balanced() { exit_of(&summary, stop) } else { Exit::Broken };
         summary.exit_code = exit as u8;
-        summary.next = self.next_steps(&summary);
+        summary.next = self.next_steps(&summary, stop);
         Ok(summary)
     }
 
     /// What a person does next. A run that stopped at something to fix says so itself.
-    fn next_steps(&self, summary: &Summary) -> Vec<NextStep> {
+    fn next_steps(&self, summary: &Summary, stop: Option<&Stop>) -> Vec<NextStep> {
         if summary.subject == Subject::Customers {
             return Vec::new();
         }
-        if let Some((reason, _)) = summary.stopped {
-            let is_resumed_as_it_is = RESUMED_AS_IT_IS.contains(&reason) && !self.options.command.is_empty();
-            let text = "resume the run:".to_owned();
-            let step = NextStep { text, command: Some(self.options.command.clone()) };
-            return Some(step).filter(|_| is_resumed_as_it_is).into_iter().collect();
+        if let Some(stop) = stop {
+            let has_nothing_to_fix = matches!(
+                stop,
+                Stop::Interrupted
+                    | Stop::WindowClosed
+                    | Stop::Unreachable { .. }
+                    | Stop::Failing { .. }
+                    | Stop::AskedToWait { .. }
+            );
+            let command = Some(self.options.command.clone()).filter(|command| !command.is_empty());
+            let step = NextStep { text: "resume the run:".to_owned(), command };
+            return Some(step)
+                .filter(|step| has_nothing_to_fix && step.command.is_some())
+                .into_iter()
+                .collect();
         }
         let options: &[&str] = if self.options.sandbox { &["--sandbox"] } else { &[] };
         let steps = [

@@ -17,7 +17,7 @@ use crate::checkpoint::{OpenRun, Probing, Work};
 use crate::dispatch::{self, DispatchEnd, DispatchSettings, Job, Record, Reply, Stop, StopSwitch, Timeline};
 use crate::omnidesk::Client;
 use crate::reconcile::{MissingAction, Outcome, Policy};
-use crate::report::{Causes, ProgressDisplay, RunFiles, Tally, Workload};
+use crate::report::{ProgressDisplay, RunFiles, Tally, Workload};
 use crate::units::minutes_since;
 
 /// Batches of records on their way to the recorder.
@@ -32,11 +32,11 @@ impl Execution<'_> {
         client: Client,
         interrupts: Interrupts,
     ) -> Result<(Recorder, DispatchEnd, Beginning), RunError> {
-        let StartedRun { checkpoint, mut run, policy, beginning } = started;
+        let StartedRun { checkpoint, mut run, policy, mut beginning } = started;
         // Of an execution that was killed.
         run.record.wait = None;
         let folder = PathBuf::from(&run.record.folder);
-        let causes = Causes::of_earlier_execution(&folder);
+        let causes = std::mem::take(&mut beginning.causes);
         let files = RunFiles::open(folder, self.prepared.source(), &run.record.files)?;
         let missing = run.record.missing.unwrap_or_default();
         let rows = run.worklist.count(Work::Calls) + missing.purges();

@@ -121,6 +121,26 @@ fn status_shows_where_a_killed_run_is_what_is_in_doubt_and_the_line_that_resumes
 }
 
 #[test]
+fn a_row_in_doubt_is_shown_at_the_run_that_has_it() {
+    let world = World::with_latency_ms(20);
+    kill(&mut started(&world, &["run", "export.csv"]));
+    let mut arguments = vec!["run", "export.csv"];
+    let ids: Vec<String> = (300..400).map(|id| format!("C{id}")).collect();
+    ids.iter().for_each(|id| arguments.extend(["--only", id]));
+    let before = world.requests();
+    let mut child = world.spawn_piped(&arguments);
+    world.wait_for_requests(before + 20, &mut child);
+    kill(&mut child);
+    let status = world.status();
+    let rows = |run: &Value| -> Vec<u64> {
+        run["rows_in_doubt"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect()
+    };
+    let (whole, part) = (rows(&status["open_run"]), rows(&status["open_parts"][0]));
+    assert!(whole.iter().any(|row| *row <= 300), "{status}");
+    assert!(!part.is_empty() && part.iter().all(|row| *row > 300), "{status}");
+}
+
+#[test]
 fn a_command_that_names_customers_is_not_stored() {
     let world = World::with_latency_ms(20);
     world.write_export(&rows(ROWS));
